@@ -1,0 +1,8 @@
+"""What a person can put right, told in one sentence."""
+
+
+class InputError(Exception):
+    """The input or the request is wrong: the message names what, where and what to do.
+
+    The command line prints the message alone, without a traceback, and exits with status 2.
+    """
