@@ -1,0 +1,1 @@
+"""Gates, their gradient estimators, and the wrapper that puts them into a backbone's attention."""

@@ -1,0 +1,1 @@
+"""Sequences, batches, losses, the training loop, ranking and its metrics."""

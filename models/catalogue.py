@@ -1,0 +1,64 @@
+"""Every backbone, objective, gate and estimator by name: a new one is a new file and one entry here."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from models.config import ModelConfig
+from models.denoising.denoised import Denoised
+from models.denoising.estimators import Estimator, PerTokenArm
+from models.denoising.gates import Gate, PositionalGate
+from models.engine.losses import BinaryCrossEntropy, FullSoftmax, Objective
+from models.networks.backbone import Backbone, NextItem
+from models.networks.sasrec import SASRec
+from models.recommender import Recommender
+
+BACKBONES: Mapping[str, Callable[[ModelConfig, int], Backbone]] = {
+    "sasrec": lambda config, item_count: SASRec(
+        item_count,
+        length=config.length,
+        dim=config.dim,
+        blocks=config.blocks,
+        heads=config.heads,
+        dropout=config.dropout,
+        norm=config.norm,
+    ),
+}
+LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
+    "bce": lambda config: BinaryCrossEntropy(negatives=config.negatives),
+    "softmax": lambda config: FullSoftmax(),
+}
+GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
+    "positional": lambda config: PositionalGate(
+        layers=config.blocks, length=config.length, initial_logit=config.gate_logit
+    ),
+}
+ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
+    "arm-per-token": lambda config: PerTokenArm(),
+}
+NO_GATE = "none"
+
+
+def check(config: ModelConfig) -> None:
+    """Raises `ValueError`, with the known names, where the configuration names something unknown."""
+    _entry(BACKBONES, "backbone", config.backbone)
+    _entry(LOSSES, "loss", config.loss)
+    if config.gate != NO_GATE:
+        _entry(GATES, "gate", config.gate)
+        _entry(ESTIMATORS, "estimator", config.estimator)
+
+
+def build(config: ModelConfig, item_count: int, *, seed: int) -> Recommender:
+    """A recommender with initial weights drawn from `seed`, on the CPU. Raises `ValueError` on unknown names."""
+    check(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        base = NextItem(BACKBONES[config.backbone](config, item_count), LOSSES[config.loss](config))
+        if config.gate == NO_GATE:
+            return base
+        return Denoised(base, GATES[config.gate](config), ESTIMATORS[config.estimator](config), beta=config.beta)
+
+
+def _entry(table: Mapping[str, object], what: str, name: str) -> None:
+    if name not in table:
+        raise ValueError(f"there is no {what} {name!r}: choose from {', '.join(sorted(table))}")

@@ -1,0 +1,93 @@
+"""What a model and a training are, in plain data: the one definition, validated on construction.
+
+The pipeline embeds these in its specs, a checkpoint carries them as JSON, and `models.catalogue` builds from them.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+
+class _Config:
+    """Shared by the configurations: to and from JSON-like dictionaries."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Raises `ValueError` on keys that the configuration does not have."""
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Config):
+    """A backbone, its objective and, where `gate` is not "none", a denoiser.
+
+    backbone, loss, gate, estimator: names in `models.catalogue`
+    dim: width; blocks: attention blocks; heads: attention heads; length: how many past events it sees
+    norm: where SASRec puts its layer norms ("authors", "pre" or "post")
+    negatives: negatives a position, for losses that sample
+    gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
+    beta: weight of the mean keep-probability in the loss
+    """
+
+    backbone: str = "sasrec"
+    loss: str = "bce"
+    dim: int = 50
+    blocks: int = 2
+    heads: int = 2
+    length: int = 50
+    dropout: float = 0.2
+    norm: Literal["authors", "pre", "post"] = "authors"
+    negatives: int = 1
+    gate: str = "none"
+    estimator: str = "arm-per-token"
+    gate_logit: float = 2.0
+    beta: float = 0.01
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives")
+        if self.dim % self.heads:
+            raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
+        if self.beta < 0:
+            raise ValueError(f"beta must not be negative, as {self.beta} is")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(_Config):
+    """How a model is trained.
+
+    epochs: at most so many; batch_size: users a step
+    validate_every: epochs between validations; patience: validations without a better one before it stops
+    seed: of the initial weights and of every draw
+    """
+
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    beta2: float = 0.98
+    validate_every: int = 1
+    patience: int = 10
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "epochs", "batch_size", "validate_every", "patience")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
+        if not 0 <= self.beta2 < 1:
+            raise ValueError(f"beta2 must lie in [0, 1), not {self.beta2}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must lie in 0 … 2147483647, not {self.seed}")
+
+
+def _at_least(config: object, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")

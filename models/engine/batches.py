@@ -1,0 +1,198 @@
+"""From flat histories to batches: windows, packed several to a row, by gathers alone.
+
+A window is the last `length` events of a history. Short windows share a row: a segment id tells
+them apart, and the visibility that follows from it is block-diagonal, so that what is computed for
+a window does not depend on its neighbours. A window's events carry the positions they would have
+had at the right end of a row of their own (left padding, as in SASRec).
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.engine.sequences import Sequences, Targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows laid out in rows. Cells that hold no event have item, target and segment 0.
+
+    items, users, positions, segments: [rows, length] int64; segments count from 1 within a row
+    times: [rows, length] int64 or None
+    targets: [rows, length] int64, the item that follows each event; None where nothing is trained
+    cells: [events] int64, where the real events lie in the flattened grid
+    ends: [windows] int64, where each window's last event lies in the flattened grid
+    """
+
+    items: Tensor
+    users: Tensor
+    positions: Tensor
+    segments: Tensor
+    cells: Tensor
+    ends: Tensor
+    targets: Tensor | None = None
+    times: Tensor | None = None
+
+    @cached_property
+    def visible(self) -> Tensor:
+        """[rows, length, length] bool: may the event of the row see that of the column (its own past and itself)?"""
+        length = self.items.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.items.device).tril()
+        same = self.segments[:, :, None] == self.segments[:, None, :]
+        return same & causal & (self.segments > 0)[:, :, None]
+
+    @cached_property
+    def attention_bias(self) -> Tensor:
+        """[rows, 1, length, length] float32: 0 where visible, −1e4 elsewhere (finite, so that a row which sees
+        nothing stays a number)."""
+        return torch.where(self.visible, 0.0, -1e4)[:, None]
+
+    @cached_property
+    def real(self) -> Tensor:
+        """[rows, length, 1] float32: 1 where there is an event."""
+        return (self.segments > 0)[:, :, None].float()
+
+    def events(self, grid: Tensor) -> Tensor:
+        """[rows, length, …] → [events, …]: the values at the real events."""
+        return grid.flatten(0, 1)[self.cells]
+
+    def grid(self, values: Tensor) -> Tensor:
+        """[events] → [rows, length]: the inverse of `events`, with zeros elsewhere."""
+        flat = values.new_zeros(self.items.numel())
+        return flat.index_copy(0, self.cells, values).view(self.items.shape)
+
+
+def training_batches(
+    sequences: Sequences, *, length: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Batch]:
+    """One epoch: every user with a training pair once, in random order, `batch_size` users a batch.
+
+    `generator` lies on the CPU. Users with fewer than two training events have nothing to predict
+    and are passed over.
+    """
+    inputs = (sequences.train_lengths - 1).cpu()
+    trainable = torch.nonzero(inputs > 0).squeeze(1)
+    order = trainable[torch.randperm(len(trainable), generator=generator)]
+    for users in order.split(batch_size):
+        yield windows(sequences, users, inputs[users], length=length, with_targets=True)
+
+
+def history_batches(sequences: Sequences, targets: Targets, *, length: int, batch_size: int) -> Iterator[Batch]:
+    """The targets' histories in their order, `batch_size` windows a batch; an empty history gives a window of padding."""
+    for users, histories in zip(
+        targets.users.cpu().split(batch_size), targets.histories.cpu().split(batch_size), strict=True
+    ):
+        yield windows(sequences, users, histories, length=length, with_targets=False)
+
+
+def windows(
+    sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, with_targets: bool
+) -> Batch:
+    """The last `length` of the first `stops` events of each of `users`, packed into rows.
+
+    users, stops: [windows] int64 on the CPU. With targets, each user must have an event at `stops`.
+    """
+    device = sequences.device
+    sizes = stops.clamp(max=length)
+    rows, columns, row_count = pack(sizes.numpy(), length)
+    total = int(sizes.sum())
+    window = torch.repeat_interleave(torch.arange(len(sizes)), sizes, output_size=total)
+    within = torch.arange(total) - (sizes.cumsum(0) - sizes)[window]
+    cells = (rows * length + columns)[window] + within
+    begins = rows * length + columns
+    ends = begins + sizes - 1
+
+    plan = torch.stack([window, within, cells]).to(device, non_blocking=True)
+    per_window = torch.stack([users, stops - sizes, length - sizes, ends]).to(device, non_blocking=True)
+    segments = _segment_numbers(rows).to(device, non_blocking=True)
+    window, within, cells = plan.unbind()
+    users, skipped, first_position, ends = per_window.unbind()
+    source = (sequences.offsets[users] + skipped)[window] + within
+
+    def laid_out(values: Tensor) -> Tensor:
+        grid = torch.zeros(row_count * length, dtype=torch.int64, device=device)
+        return grid.index_copy_(0, cells, values.long()).view(row_count, length)
+
+    return Batch(
+        items=laid_out(sequences.items[source]),
+        users=laid_out(users[window]),
+        positions=laid_out(first_position[window] + within),
+        segments=laid_out(segments[window]),
+        cells=cells,
+        ends=ends,
+        targets=laid_out(sequences.items[source + 1]) if with_targets else None,
+        times=None if sequences.times is None else laid_out(sequences.times[source]),
+    )
+
+
+def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, Tensor, int]:
+    """Rows and first columns for windows of `sizes` (0 … length), in order, each row filled before the next.
+
+    Returns rows [windows], columns [windows] and the number of rows. Windows end at a row's right end where
+    they have it to themselves. An empty window takes one cell.
+    """
+    taken = np.maximum(sizes, 1)
+    filled = np.concatenate([[0], np.cumsum(taken)])
+    boundaries = filled.tolist()
+    firsts = []
+    start = 0
+    while start < len(taken):
+        firsts.append(start)
+        start = bisect_right(boundaries, boundaries[start] + length, lo=start + 1) - 1
+    first = np.asarray(firsts, dtype=np.int64)
+    row = np.zeros(len(taken), dtype=np.int64)
+    row[first[1:]] = 1
+    row = np.cumsum(row)
+    row_ends = np.append(filled[first[1:]], filled[-1])
+    columns = filled[:-1] - row_ends[row] + length + (taken - sizes)
+    return torch.from_numpy(row), torch.from_numpy(columns), len(first)
+
+
+class UnseenItems:
+    """Uniform draws from the items that a user has not interacted with, exactly, without rejection.
+
+    With a user's distinct items s_0 < s_1 < … (counted from 0), the r-th unseen item is r plus the number of
+    j with s_j − j ≤ r. Those shifted items are kept sorted by user, so that a draw is one binary search.
+    A user who has interacted with everything gets an arbitrary item.
+    """
+
+    def __init__(self, sequences: Sequences, lengths: Tensor) -> None:
+        """`lengths` [users]: how many of each user's first events count as interacted with."""
+        self._item_count = sequences.item_count
+        owner = _owners(sequences)
+        place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
+        counted = place < lengths.to(sequences.device)[owner]
+        keys = torch.unique(owner[counted] * self._item_count + sequences.items[counted].long() - 1)
+        users = torch.arange(sequences.user_count + 1, device=sequences.device)
+        self._starts = torch.searchsorted(keys, users * self._item_count)
+        rank = torch.arange(len(keys), device=sequences.device) - self._starts[keys // self._item_count]
+        self._shifted = keys - rank
+        self._unseen = (self._item_count - self._starts.diff()).clamp(min=1)
+
+    def at(self, users: Tensor, numbers: Tensor) -> Tensor:
+        """Items (1 …) for non-negative random `numbers`, of the shape of the two broadcast."""
+        chosen = numbers % self._unseen[users]
+        below = torch.searchsorted(self._shifted, users * self._item_count + chosen, right=True)
+        return (chosen + below - self._starts[users]).clamp(max=self._item_count - 1) + 1
+
+    def draw(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """users [n] → items [n, count]."""
+        numbers = torch.empty(len(users), count, dtype=torch.int64, device=users.device)
+        return self.at(users[:, None], numbers.random_(generator=generator))
+
+
+def _owners(sequences: Sequences) -> Tensor:
+    """[events] int64: the user of each event."""
+    users = torch.arange(sequences.user_count, device=sequences.device)
+    return torch.repeat_interleave(users, sequences.offsets.diff(), output_size=len(sequences.items))
+
+
+def _segment_numbers(rows: Tensor) -> Tensor:
+    """[windows] → [windows]: 1, 2, … within each run of equal rows."""
+    places = torch.arange(len(rows))
+    return places - torch.searchsorted(rows, rows) + 1

@@ -1,0 +1,101 @@
+"""Ranking under every protocol in one pass over the scores.
+
+Scores are computed for a block of targets at a time; no targets × items matrix is kept. Seen items are taken out
+by counting them among the better-scored ones, not by masking.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.engine.batches import UnseenItems, history_batches
+from models.engine.metrics import Ranks
+from models.engine.randomness import hashed_integers
+from models.engine.sequences import Sequences, Targets
+from models.recommender import Recommender
+
+SAMPLED_NEGATIVES = 100
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What targets are ranked against: always from the clean log, whatever noise the histories carry.
+
+    targets: one row a target, in the order of the noisy log's targets
+    """
+
+    sequences: Sequences
+    targets: Targets
+    unseen: UnseenItems
+    seed: int
+
+    @classmethod
+    def of(cls, sequences: Sequences, targets: Targets, *, seed: int) -> "Protocol":
+        """`seed` is the evaluation seed: negatives depend on it, the user and the target's place, on nothing else."""
+        return cls(sequences, targets, UnseenItems(sequences, sequences.offsets.diff()), seed)
+
+    def negatives(self, rows: slice) -> Tensor:
+        """[rows, 100] items that the user never interacted with, uniform, with replacement."""
+        users = self.targets.users[rows, None]
+        places = torch.arange(SAMPLED_NEGATIVES, device=users.device)
+        return self.unseen.at(users, hashed_integers(self.seed, users, self.targets.histories[rows, None], places))
+
+    def seen(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """The distinct items of each target's history, its own item left out: target numbers [n] within the
+        block, and items [n]."""
+        sequences, users = self.sequences, self.targets.users[rows]
+        lengths = self.targets.histories[rows]
+        owner = torch.repeat_interleave(torch.arange(len(users), device=users.device), lengths)
+        within = torch.arange(len(owner), device=users.device) - (lengths.cumsum(0) - lengths)[owner]
+        items = sequences.items[sequences.offsets[users][owner] + within].long()
+        pairs = torch.unique(owner * (sequences.item_count + 1) + items)
+        owner, items = pairs // (sequences.item_count + 1), pairs % (sequences.item_count + 1)
+        other = items != self.targets.items[rows][owner]
+        return owner[other], items[other]
+
+
+@torch.inference_mode()
+def rank(
+    model: Recommender, sequences: Sequences, targets: Targets, protocol: Protocol, *, batch_size: int = 512
+) -> Ranks:
+    """Ranks of `targets` given their histories in `sequences`, by protocol, float32 [targets].
+
+    Raises `ValueError` where the scores are not finite or the protocol is about other targets.
+    """
+    if not torch.equal(targets.items, protocol.targets.items) or not torch.equal(targets.users, protocol.targets.users):
+        raise ValueError("the log and the clean log have different targets")
+    was_training = model.training
+    model.eval()
+    table = model.item_table()[1:]
+    blocks: list[Tensor] = []
+    start = 0
+    for batch in history_batches(sequences, targets, length=model.length, batch_size=batch_size):
+        query = model.query(batch)
+        rows = slice(start, start + len(query))
+        start = rows.stop
+        blocks.append(_block_ranks(query @ table.T, targets.items[rows], protocol, rows))
+    model.train(was_training)
+    ranks = torch.cat(blocks, dim=1).cpu().numpy() if blocks else np.zeros((3, 0), dtype=np.float32)
+    if not np.isfinite(ranks).all():
+        raise ValueError("the model's scores are not finite: the training has diverged")
+    return dict(zip(("full_unseen", "full_all", "sampled100"), ranks, strict=True))
+
+
+def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice) -> Tensor:
+    """scores [targets, items] (column 0 is item 1), items [targets] → [3, targets]; not a number where a score is."""
+    own = scores.gather(1, items[:, None] - 1)
+    every = _count_ahead(scores, own) - 0.5
+    owner, seen = protocol.seen(rows)
+    seen_scores = scores[owner, seen - 1]
+    ahead = (seen_scores > own[owner, 0]).float() + 0.5 * (seen_scores == own[owner, 0]).float()
+    unseen = every - torch.zeros_like(every).index_add_(0, owner, ahead)
+    sampled = _count_ahead(scores.gather(1, protocol.negatives(rows) - 1), own)
+    finite = torch.isfinite(scores.sum(1))
+    return torch.where(finite, torch.stack([unseen, every, sampled]), torch.nan)
+
+
+def _count_ahead(scores: Tensor, own: Tensor) -> Tensor:
+    """[targets, n], [targets, 1] → [targets]: how many are higher, plus half of the ties."""
+    return (scores > own).sum(1).float() + 0.5 * (scores == own).sum(1).float()

@@ -1,0 +1,116 @@
+"""Interaction histories as flat arrays: loaded once, kept on the training device."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All users' histories, oldest first, in compressed sparse rows.
+
+    items: [events] int32, 1 … item_count (0 is padding and never occurs)
+    offsets: [users + 1] int64, where each user's events begin
+    train_lengths: [users] int64, how many of a user's first events may be trained on
+    times: [events] int64 in microseconds, or None where the log has no times
+    """
+
+    items: Tensor
+    offsets: Tensor
+    train_lengths: Tensor
+    item_count: int
+    times: Tensor | None = None
+
+    @property
+    def user_count(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def device(self) -> torch.device:
+        return self.items.device
+
+    def to(self, device: torch.device) -> "Sequences":
+        return replace(
+            self,
+            items=self.items.to(device),
+            offsets=self.offsets.to(device),
+            train_lengths=self.train_lengths.to(device),
+            times=None if self.times is None else self.times.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Who is ranked on what: one row a target.
+
+    users: [targets] int64; items: [targets] int64; histories: [targets] int64, the number of the
+    user's events that come before the target and may be seen when it is predicted.
+    """
+
+    users: Tensor
+    items: Tensor
+    histories: Tensor
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def to(self, device: torch.device) -> "Targets":
+        return Targets(self.users.to(device), self.items.to(device), self.histories.to(device))
+
+
+@dataclass(frozen=True)
+class InteractionLog:
+    """Sequences with their targets by split ('validation', 'test'), as exported from a snapshot."""
+
+    sequences: Sequences
+    targets: dict[str, Targets]
+
+    def to(self, device: torch.device) -> "InteractionLog":
+        return InteractionLog(
+            self.sequences.to(device), {split: targets.to(device) for split, targets in self.targets.items()}
+        )
+
+
+def save_log(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write the arrays that `load_log` reads: `items`, `offsets`, `train_lengths`, `item_count`, optionally
+    `times`, and `<split>_users`, `<split>_items`, `<split>_histories` for every split."""
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_log(path: Path) -> InteractionLog:
+    """Read a log written by `save_log`. Raises `ValueError` where the arrays contradict each other."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
+    sequences = Sequences(
+        items=arrays["items"].int(),
+        offsets=arrays["offsets"].long(),
+        train_lengths=arrays["train_lengths"].long(),
+        item_count=int(arrays["item_count"]),
+        times=arrays.get("times"),
+    )
+    splits = [name.removesuffix("_histories") for name in arrays if name.endswith("_histories")]
+    targets = {
+        split: Targets(*(arrays[f"{split}_{part}"].long() for part in ("users", "items", "histories")))
+        for split in splits
+    }
+    _check(sequences, targets)
+    return InteractionLog(sequences, targets)
+
+
+def _check(sequences: Sequences, targets: dict[str, Targets]) -> None:
+    lengths = sequences.offsets.diff()
+    if int(sequences.offsets[-1]) != len(sequences.items) or bool((lengths < 0).any()):
+        raise ValueError("the offsets do not cover the events")
+    if bool((sequences.train_lengths > lengths).any()):
+        raise ValueError("a user's training part is longer than the user's history")
+    if len(sequences.items) and not (
+        int(sequences.items.min()) >= 1 and int(sequences.items.max()) <= sequences.item_count
+    ):
+        raise ValueError(f"items must lie in 1 … {sequences.item_count}")
+    for split, rows in targets.items():
+        if bool((rows.histories > lengths[rows.users]).any()):
+            raise ValueError(f"a {split} target claims a longer history than its user has")

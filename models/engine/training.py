@@ -1,0 +1,194 @@
+"""The training loop: batches by gathers, no synchronisation a step, resumable at every epoch.
+
+Validation chooses the weights and stops the training; the test split is never looked at.
+"""
+
+import copy
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.config import TrainingConfig
+from models.engine.batches import UnseenItems, training_batches
+from models.engine.metrics import SELECTION_METRIC, summary
+from models.engine.randomness import Streams
+from models.engine.ranking import Protocol, rank
+from models.engine.sequences import InteractionLog
+from models.recommender import Draws, Recommender
+
+CURVES = (
+    SELECTION_METRIC,
+    "validation.full_unseen.hit_at_10",
+    "validation.sampled100.ndcg_at_10",
+    "validation.sampled100.hit_at_10",
+)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch. `timestamp` is in milliseconds since 1970."""
+
+    epoch: int
+    timestamp: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a training stands: all that a checkpoint needs beside the weights and the generators."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    best_value: float = -1.0
+    seconds: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        return self.history[-1].epoch if self.history else 0
+
+
+class Training:
+    """One model on one log under one configuration."""
+
+    def __init__(
+        self,
+        model: Recommender,
+        log: InteractionLog,
+        clean: InteractionLog,
+        config: TrainingConfig,
+        *,
+        device: torch.device,
+        evaluation_seed: int,
+    ) -> None:
+        """`clean` is the log without injected noise, from which the validation protocol comes.
+
+        Raises `ValueError` where there is nothing to train on or to validate with.
+        """
+        self.config = config
+        self.model = model.to(device)
+        self.log = log.to(device)
+        clean = clean.to(device)
+        sequences = self.log.sequences
+        if not bool((sequences.train_lengths > 1).any()):
+            raise ValueError("no user has two interactions to train on")
+        if not len(self.log.targets["validation"]):
+            raise ValueError("no user has a validation target")
+        if "times" in model.needs and sequences.times is None:
+            raise ValueError("the model needs time stamps, which the log does not have")
+        self.protocol = Protocol.of(clean.sequences, clean.targets["validation"], seed=evaluation_seed)
+        self.streams = Streams(config.seed, Draws.NAMES, device=device)
+        self.order = Streams(config.seed, ("order",), device=torch.device("cpu"))
+        self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
+        )
+        self.progress = Progress()
+        self.best = _copied(self.model)
+
+    def run(
+        self, *, checkpoint: Path | None, on_epoch: Callable[[Epoch], None], deadline: float | None = None
+    ) -> Progress:
+        """Train until the epochs or the patience run out; the model then holds the best weights.
+
+        A `checkpoint` that exists is taken up; it is written after each epoch, before `on_epoch` hears of it.
+        `deadline` is on the monotonic clock. Raises `TimeoutError` past it, with the checkpoint in place, and
+        `ValueError` where the loss or the scores stop being numbers.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(checkpoint)
+            for epoch in self.progress.history:
+                on_epoch(epoch)
+        while not self._finished():
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"the time limit was reached after epoch {self.progress.epoch}")
+            started = time.monotonic()
+            number = self.progress.epoch + 1
+            metrics = self._train_epoch()
+            if number % self.config.validate_every == 0 or number == self.config.epochs:
+                metrics |= self._validate(number)
+            elapsed = time.monotonic() - started
+            self.progress.seconds += elapsed
+            metrics["time.epoch_seconds"] = elapsed
+            self.progress.history.append(Epoch(number, int(time.time() * 1000), metrics))
+            if checkpoint is not None:
+                self._save(checkpoint)
+            on_epoch(self.progress.history[-1])
+        self.model.load_state_dict(self.best)
+        return self.progress
+
+    def _finished(self) -> bool:
+        progress, config = self.progress, self.config
+        waited = (progress.epoch - progress.best_epoch) // config.validate_every
+        return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited >= config.patience)
+
+    def _train_epoch(self) -> dict[str, float]:
+        self.model.train()
+        total: Tensor | None = None
+        steps = 0
+        for batch in training_batches(
+            self.log.sequences,
+            length=self.model.length,
+            batch_size=self.config.batch_size,
+            generator=self.order["order"],
+        ):
+            loss = self.model.loss(batch, self.draws)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.objective().backward()
+            self.optimizer.step()
+            value = loss.data_term().detach()
+            total = value if total is None else total + value
+            steps += 1
+        mean = float(total) / steps if total is not None else 0.0
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            raise ValueError(f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged")
+        return {"train.loss": mean} | self.model.diagnostics()
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        ranks = rank(self.model, self.log.sequences, self.log.targets["validation"], self.protocol)
+        metrics = summary(ranks, "validation")
+        if metrics[SELECTION_METRIC] > self.progress.best_value:
+            self.progress.best_value = metrics[SELECTION_METRIC]
+            self.progress.best_epoch = epoch
+            self.best = _copied(self.model)
+        return {name: metrics[name] for name in CURVES}
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "streams": self.streams.state_dict(),
+            "order": self.order.state_dict(),
+            "progress": asdict(self.progress),
+        }
+        save_atomically(state, path)
+
+    def _restore(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.log.sequences.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.streams.load_state_dict(state["streams"])
+        self.order.load_state_dict(state["order"])
+        progress = state["progress"]
+        self.progress = Progress(**(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]}))
+
+
+def save_atomically(state: dict[str, Any], path: Path) -> None:
+    """Write under a temporary name, then rename: a reader or a killed process never meets half a file."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _copied(model: Recommender) -> dict[str, Tensor]:
+    return copy.deepcopy({name: value.detach() for name, value in model.state_dict().items()})

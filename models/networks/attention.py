@@ -1,0 +1,72 @@
+"""Explicit self-attention with a seam for gates.
+
+Fused kernels take neither a generator for dropout nor a mask after the softmax, and have no double
+backward; this path has all three.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.engine.batches import Batch
+from models.engine.randomness import Dropout
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What a gate may look at in one layer.
+
+    q, k: [rows, heads, length, dim of a head]
+    batch: items, positions and visibility of the cells
+    layer: which block, from 0
+    """
+
+    q: Tensor
+    k: Tensor
+    batch: Batch
+    layer: int
+
+
+AttentionMask = Callable[[GateContext], Tensor]
+"""Gives the factors Z, broadcastable to [rows, heads, length, length], by which attention is multiplied."""
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention without output projection (SASRec's), A = softmax(QKᵀ/√d), output (A ⊙ Z) V.
+
+    The masked probabilities are not renormalised (Rec-Denoiser, eq. 5).
+    """
+
+    def __init__(self, dim: int, *, heads: int, dropout: float, layer: int) -> None:
+        """Raises `ValueError` where `dim` is no multiple of `heads`."""
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"the width {dim} is no multiple of {heads} heads")
+        self.heads = heads
+        self.layer = layer
+        self.dropout = dropout
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, *, batch: Batch, dropout: Dropout | None, gate: AttentionMask | None
+    ) -> Tensor:
+        """queries, keys: [rows, length, dim] → [rows, length, dim]. A cell that sees nothing gets zeros."""
+        q = self._split(self.query(queries))
+        k = self._split(self.key(keys))
+        v = self._split(self.value(keys))
+        scale = q.shape[-1] ** -0.5
+        attention = torch.softmax((q * scale) @ k.transpose(2, 3) + batch.attention_bias, dim=-1)
+        if gate is not None:
+            attention = attention * gate(GateContext(q=q, k=k, batch=batch, layer=self.layer))
+        if dropout is not None:
+            attention = dropout(attention, self.dropout)
+        merged = (attention @ v).transpose(1, 2).flatten(2)
+        return merged * batch.real
+
+    def _split(self, values: Tensor) -> Tensor:
+        """[rows, length, dim] → [rows, heads, length, dim / heads]."""
+        return values.unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -1,0 +1,94 @@
+"""The one interface that the engine and serving know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.engine.batches import Batch, UnseenItems
+from models.engine.randomness import Dropout, Streams
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A training loss, unreduced, so that others can weigh its terms.
+
+    terms: [events] the loss at each position
+    weights: [events] or None for equal weights
+    penalties: named scalars that are part of the objective
+    surrogates: named scalars whose gradients belong to the objective and whose values mean nothing
+        (score-function estimators)
+    """
+
+    terms: Tensor
+    weights: Tensor | None = None
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    surrogates: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def data_term(self) -> Tensor:
+        """The weighted mean of the terms."""
+        if self.weights is None:
+            return self.terms.mean()
+        return (self.terms * self.weights).sum() / self.weights.sum().clamp(min=1e-12)
+
+    def objective(self) -> Tensor:
+        """What the optimiser descends."""
+        return self.data_term() + sum(self.penalties.values()) + sum(self.surrogates.values())
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The randomness of one training step, by use."""
+
+    streams: Streams
+    unseen: UnseenItems
+
+    NAMES: ClassVar = ("dropout", "negatives", "gate")
+
+    def dropout(self) -> Dropout:
+        """Fresh dropout for one forward pass."""
+        return Dropout(self.streams["dropout"])
+
+    def negatives(self, users: Tensor, count: int) -> Tensor:
+        """users [n] → [n, count] items outside the users' training parts."""
+        return self.unseen.draw(users, count, self.streams["negatives"])
+
+    def uniforms(self, *shape: int) -> Tensor:
+        """Uniform numbers in (0, 1), kept off the ends where a logit would be infinite."""
+        generator = self.streams["gate"]
+        return torch.rand(*shape, generator=generator, device=generator.device).clamp_(1e-6, 1 - 1e-6)
+
+
+class Recommender(nn.Module):
+    """A next-item recommender whose scores are inner products of a query and an item table.
+
+    `needs` names what the log must hold beside users and items: a subset of {"times"}. A history longer than
+    `length` is cut to its last `length` events; items unknown to the model must be left out by the caller; an
+    empty history gives the query of padding, which ranks nothing in particular.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    length: int
+
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        """The training loss of a batch with targets."""
+        raise self._missing("loss")
+
+    def query(self, batch: Batch) -> Tensor:
+        """[windows, dim]: what the scores of each window's next item are computed from."""
+        raise self._missing("query")
+
+    def item_table(self) -> Tensor:
+        """[items + 1, dim]; row 0 is padding and is never ranked."""
+        raise self._missing("item_table")
+
+    def diagnostics(self) -> dict[str, float]:
+        """Figures worth a curve beside the loss, such as how far a gate is open."""
+        return {}
+
+    def _missing(self, method: str) -> TypeError:
+        return TypeError(f"{type(self).__name__} does not define {method}")
+
+
