@@ -4,11 +4,13 @@ The pipeline embeds these in its specs, a checkpoint carries them as JSON, and `
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 
 class _Config:
     """Shared by the configurations: to and from JSON-like dictionaries."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -47,7 +49,7 @@ class ModelConfig(_Config):
     gate: str = "none"
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
-    beta: float = 0.01
+    beta: float = 0.06
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives")
@@ -65,7 +67,6 @@ class TrainingConfig(_Config):
 
     epochs: at most so many; batch_size: users a step
     validate_every: epochs between validations; patience: validations without a better one before it stops
-    seed: of the initial weights and of every draw
     """
 
     epochs: int = 60
@@ -74,7 +75,6 @@ class TrainingConfig(_Config):
     beta2: float = 0.98
     validate_every: int = 1
     patience: int = 10
-    seed: int = 1
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "epochs", "batch_size", "validate_every", "patience")
@@ -82,8 +82,6 @@ class TrainingConfig(_Config):
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 must lie in [0, 1), not {self.beta2}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must lie in 0 … 2147483647, not {self.seed}")
 
 
 def _at_least(config: object, least: int, *names: str) -> None:

@@ -90,5 +90,3 @@ class Recommender(nn.Module):
 
     def _missing(self, method: str) -> TypeError:
         return TypeError(f"{type(self).__name__} does not define {method}")
-
-

@@ -4,9 +4,12 @@ Every spec refuses unknown keys. A spec's canonical JSON is part of the step key
 field that changes no result (a path's spelling, a label for the screen) does not belong in one.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.config import ModelConfig, TrainingConfig
 
 
 class Spec(BaseModel):
@@ -16,6 +19,7 @@ class Spec(BaseModel):
 
 
 Ratio = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -74,3 +78,111 @@ class CorruptSpec(Spec):
     kind: Literal["replace"] = "replace"
     ratio: Ratio = 0.0
     seed: Seed = 0
+
+
+class MethodSpec(Spec):
+    """A model under the name that tables show."""
+
+    name: Name
+    model: ModelConfig
+
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "sasrec-bce": {"loss": "bce"},
+    "sasrec-softmax": {"loss": "softmax"},
+    "rec-denoiser": {"loss": "bce", "gate": "positional", "estimator": "arm-per-token"},
+}
+"""What each named method fixes; all else is common to a job's methods."""
+
+
+def named_method(name: str, **common: Any) -> MethodSpec:
+    """The method of that name, over the common model settings.
+
+    Raises `ValueError` on an unknown name or setting.
+    """
+    if name not in METHODS:
+        raise ValueError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
+    return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name]}))
+
+
+class NoiseSpec(Spec):
+    """The noise axis of a job: one kind at several ratios, nested."""
+
+    kind: Literal["replace"] = "replace"
+    ratios: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.0, 0.2)
+    seed: Seed = 0
+
+    @field_validator("ratios")
+    @classmethod
+    def _each_once(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(ratios)) != len(ratios):
+            raise ValueError("a noise ratio is given twice")
+        return tuple(sorted(ratios))
+
+    def corruption(self, ratio: float) -> CorruptSpec:
+        return CorruptSpec(kind=self.kind, ratio=ratio, seed=self.seed)
+
+
+class ExecutionSpec(Spec):
+    """How trainings run. Only `device` and `threads` can change a result, in its last digits.
+
+    side_by_side: trainings at a time; None for as many as cores allow on the CPU, one on a GPU
+    threads: of each training; device: "auto" takes a GPU where there is one
+    time_limit_minutes: for each training; past it the job fails, and goes on from there when started again
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 1
+    side_by_side: Annotated[int, Field(ge=1)] | None = None
+    time_limit_minutes: Annotated[float, Field(gt=0)] = 240.0
+
+
+class RobustnessSpec(Spec):
+    """The main job: methods × noise ratios × seeds on one log."""
+
+    dataset: Name = "shoppers"
+    source: SourceSpec = SourceSpec()
+    prepare: PrepareSpec = PrepareSpec()
+    noise: NoiseSpec = NoiseSpec()
+    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(named_method(name) for name in METHODS)
+    training: TrainingConfig = TrainingConfig()
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
+    evaluation_seed: Seed = 0
+    execution: ExecutionSpec = ExecutionSpec()
+
+    @model_validator(mode="after")
+    def _no_cell_twice(self) -> "RobustnessSpec":
+        names = [method.name for method in self.methods]
+        if len(set(names)) != len(names):
+            raise ValueError("two methods have the same name")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("a seed is given twice")
+        return self
+
+
+class IngestSpec(Spec):
+    """A log to be made into a checked snapshot."""
+
+    dataset: Name = "shoppers"
+    source: SourceSpec = SourceSpec()
+    prepare: PrepareSpec = PrepareSpec()
+
+
+class RecommendSpec(Spec):
+    """Users to be scored by a registered model.
+
+    `history`: one user's raw item ids, oldest first; without it every user of the log is scored.
+    """
+
+    dataset: Name = "shoppers"
+    alias: Annotated[str, Field(min_length=1)] = "champion"
+    history: tuple[str, ...] | None = None
+    source: SourceSpec = SourceSpec()
+    prepare: PrepareSpec = PrepareSpec()
+    k: Annotated[int, Field(ge=1)] = 10
+    exclude_seen: bool = True
+
+
+def registered_name(dataset: str) -> str:
+    """The registered model of a dataset."""
+    return f"rec-denoiser-{dataset}"

@@ -78,21 +78,21 @@ def training_batches(
     inputs = (sequences.train_lengths - 1).cpu()
     trainable = torch.nonzero(inputs > 0).squeeze(1)
     order = trainable[torch.randperm(len(trainable), generator=generator)]
-    for users in order.split(batch_size):
+    for users in torch.split(order, batch_size):
         yield windows(sequences, users, inputs[users], length=length, with_targets=True)
 
 
-def history_batches(sequences: Sequences, targets: Targets, *, length: int, batch_size: int) -> Iterator[Batch]:
+def history_batches(
+    sequences: Sequences, targets: Targets, *, length: int, batch_size: int
+) -> Iterator[Batch]:
     """The targets' histories in their order, `batch_size` windows a batch; an empty history gives a window of padding."""
     for users, histories in zip(
-        targets.users.cpu().split(batch_size), targets.histories.cpu().split(batch_size), strict=True
+        torch.split(targets.users.cpu(), batch_size), torch.split(targets.histories.cpu(), batch_size), strict=True
     ):
         yield windows(sequences, users, histories, length=length, with_targets=False)
 
 
-def windows(
-    sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, with_targets: bool
-) -> Batch:
+def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, with_targets: bool) -> Batch:
     """The last `length` of the first `stops` events of each of `users`, packed into rows.
 
     users, stops: [windows] int64 on the CPU. With targets, each user must have an event at `stops`.

@@ -63,10 +63,11 @@ class Training:
         clean: InteractionLog,
         config: TrainingConfig,
         *,
-        device: torch.device,
+        seed: int,
         evaluation_seed: int,
+        device: torch.device,
     ) -> None:
-        """`clean` is the log without injected noise, from which the validation protocol comes.
+        """`seed` is that of every draw. `clean` is the log without injected noise: the validation protocol is its.
 
         Raises `ValueError` where there is nothing to train on or to validate with.
         """
@@ -82,8 +83,8 @@ class Training:
         if "times" in model.needs and sequences.times is None:
             raise ValueError("the model needs time stamps, which the log does not have")
         self.protocol = Protocol.of(clean.sequences, clean.targets["validation"], seed=evaluation_seed)
-        self.streams = Streams(config.seed, Draws.NAMES, device=device)
-        self.order = Streams(config.seed, ("order",), device=torch.device("cpu"))
+        self.streams = Streams(seed, Draws.NAMES, device=device)
+        self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
@@ -146,7 +147,9 @@ class Training:
             steps += 1
         mean = float(total) / steps if total is not None else 0.0
         if mean != mean or mean in (float("inf"), float("-inf")):
-            raise ValueError(f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged")
+            raise ValueError(
+                f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged"
+            )
         return {"train.loss": mean} | self.model.diagnostics()
 
     def _validate(self, epoch: int) -> dict[str, float]:
@@ -177,7 +180,9 @@ class Training:
         self.streams.load_state_dict(state["streams"])
         self.order.load_state_dict(state["order"])
         progress = state["progress"]
-        self.progress = Progress(**(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]}))
+        self.progress = Progress(
+            **(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]})
+        )
 
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:

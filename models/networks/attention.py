@@ -52,7 +52,13 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(dim, dim)
 
     def forward(
-        self, queries: Tensor, keys: Tensor, *, batch: Batch, dropout: Dropout | None, gate: AttentionMask | None
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        *,
+        batch: Batch,
+        dropout: Dropout | None,
+        gate: AttentionMask | None,
     ) -> Tensor:
         """queries, keys: [rows, length, dim] → [rows, length, dim]. A cell that sees nothing gets zeros."""
         q = self._split(self.query(queries))

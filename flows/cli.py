@@ -1,0 +1,336 @@
+"""`rec-denoiser …`: every flow from the command line.
+
+Only what a command needs is imported, when it is needed: help answers at once.
+"""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from tasks.specs import RecommendSpec, RobustnessSpec, SourceSpec
+
+PROGRAM = "rec-denoiser"
+BAD_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+
+OVERVIEW = """\
+Which next-item recommender survives noisy data, by how much, and is the gain real?
+
+Reads an interaction log, checks it, corrupts it on purpose, trains recommenders with and
+without denoising, ranks them, and registers the best. Every run is tracked and repeatable."""
+
+EXAMPLES = """\
+examples:
+  rec-denoiser run                                    the whole job on generated shoppers
+  rec-denoiser run --source u.data --format movielens --noise 0,0.2
+  rec-denoiser recommend --dataset shoppers --history phones-001,chargers-004
+  rec-denoiser ui mlflow                              compare models in the browser
+
+State lives in ./var of the project, or in $REC_DENOISER_HOME; deleting it is a full reset."""
+
+RUN_EXAMPLES = """\
+examples:
+  rec-denoiser run
+      methods × noise 0 and 20 % on the generated shoppers
+  rec-denoiser run --source u.data --format movielens --noise 0,0.2 --seeds 1
+      MovieLens-100K in its own format
+  rec-denoiser run --source log.parquet --user-col user_id --item-col item_id \\
+                   --order-col position --methods sasrec-softmax --epochs 40
+      any CSV, TSV, JSON-lines or Parquet file with named columns
+  rec-denoiser run --source log.csv --time-col when --noise 0 --json result.json
+      the log as it is, with the figures written to a file"""
+
+INGEST_EXAMPLES = """\
+examples:
+  rec-denoiser ingest --source log.csv --user-col who --item-col what --time-col when
+  rec-denoiser ingest --source ratings.dat --format movielens --k-core 5"""
+
+RECOMMEND_EXAMPLES = """\
+examples:
+  rec-denoiser recommend --dataset shoppers --history phones-001,chargers-004 --k 5
+      what the champion offers after these items
+  rec-denoiser recommend --dataset ml --source u.data --format movielens
+      ten items for every user of a log, as a Parquet file"""
+
+UI_EXAMPLES = """\
+examples:
+  rec-denoiser ui mlflow                runs, metrics and models at http://127.0.0.1:5000
+  rec-denoiser ui prefect --port 4300   flow runs and schedules"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 for a failed run, 2 for input that cannot be used."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    from tasks.errors import InputError
+
+    try:
+        status: int = options.command(options)
+    except InputError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """One sentence for a wrong command line, with the nearest option where one is misspelt."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(
+            *arguments, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            nearest = difflib.get_close_matches(unknown[1], known, n=1)
+            message = f"there is no option {unknown[1]}" + (f": did you mean {nearest[0]}?" if nearest else "")
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """A subcommand's parser refuses what it does not know itself, so that it can name its own options."""
+        parsed, rest = super().parse_known_args(args, namespace)
+        if rest and self._subparsers is None:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return parsed, rest
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description=OVERVIEW, epilog=EXAMPLES)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], help: str, epilog: str) -> _Parser:
+        added: _Parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:], epilog=epilog)
+        added.set_defaults(command=run)
+        return added
+
+    _add_run(command("run", _run, "the main job: log in, table of methods × noise and registered model out", RUN_EXAMPLES))
+    _add_source(command("ingest", _ingest, "make a checked snapshot of a log", INGEST_EXAMPLES))
+    _add_recommend(command("recommend", _recommend, "score users with a registered model", RECOMMEND_EXAMPLES))
+    _add_ui(command("ui", _ui, "open MLflow's or Prefect's user interface on this project's state", UI_EXAMPLES))
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser)
+    noise = parser.add_argument_group("noise")
+    noise.add_argument("--noise", type=_list_of(_ratio), metavar="R,R", help="ratios of replaced training items (default 0,0.2)")
+    noise.add_argument("--noise-seed", type=_whole(0), metavar="N", help="which items are replaced, by what (default 0)")
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--methods", type=_list_of(str), metavar="M,M", help="of sasrec-bce, sasrec-softmax, rec-denoiser (default: all)"
+    )
+    for option, kind, metavar, text in (
+        ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
+        ("dim", _whole(1), "N", "width (default 50)"),
+        ("blocks", _whole(1), "N", "attention blocks (default 2)"),
+        ("heads", _whole(1), "N", "attention heads (default 2)"),
+        ("dropout", _ratio, "P", "dropout probability (default 0.2)"),
+        ("norm", str, "W", "layer norms: authors, pre or post (default authors)"),
+        ("negatives", _whole(1), "N", "negatives a position for sampled losses (default 1)"),
+        ("gate-logit", _number, "X", "the gate's initial logit (default 2)"),
+        ("beta", _number, "X", "weight of the gate's penalty (default 0.06)"),
+    ):
+        models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    training = parser.add_argument_group("training")
+    training.add_argument("--seeds", type=_list_of(_whole(0)), metavar="N,N", help="training seeds (default 1)")
+    for option, kind, metavar, text in (
+        ("epochs", _whole(1), "N", "at most so many (default 60)"),
+        ("patience", _whole(1), "N", "validations without a better one before it stops (default 10)"),
+        ("validate-every", _whole(1), "N", "epochs between validations (default 1)"),
+        ("batch-size", _whole(1), "N", "users a step (default 128)"),
+        ("learning-rate", _number, "X", "of Adam (default 0.001)"),
+    ):
+        training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    execution = parser.add_argument_group("execution")
+    execution.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one")
+    execution.add_argument("--threads", type=_whole(1), metavar="N", help="of each training (default 1)")
+    execution.add_argument("--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: cores / threads)")
+    execution.add_argument("--time-limit", type=_number, metavar="MIN", help="minutes for each training (default 240)")
+    execution.add_argument("--evaluation-seed", type=_whole(0), metavar="N", help="of the sampled negatives (default 0)")
+    parser.add_argument("--json", metavar="FILE", help="write figures, digests and the record of the run to FILE")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_argument_group("data (without --source: generated shoppers)")
+    source.add_argument("--source", metavar="PATH", help="a CSV, TSV, JSON-lines or Parquet file, .gz allowed")
+    source.add_argument("--format", choices=("interactions", "movielens"), help="default interactions: named columns")
+    source.add_argument("--user-col", metavar="NAME", help="column of users (default user_id)")
+    source.add_argument("--item-col", metavar="NAME", help="column of items (default item_id)")
+    source.add_argument("--time-col", metavar="NAME", help="column of times; without it the file's order counts")
+    source.add_argument("--order-col", metavar="NAME", help="column that orders a user's events, after time")
+    source.add_argument("--noise-col", metavar="NAME", help="column that labels known noise by its kind, empty where genuine")
+    source.add_argument("--k-core", type=_whole(0), metavar="K", help="drop users and items with fewer than K events, repeatedly")
+    source.add_argument("--dataset", metavar="NAME", help="name for runs and models (default: the file's)")
+
+
+def _add_recommend(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser)
+    parser.add_argument("--alias", metavar="ALIAS", help="which registered version (default champion)")
+    parser.add_argument("--history", type=_list_of(str), metavar="ID,ID", help="raw item ids, oldest first")
+    parser.add_argument("--k", type=_whole(1), metavar="N", help="items a user (default 10)")
+    parser.add_argument("--include-seen", action="store_true", help="offer items of the history too")
+
+
+def _add_ui(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("which", choices=("mlflow", "prefect"))
+    parser.add_argument("--port", type=_whole(1), metavar="N", help="default 5000 for MLflow, 4200 for Prefect")
+
+
+def _run(options: argparse.Namespace) -> int:
+    spec = robustness_spec(options)
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.running import run_job
+
+    return run_job(spec, json_path=options.json)
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    spec = _validated("IngestSpec", _log_part(options))
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.running import run_ingest
+
+    return run_ingest(spec)
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    spec = recommend_spec(options)
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.running import run_recommend
+
+    return run_recommend(spec)
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.running import open_ui
+
+    return open_ui(options.which, port=options.port)
+
+
+def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
+    """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
+    from tasks.errors import InputError
+    from tasks.specs import METHODS, named_method
+
+    model = _given(
+        options, "length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gate_logit", "beta"
+    )
+    try:
+        methods = [named_method(name, **model) for name in options.methods or METHODS]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    values = _log_part(options) | {
+        "noise": _given(options, ratios="noise", seed="noise_seed"),
+        "methods": [method.model_dump() for method in methods],
+        "training": _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate"),
+        "execution": _given(options, "device", "threads", "side_by_side", time_limit_minutes="time_limit"),
+    }
+    spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
+    return spec
+
+
+def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
+    """The spec of `recommend`'s options."""
+    values = _log_part(options) | _given(options, "alias", "k", "history")
+    spec: RecommendSpec = _validated("RecommendSpec", values | {"exclude_seen": not options.include_seen})
+    return spec
+
+
+def _log_part(options: argparse.Namespace) -> dict[str, Any]:
+    """source, prepare and dataset, as every command that reads a log takes them."""
+    columns = _given(
+        options, user="user_col", item="item_col", time="time_col", order="order_col", noise="noise_col"
+    )
+    source = _given(options, "format", path="source")
+    if columns or options.source is None:
+        source["columns"] = columns
+    named = options.dataset or (_dataset_name(options.source) if options.source else None)
+    return {"source": source, "prepare": _given(options, "k_core")} | ({"dataset": named} if named else {})
+
+
+def _validated(name: str, values: dict[str, Any]) -> Any:
+    """The spec called `name`, or an `InputError` that names the first field that is wrong."""
+    from pydantic import ValidationError
+
+    from tasks import specs
+    from tasks.errors import InputError
+
+    try:
+        return getattr(specs, name).model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{field}: {first['msg']}" if field else first["msg"]) from None
+
+
+def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
+    """Those of the options that were given, by their names in the spec."""
+    wanted = {name: name for name in names} | renamed
+    return {key: getattr(options, name) for key, name in wanted.items() if getattr(options, name) is not None}
+
+
+def _dataset_name(path: str) -> str:
+    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`."""
+    stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
+    stem = re.sub(r"\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data)\b", "", stem)
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
+
+
+def _complain(sentence: str) -> int:
+    print(f"{PROGRAM}: error: {sentence}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _ratio(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie in [0, 1)")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return value
+
+    return parse
+
+
+def _list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    def parse_list(text: str) -> list[Any]:
+        return [parse(part.strip()) for part in text.split(",") if part.strip()] or [parse(text)]
+
+    return parse_list
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""`python -m models train|rank REQUEST.json`: one training or ranking in a process of its own.
+
+The pipeline starts it, so that a training has its own threads, memory and end; on a bare GPU machine it is run by
+hand. Progress goes to standard output, one JSON object a line: `{"event": "epoch", …}` after each epoch, at the end
+`{"event": "done", …}` or `{"event": "error", "kind": "invalid" | "timeout", "message": …}`, with exit status 0 or 1.
+
+A train request: `log`, `clean` (files of `models.engine.sequences.save_log`), `model`, `training`, `seed`,
+`evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
+it trains, a checkpoint from which the same request goes on).
+A rank request: `log`, `clean`, `folder` (of a training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.catalogue import build
+from models.config import ModelConfig, TrainingConfig
+from models.engine.ranking import Protocol, rank
+from models.engine.sequences import load_log
+from models.engine.training import Epoch, Training
+from models.storage import load_model, save_model
+
+RESULT_FILE = "result.json"
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the request; the exit status."""
+    if len(arguments) != 2 or arguments[0] not in VERBS:
+        print(__doc__, file=sys.stderr)
+        return 2
+    verb, path = arguments
+    request = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not sys.stdin.isatty():
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(request["threads"])
+    try:
+        report = VERBS[verb](request)
+    except ValueError as error:
+        _say(event="error", kind="invalid", message=str(error))
+        return 1
+    except TimeoutError as error:
+        _say(event="error", kind="timeout", message=str(error))
+        return 1
+    _say(event="done", **report)
+    return 0
+
+
+def train(request: dict[str, Any]) -> dict[str, Any]:
+    """Train as asked, unless the folder holds the result already; what is in `result.json`."""
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one_in(folder):
+        result = folder / RESULT_FILE
+        if not result.exists():
+            report = _train(request, folder)
+            partial = folder / (RESULT_FILE + ".partial")
+            partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
+            partial.replace(result)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        finished: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return {name: value for name, value in finished.items() if name != "history"}
+
+
+def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
+    """Rank both splits and write `<split>_<protocol>` arrays."""
+    device = torch.device(request["device"])
+    log, clean = load_log(Path(request["log"])).to(device), load_log(Path(request["clean"])).to(device)
+    model = load_model(Path(request["folder"]), device=device)
+    arrays: dict[str, np.ndarray] = {}
+    started = time.monotonic()
+    for split, targets in log.targets.items():
+        protocol = Protocol.of(clean.sequences, clean.targets[split], seed=request["evaluation_seed"])
+        ranks = rank(model, log.sequences, targets, protocol)
+        arrays |= {f"{split}_{name}": values for name, values in ranks.items()}
+    with Path(request["out"]).open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return {"seconds": time.monotonic() - started}
+
+
+VERBS = {"train": train, "rank": rank_targets}
+
+
+def _train(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    device = torch.device(request["device"])
+    config = ModelConfig.from_dict(request["model"])
+    log, clean = load_log(Path(request["log"])), load_log(Path(request["clean"]))
+    model = build(config, log.sequences.item_count, seed=request["seed"])
+    training = Training(
+        model,
+        log,
+        clean,
+        TrainingConfig.from_dict(request["training"]),
+        seed=request["seed"],
+        evaluation_seed=request["evaluation_seed"],
+        device=device,
+    )
+    seconds = request["seconds"]
+    progress = training.run(
+        checkpoint=folder / CHECKPOINT_FILE,
+        on_epoch=_report,
+        deadline=None if seconds is None else time.monotonic() + seconds,
+    )
+    save_model(model, config, folder, item_count=log.sequences.item_count)
+    return {
+        "best_epoch": progress.best_epoch,
+        "best_value": progress.best_value,
+        "epochs": progress.epoch,
+        "seconds": progress.seconds,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "history": [asdict(epoch) for epoch in progress.history],
+    }
+
+
+def _report(epoch: Epoch) -> None:
+    _say(event="epoch", **asdict(epoch))
+
+
+def _say(**message: Any) -> None:
+    print(json.dumps(message), flush=True)
+
+
+@contextlib.contextmanager
+def _only_one_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains in `folder`; the system frees the lock of a killed one."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _end_with_parent() -> None:
+    """The parent holds the other end of standard input and never writes: its end is our end."""
+    sys.stdin.buffer.read()
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

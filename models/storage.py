@@ -1,0 +1,32 @@
+"""A trained model on disk: `model.json` says what it is, `weights.pt` holds its tensors."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from models.catalogue import build
+from models.config import ModelConfig
+from models.engine.training import save_atomically
+from models.recommender import Recommender
+
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "weights.pt"
+
+
+def save_model(model: Recommender, config: ModelConfig, folder: Path, *, item_count: int) -> None:
+    """Write both files into `folder`, each whole or not at all."""
+    save_atomically(model.state_dict(), folder / WEIGHTS_FILE)
+    description = json.dumps({"config": config.to_dict(), "item_count": item_count}, indent=1)
+    partial = folder / (MODEL_FILE + ".partial")
+    partial.write_text(description, encoding="utf-8")
+    partial.replace(folder / MODEL_FILE)
+
+
+def load_model(folder: Path, *, device: torch.device | None = None) -> Recommender:
+    """The model in evaluation mode. Weights are read without unpickling objects."""
+    description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+    model = build(ModelConfig.from_dict(description["config"]), description["item_count"], seed=0)
+    state = torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True)
+    model.load_state_dict(state)
+    return model.to(device or torch.device("cpu")).eval()

@@ -1,0 +1,8 @@
+-- In: a Parquet file. Out: one row an interaction, as text, in the file's order; NULL where the log lacks a column.
+SELECT
+    {user} AS user_id,
+    {item} AS item_id,
+    {time} AS time_text,
+    {order} AS order_text,
+    {noise} AS noise_text
+FROM read_parquet({path}, binary_as_string = true, hive_partitioning = false)

@@ -1,0 +1,76 @@
+"""From metrics of single trainings to the table of methods × noise."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+COMPARED = (
+    "test.full_unseen.ndcg_at_10",
+    "test.full_unseen.hit_at_10",
+    "test.sampled100.ndcg_at_10",
+    "test.sampled100.hit_at_10",
+)
+RETAINED = "test.full_unseen.ndcg_at_10"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training's figures."""
+
+    method: str
+    ratio: float
+    seed: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at a noise ratio: means over seeds, their standard deviations (None with one seed), and `retention`,
+    the share of the mean `RETAINED` that is left of the method's own at the lowest ratio.
+
+    A method that is worse to begin with can retain more: read it beside the absolute values.
+    """
+
+    method: str
+    ratio: float
+    seeds: int
+    means: dict[str, float]
+    deviations: dict[str, float | None]
+    retention: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(cells: Iterable[Cell]) -> tuple[Row, ...]:
+    """One row a method and ratio, methods in the order of their first cell, ratios rising.
+
+    Raises `ValueError` where there is nothing to compare.
+    """
+    groups: dict[tuple[str, float], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.method, cell.ratio), []).append(cell)
+    if not groups:
+        raise ValueError("there are no trainings to compare")
+    methods = list(dict.fromkeys(method for method, _ in groups))
+    lowest = min(ratio for _, ratio in groups)
+    return tuple(
+        _row(groups[method, ratio], groups[method, lowest])
+        for method in methods
+        for ratio in sorted(ratio for name, ratio in groups if name == method)
+    )
+
+
+def _row(cells: Sequence[Cell], reference: Sequence[Cell]) -> Row:
+    values = {name: [cell.metrics[name] for cell in cells] for name in COMPARED}
+    kept = fmean(values[RETAINED])
+    base = fmean(cell.metrics[RETAINED] for cell in reference)
+    return Row(
+        method=cells[0].method,
+        ratio=cells[0].ratio,
+        seeds=len(cells),
+        means={name: fmean(numbers) for name, numbers in values.items()},
+        deviations={name: stdev(numbers) if len(numbers) > 1 else None for name, numbers in values.items()},
+        retention=kept / base if base else float("nan"),
+    )

@@ -1,0 +1,86 @@
+"""The record of how a step runs: what can change its digits beside its inputs and its code."""
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import InputError
+from tasks.specs import ExecutionSpec
+
+LIBRARIES = ("torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """device: "cpu" or "cuda"; processor: the CPU's or GPU's name; libraries: name → version."""
+
+    device: str
+    processor: str
+    threads: int
+    precision: str
+    python: str
+    libraries: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def resolve(spec: ExecutionSpec) -> Execution:
+    """How trainings will run here.
+
+    Raises `InputError` where a GPU is asked for and there is none that torch could use.
+    """
+    gpu = _gpu_name()
+    if spec.device == "cuda" and gpu is None:
+        raise InputError("no GPU was found (or torch is a CPU build): use --device cpu or auto")
+    on_gpu = gpu is not None and spec.device != "cpu"
+    return Execution(
+        device="cuda" if on_gpu else "cpu",
+        processor=gpu if on_gpu and gpu is not None else _cpu_name(),
+        threads=spec.threads,
+        precision="float32",
+        python=platform.python_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+    )
+
+
+def side_by_side(spec: ExecutionSpec, execution: Execution) -> int:
+    """How many trainings run at a time."""
+    if spec.side_by_side is not None:
+        return spec.side_by_side
+    return 1 if execution.device == "cuda" else max(1, usable_cores() // execution.threads)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _gpu_name() -> str | None:
+    """The first GPU's name, or None; asked of the driver, because importing torch takes seconds."""
+    if "+cpu" in version("torch"):
+        return None
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    return name if isinstance(name, str) else name.decode()
+
+
+def _cpu_name() -> str:
+    """The processor's model, which decides what vector units torch uses."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,50 @@
+"""Which runs are under way, so that those of a killed process can be told from the living.
+
+A process holds a lock on a file that names its runs. The system frees the lock of a killed process: a lease
+that nobody holds is an abandoned one.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from tasks.home import Home
+
+
+@contextmanager
+def lease(runs: Mapping[str, str], *, home: Home) -> Iterator[None]:
+    """Hold a lease that says `runs` (kind of run → id) are this process's."""
+    home.leases.mkdir(parents=True, exist_ok=True)
+    path = home.leases / f"{secrets.token_hex(8)}.json"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, json.dumps(dict(runs)).encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def take_abandoned(*, home: Home) -> list[dict[str, str]]:
+    """What abandoned leases said; they are removed."""
+    taken = []
+    for path in sorted(home.leases.glob("*.json")):
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            content = os.read(descriptor, 1 << 16)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+        if content:
+            taken.append(json.loads(content))
+    return taken

@@ -1,0 +1,87 @@
+"""Score users with a registered model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pandas as pd
+
+import sql
+from tasks.errors import InputError
+from tasks.scratch import publish, working_folder
+from tasks.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+USERS_AT_A_TIME = 10_000
+FILE = "recommendations.parquet"
+
+
+def load_champion(name: str, *, alias: str) -> "PyFuncModel":
+    """The registered model. Raises `InputError` where there is none of that name and alias."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.pyfunc.load_model(f"models:/{name}@{alias}")
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise InputError(
+                f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
+            ) from None
+        raise
+
+
+def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exclude_seen: bool) -> dict[str, Any]:
+    """items, scores and basis for one history of raw ids.
+
+    Raises `InputError` where the model's ids are numbers and one of the history's is not.
+    """
+    ids = _as_ids(model, list(history))
+    answer = model.predict(pd.DataFrame({"history": [ids]}), params={"k": k, "exclude_seen": exclude_seen})
+    row: dict[str, Any] = answer.iloc[0].to_dict()
+    return row
+
+
+def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: int, exclude_seen: bool) -> Path:
+    """Score every user of the snapshot; a Parquet file in `folder` with user_id, items, scores and basis."""
+    with working_folder(folder.parent) as work:
+        content = work / "content"
+        content.mkdir()
+        pieces = [
+            _scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot)
+        ]
+        pd.concat(pieces, ignore_index=True).to_parquet(content / FILE)
+        publish(content, folder)
+    return folder / FILE
+
+
+def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
+    query = sql.load(
+        "recommend/histories",
+        interactions=sql.literal(str(snapshot.interactions)),
+        users=sql.literal(str(snapshot.users)),
+        items=sql.literal(str(snapshot.items)),
+    )
+    with duckdb.connect() as connection:
+        frame = connection.execute(query).df()
+    return [frame.iloc[start : start + USERS_AT_A_TIME] for start in range(0, len(frame), USERS_AT_A_TIME)]
+
+
+def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
+    histories = pd.DataFrame({"history": [_as_ids(model, list(history)) for history in users["history"]]})
+    answer = model.predict(histories, params={"k": k, "exclude_seen": exclude_seen})
+    return pd.concat([users[["user_id"]].reset_index(drop=True), answer.reset_index(drop=True)], axis=1)
+
+
+def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:
+    """Raw ids in the type that the model's signature asks for."""
+    schema = model.metadata.get_input_schema()
+    if "string" in str(schema):
+        return history
+    try:
+        return [int(raw) for raw in history]
+    except ValueError:
+        wrong = next(raw for raw in history if not raw.lstrip("-").isdigit())
+        raise InputError(f"the model's item ids are whole numbers, which {wrong!r} is not") from None

@@ -1,0 +1,177 @@
+"""Put a trained model into MLflow's registry, as something that serves raw ids."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+import sql
+from tasks.home import PROJECT_ROOT, Home
+from tasks.scratch import working_folder
+from tasks.snapshots import Snapshot
+from tasks.track import Tracker
+from tasks.train import Trained
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+TAG_KEY = "rec_denoiser.key"
+TAG_SNAPSHOT = "rec_denoiser.snapshot"
+TAG_VALUE = "rec_denoiser.selection_value"
+SERVED_FILES = ("model.json", "weights.pt")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
+EXAMPLE_LENGTH = 5
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model and the alias that it carries."""
+
+    name: str
+    version: str
+    alias: str
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}@{self.alias}"
+
+
+def register(
+    trained: Trained,
+    snapshot: Snapshot,
+    *,
+    name: str,
+    key: str,
+    selection_value: float,
+    tags: Mapping[str, str],
+    run_id: str,
+    tracker: Tracker,
+    home: Home,
+) -> Registered:
+    """Register the model under `name`, once for a `key`, and decide its alias.
+
+    The new version becomes the champion where there is none, where the champion was chosen on other data (its figure
+    does not compare), or where `selection_value` is strictly better than the champion's; else the challenger.
+    """
+    found = _version_of(tracker.client, name, key)
+    if found is None:
+        uri = _log_model(trained, snapshot, name=name, run_id=run_id, home=home)
+        facts = {TAG_KEY: key, TAG_SNAPSHOT: snapshot.manifest.clean, TAG_VALUE: repr(selection_value)}
+        found = _create_version(tracker.client, name, uri, run_id=run_id, tags={**tags, **facts})
+    alias = _alias_for(tracker.client, name, found)
+    tracker.client.set_registered_model_alias(name, alias, found.version)
+    return Registered(name, str(found.version), alias)
+
+
+def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, home: Home) -> str:
+    """Log the model to its run; the URI of what was logged."""
+    import mlflow
+    import pandas as pd
+
+    ids, popularity = _catalogue(snapshot)
+    with working_folder(home.steps / "register") as work:
+        folder = work / "model"
+        folder.mkdir()
+        for file in SERVED_FILES:
+            shutil.copy2(trained.folder / file, folder / file)
+        content = json.dumps({"ids": ids, "popularity": popularity}, ensure_ascii=False)
+        (folder / "catalogue.json").write_text(content, encoding="utf-8")
+        by_popularity = sorted(range(len(ids)), key=lambda number: -popularity[number])
+        example = [ids[number] for number in by_popularity[:EXAMPLE_LENGTH]]
+        with mlflow.start_run(run_id=run_id):
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(PROJECT_ROOT / "models" / "serving.py"),
+                artifacts={"model": str(folder)},
+                code_paths=[str(_code(work))],
+                signature=_signature(snapshot),
+                input_example=pd.DataFrame({"history": [example, example[:1]]}),
+                pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in REQUIREMENTS],
+                metadata={"snapshot": snapshot.digest, "registered_as": name},
+            )
+    return str(info.model_uri)
+
+
+def _code(work: Path) -> Path:
+    """A copy of `models/` without what Python compiled, for the model to carry."""
+    copy = work / "code" / "models"
+    shutil.copytree(PROJECT_ROOT / "models", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def _signature(snapshot: Snapshot) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    raw_id = DataType.long if snapshot.manifest.item_id_type == "integer" else DataType.string
+    return ModelSignature(
+        inputs=Schema([ColSpec(Array(raw_id), "history")]),
+        outputs=Schema(
+            [
+                ColSpec(Array(raw_id), "items"),
+                ColSpec(Array(DataType.double), "scores"),
+                ColSpec(DataType.string, "basis"),
+            ]
+        ),
+        params=ParamSchema(
+            [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, default=True)]
+        ),
+    )
+
+
+def _catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
+    """Raw ids and popularity by item number, from 1."""
+    query = sql.load(
+        "register/catalogue",
+        items=sql.literal(str(snapshot.items)),
+        interactions=sql.literal(str(snapshot.interactions)),
+        users=sql.literal(str(snapshot.users)),
+    )
+    with duckdb.connect() as connection:
+        rows = connection.execute(query).fetchall()
+    as_id = int if snapshot.manifest.item_id_type == "integer" else str
+    return [as_id(raw) for raw, _ in rows], [int(popularity) for _, popularity in rows]
+
+
+def _create_version(
+    client: "MlflowClient", name: str, uri: str, *, run_id: str, tags: Mapping[str, str]
+) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
+
+
+def _version_of(client: "MlflowClient", name: str, key: str) -> "ModelVersion | None":
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((version for version in versions if version.tags.get(TAG_KEY) == key), None)
+
+
+def _alias_for(client: "MlflowClient", name: str, candidate: "ModelVersion") -> str:
+    champion = _champion(client, name)
+    if champion is None or champion.version == candidate.version:
+        return CHAMPION
+    if champion.tags.get(TAG_SNAPSHOT) != candidate.tags[TAG_SNAPSHOT]:
+        return CHAMPION
+    better = float(candidate.tags[TAG_VALUE]) > float(champion.tags[TAG_VALUE])
+    return CHAMPION if better else CHALLENGER
+
+
+def _champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    """The version that carries the champion's alias, with its tags."""
+    aliases = client.get_registered_model(name).aliases
+    return client.get_model_version(name, aliases[CHAMPION]) if CHAMPION in aliases else None

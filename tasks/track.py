@@ -1,0 +1,199 @@
+"""MLflow as the job's memory: one parent run a job, one child a training, adopted again after a crash.
+
+Runs are found by tags, never by name, so that a job started again goes on in the runs it had opened. Everything
+that is logged is derived from files of the steps, so logging it twice changes nothing.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.home import PROJECT_ROOT, Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "robustness"
+TAG_KEY = "rec_denoiser.key"
+TAG_PREFECT = "prefect.flow_run_id"
+TAG_PARENT = "mlflow.parentRunId"
+METRICS_IN_A_BATCH = 1000
+PARAMETERS_IN_A_BATCH = 100
+
+
+@dataclass(frozen=True)
+class DatasetNote:
+    """A snapshot as MLflow's dataset view shows it."""
+
+    name: str
+    digest: str
+    source: str
+    profile: Mapping[str, Any]
+    context: str
+
+
+def tracking_uri(home: Home) -> str:
+    """`MLFLOW_TRACKING_URI` where it is set, else a SQLite database under the state folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow / 'mlflow.db'}"
+
+
+class Tracker:
+    """MLflow runs of one experiment."""
+
+    def __init__(self, home: Home, *, experiment: str = EXPERIMENT) -> None:
+        import mlflow
+
+        home.mlflow.mkdir(parents=True, exist_ok=True)
+        self.uri = tracking_uri(home)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.client: MlflowClient = mlflow.MlflowClient(self.uri)
+        self.experiment_id = self._experiment(experiment, home)
+
+    def open_run(
+        self, key: str, *, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """The id of the run with this key under this parent, taken up again where it exists, else new."""
+        found = self._find(key, parent)
+        every_tag = {**code_tags(), **(tags or {})}
+        if found is not None:
+            run_id: str = found.info.run_id
+            if found.info.status != "FINISHED":
+                self.client.update_run(run_id, status="RUNNING")
+            self._set_tags(run_id, every_tag)
+            return run_id
+        identity = {TAG_KEY: key} | ({TAG_PARENT: parent} if parent else {})
+        created = self.client.create_run(self.experiment_id, run_name=name, tags=every_tag | identity)
+        return str(created.info.run_id)
+
+    def close_run(self, run_id: str, status: str) -> None:
+        """`status` is FINISHED, FAILED or KILLED."""
+        if self.client.get_run(run_id).info.status != status:
+            self.client.set_terminated(run_id, status=status)
+
+    def close_open_runs(self, parent: str, status: str) -> None:
+        """Close the parent and every child that is still running."""
+        running = self._search(f"tags.`{TAG_PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
+        for run_id in [*(run.info.run_id for run in running), parent]:
+            self.close_run(run_id, status)
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        """Parameters of a run; those that it holds already must be the same."""
+        from mlflow.entities import Param
+
+        entries = [Param(name, str(value)) for name, value in params.items()]
+        for start in range(0, len(entries), PARAMETERS_IN_A_BATCH):
+            self.client.log_batch(run_id, params=entries[start : start + PARAMETERS_IN_A_BATCH])
+
+    def log_history(self, run_id: str, history: Iterable[Mapping[str, Any]]) -> None:
+        """Epoch records `{"epoch", "timestamp", "metrics"}`; epochs that the run holds already are passed over."""
+        from mlflow.entities import Metric
+
+        logged = self._last_step(run_id)
+        metrics = [
+            Metric(name, float(value), int(record["timestamp"]), int(record["epoch"]))
+            for record in history
+            if record["epoch"] > logged
+            for name, value in record["metrics"].items()
+        ]
+        for start in range(0, len(metrics), METRICS_IN_A_BATCH):
+            self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_IN_A_BATCH])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: int) -> None:
+        """Final figures, at step 0. The same figures at the same `timestamp` (ms) leave one value each."""
+        from mlflow.entities import Metric
+
+        held = self.client.get_run(run_id).data.metrics
+        fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
+        self.client.log_batch(run_id, metrics=fresh)
+
+    def log_dataset(self, run_id: str, dataset: DatasetNote) -> None:
+        """Attach a snapshot under our own digest: MLflow's would not see changes past its first rows."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entry = Dataset(
+            name=dataset.name,
+            digest=dataset.digest[:36],
+            source_type="local",
+            source=json.dumps({"uri": dataset.source}),
+            profile=json.dumps(dict(dataset.profile)),
+        )
+        tags = [InputTag("mlflow.data.context", dataset.context), InputTag("sha256", dataset.digest)]
+        self.client.log_inputs(run_id, datasets=[DatasetInput(entry, tags)])
+
+    def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
+        """Upload files, each into the artifact folder it is keyed by ("" for the root, else "folder/")."""
+        for folder, path in files.items():
+            self.client.log_artifact(run_id, str(path), artifact_path=folder.rstrip("/") or None)
+
+    def log_text(self, run_id: str, texts: Mapping[str, str]) -> None:
+        """Small texts as artifacts by path."""
+        for path, text in texts.items():
+            self.client.log_text(run_id, text, path)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Add or replace tags."""
+        self._set_tags(run_id, tags)
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def _find(self, key: str, parent: str | None) -> "Run | None":
+        clauses = [f"tags.`{TAG_KEY}` = '{key}'"]
+        if parent is not None:
+            clauses.append(f"tags.`{TAG_PARENT}` = '{parent}'")
+        runs = self._search(" and ".join(clauses))
+        return runs[0] if runs else None
+
+    def _search(self, query: str) -> list["Run"]:
+        return list(self.client.search_runs([self.experiment_id], query, max_results=1000))
+
+    def _last_step(self, run_id: str) -> int:
+        """The last epoch logged, 0 where there is none: the loss is in every epoch's record."""
+        history = self.client.get_metric_history(run_id, "train.loss")
+        return max((metric.step for metric in history), default=0)
+
+    def _experiment(self, name: str, home: Home) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = self.uri.startswith("sqlite:")
+        location = (home.mlflow / "artifacts").as_uri() if local else None
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+
+def job_key(parts: Iterable[str]) -> str:
+    """One key for a job from the keys of its parts."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def code_tags() -> dict[str, str]:
+    """What code ran: the commit (with `+changes` where the tree differs from it) and the lock file's digest."""
+    tags = {}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+        tags["rec_denoiser.code"] = commit + ("+changes" if _git("status", "--porcelain") else "")
+    lock = PROJECT_ROOT / "requirements.lock"
+    if lock.exists():
+        tags["rec_denoiser.lock_sha256"] = hashlib.sha256(lock.read_bytes()).hexdigest()
+    return tags
+
+
+def _git(*arguments: str) -> str | None:
+    """A git command's output on the project, or None where it is no checkout or there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

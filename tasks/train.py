@@ -1,0 +1,74 @@
+"""Train one model on one snapshot, in a process of its own, resumable at the epoch."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.config import ModelConfig, TrainingConfig
+from tasks.execution import Execution
+from tasks.home import Home
+from tasks.sequences import export_log
+from tasks.snapshots import Snapshot
+from tasks.workers import run_worker
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its folder holds `model.json`, `weights.pt` and `result.json`."""
+
+    folder: Path
+
+    def result(self) -> dict[str, Any]:
+        """best_epoch, best_value, epochs, seconds, parameters, history (one record an epoch)."""
+        content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def complete(self) -> bool:
+        return (self.folder / RESULT_FILE).exists()
+
+
+def training_folder(key: str, *, home: Home) -> Path:
+    """Where the training with this step key lives."""
+    return home.steps / "train" / key[:32]
+
+
+def train(
+    snapshot: Snapshot,
+    clean: Snapshot,
+    model: ModelConfig,
+    training: TrainingConfig,
+    *,
+    seed: int,
+    evaluation_seed: int,
+    execution: Execution,
+    time_limit_minutes: float,
+    folder: Path,
+    home: Home,
+    on_epoch: Callable[[Mapping[str, Any]], None],
+) -> Trained:
+    """Train, or go on from the checkpoint that an interrupted run left in `folder`.
+
+    `on_epoch` hears every epoch's record `{"epoch", "timestamp", "metrics"}`, those before an interruption
+    included. `clean` is the snapshot without injected noise, whose validation protocol counts.
+
+    Raises `InputError`, `TimeoutError` and `tasks.workers.WorkerDied` as `tasks.workers.run_worker` does.
+    """
+    request = {
+        "log": str(export_log(snapshot, home=home)),
+        "clean": str(export_log(clean, home=home)),
+        "model": model.to_dict(),
+        "training": training.to_dict(),
+        "seed": seed,
+        "evaluation_seed": evaluation_seed,
+        "device": execution.device,
+        "threads": execution.threads,
+        "seconds": time_limit_minutes * 60,
+        "folder": str(folder),
+    }
+    run_worker("train", request, on_epoch=on_epoch)
+    return Trained(folder)

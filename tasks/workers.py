@@ -1,0 +1,84 @@
+"""`python -m models …` as a child process: its own threads, memory and end.
+
+The child ends with us: it reads our end of a pipe that closes whatever kills us.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tasks.errors import InputError
+from tasks.home import PROJECT_ROOT
+
+
+class WorkerDied(RuntimeError):
+    """The process ended without a result (out of memory, a signal): trying again may help."""
+
+
+def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run one request of `models.__main__` and return its report; `on_epoch` hears each epoch's record.
+
+    Raises `InputError` where the request cannot be fulfilled as it is, `TimeoutError` past its time limit, and
+    `WorkerDied` where the process ended otherwise, with the end of what it wrote to standard error.
+    """
+    with tempfile.TemporaryDirectory(prefix="rec-denoiser-") as folder, tempfile.TemporaryFile() as complaints:
+        path = os.path.join(folder, "request.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(dict(request), file)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "models", verb, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            encoding="utf-8",
+            cwd=folder,
+            env=_environment(int(request["threads"])),
+        )
+        try:
+            last = _listen(process, on_epoch)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        complaints.seek(0)
+        return _report(last, process.returncode, complaints.read().decode("utf-8", "replace"))
+
+
+def _listen(process: "subprocess.Popen[str]", on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Pass epochs on; the last message that is no epoch, once the process has closed its output."""
+    last: dict[str, Any] = {}
+    assert process.stdout is not None
+    for line in process.stdout:
+        message = json.loads(line)
+        if message.pop("event") == "epoch":
+            on_epoch(message)
+        else:
+            last = message
+    process.wait()
+    return last
+
+
+def _report(last: dict[str, Any], status: int, complaints: str) -> dict[str, Any]:
+    if status == 0:
+        return last
+    if last.get("kind") == "invalid":
+        raise InputError(last["message"])
+    if last.get("kind") == "timeout":
+        raise TimeoutError(last["message"])
+    raise WorkerDied(f"the training process ended with status {status}: {complaints.strip()[-2000:] or 'no message'}")
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Threads that sleep when they wait: on a busy machine spinning ones bring everything to a halt."""
+    paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }

@@ -1,0 +1,128 @@
+"""Windows, packing and negative draws."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.engine.batches import UnseenItems, history_batches, pack, training_batches, windows
+from models.engine.sequences import Sequences
+from tests.models.conftest import MakeLog
+
+
+@given(sizes=st.lists(st.integers(0, 12), min_size=1, max_size=40), extra=st.integers(0, 5))
+@settings(max_examples=200, deadline=None)
+def test_packed_windows_fit_their_rows_and_never_overlap(sizes: list[int], extra: int) -> None:
+    length = max(1, *sizes) + extra
+    rows, columns, row_count = pack(np.array(sizes), length)
+    grid = np.zeros((row_count, length), dtype=int)
+    for row, column, size in zip(rows.tolist(), columns.tolist(), sizes, strict=True):
+        assert 0 <= column <= length
+        assert column + size <= length
+        grid[row, column : column + size] += 1
+    assert grid.max(initial=0) <= 1
+    assert set(rows.tolist()) == set(range(row_count))
+
+
+def test_packing_wastes_little() -> None:
+    sizes = np.random.default_rng(0).integers(1, 11, 1000)
+    _, _, row_count = pack(sizes, 50)
+    assert row_count * 50 < 1.15 * sizes.sum()
+
+
+def test_windows_hold_the_last_events_and_what_follows_each() -> None:
+    sequences = Sequences(
+        items=torch.arange(1, 11, dtype=torch.int32),
+        offsets=torch.tensor([0, 7, 10]),
+        train_lengths=torch.tensor([7, 3]),
+        item_count=10,
+    )
+    batch = windows(sequences, torch.tensor([1, 0]), torch.tensor([2, 6]), length=4, with_targets=True)
+    assert batch.targets is not None
+    assert batch.items.tolist() == [[0, 0, 8, 9], [3, 4, 5, 6]]
+    assert batch.targets.tolist() == [[0, 0, 9, 10], [4, 5, 6, 7]]
+    assert batch.positions.tolist() == [[0, 0, 2, 3], [0, 1, 2, 3]]
+    assert batch.users.tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]
+    assert batch.items.flatten()[batch.ends].tolist() == [9, 6]
+
+
+def test_short_windows_share_a_row_and_see_only_themselves() -> None:
+    sequences = Sequences(
+        items=torch.arange(1, 7, dtype=torch.int32),
+        offsets=torch.tensor([0, 3, 6]),
+        train_lengths=torch.tensor([3, 3]),
+        item_count=6,
+    )
+    batch = windows(sequences, torch.tensor([0, 1]), torch.tensor([2, 2]), length=5, with_targets=True)
+    assert batch.items.tolist() == [[0, 1, 2, 4, 5]]
+    assert batch.segments.tolist() == [[0, 1, 1, 2, 2]]
+    seen = [(i, j) for i, j in torch.nonzero(batch.visible[0]).tolist()]
+    assert seen == [(1, 1), (2, 1), (2, 2), (3, 3), (4, 3), (4, 4)]
+
+
+def test_an_epoch_visits_every_trainable_user_once_and_no_later_event(make_log: MakeLog) -> None:
+    log = make_log(lengths=[1, 2, 3, 9, 30, 5, 4])
+    sequences = log.sequences
+    visited: list[int] = []
+    for batch in training_batches(sequences, length=8, batch_size=2, generator=torch.Generator().manual_seed(1)):
+        assert batch.targets is not None
+        users = batch.users.flatten()[batch.ends]
+        visited += users.tolist()
+        last = batch.targets.flatten()[batch.ends]
+        expected = sequences.items[sequences.offsets[users] + sequences.train_lengths[users] - 1]
+        assert last.tolist() == expected.tolist()
+    assert sorted(visited) == [1, 3, 4, 5, 6]
+
+
+def test_histories_come_in_the_order_of_the_targets_and_may_be_empty(make_log: MakeLog) -> None:
+    log = make_log(lengths=[3, 12, 4])
+    targets = log.targets["test"]
+    empty = type(targets)(targets.users, targets.items, targets.histories * 0)
+    for batch in history_batches(log.sequences, empty, length=5, batch_size=2):
+        assert batch.items.sum() == 0
+        assert (batch.segments.flatten()[batch.ends] == 0).all()
+    ends = torch.cat(
+        [batch.items.flatten()[batch.ends] for batch in history_batches(log.sequences, targets, length=5, batch_size=2)]
+    )
+    before = log.sequences.items[log.sequences.offsets[targets.users] + targets.histories - 1]
+    assert ends.tolist() == before.tolist()
+
+
+def test_negatives_are_uniform_over_exactly_the_unseen_items(make_log: MakeLog) -> None:
+    log = make_log(lengths=[12, 5], item_count=15)
+    sequences = log.sequences
+    unseen = UnseenItems(sequences, sequences.train_lengths)
+    draws = unseen.draw(torch.zeros(60_000, dtype=torch.int64), 1, torch.Generator().manual_seed(0)).flatten()
+    counts = torch.bincount(draws, minlength=16)
+    seen = set(sequences.items[:10].tolist())
+    free = [item for item in range(1, 16) if item not in seen]
+    assert counts[0] == 0
+    assert all(counts[item] == 0 for item in seen)
+    expected = 60_000 / len(free)
+    assert all(abs(int(counts[item]) - expected) < 5 * expected**0.5 for item in free)
+
+
+def test_a_user_who_has_seen_everything_still_gets_an_item() -> None:
+    sequences = Sequences(
+        items=torch.tensor([1, 2, 3], dtype=torch.int32),
+        offsets=torch.tensor([0, 3]),
+        train_lengths=torch.tensor([3]),
+        item_count=3,
+    )
+    drawn = UnseenItems(sequences, sequences.train_lengths).draw(
+        torch.zeros(50, dtype=torch.int64), 2, torch.Generator().manual_seed(0)
+    )
+    assert int(drawn.min()) >= 1
+    assert int(drawn.max()) <= 3
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_events_and_grid_are_inverse(make_log: MakeLog, size: int) -> None:
+    log = make_log(lengths=[6, 9, 4, 8])
+    batch = next(
+        iter(training_batches(log.sequences, length=7, batch_size=size, generator=torch.Generator().manual_seed(0)))
+    )
+    values = torch.arange(len(batch.cells), dtype=torch.float32) + 1
+    assert torch.equal(batch.events(batch.grid(values)[..., None]).squeeze(1), values)
+    assert int((batch.grid(values) > 0).sum()) == len(values)

@@ -1,0 +1,97 @@
+"""Ranks and metrics against a slow, plain implementation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.engine.batches import Batch
+from models.engine.metrics import gains, hits, reciprocal_ranks, summary
+from models.engine.ranking import Protocol, rank
+from models.recommender import Recommender
+from tests.models.conftest import MakeLog
+
+
+class Fixed(Recommender):
+    """Scores that depend on the last item alone, with many ties."""
+
+    length = 6
+
+    def __init__(self, item_count: int, *, levels: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.scores = torch.randint(0, levels, (item_count + 1, item_count + 1), generator=generator).float()
+        self.scores[:, 0] = 1e9
+
+    def query(self, batch: Batch) -> Tensor:
+        return self.scores[batch.items.flatten()[batch.ends]]
+
+    def item_table(self) -> Tensor:
+        return torch.eye(self.scores.shape[1])
+
+
+@pytest.mark.parametrize("levels", [1, 4, 1000])
+def test_ranks_equal_counting_by_hand(make_log: MakeLog, levels: int) -> None:
+    log = make_log(lengths=[3, 4, 9, 20, 7, 1, 15], item_count=25)
+    model = Fixed(25, levels=levels)
+    targets = log.targets["test"]
+    protocol = Protocol.of(log.sequences, targets, seed=5)
+    ranks = rank(model, log.sequences, targets, protocol, batch_size=4)
+    negatives = protocol.negatives(slice(0, len(targets)))
+    for row, (user, item, history) in enumerate(
+        zip(targets.users.tolist(), targets.items.tolist(), targets.histories.tolist(), strict=True)
+    ):
+        start = int(log.sequences.offsets[user])
+        events = log.sequences.items[start : start + history].tolist()
+        scores = model.scores[events[-1]].tolist()
+
+        def place(candidates: list[int], scores: list[float] = scores, item: int = item) -> float:
+            others = [scores[other] for other in candidates]
+            return sum(s > scores[item] for s in others) + 0.5 * sum(s == scores[item] for s in others)
+
+        others = [other for other in range(1, 26) if other != item]
+        assert ranks["full_all"][row] == place(others)
+        assert ranks["full_unseen"][row] == place([other for other in others if other not in events])
+        assert ranks["sampled100"][row] == place(negatives[row].tolist())
+
+
+def test_a_collapsed_model_ranks_in_the_middle(make_log: MakeLog) -> None:
+    log = make_log(lengths=[5, 6, 7], item_count=41)
+    targets = log.targets["validation"]
+    ranks = rank(Fixed(41, levels=1), log.sequences, targets, Protocol.of(log.sequences, targets, seed=0))
+    assert ranks["full_all"].tolist() == [20.0] * 3
+    assert ranks["sampled100"].tolist() == [50.0] * 3
+
+
+def test_negatives_depend_on_user_and_seed_alone(make_log: MakeLog) -> None:
+    log = make_log(lengths=[8, 9, 12, 30], item_count=200)
+    targets = log.targets["test"]
+    protocol = Protocol.of(log.sequences, targets, seed=1)
+    every = protocol.negatives(slice(0, 4))
+    assert torch.equal(every[2:], protocol.negatives(slice(2, 4)))
+    assert not torch.equal(every, Protocol.of(log.sequences, targets, seed=2).negatives(slice(0, 4)))
+    for row, user in enumerate(targets.users.tolist()):
+        start, stop = log.sequences.offsets[user : user + 2].tolist()
+        assert not set(every[row].tolist()) & set(log.sequences.items[start:stop].tolist())
+
+
+def test_scores_that_are_no_numbers_are_refused(make_log: MakeLog) -> None:
+    log = make_log(lengths=[5, 6], item_count=10)
+    model = Fixed(10, levels=3)
+    model.scores[:, 4] = torch.nan
+    targets = log.targets["test"]
+    with pytest.raises(ValueError, match="not finite"):
+        rank(model, log.sequences, targets, Protocol.of(log.sequences, targets, seed=0))
+
+
+def test_metrics_by_hand() -> None:
+    ranks = np.array([0.0, 1.0, 9.5, 10.0], dtype=np.float32)
+    assert hits(ranks, 10).tolist() == [1, 1, 1, 0]
+    assert gains(ranks, 10) == pytest.approx([1, 1 / math.log2(3), 1 / math.log2(11.5), 0])
+    assert reciprocal_ranks(ranks, 10) == pytest.approx([1, 0.5, 1 / 10.5, 0])
+    means = summary({"full_all": ranks}, "test")
+    assert means["test.full_all.hit_at_10"] == 0.75
+    assert means["test.full_all.hit_at_5"] == 0.5
+    assert set(means) == {f"test.full_all.{m}_at_{k}" for m in ("hit", "ndcg", "mrr") for k in (5, 10, 20)}

@@ -1,0 +1,127 @@
+"""Replacement noise: exact in number, nested over ratios, and never where models are judged."""
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.corrupt import corrupt
+from tasks.errors import InputError
+from tasks.home import Home
+from tasks.snapshots import Snapshot, open_snapshot, verify_files
+from tasks.specs import CorruptSpec
+
+Row = tuple[Any, ...]
+Read = Callable[[Path], list[Row]]
+
+USER, ITEM, TIME, POSITION, NOISE = range(5)
+
+
+def replaced(snapshot: Snapshot, rows_of: Read) -> dict[tuple[int, int], int]:
+    """(user, position) -> item of what is labelled as replaced."""
+    rows = rows_of(snapshot.interactions)
+    return {(row[USER], row[POSITION]): row[ITEM] for row in rows if row[NOISE] == "replace"}
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.2, 0.5, 0.999])
+def test_exactly_the_asked_share_of_the_training_positions(
+    tiny_snapshot: Snapshot, home: Home, rows_of: Read, ratio: float
+) -> None:
+    noisy = corrupt(tiny_snapshot, CorruptSpec(ratio=ratio, seed=3), home=home)
+    changed = replaced(noisy, rows_of)
+    training = tiny_snapshot.counts.training
+    assert len(changed) == round(ratio * training)
+    assert noisy.manifest.realised_ratio == len(changed) / training
+
+    clean_rows, noisy_rows = rows_of(tiny_snapshot.interactions), rows_of(noisy.interactions)
+    train_length = {user: length for user, _, length in rows_of(tiny_snapshot.users)}
+    own_targets: dict[int, set[int]] = {}
+    for _, user, item, _, _ in rows_of(tiny_snapshot.targets):
+        own_targets.setdefault(user, set()).add(item)
+    for clean, dirty in zip(clean_rows, noisy_rows, strict=True):
+        assert (clean[USER], clean[TIME], clean[POSITION]) == (dirty[USER], dirty[TIME], dirty[POSITION])
+        if (clean[USER], clean[POSITION]) in changed:
+            assert clean[POSITION] < train_length[clean[USER]]
+            assert dirty[ITEM] != clean[ITEM]
+            assert dirty[ITEM] not in own_targets.get(clean[USER], set())
+            assert 1 <= dirty[ITEM] <= tiny_snapshot.counts.items
+        else:
+            assert clean == dirty
+    labelled = [row for row in noisy_rows if row[NOISE] and row[POSITION] < train_length[row[USER]]]
+    assert noisy.counts.noisy == len(labelled)
+
+
+def test_everything_else_is_untouched_and_the_manifest_says_where_it_comes_from(
+    tiny_snapshot: Snapshot, home: Home, rows_of: Read, left_in: Callable[[], list[Path]]
+) -> None:
+    noisy = corrupt(tiny_snapshot, CorruptSpec(ratio=0.3, seed=3), home=home)
+    for table in ("targets", "users", "items"):
+        assert rows_of(getattr(noisy, table)) == rows_of(getattr(tiny_snapshot, table))
+    assert noisy.manifest.parent == noisy.manifest.clean == tiny_snapshot.digest
+    assert noisy.manifest.spec["corrupt"] == {"kind": "replace", "ratio": 0.3, "seed": 3}
+    assert noisy.manifest.sources == tiny_snapshot.manifest.sources
+    assert left_in() == sorted([tiny_snapshot.path, noisy.path])
+    verify_files(noisy)
+    verify_files(open_snapshot(tiny_snapshot.path))
+
+
+def test_a_larger_ratio_contains_a_smaller_one(tiny_snapshot: Snapshot, home: Home, rows_of: Read) -> None:
+    sets = [
+        replaced(corrupt(tiny_snapshot, CorruptSpec(ratio=ratio, seed=5), home=home), rows_of)
+        for ratio in (0.05, 0.1, 0.4, 0.9)
+    ]
+    for smaller, larger in pairwise(sets):
+        assert smaller.items() <= larger.items()
+        assert len(smaller) < len(larger)
+
+
+def test_the_seed_decides_and_nothing_else(tiny_snapshot: Snapshot, home: Home) -> None:
+    first, again, other = (
+        corrupt(tiny_snapshot, CorruptSpec(ratio=0.2, seed=seed), home=home) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first.digest != other.digest
+
+
+def test_a_replacement_is_any_other_item_with_equal_chance(
+    ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path], home: Home, rows_of: Read
+) -> None:
+    """One user with 20,000 trained events on item 1 and the last two on 2 and 3: 4 to 10 are left to draw."""
+    items = [*range(4, 11), *[1] * 20_000, 2, 3]
+    text = "user_id,item_id\n" + "".join(f"a,{item}\n" for item in items)
+    snapshot = ingest_file(write_log(text))
+    noisy = corrupt(snapshot, CorruptSpec(ratio=0.99, seed=0), home=home)
+    rows = rows_of(noisy.interactions)
+    drawn = Counter(row[ITEM] for row in rows if row[NOISE] == "replace" and row[POSITION] >= 7)
+    assert set(drawn) == set(range(4, 11))
+    expected = sum(drawn.values()) / 7
+    statistic = sum((count - expected) ** 2 / expected for count in drawn.values())
+    assert statistic < 22.5  # the chi-squared distribution with 6 degrees of freedom exceeds it once in 1,000
+
+
+def test_no_noise_is_the_snapshot_itself(tiny_snapshot: Snapshot, home: Home) -> None:
+    assert corrupt(tiny_snapshot, CorruptSpec(ratio=0.0), home=home) is tiny_snapshot
+    assert corrupt(tiny_snapshot, CorruptSpec(ratio=1e-6), home=home) is tiny_snapshot
+
+
+def test_noise_upon_noise_is_refused(tiny_snapshot: Snapshot, home: Home) -> None:
+    noisy = corrupt(tiny_snapshot, CorruptSpec(ratio=0.2), home=home)
+    with pytest.raises(
+        InputError, match=f"injected noise already: corrupt the clean one, {tiny_snapshot.name}"
+    ):
+        corrupt(noisy, CorruptSpec(ratio=0.2), home=home)
+
+
+def test_a_catalogue_too_small_to_draw_from_is_said(
+    ingest_file: Callable[..., Snapshot],
+    write_log: Callable[..., Path],
+    home: Home,
+    left_in: Callable[[], list[Path]],
+) -> None:
+    snapshot = ingest_file(write_log("user_id,item_id\nann,1\nann,2\nann,3\n"))
+    with pytest.raises(InputError, match="3 items leaves nothing to replace an item of user ann with"):
+        corrupt(snapshot, CorruptSpec(ratio=0.9), home=home)
+    assert left_in() == [snapshot.path]
