@@ -67,12 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 for a failed run, 2 for input that cannot be used."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    from tasks.errors import InputError
+    from tasks.errors import InputError, RunFailed
 
     try:
         status: int = options.command(options)
     except InputError as error:
-        return _complain(str(error))
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except RunFailed as error:
+        print(f"{PROGRAM}: failed: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
@@ -291,11 +295,6 @@ def _dataset_name(path: str) -> str:
     stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
     stem = re.sub(r"\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data)\b", "", stem)
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
-
-
-def _complain(sentence: str) -> int:
-    print(f"{PROGRAM}: error: {sentence}", file=sys.stderr)
-    return BAD_INPUT
 
 
 def _ratio(text: str) -> float:

@@ -4,7 +4,7 @@ The pipeline starts it, so that a training has its own threads, memory and end; 
 hand. Progress goes to standard output, one JSON object a line: `{"event": "epoch", …}` after each epoch, at the end
 `{"event": "done", …}` or `{"event": "error", "kind": "invalid" | "timeout", "message": …}`, with exit status 0 or 1.
 
-A train request: `log`, `clean` (files of `models.engine.sequences.save_log`), `model`, `training`, `seed`,
+A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `model`, `training`, `seed`,
 `evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
 it trains, a checkpoint from which the same request goes on).
 A rank request: `log`, `clean`, `folder` (of a training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
@@ -142,7 +142,8 @@ def _only_one_in(folder: Path) -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """The parent holds the other end of standard input and never writes: its end is our end."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):
+        pass
     os._exit(3)
 
 

@@ -6,3 +6,7 @@ class InputError(Exception):
 
     The command line prints the message alone, without a traceback, and exits with status 2.
     """
+
+
+class RunFailed(Exception):
+    """A run that began has failed, for a reason that its log has told: the command line exits with status 1."""

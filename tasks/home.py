@@ -41,6 +41,11 @@ class Home:
         return self.root / "docs"
 
     @property
+    def recommendations(self) -> Path:
+        """Scored users, one folder a model version and snapshot."""
+        return self.root / "recommendations"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artifacts."""
         return self.root / "mlflow"

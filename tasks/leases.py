@@ -8,22 +8,36 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tasks.home import Home
 
 
+class Lease:
+    """A held lease. `note` adds what is under way."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._runs: dict[str, str] = {}
+
+    def note(self, **runs: str) -> None:
+        """Add runs, as kind=id."""
+        self._runs |= runs
+        content = json.dumps(self._runs).encode()
+        os.pwrite(self._descriptor, content, 0)
+        os.ftruncate(self._descriptor, len(content))
+
+
 @contextmanager
-def lease(runs: Mapping[str, str], *, home: Home) -> Iterator[None]:
-    """Hold a lease that says `runs` (kind of run → id) are this process's."""
+def lease(*, home: Home) -> Iterator[Lease]:
+    """Hold a lease until the end of the block."""
     home.leases.mkdir(parents=True, exist_ok=True)
     path = home.leases / f"{secrets.token_hex(8)}.json"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, json.dumps(dict(runs)).encode())
-        yield
+        yield Lease(descriptor)
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
@@ -39,7 +53,7 @@ def take_abandoned(*, home: Home) -> list[dict[str, str]]:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            content = os.read(descriptor, 1 << 16)
+            content = os.pread(descriptor, 1 << 16, 0)
             path.unlink(missing_ok=True)
         except BlockingIOError:
             continue

@@ -1,5 +1,6 @@
 """Score users with a registered model."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,10 @@ import pandas as pd
 
 import sql
 from tasks.errors import InputError
+from tasks.home import Home
 from tasks.scratch import publish, working_folder
 from tasks.snapshots import Snapshot
+from tasks.track import connect
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -18,19 +21,29 @@ USERS_AT_A_TIME = 10_000
 FILE = "recommendations.parquet"
 
 
-def load_champion(name: str, *, alias: str) -> "PyFuncModel":
-    """The registered model. Raises `InputError` where there is none of that name and alias."""
+@dataclass(frozen=True)
+class Loaded:
+    """A registered model that is ready to score, and which version it is."""
+
+    model: "PyFuncModel"
+    version: str
+
+
+def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
+    """The version of `name` that carries `alias`. Raises `InputError` where there is none."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    client = connect(home)
     try:
-        return mlflow.pyfunc.load_model(f"models:/{name}@{alias}")
+        version = client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise InputError(
                 f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
             ) from None
         raise
+    return Loaded(mlflow.pyfunc.load_model(f"models:/{name}/{version.version}"), str(version.version))
 
 
 def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exclude_seen: bool) -> dict[str, Any]:

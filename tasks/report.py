@@ -52,7 +52,7 @@ def plain(rows: Sequence[Row]) -> str:
     return "\n".join([line({name: name for name in widths}), rule, *(line(row) for row in cells)])
 
 
-def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str, best_epoch: int) -> bytes:
+def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str, best_epoch: int) -> str:
     """An SVG of the training loss and the validation NDCG@10 by epoch, the chosen epoch marked.
 
     history: records `{"epoch", "metrics"}`.
@@ -72,7 +72,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str, best_epo
     loss_axis.axvline(best_epoch, color="#999999", linestyle=":")
     loss_axis.set_xlabel("epoch (dotted: the one that validation chose)")
     loss_axis.set_title(title)
-    buffer = io.BytesIO()
+    buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 

@@ -6,7 +6,6 @@ import duckdb
 import numpy as np
 
 import sql
-from models.engine.sequences import save_log
 from tasks.home import Home
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, verify_files
@@ -26,7 +25,8 @@ def export_log(snapshot: Snapshot, *, home: Home) -> Path:
     verify_files(snapshot)
     with working_folder(path.parent) as work:
         partial = work / path.name
-        save_log(partial, _arrays(snapshot))
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **_arrays(snapshot))
         partial.replace(path)
     return path
 

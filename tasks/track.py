@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,17 +44,22 @@ def tracking_uri(home: Home) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow / 'mlflow.db'}"
 
 
+def connect(home: Home) -> "MlflowClient":
+    """A client of the tracking server and registry, which MLflow's own functions use from here on too."""
+    import mlflow
+
+    home.mlflow.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(tracking_uri(home))
+    return mlflow.MlflowClient()
+
+
 class Tracker:
-    """MLflow runs of one experiment."""
+    """MLflow runs of one experiment. Threads may share one: it writes one thing at a time, as SQLite wants."""
 
     def __init__(self, home: Home, *, experiment: str = EXPERIMENT) -> None:
-        import mlflow
-
-        home.mlflow.mkdir(parents=True, exist_ok=True)
         self.uri = tracking_uri(home)
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        self.client: MlflowClient = mlflow.MlflowClient(self.uri)
+        self.client = connect(home)
+        self._writing = threading.RLock()
         self.experiment_id = self._experiment(experiment, home)
 
     def open_run(
@@ -72,6 +78,10 @@ class Tracker:
         created = self.client.create_run(self.experiment_id, run_name=name, tags=every_tag | identity)
         return str(created.info.run_id)
 
+    def is_finished(self, run_id: str) -> bool:
+        """Does the run hold all that it is going to hold?"""
+        return bool(self.client.get_run(run_id).info.status == "FINISHED")
+
     def close_run(self, run_id: str, status: str) -> None:
         """`status` is FINISHED, FAILED or KILLED."""
         if self.client.get_run(run_id).info.status != status:
@@ -82,6 +92,11 @@ class Tracker:
         running = self._search(f"tags.`{TAG_PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
         for run_id in [*(run.info.run_id for run in running), parent]:
             self.close_run(run_id, status)
+
+    def run_url(self, run_id: str) -> str:
+        """Where the run is shown, once MLflow's user interface is open."""
+        server = self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Parameters of a run; those that it holds already must be the same."""
@@ -95,15 +110,16 @@ class Tracker:
         """Epoch records `{"epoch", "timestamp", "metrics"}`; epochs that the run holds already are passed over."""
         from mlflow.entities import Metric
 
-        logged = self._last_step(run_id)
-        metrics = [
-            Metric(name, float(value), int(record["timestamp"]), int(record["epoch"]))
-            for record in history
-            if record["epoch"] > logged
-            for name, value in record["metrics"].items()
-        ]
-        for start in range(0, len(metrics), METRICS_IN_A_BATCH):
-            self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_IN_A_BATCH])
+        with self._writing:
+            logged = self._last_step(run_id)
+            metrics = [
+                Metric(name, float(value), int(record["timestamp"]), int(record["epoch"]))
+                for record in history
+                if record["epoch"] > logged
+                for name, value in record["metrics"].items()
+            ]
+            for start in range(0, len(metrics), METRICS_IN_A_BATCH):
+                self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_IN_A_BATCH])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: int) -> None:
         """Final figures, at step 0. The same figures at the same `timestamp` (ms) leave one value each."""

@@ -28,8 +28,8 @@ class Trained:
         return content
 
     @property
-    def complete(self) -> bool:
-        return (self.folder / RESULT_FILE).exists()
+    def files(self) -> list[Path]:
+        return [self.folder / name for name in (RESULT_FILE, "model.json", "weights.pt")]
 
 
 def training_folder(key: str, *, home: Home) -> Path:

@@ -74,15 +74,12 @@ class InteractionLog:
         )
 
 
-def save_log(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the arrays that `load_log` reads: `items`, `offsets`, `train_lengths`, `item_count`, optionally
-    `times`, and `<split>_users`, `<split>_items`, `<split>_histories` for every split."""
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-
-
 def load_log(path: Path) -> InteractionLog:
-    """Read a log written by `save_log`. Raises `ValueError` where the arrays contradict each other."""
+    """Read an .npz of `items`, `offsets`, `train_lengths`, `item_count`, optionally `times`, and for every split
+    `<split>_users`, `<split>_items`, `<split>_histories` (see `Sequences` and `Targets`).
+
+    Raises `ValueError` where the arrays contradict each other.
+    """
     with np.load(path, allow_pickle=False) as stored:
         arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
     sequences = Sequences(

@@ -1,0 +1,57 @@
+"""From a log to a checked snapshot: what every flow that reads one begins with, and a flow of its own."""
+
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.artifacts import create_link_artifact
+
+from flows.server import leased
+from tasks.home import Home
+from tasks.keys import step_key
+from tasks.snapshots import Snapshot
+from tasks.source import identity, obtain_log
+from tasks.specs import CorruptSpec, IngestSpec, PrepareSpec, SourceSpec
+from tasks.steps import Steps, corrupt_step, ingest_step, snapshot_named, validate_step
+
+
+def _run_name() -> str:
+    return f"ingest {IngestSpec.model_validate(runtime.flow_run.parameters['spec']).dataset}"
+
+
+@flow(name="ingest", flow_run_name=_run_name)
+def ingest(spec: IngestSpec = IngestSpec()) -> dict[str, Any]:
+    """Make a checked snapshot of a log; a critical fault in it fails the run."""
+    home = Home.from_environment()
+    with leased(home):
+        snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=Steps(home), home=home)
+    return {"snapshot": str(snapshot.path), "digest": snapshot.digest, "counts": snapshot.counts.model_dump()}
+
+
+def checked_snapshot(
+    source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home
+) -> Snapshot:
+    """Ingest and validate."""
+    log = obtain_log(source, home=home)
+    key = step_key(("tasks.ingest",), identity(source, log) | {"prepare": prepare.model_dump(mode="json")})
+    snapshot = snapshot_named(steps.run(ingest_step, log, source, prepare, key=key, label=dataset))
+    _check(snapshot, steps, label=dataset)
+    return snapshot
+
+
+def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps) -> Snapshot:
+    """Corrupt and validate; at ratio 0 the clean snapshot itself."""
+    if corruption.ratio == 0:
+        return clean
+    label = f"{corruption.kind} {corruption.ratio:.0%}"
+    key = step_key(("tasks.corrupt",), {"snapshot": clean.digest, "corrupt": corruption.model_dump(mode="json")})
+    snapshot = snapshot_named(steps.run(corrupt_step, clean, corruption, key=key, label=label))
+    _check(snapshot, steps, label=label)
+    return snapshot
+
+
+def _check(snapshot: Snapshot, steps: Steps, *, label: str) -> None:
+    key = step_key(("tasks.validate", "tasks.gx_duckdb"), {"snapshot": snapshot.digest})
+    report = steps.run(validate_step, snapshot, key=key, label=label)
+    create_link_artifact(
+        link=f"file://{report['docs']}", link_text=f"Data Docs of {label}", key=f"data-docs-{snapshot.name}"
+    )

@@ -1,0 +1,81 @@
+"""Where Prefect and MLflow keep their state, and how they are set up, for flows that start from a command line."""
+
+import logging
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.errors import InputError
+from tasks.home import PROJECT_ROOT, Home
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost")
+LINE = "%(asctime)s  %(message)s"
+
+
+def prepare_environment() -> None:
+    """Set what Prefect, MLflow and Great Expectations read when they are imported; call it before that.
+
+    What the person has set stays. The project's own settings are those of `prefect.toml`, so that they hold whatever
+    the working folder is.
+    """
+    home = Home.from_environment()
+    home.prefect.mkdir(parents=True, exist_ok=True)
+    settings = tomllib.loads((PROJECT_ROOT / "prefect.toml").read_text(encoding="utf-8"))
+    settings["home"] = str(home.prefect)
+    defaults = dict(_variables(settings, "PREFECT"))
+    for kind in ("FLOW_RUN", "TASK_RUN", "STANDARD"):
+        defaults[f"PREFECT_LOGGING_FORMATTERS_STANDARD_{kind}_FMT"] = LINE
+    defaults |= {
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": LINE,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    _spare_local_hosts_the_proxy()
+
+
+def one_sentence_for_bad_input() -> None:
+    """Keep tracebacks of what a person can put right off the terminal; Prefect's own record keeps them."""
+    import prefect.main  # noqa: F401  (it sets logging up)
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_SentencesOnly())
+
+
+def bad_input_in(error: BaseException | None) -> InputError | None:
+    """The `InputError` that `error` is or was caused by."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, InputError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+class _SentencesOnly(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name in ("prefect.task_runs", "prefect.flow_runs") and "Finished in state" in record.getMessage():
+            return False
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        return bad_input_in(error) is None
+
+
+def _variables(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Nested settings as Prefect's environment variables."""
+    for name, value in settings.items():
+        full = f"{prefix}_{name.upper()}"
+        if isinstance(value, Mapping):
+            yield from _variables(value, full)
+        else:
+            yield full, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _spare_local_hosts_the_proxy() -> None:
+    """With a proxy for everything, the local server's websocket fails and no task run is recorded."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")):
+        for name in ("NO_PROXY", "no_proxy"):
+            listed = [host for host in os.environ.get(name, "").split(",") if host]
+            os.environ[name] = ",".join(dict.fromkeys([*listed, *LOCAL_HOSTS]))

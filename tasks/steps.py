@@ -1,0 +1,311 @@
+"""The steps as Prefect tasks: names, caching by step key, retries. What a step does is in its own module.
+
+A cached step takes its `key` and returns plain JSON. `Steps` skips one that has been done and whose files are
+still there; Prefect shows it as Cached.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import Task, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFuture
+from prefect.settings import get_current_settings
+from prefect.task_runners import TaskRunner
+
+from models.config import TrainingConfig
+from tasks.corrupt import corrupt
+from tasks.evaluate import Evaluated, evaluate, evaluation_folder
+from tasks.execution import Execution
+from tasks.home import Home
+from tasks.ingest import ingest
+from tasks.plan import Cell
+from tasks.receipts import holds, write_receipt
+from tasks.recommend import load_registered, recommend_all, recommend_one
+from tasks.register import Registered, register
+from tasks.snapshots import Snapshot, open_snapshot
+from tasks.source import LogFile
+from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, SourceSpec, registered_name
+from tasks.track import Tracker
+from tasks.train import Trained, train, training_folder
+from tasks.validate import describe, validate
+from tasks.workers import WorkerDied
+
+Json = dict[str, Any]
+LIMITS = {"cpu": "rec-denoiser-cpu", "cuda": "rec-denoiser-gpu"}
+"""Prefect's global concurrency limits on trainings, by device; `flows.environment` makes them."""
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_WRITES = 1.0
+DATA_STEP_SECONDS = 6 * 3600.0
+
+
+def _key(context: Any, parameters: Mapping[str, Any]) -> str:  # noqa: ARG001
+    return str(parameters["key"])
+
+
+def _name() -> str:
+    """The name of a task run: its task's and the label it was called with."""
+    return f"{runtime.task_run.task_name}: {runtime.task_run.parameters['label']}"
+
+
+def _may_pass(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+    """Is the failure of a kind that another try may outlive?"""
+    return isinstance(state.result(raise_on_failure=False), WorkerDied | ConnectionError)
+
+
+CACHED: Json = {
+    "cache_policy": CacheKeyFnPolicy(cache_key_fn=_key),
+    "persist_result": True,
+    "result_serializer": "json",
+    "task_run_name": _name,
+}
+RETRIED: Json = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": _may_pass}
+
+
+@task(name="ingest", timeout_seconds=DATA_STEP_SECONDS, **CACHED, **RETRIED)
+def ingest_step(log: LogFile, source: SourceSpec, prepare: PrepareSpec, *, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the log's snapshot."""
+    home = Home.from_environment()
+    snapshot = ingest(source, prepare, home=home, log_path=log.path)
+    write_receipt(key, [snapshot.path], home=home)
+    counts = snapshot.counts
+    get_run_logger().info(
+        "snapshot %s: %s interactions of %s users with %s items",
+        snapshot.name,
+        *(f"{count:,}" for count in (counts.interactions, counts.users, counts.items)),
+    )
+    return snapshot.name
+
+
+@task(name="validate", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
+def validate_step(snapshot: Snapshot, *, key: str, label: str) -> Json:  # noqa: ARG001
+    """What Great Expectations found, with the path of the Data Docs. A critical failure raises."""
+    home = Home.from_environment()
+    report = validate(snapshot.path, docs=home.docs)
+    for warning in report.warnings:
+        get_run_logger().warning("%s", describe(warning))
+    write_receipt(key, [report.docs], home=home)
+    get_run_logger().info("%s expectations met on snapshot %s", len(report.outcomes), snapshot.name)
+    return report.to_json()
+
+
+@task(name="corrupt", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
+def corrupt_step(snapshot: Snapshot, corruption: CorruptSpec, *, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the corrupted snapshot."""
+    home = Home.from_environment()
+    corrupted = corrupt(snapshot, corruption, home=home)
+    write_receipt(key, [corrupted.path], home=home)
+    return corrupted.name
+
+
+@task(name="train", **CACHED, **RETRIED)
+def train_step(
+    cell: Cell,
+    training: TrainingConfig,
+    *,
+    evaluation_seed: int,
+    execution: Execution,
+    time_limit_minutes: float,
+    tracker: Tracker,
+    run_id: str,
+    key: str,
+    label: str,
+) -> str:
+    """The name of the training's folder; its curves go to the MLflow run as it trains."""
+    home = Home.from_environment()
+    folder = training_folder(key, home=home)
+    with _slot(execution.device), _Curves(tracker, run_id, label=label, epochs=training.epochs) as curves:
+        trained = train(
+            cell.snapshot,
+            cell.clean,
+            cell.model,
+            training,
+            seed=cell.seed,
+            evaluation_seed=evaluation_seed,
+            execution=execution,
+            time_limit_minutes=time_limit_minutes,
+            folder=folder,
+            home=home,
+            on_epoch=curves,
+        )
+    write_receipt(key, trained.files, home=home)
+    return folder.name
+
+
+@task(name="evaluate", **CACHED, **RETRIED)
+def evaluate_step(cell: Cell, *, evaluation_seed: int, execution: Execution, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the folder that holds the ranks."""
+    home = Home.from_environment()
+    folder = evaluation_folder(key, home=home)
+    trained = Trained(training_folder(cell.train_key, home=home))
+    with _slot(execution.device):
+        evaluated = evaluate(
+            trained,
+            cell.snapshot,
+            cell.clean,
+            evaluation_seed=evaluation_seed,
+            execution=execution,
+            folder=folder,
+            home=home,
+        )
+    write_receipt(key, [evaluated.ranks], home=home)
+    return folder.name
+
+
+@task(name="register", cache_policy=NO_CACHE, task_run_name=_name)
+def register_step(
+    cell: Cell, *, dataset: str, value: float, tags: Mapping[str, str], tracker: Tracker, run_id: str, label: str
+) -> Registered:  # noqa: ARG001
+    """Never cached, because the champion may have changed meanwhile; a model is registered once all the same."""
+    home = Home.from_environment()
+    return register(
+        Trained(training_folder(cell.train_key, home=home)),
+        cell.snapshot,
+        name=registered_name(dataset),
+        key=cell.train_key,
+        selection_value=value,
+        tags=tags,
+        run_id=run_id,
+        tracker=tracker,
+        home=home,
+    )
+
+
+@task(name="recommend", cache_policy=NO_CACHE, task_run_name=_name)
+def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Json:  # noqa: ARG001
+    """Score every user of a snapshot; never cached, because the champion may have changed meanwhile."""
+    home = Home.from_environment()
+    name = registered_name(spec.dataset)
+    champion = load_registered(name, alias=spec.alias, home=home)
+    path = recommend_all(
+        champion.model,
+        snapshot,
+        home.recommendations / f"{spec.dataset}-v{champion.version}-{snapshot.name}",
+        k=spec.k,
+        exclude_seen=spec.exclude_seen,
+    )
+    return {"model": f"{name} version {champion.version}", "users": snapshot.counts.users, "path": str(path)}
+
+
+@task(name="recommend one", cache_policy=NO_CACHE, task_run_name=_name)
+def recommend_one_step(spec: RecommendSpec, *, label: str) -> Json:  # noqa: ARG001
+    """Score the one history of the spec."""
+    name = registered_name(spec.dataset)
+    champion = load_registered(name, alias=spec.alias, home=Home.from_environment())
+    offered = recommend_one(champion.model, spec.history or (), k=spec.k, exclude_seen=spec.exclude_seen)
+    return {"model": f"{name} version {champion.version}"} | offered
+
+
+class Steps:
+    """The cached steps of one flow run: runs those that are not done yet, and counts."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self.done = 0
+        self.cached = 0
+
+    def run(self, step: "Task[..., Any]", *arguments: Any, key: str, **options: Any) -> Any:
+        """Run a step now, unless it has been done and its files are still there."""
+        return self._result(self._renewed(step, key)(*arguments, key=key, return_state=True, **options))
+
+    def submit(
+        self, step: "Task[..., Any]", *, key: str, runner: TaskRunner[Any], **parameters: Any
+    ) -> PrefectFuture[Any]:
+        """As `run`, on a task runner; `collect` gives the result."""
+        future: PrefectFuture[Any] = runner.submit(self._renewed(step, key), parameters={**parameters, "key": key})
+        return future
+
+    def collect(self, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
+        """Wait for all, then give their results, or raise the first failure: one that fails stops no other."""
+        for future in futures:
+            future.wait()
+        return [self._result(future.state) for future in futures]
+
+    def _result(self, state: State[Any]) -> Any:
+        result = state.result()
+        if state.name == "Cached":
+            self.cached += 1
+        else:
+            self.done += 1
+        return result
+
+    def _renewed(self, step: "Task[..., Any]", key: str) -> "Task[..., Any]":
+        return step.with_options(refresh_cache=not holds(key, home=self._home))
+
+
+def snapshot_named(name: str) -> Snapshot:
+    """The snapshot of that name in the state folder."""
+    return open_snapshot(Home.from_environment().snapshots / name)
+
+
+def trained_by(cell: Cell) -> Trained:
+    """A cell's finished training."""
+    return Trained(training_folder(cell.train_key, home=Home.from_environment()))
+
+
+def evaluated_by(cell: Cell) -> Evaluated:
+    """A cell's finished ranking."""
+    return Evaluated(evaluation_folder(cell.evaluate_key, home=Home.from_environment()))
+
+
+@contextmanager
+def _slot(device: str) -> Iterator[None]:
+    """A place among the trainings of all flow runs on a Prefect server.
+
+    Without a server there is nobody to share with, and a killed process would leave its slot taken for ever.
+    """
+    if get_current_settings().api.url is None:
+        yield
+        return
+    with concurrency(LIMITS[device], occupy=1, strict=True):
+        yield
+
+
+class _Curves:
+    """Hears a training's epochs: writes them to MLflow in groups, and a line to the log now and then."""
+
+    def __init__(self, tracker: Tracker, run_id: str, *, label: str, epochs: int) -> None:
+        self._tracker = tracker
+        self._run_id = run_id
+        self._label = label
+        self._epochs = epochs
+        self._logger = get_run_logger()
+        self._waiting: list[Mapping[str, Any]] = []
+        self._written = self._said = time.monotonic()
+        self._best = 0.0
+
+    def __enter__(self) -> "_Curves":
+        self._logger.info("%s: training starts, at most %s epochs", self._label, self._epochs)
+        return self
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        self._waiting.append(record)
+        value = record["metrics"].get("validation.full_unseen.ndcg_at_10")
+        self._best = max(self._best, value or 0.0)
+        now = time.monotonic()
+        if now - self._written > SECONDS_BETWEEN_WRITES:
+            self._write()
+        if now - self._said > SECONDS_BETWEEN_LINES:
+            self._said = now
+            left = (self._epochs - record["epoch"]) * record["metrics"]["time.epoch_seconds"]
+            self._logger.info(
+                "%s: epoch %s of at most %s, best validation NDCG@10 %.4f, at most %.0f s left",
+                self._label,
+                record["epoch"],
+                self._epochs,
+                self._best,
+                left,
+            )
+
+    def __exit__(self, *failure: object) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        self._tracker.log_history(self._run_id, self._waiting)
+        self._waiting = []
+        self._written = time.monotonic()
