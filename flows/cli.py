@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from tasks.specs import RecommendSpec, RobustnessSpec, SourceSpec
+    from tasks.specs import RecommendSpec, RobustnessSpec
 
 PROGRAM = "rec-denoiser"
 BAD_INPUT = 2
@@ -86,10 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     """One sentence for a wrong command line, with the nearest option where one is misspelt."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(
-            *arguments, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
-        )
+    def __init__(self, **options: Any) -> None:
+        fixed = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(**(options | fixed))
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
@@ -116,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    _add_run(command("run", _run, "the main job: log in, table of methods × noise and registered model out", RUN_EXAMPLES))
+    _add_run(command("run", _run, "the main job: from a log to a table and a registered model", RUN_EXAMPLES))
     _add_source(command("ingest", _ingest, "make a checked snapshot of a log", INGEST_EXAMPLES))
     _add_recommend(command("recommend", _recommend, "score users with a registered model", RECOMMEND_EXAMPLES))
     _add_ui(command("ui", _ui, "open MLflow's or Prefect's user interface on this project's state", UI_EXAMPLES))
@@ -126,11 +125,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_source(parser)
     noise = parser.add_argument_group("noise")
-    noise.add_argument("--noise", type=_list_of(_ratio), metavar="R,R", help="ratios of replaced training items (default 0,0.2)")
-    noise.add_argument("--noise-seed", type=_whole(0), metavar="N", help="which items are replaced, by what (default 0)")
+    noise.add_argument(
+        "--noise", type=_list_of(_ratio), metavar="R,R", help="shares of training items replaced (default 0,0.2)"
+    )
+    noise.add_argument("--noise-seed", type=_whole(0), metavar="N", help="of what is replaced by what (default 0)")
     models = parser.add_argument_group("models")
     models.add_argument(
-        "--methods", type=_list_of(str), metavar="M,M", help="of sasrec-bce, sasrec-softmax, rec-denoiser (default: all)"
+        "--methods",
+        type=_list_of(str),
+        metavar="M,M",
+        help="sasrec-bce, sasrec-softmax, rec-denoiser",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
@@ -147,19 +151,23 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--seeds", type=_list_of(_whole(0)), metavar="N,N", help="training seeds (default 1)")
     for option, kind, metavar, text in (
-        ("epochs", _whole(1), "N", "at most so many (default 60)"),
-        ("patience", _whole(1), "N", "validations without a better one before it stops (default 10)"),
+        ("epochs", _whole(1), "N", "at most so many (default 100; 25 on shoppers)"),
+        ("patience", _whole(1), "N", "validations without a better one (default 10; 5)"),
         ("validate-every", _whole(1), "N", "epochs between validations (default 1)"),
-        ("batch-size", _whole(1), "N", "users a step (default 128)"),
-        ("learning-rate", _number, "X", "of Adam (default 0.001)"),
+        ("batch-size", _whole(1), "N", "users a step (default 128; 64)"),
+        ("learning-rate", _number, "X", "of Adam (default 0.001; 0.002)"),
     ):
         training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
     execution = parser.add_argument_group("execution")
     execution.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one")
     execution.add_argument("--threads", type=_whole(1), metavar="N", help="of each training (default 1)")
-    execution.add_argument("--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: cores / threads)")
+    execution.add_argument(
+        "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: one a core)"
+    )
     execution.add_argument("--time-limit", type=_number, metavar="MIN", help="minutes for each training (default 240)")
-    execution.add_argument("--evaluation-seed", type=_whole(0), metavar="N", help="of the sampled negatives (default 0)")
+    execution.add_argument(
+        "--evaluation-seed", type=_whole(0), metavar="N", help="of the sampled negatives (default 0)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write figures, digests and the record of the run to FILE")
 
 
@@ -171,8 +179,8 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--item-col", metavar="NAME", help="column of items (default item_id)")
     source.add_argument("--time-col", metavar="NAME", help="column of times; without it the file's order counts")
     source.add_argument("--order-col", metavar="NAME", help="column that orders a user's events, after time")
-    source.add_argument("--noise-col", metavar="NAME", help="column that labels known noise by its kind, empty where genuine")
-    source.add_argument("--k-core", type=_whole(0), metavar="K", help="drop users and items with fewer than K events, repeatedly")
+    source.add_argument("--noise-col", metavar="NAME", help="column that names the kind of known noise")
+    source.add_argument("--k-core", type=_whole(0), metavar="K", help="drop users and items with fewer events")
     source.add_argument("--dataset", metavar="NAME", help="name for runs and models (default: the file's)")
 
 
@@ -231,19 +239,20 @@ def _ui(options: argparse.Namespace) -> int:
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
     from tasks.errors import InputError
-    from tasks.specs import METHODS, named_method
+    from tasks.specs import METHODS, default_training, named_method
 
-    model = _given(
-        options, "length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gate_logit", "beta"
-    )
+    model = _given(options, "length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gate_logit", "beta")
     try:
         methods = [named_method(name, **model) for name in options.methods or METHODS]
     except ValueError as error:
         raise InputError(str(error)) from None
-    values = _log_part(options) | {
+    log = _log_part(options)
+    settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
+    source = _validated("SourceSpec", log["source"])
+    values = log | {
         "noise": _given(options, ratios="noise", seed="noise_seed"),
         "methods": [method.model_dump() for method in methods],
-        "training": _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate"),
+        "training": default_training(source).to_dict() | settings,
         "execution": _given(options, "device", "threads", "side_by_side", time_limit_minutes="time_limit"),
     }
     spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
@@ -259,9 +268,7 @@ def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
 
 def _log_part(options: argparse.Namespace) -> dict[str, Any]:
     """source, prepare and dataset, as every command that reads a log takes them."""
-    columns = _given(
-        options, user="user_col", item="item_col", time="time_col", order="order_col", noise="noise_col"
-    )
+    columns = _given(options, user="user_col", item="item_col", time="time_col", order="order_col", noise="noise_col")
     source = _given(options, "format", path="source")
     if columns or options.source is None:
         source["columns"] = columns

@@ -27,9 +27,7 @@ def ingest(spec: IngestSpec = IngestSpec()) -> dict[str, Any]:
     return {"snapshot": str(snapshot.path), "digest": snapshot.digest, "counts": snapshot.counts.model_dump()}
 
 
-def checked_snapshot(
-    source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home
-) -> Snapshot:
+def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home) -> Snapshot:
     """Ingest and validate."""
     log = obtain_log(source, home=home)
     key = step_key(("tasks.ingest",), identity(source, log) | {"prepare": prepare.model_dump(mode="json")})

@@ -34,14 +34,11 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
     with leased(home) as held:
         clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
         noisy = {
-            ratio: corrupted_snapshot(clean, spec.noise.corruption(ratio), steps=steps)
-            for ratio in spec.noise.ratios
+            ratio: corrupted_snapshot(clean, spec.noise.corruption(ratio), steps=steps) for ratio in spec.noise.ratios
         }
         cells = plan(spec, clean, noisy, execution)
         flow_run = str(runtime.flow_run.id)
-        with jobs.tracked_job(
-            spec, cells, clean, execution=execution, flow_run=flow_run, held=held, home=home
-        ) as job:
+        with jobs.tracked_job(spec, cells, clean, execution=execution, flow_run=flow_run, held=held, home=home) as job:
             _train_and_rank(job, execution, steps)
             metrics = [
                 jobs.record(job, number, trained_by(cell), evaluated_by(cell)) for number, cell in enumerate(cells)
@@ -71,27 +68,35 @@ def _train_and_rank(job: jobs.Job, execution: Execution, steps: Steps) -> None:
     spec = job.spec
     at_a_time = side_by_side(spec.execution, execution)
     get_run_logger().info("%s trainings, %s at a time, on %s", len(job.cells), at_a_time, execution.processor)
+    runner: ThreadPoolTaskRunner[Any]
     with ThreadPoolTaskRunner(max_workers=at_a_time) as runner:
-        shared = {"evaluation_seed": spec.evaluation_seed, "execution": execution, "runner": runner}
-        steps.collect(
-            [
-                steps.submit(
-                    train_step,
-                    key=cell.train_key,
-                    label=cell.label,
-                    cell=cell,
-                    training=spec.training,
-                    time_limit_minutes=spec.execution.time_limit_minutes,
-                    tracker=job.tracker,
-                    run_id=run_id,
-                    **shared,
-                )
-                for cell, run_id in zip(job.cells, job.children, strict=True)
-            ]
-        )
-        steps.collect(
-            [
-                steps.submit(evaluate_step, key=cell.evaluate_key, label=cell.label, cell=cell, **shared)
-                for cell in job.cells
-            ]
-        )
+        trainings = [
+            steps.submit(
+                train_step,
+                runner=runner,
+                key=cell.train_key,
+                label=cell.label,
+                cell=cell,
+                training=spec.training,
+                evaluation_seed=spec.evaluation_seed,
+                execution=execution,
+                time_limit_minutes=spec.execution.time_limit_minutes,
+                tracker=job.tracker,
+                run_id=run_id,
+            )
+            for cell, run_id in zip(job.cells, job.children, strict=True)
+        ]
+        steps.collect(trainings)
+        rankings = [
+            steps.submit(
+                evaluate_step,
+                runner=runner,
+                key=cell.evaluate_key,
+                label=cell.label,
+                cell=cell,
+                evaluation_seed=spec.evaluation_seed,
+                execution=execution,
+            )
+            for cell in job.cells
+        ]
+        steps.collect(rankings)

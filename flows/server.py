@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from uuid import UUID
 
 import psutil
 from prefect import runtime
@@ -23,7 +24,8 @@ SERVER_COMMAND = "prefect.server.api.server"
 @contextmanager
 def leased(home: Home) -> Iterator[Lease]:
     """Hold a lease on this flow run, after closing what killed processes left open: MLflow runs that say "running",
-    flow runs likewise, and servers that nobody uses any more."""
+    flow runs likewise, and servers that nobody uses any more.
+    """
     abandoned = take_abandoned(home=home)
     _close_runs([runs["mlflow_run"] for runs in abandoned if "mlflow_run" in runs], home)
     _close_flow_runs([runs["flow_run"] for runs in abandoned])
@@ -36,7 +38,8 @@ def leased(home: Home) -> Iterator[Lease]:
 
 def ensure_limits() -> None:
     """Make the concurrency limits that trainings rely on where they are missing: on a server, one training a GPU and
-    one a core. What a person has set stays."""
+    one a core. What a person has set stays.
+    """
     if get_current_settings().api.url is None:
         return
     with get_client(sync_client=True) as client:
@@ -60,9 +63,9 @@ def _close_flow_runs(run_ids: list[str]) -> None:
     with get_client(sync_client=True) as client:
         for run_id in run_ids:
             with suppress(ObjectNotFound):
-                state = client.read_flow_run(run_id).state  # type: ignore[arg-type]
+                state = client.read_flow_run(UUID(run_id)).state
                 if state is not None and not state.is_final():
-                    client.set_flow_run_state(run_id, Crashed(message="Its process was killed."), force=True)  # type: ignore[arg-type]
+                    client.set_flow_run_state(UUID(run_id), Crashed(message="Its process was killed."), force=True)
 
 
 def _own_server() -> dict[str, str]:

@@ -56,9 +56,7 @@ def build(config: ModelConfig, item_count: int, *, seed: int) -> Recommender:
         base = NextItem(BACKBONES[config.backbone](config, item_count), LOSSES[config.loss](config))
         if config.gate == NO_GATE:
             return base
-        return Denoised(
-            base, GATES[config.gate](config), ESTIMATORS[config.estimator](config), beta=config.beta
-        )
+        return Denoised(base, GATES[config.gate](config), ESTIMATORS[config.estimator](config), beta=config.beta)
 
 
 def _entry(table: Mapping[str, object], what: str, name: str) -> None:

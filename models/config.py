@@ -22,7 +22,7 @@ class _Config:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class TrainingConfig(_Config):
     validate_every: epochs between validations; patience: validations without a better one before it stops
     """
 
-    epochs: int = 60
+    epochs: int = 100
     batch_size: int = 128
     learning_rate: float = 1e-3
     beta2: float = 0.98

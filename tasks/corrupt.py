@@ -71,9 +71,7 @@ def _engine(spill: str) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"temp_directory": spill})
 
 
-def _replacements(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, *, count: int, seed: int
-) -> pa.Table:
+def _replacements(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, *, count: int, seed: int) -> pa.Table:
     """The table (user, position, item) of `count` replaced training positions."""
     training = _columns(
         connection,

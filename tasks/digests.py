@@ -52,9 +52,7 @@ def snapshot_digest(tables: Mapping[str, Mapping[str, str]], facts: Mapping[str,
 
     `tables` maps a table's name to what `table_digest` gave for it.
     """
-    return spec_digest(
-        {"tables": {name: dict(columns) for name, columns in tables.items()}, "facts": dict(facts)}
-    )
+    return spec_digest({"tables": {name: dict(columns) for name, columns in tables.items()}, "facts": dict(facts)})
 
 
 def _column_hasher(field: pa.Field) -> "_IntegerHasher | _StringHasher":

@@ -108,9 +108,7 @@ def _reading_query(layout: Layout, path: Path) -> str:
     if layout.reader == "parquet":
         return sql.load("sources/parquet", path=file, **layout.roles)
     if layout.reader == "json":
-        return sql.load(
-            "sources/json_lines", path=file, columns=columns, compression=compression, **layout.roles
-        )
+        return sql.load("sources/json_lines", path=file, columns=columns, compression=compression, **layout.roles)
     return sql.load(
         "sources/delimited",
         path=file,
@@ -165,9 +163,7 @@ def _time_unit(connection: duckdb.DuckDBPyConnection, layout: Layout, *, log_pat
 
     Raises `InputError` naming the first row that has no time or one in another unit.
     """
-    units: dict[str, int] = {
-        unit: row for unit, _, row in connection.execute(sql.load("ingest/time_units")).fetchall()
-    }
+    units: dict[str, int] = {unit: row for unit, _, row in connection.execute(sql.load("ingest/time_units")).fetchall()}
     column = f"column {layout.names['time']!r}"
     if "missing" in units:
         raise InputError(f"{log_path}, row {units['missing']}, {column}: no time")

@@ -80,7 +80,9 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     result = trained.result()
     when = int(evaluated.ranks.stat().st_mtime * 1000)
     tracker.log_history(run_id, result["history"])
-    tracker.log_metrics(run_id, metrics | {f"training.{name}": result[name] for name in TRAINING_FIGURES}, timestamp=when)
+    tracker.log_metrics(
+        run_id, metrics | {f"training.{name}": result[name] for name in TRAINING_FIGURES}, timestamp=when
+    )
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
@@ -102,7 +104,8 @@ def comparison(job: Job, metrics: Sequence[Mapping[str, float]]) -> tuple[compar
 
 def best_cell(job: Job, metrics: Sequence[Mapping[str, float]]) -> int:
     """The number of the cell to register: the best on validation among those trained on the least noisy data, for
-    what was corrupted on purpose belongs in no product."""
+    what was corrupted on purpose belongs in no product.
+    """
     least = min(cell.ratio for cell in job.cells)
     candidates = [number for number, cell in enumerate(job.cells) if cell.ratio == least]
     return max(candidates, key=lambda number: metrics[number][SELECTION_METRIC])

@@ -225,9 +225,7 @@ def _parquet(path: Path, columns: Columns) -> Layout:
         detail = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{path} is not a whole Parquet file (cut short or damaged): {detail}") from None
     names = _wanted(path, columns, schema.names)
-    roles = {
-        role: _parquet_text(path, name, schema.field(name).type, role=role) for role, name in names.items()
-    }
+    roles = {role: _parquet_text(path, name, schema.field(name).type, role=role) for role, name in names.items()}
     return Layout(reader="parquet", roles=_with_nulls(roles), names=names)
 
 

@@ -52,9 +52,8 @@ def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exc
     Raises `InputError` where the model's ids are numbers and one of the history's is not.
     """
     ids = _as_ids(model, list(history))
-    answer = model.predict(pd.DataFrame({"history": [ids]}), params={"k": k, "exclude_seen": exclude_seen})
-    row: dict[str, Any] = answer.iloc[0].to_dict()
-    return row
+    answer = _predict(model, [ids], k=k, exclude_seen=exclude_seen)
+    return {str(name): value for name, value in answer.iloc[0].to_dict().items()}
 
 
 def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: int, exclude_seen: bool) -> Path:
@@ -62,9 +61,7 @@ def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: 
     with working_folder(folder.parent) as work:
         content = work / "content"
         content.mkdir()
-        pieces = [
-            _scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot)
-        ]
+        pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot)]
         pd.concat(pieces, ignore_index=True).to_parquet(content / FILE)
         publish(content, folder)
     return folder / FILE
@@ -83,9 +80,15 @@ def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
 
 
 def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
-    histories = pd.DataFrame({"history": [_as_ids(model, list(history)) for history in users["history"]]})
-    answer = model.predict(histories, params={"k": k, "exclude_seen": exclude_seen})
-    return pd.concat([users[["user_id"]].reset_index(drop=True), answer.reset_index(drop=True)], axis=1)
+    histories = [_as_ids(model, list(history)) for history in users["history"]]
+    answer = _predict(model, histories, k=k, exclude_seen=exclude_seen)
+    answer.insert(0, "user_id", users["user_id"].to_numpy())
+    return answer
+
+
+def _predict(model: "PyFuncModel", histories: list[list[Any]], *, k: int, exclude_seen: bool) -> pd.DataFrame:
+    answer = model.predict(pd.DataFrame({"history": histories}), params={"k": k, "exclude_seen": exclude_seen})
+    return pd.DataFrame(answer)
 
 
 def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:

@@ -37,13 +37,11 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
     )
     with duckdb.connect() as connection:
         events = connection.execute(sql.load("sequences/events", interactions=interactions)).fetchnumpy()
-        people = connection.execute(
-            sql.load("sequences/users", interactions=interactions, users=users)
-        ).fetchnumpy()
-        arrays = {
-            "items": events["item"].astype(np.int32),
+        people = connection.execute(sql.load("sequences/users", interactions=interactions, users=users)).fetchnumpy()
+        arrays: dict[str, np.ndarray] = {
+            "items": np.asarray(events["item"]).astype(np.int32),
             "offsets": np.concatenate([[0], np.cumsum(people["events"])]).astype(np.int64),
-            "train_lengths": people["train_length"].astype(np.int64),
+            "train_lengths": np.asarray(people["train_length"]).astype(np.int64),
             "item_count": np.asarray(snapshot.counts.items),
         }
         if snapshot.manifest.has_times:
@@ -51,5 +49,5 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
         for split in SPLITS:
             rows = connection.execute(sql.load("sequences/targets", targets=targets), {"split": split}).fetchnumpy()
             for column, name in (("user", "users"), ("item", "items"), ("history", "histories")):
-                arrays[f"{split}_{name}"] = rows[column].astype(np.int64)
+                arrays[f"{split}_{name}"] = np.asarray(rows[column]).astype(np.int64)
     return arrays

@@ -236,9 +236,7 @@ def _each_category(members: Ints) -> Iterator[Ints]:
         yield row[row >= 0]
 
 
-def _link(
-    members: Ints, *, depth: int, brand: Ints, price: Floats, popularity: Floats, stream: _Stream
-) -> Ints:
+def _link(members: Ints, *, depth: int, brand: Ints, price: Floats, popularity: Floats, stream: _Stream) -> Ints:
     """Where each item leads: [items, len(LINKS)].
 
     The next item of its brand in its category; the best-fitting accessory of its brand, by popularity and

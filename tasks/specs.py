@@ -137,6 +137,12 @@ class ExecutionSpec(Spec):
     time_limit_minutes: Annotated[float, Field(gt=0)] = 240.0
 
 
+def default_training(source: SourceSpec | None) -> TrainingConfig:
+    """The published settings for a person's log; for the generated one, which is small, smaller batches."""
+    generated = source is None or source.path is None
+    return TrainingConfig(epochs=25, batch_size=64, learning_rate=2e-3, patience=5) if generated else TrainingConfig()
+
+
 class RobustnessSpec(Spec):
     """The main job: methods × noise ratios × seeds on one log."""
 
@@ -145,7 +151,7 @@ class RobustnessSpec(Spec):
     prepare: PrepareSpec = PrepareSpec()
     noise: NoiseSpec = NoiseSpec()
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(named_method(name) for name in METHODS)
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
     evaluation_seed: Seed = 0
     execution: ExecutionSpec = ExecutionSpec()

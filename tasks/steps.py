@@ -159,8 +159,15 @@ def evaluate_step(cell: Cell, *, evaluation_seed: int, execution: Execution, key
 
 @task(name="register", cache_policy=NO_CACHE, task_run_name=_name)
 def register_step(
-    cell: Cell, *, dataset: str, value: float, tags: Mapping[str, str], tracker: Tracker, run_id: str, label: str
-) -> Registered:  # noqa: ARG001
+    cell: Cell,
+    *,
+    dataset: str,
+    value: float,
+    tags: Mapping[str, str],
+    tracker: Tracker,
+    run_id: str,
+    label: str,  # noqa: ARG001
+) -> Registered:
     """Never cached, because the champion may have changed meanwhile; a model is registered once all the same."""
     home = Home.from_environment()
     return register(

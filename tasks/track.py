@@ -62,9 +62,7 @@ class Tracker:
         self._writing = threading.RLock()
         self.experiment_id = self._experiment(experiment, home)
 
-    def open_run(
-        self, key: str, *, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None
-    ) -> str:
+    def open_run(self, key: str, *, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
         """The id of the run with this key under this parent, taken up again where it exists, else new."""
         found = self._find(key, parent)
         every_tag = {**code_tags(), **(tags or {})}

@@ -279,9 +279,7 @@ def _interaction_checks(manifest: Manifest) -> Iterator[_Check]:
     for column in ("user", "item", "position"):
         yield _not_null(table, column)
     yield _between("the user is a known one", table, "user", 0, manifest.counts.users - 1)
-    yield _between(
-        "the item is a known one and not the padding item 0", table, "item", 1, manifest.counts.items
-    )
+    yield _between("the item is a known one and not the padding item 0", table, "item", 1, manifest.counts.items)
     yield _rows(
         "interactions are stored by user, then by position",
         table,
@@ -419,16 +417,10 @@ def _target_checks(manifest: Manifest) -> Iterator[_Check]:
             test=str(manifest.counts.targets_test),
         ),
     )
-    yield _rows(
-        "a target's item is the interaction at its position", table, "item", sql.load("validate/target_items")
-    )
-    yield _rows(
-        "no target lies among the training positions", table, "history", sql.load("validate/leaked_targets")
-    )
+    yield _rows("a target's item is the interaction at its position", table, "item", sql.load("validate/target_items"))
+    yield _rows("no target lies among the training positions", table, "history", sql.load("validate/leaked_targets"))
     if _split(manifest.spec) == "leave-one-out":
-        yield _rows(
-            "a user has at most one target in a split", table, "split", sql.load("validate/repeated_targets")
-        )
+        yield _rows("a user has at most one target in a split", table, "split", sql.load("validate/repeated_targets"))
 
 
 def _user_checks(manifest: Manifest) -> Iterator[_Check]:
@@ -464,15 +456,11 @@ def _item_checks(manifest: Manifest, *, limits: Limits) -> Iterator[_Check]:
 
 
 def _not_null(table: str, column: str) -> _Check:
-    return _Check(
-        f"the {column} is never null", table, column, "ExpectColumnValuesToNotBeNull", {"column": column}
-    )
+    return _Check(f"the {column} is never null", table, column, "ExpectColumnValuesToNotBeNull", {"column": column})
 
 
 def _unique(table: str, column: str) -> _Check:
-    return _Check(
-        f"the {column} is unique", table, column, "ExpectColumnValuesToBeUnique", {"column": column}
-    )
+    return _Check(f"the {column} is unique", table, column, "ExpectColumnValuesToBeUnique", {"column": column})
 
 
 def _between(name: str, table: str, column: str, least: int, most: int) -> _Check:
@@ -553,9 +541,7 @@ def _context(docs: Path) -> "EphemeralDataContext":
 
 
 @contextmanager
-def _views(
-    context: "EphemeralDataContext", snapshot_path: Path, *, spill: Path
-) -> Iterator["DuckDBDatasource"]:
+def _views(context: "EphemeralDataContext", snapshot_path: Path, *, spill: Path) -> Iterator["DuckDBDatasource"]:
     """A DuckDB data source in memory with one view a table of the snapshot; closed at the end."""
     from sqlalchemy.exc import DBAPIError
 
@@ -603,9 +589,7 @@ def _run_suite(
             "partial_unexpected_count": SAMPLED_ROWS,
         }
     )
-    found = {
-        r.expectation_config.meta["check"]: r for r in result.results if r.expectation_config is not None
-    }
+    found = {r.expectation_config.meta["check"]: r for r in result.results if r.expectation_config is not None}
     return {n: _outcome(check, found.get(n)) for n, check in checks.items()}
 
 

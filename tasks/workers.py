@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tasks.errors import InputError
@@ -26,11 +27,10 @@ def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dic
     `WorkerDied` where the process ended otherwise, with the end of what it wrote to standard error.
     """
     with tempfile.TemporaryDirectory(prefix="rec-denoiser-") as folder, tempfile.TemporaryFile() as complaints:
-        path = os.path.join(folder, "request.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(dict(request), file)
+        path = Path(folder) / "request.json"
+        path.write_text(json.dumps(dict(request)), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-m", "models", verb, path],
+            [sys.executable, "-m", "models", verb, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

@@ -55,9 +55,7 @@ def test_the_lock_gives_every_declared_dependency_a_version_in_its_range(python:
     for requirement in [*runtime_requirements(), *development_requirements()]:
         name = canonicalize_name(requirement.name)
         assert name in locked, f"{name} is not in requirements.lock: run `make lock`"
-        assert requirement.specifier.contains(locked[name]), (
-            f"{name} {locked[name]} is not {requirement.specifier}"
-        )
+        assert requirement.specifier.contains(locked[name]), f"{name} {locked[name]} is not {requirement.specifier}"
 
 
 @pytest.mark.parametrize("name", PINS)
@@ -96,9 +94,7 @@ def test_every_import_of_another_package_is_declared(room: str) -> None:
         top = module.partition(".")[0]
         if is_foreign(top):
             owners = {canonicalize_name(owner) for owner in distributions.get(top, [])}
-            assert owners & declared, (
-                f"{path}: {top} belongs to {owners or 'nobody'}, not declared in pyproject.toml"
-            )
+            assert owners & declared, f"{path}: {top} belongs to {owners or 'nobody'}, not declared in pyproject.toml"
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -141,9 +137,7 @@ def test_flows_keep_their_annotations() -> None:
 def test_make_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z]+):(?!=)", makefile, flags=re.MULTILINE)
-    shown = subprocess.run(
-        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = re.findall(r"^  make ([a-z]+) +\S", shown.stdout, flags=re.MULTILINE)
     assert listed == targets
     assert {"setup", "run", "test", "lint", "types", "unit", "slow", "reset"} <= set(listed)

@@ -35,9 +35,7 @@ class Denoised(Recommender):
             dropout.rewind()
             return self.base.position_losses(batch, negatives, dropout=dropout, gate=mask)
 
-        estimate = self.estimator(
-            evaluate, self.gate, batch, uniforms=draws.uniforms, layers=self.base.backbone.layers
-        )
+        estimate = self.estimator(evaluate, self.gate, batch, uniforms=draws.uniforms, layers=self.base.backbone.layers)
         penalty = self.beta * self.gate.penalty(batch)
         return Loss(estimate.losses, penalties={"gate": penalty}, surrogates={"gate": estimate.surrogate})
 

@@ -6,7 +6,7 @@ a window does not depend on its neighbours. A window's events carry the position
 had at the right end of a row of their own (left padding, as in SASRec).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +49,8 @@ class Batch:
     @cached_property
     def attention_bias(self) -> Tensor:
         """[rows, 1, length, length] float32: 0 where visible, −1e4 elsewhere (finite, so that a row which sees
-        nothing stays a number)."""
+        nothing stays a number).
+        """
         return torch.where(self.visible, 0.0, -1e4)[:, None]
 
     @cached_property
@@ -82,10 +83,8 @@ def training_batches(
         yield windows(sequences, users, inputs[users], length=length, with_targets=True)
 
 
-def history_batches(
-    sequences: Sequences, targets: Targets, *, length: int, batch_size: int
-) -> Iterator[Batch]:
-    """The targets' histories in their order, `batch_size` windows a batch; an empty history gives a window of padding."""
+def history_batches(sequences: Sequences, targets: Targets, *, length: int, batch_size: int) -> Iterator[Batch]:
+    """The targets' histories in their order, `batch_size` windows a batch; an empty one gives padding."""
     for users, histories in zip(
         torch.split(targets.users.cpu(), batch_size), torch.split(targets.histories.cpu(), batch_size), strict=True
     ):
@@ -99,19 +98,18 @@ def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, 
     """
     device = sequences.device
     sizes = stops.clamp(max=length)
-    rows, columns, row_count = pack(sizes.numpy(), length)
+    (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
     total = int(sizes.sum())
     window = torch.repeat_interleave(torch.arange(len(sizes)), sizes, output_size=total)
     within = torch.arange(total) - (sizes.cumsum(0) - sizes)[window]
-    cells = (rows * length + columns)[window] + within
     begins = rows * length + columns
-    ends = begins + sizes - 1
+    cells = begins[window] + within
+    ends = begins + sizes.clamp(min=1) - 1
 
     plan = torch.stack([window, within, cells]).to(device, non_blocking=True)
-    per_window = torch.stack([users, stops - sizes, length - sizes, ends]).to(device, non_blocking=True)
-    segments = _segment_numbers(rows).to(device, non_blocking=True)
+    per_window = torch.stack([users, stops - sizes, length - sizes, ends, numbers]).to(device, non_blocking=True)
     window, within, cells = plan.unbind()
-    users, skipped, first_position, ends = per_window.unbind()
+    users, skipped, first_position, ends, numbers = per_window.unbind()
     source = (sequences.offsets[users] + skipped)[window] + within
 
     def laid_out(values: Tensor) -> Tensor:
@@ -122,7 +120,7 @@ def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, 
         items=laid_out(sequences.items[source]),
         users=laid_out(users[window]),
         positions=laid_out(first_position[window] + within),
-        segments=laid_out(segments[window]),
+        segments=laid_out(numbers[window]),
         cells=cells,
         ends=ends,
         targets=laid_out(sequences.items[source + 1]) if with_targets else None,
@@ -130,27 +128,27 @@ def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, 
     )
 
 
-def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, Tensor, int]:
-    """Rows and first columns for windows of `sizes` (0 … length), in order, each row filled before the next.
+def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, int]:
+    """Places for windows of `sizes` (0 … length) in rows of `length` cells: best fit, longest first.
 
-    Returns rows [windows], columns [windows] and the number of rows. Windows end at a row's right end where
-    they have it to themselves. An empty window takes one cell.
+    Returns [3, windows] int64 — each window's row, first column and number within the row, from 1 — and how many rows
+    there are. An empty window takes one cell.
     """
     taken = np.maximum(sizes, 1)
-    filled = np.concatenate([[0], np.cumsum(taken)])
-    boundaries = filled.tolist()
-    firsts = []
-    start = 0
-    while start < len(taken):
-        firsts.append(start)
-        start = bisect_right(boundaries, boundaries[start] + length, lo=start + 1) - 1
-    first = np.asarray(firsts, dtype=np.int64)
-    row = np.zeros(len(taken), dtype=np.int64)
-    row[first[1:]] = 1
-    row = np.cumsum(row)
-    row_ends = np.append(filled[first[1:]], filled[-1])
-    columns = filled[:-1] - row_ends[row] + length + (taken - sizes)
-    return torch.from_numpy(row), torch.from_numpy(columns), len(first)
+    places = np.empty((3, len(sizes)), dtype=np.int64)
+    open_rows: list[tuple[int, int, int]] = []  # free cells, row, windows in it; by free cells
+    row_count = 0
+    for window, size in zip(np.argsort(-taken, kind="stable").tolist(), np.sort(-taken).tolist(), strict=True):
+        fitting = bisect_left(open_rows, (-size,))
+        if fitting < len(open_rows):
+            free, row, windows_in_row = open_rows.pop(fitting)
+        else:
+            free, row, windows_in_row = length, row_count, 0
+            row_count += 1
+        places[:, window] = row, length - free, windows_in_row + 1
+        if free + size > 0:
+            insort(open_rows, (free + size, row, windows_in_row + 1))
+    return torch.from_numpy(places), row_count
 
 
 class UnseenItems:
@@ -190,9 +188,3 @@ def _owners(sequences: Sequences) -> Tensor:
     """[events] int64: the user of each event."""
     users = torch.arange(sequences.user_count, device=sequences.device)
     return torch.repeat_interleave(users, sequences.offsets.diff(), output_size=len(sequences.items))
-
-
-def _segment_numbers(rows: Tensor) -> Tensor:
-    """[windows] → [windows]: 1, 2, … within each run of equal rows."""
-    places = torch.arange(len(rows))
-    return places - torch.searchsorted(rows, rows) + 1

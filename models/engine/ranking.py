@@ -40,13 +40,12 @@ class Protocol:
         """[rows, 100] items that the user never interacted with, uniform, with replacement."""
         users = self.targets.users[rows, None]
         places = torch.arange(SAMPLED_NEGATIVES, device=users.device)
-        return self.unseen.at(
-            users, hashed_integers(self.seed, users, self.targets.histories[rows, None], places)
-        )
+        return self.unseen.at(users, hashed_integers(self.seed, users, self.targets.histories[rows, None], places))
 
     def seen(self, rows: slice) -> tuple[Tensor, Tensor]:
         """The distinct items of each target's history, its own item left out: target numbers [n] within the
-        block, and items [n]."""
+        block, and items [n].
+        """
         sequences, users = self.sequences, self.targets.users[rows]
         lengths = self.targets.histories[rows]
         owner = torch.repeat_interleave(torch.arange(len(users), device=users.device), lengths)
@@ -66,9 +65,7 @@ def rank(
 
     Raises `ValueError` where the scores are not finite or the protocol is about other targets.
     """
-    if not torch.equal(targets.items, protocol.targets.items) or not torch.equal(
-        targets.users, protocol.targets.users
-    ):
+    if not torch.equal(targets.items, protocol.targets.items) or not torch.equal(targets.users, protocol.targets.users):
         raise ValueError("the log and the clean log have different targets")
     was_training = model.training
     model.eval()

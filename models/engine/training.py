@@ -147,9 +147,7 @@ class Training:
             steps += 1
         mean = float(total) / steps if total is not None else 0.0
         if mean != mean or mean in (float("inf"), float("-inf")):
-            raise ValueError(
-                f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged"
-            )
+            raise ValueError(f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged")
         return {"train.loss": mean} | self.model.diagnostics()
 
     def _validate(self, epoch: int) -> dict[str, float]:
@@ -180,9 +178,7 @@ class Training:
         self.streams.load_state_dict(state["streams"])
         self.order.load_state_dict(state["order"])
         progress = state["progress"]
-        self.progress = Progress(
-            **(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]})
-        )
+        self.progress = Progress(**(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]}))
 
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:

@@ -18,9 +18,7 @@ class Backbone(nn.Module):
     layers: int
     length: int
 
-    def encode(
-        self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None
-    ) -> Tensor:
+    def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         """[rows, length, dim]: hidden states. Without `dropout` the pass is deterministic."""
         raise TypeError(f"{type(self).__name__} does not define encode")
 
@@ -58,9 +56,7 @@ class NextItem(Recommender):
         if batch.targets is None:
             raise ValueError("the batch has no targets to train on")
         hidden = self.backbone.encode(batch, dropout=dropout, gate=gate)
-        return self.objective(
-            batch.events(hidden), self.backbone.item_table(), batch.events(batch.targets), negatives
-        )
+        return self.objective(batch.events(hidden), self.backbone.item_table(), batch.events(batch.targets), negatives)
 
     def query(self, batch: Batch, *, gate: AttentionMask | None = None) -> Tensor:
         return self.backbone.encode(batch, gate=gate).flatten(0, 1)[batch.ends]

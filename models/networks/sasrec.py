@@ -44,9 +44,7 @@ class SASRec(Backbone):
         self.last_norm = nn.LayerNorm(dim, eps=1e-8)
         self._initialise()
 
-    def encode(
-        self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None
-    ) -> Tensor:
+    def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         dim = self.items.embedding_dim
         hidden = self.items(batch.items) * dim**0.5 + self.positions(batch.positions)
         if dropout is not None:
@@ -88,9 +86,7 @@ class Block(nn.Module):
         self.inner = nn.Linear(dim, dim)
         self.outer = nn.Linear(dim, dim)
 
-    def forward(
-        self, hidden: Tensor, *, batch: Batch, dropout: Dropout | None, gate: AttentionMask | None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, *, batch: Batch, dropout: Dropout | None, gate: AttentionMask | None) -> Tensor:
         """[rows, length, dim] → [rows, length, dim]; cells without an event stay zero."""
 
         def attend(queries: Tensor, keys: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from models.denoising.estimators import PerTokenArm
 from models.denoising.gates import PositionalGate
 from models.engine.batches import Batch, UnseenItems, training_batches, windows
 from models.engine.randomness import Streams
+from models.engine.sequences import InteractionLog, Sequences
 from models.networks.backbone import NextItem
 from models.recommender import Draws
 from tests.models.conftest import MakeLog
@@ -21,9 +22,9 @@ from tests.models.conftest import MakeLog
 TINY = ModelConfig(dim=4, blocks=2, heads=1, length=3, dropout=0.0, loss="softmax")
 
 
-def draws_for(sequences: object, seed: int) -> Draws:
+def draws_for(sequences: Sequences, seed: int) -> Draws:
     streams = Streams(seed, Draws.NAMES, device=torch.device("cpu"))
-    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))  # type: ignore[attr-defined, arg-type]
+    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
 
 
 def tiny_model(item_count: int) -> NextItem:
@@ -35,22 +36,29 @@ def tiny_model(item_count: int) -> NextItem:
     return model
 
 
+def repeated(log: InteractionLog, copies: int) -> Batch:
+    """The first user's first three events, so many times."""
+    users, stops = torch.zeros(copies, dtype=torch.int64), torch.full((copies,), 3)
+    return windows(log.sequences, users, stops, length=3, with_targets=True)
+
+
 def exact_gradient(base: NextItem, gate: PositionalGate, batch: Batch) -> Tensor:
-    """∇Φ of the expected loss, by summing over every mask of the visible cells."""
+    """∇Φ of the expected loss, by summing over every mask of the visible cells.
+
+    `batch` holds the same window once for every mask.
+    """
     layers, length = gate.phi.shape[:2]
-    cells = [(layer, i, j) for layer in range(layers) for i in range(length) for j in range(i + 1)]
-    keep = torch.sigmoid(gate.phi.detach())
-    gradient = torch.zeros_like(gate.phi)
-    for bits in itertools.product((0.0, 1.0), repeat=len(cells)):
-        mask = torch.zeros(layers, 1, 1, length, length)
-        probability = 1.0
-        for bit, (layer, i, j) in zip(bits, cells, strict=True):
-            mask[layer, 0, 0, i, j] = bit
-            probability *= float(keep[layer, i, j] if bit else 1 - keep[layer, i, j])
-        with torch.no_grad():
-            losses = base.position_losses(batch, None, dropout=None, gate=lambda context: mask[context.layer])  # noqa: B023
-        for bit, (layer, i, j) in zip(bits, cells, strict=True):
-            gradient[layer, i, j] += probability * float(losses.mean()) * (bit - float(keep[layer, i, j]))
+    cells = torch.tensor([(layer, i, j) for layer in range(layers) for i in range(length) for j in range(i + 1)])
+    bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=len(cells))))
+    masks = torch.zeros(len(bits), layers, length, length)
+    masks[:, cells[:, 0], cells[:, 1], cells[:, 2]] = bits
+    keep = torch.sigmoid(gate.phi.detach())[tuple(cells.T)].double()
+    probabilities = torch.where(bits > 0, keep, 1 - keep).prod(1)
+    with torch.no_grad():
+        losses = base.position_losses(batch, None, dropout=None, gate=lambda context: masks[:, context.layer, None])
+    means = losses.view(len(bits), -1).mean(1).double()
+    gradient = torch.zeros_like(gate.phi, dtype=torch.float64)
+    gradient[tuple(cells.T)] = ((probabilities * means)[:, None] * (bits - keep)).sum(0)
     return gradient
 
 
@@ -59,14 +67,10 @@ def test_per_token_arm_is_unbiased(make_log: MakeLog) -> None:
     log = make_log(lengths=[6], item_count=5)
     base = tiny_model(5)
     gate = PositionalGate(layers=2, length=3, initial_logit=0.4)
-    batch = windows(log.sequences, torch.tensor([0]), torch.tensor([3]), length=3, with_targets=True)
-    exact = exact_gradient(base, gate, batch)
+    exact = exact_gradient(base, gate, repeated(log, 2**12))
     model = Denoised(base, gate, PerTokenArm(), beta=0.0)
 
-    copies = 400
-    many = windows(
-        log.sequences, torch.zeros(copies, dtype=torch.int64), torch.full((copies,), 3), length=3, with_targets=True
-    )
+    many = repeated(log, 400)
     draws = draws_for(log.sequences, seed=0)
     estimates = []
     for _ in range(60):
@@ -87,7 +91,9 @@ def test_with_the_gate_open_it_is_the_backbone_to_the_bit(make_log: MakeLog) -> 
     config = ModelConfig(dim=8, blocks=2, heads=2, length=6)
     log = make_log(lengths=[9, 4, 12, 5])
     plain = build(config, 30, seed=3)
-    gated = build(ModelConfig(**(config.to_dict() | {"gate": "positional", "gate_logit": 100.0, "beta": 0.0})), 30, seed=3)
+    gated = build(
+        ModelConfig(**(config.to_dict() | {"gate": "positional", "gate_logit": 100.0, "beta": 0.0})), 30, seed=3
+    )
     batches = [
         next(iter(training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))))
         for _ in range(2)
@@ -147,4 +153,4 @@ def test_the_penalty_is_the_mean_over_visible_cells(make_log: MakeLog) -> None:
     keep = torch.sigmoid(gate.phi.detach()).numpy()
     visible = [(i, j) for i in range(2, 4) for j in range(2, i + 1)] + [(i, j) for i in range(4) for j in range(i + 1)]
     expected = np.mean([keep[layer, i, j] for layer in range(2) for i, j in visible])
-    assert float(gate.penalty(batch)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(gate.penalty(batch).detach()) == pytest.approx(float(expected), rel=1e-5)

@@ -24,7 +24,9 @@ def backbone(norm: str = "authors") -> SASRec:
     assert isinstance(model.backbone, SASRec)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+            parameter.add_(
+                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
+            )
         model.backbone.items.weight[0].zero_()
     return model.backbone
 
@@ -128,7 +130,9 @@ def test_a_later_item_changes_no_earlier_state(make_log: MakeLog) -> None:
     both = []
     for items in (log.sequences.items, changed):
         sequences = Sequences(items, log.sequences.offsets, log.sequences.train_lengths, 30)
-        both.append(network.encode(windows(sequences, torch.tensor([0]), torch.tensor([7]), length=7, with_targets=False)))
+        both.append(
+            network.encode(windows(sequences, torch.tensor([0]), torch.tensor([7]), length=7, with_targets=False))
+        )
     assert torch.equal(both[0][0, :5], both[1][0, :5])
     assert not torch.equal(both[0][0, 5:], both[1][0, 5:])
 

@@ -79,9 +79,7 @@ def test_a_larger_ratio_contains_a_smaller_one(tiny_snapshot: Snapshot, home: Ho
 
 
 def test_the_seed_decides_and_nothing_else(tiny_snapshot: Snapshot, home: Home) -> None:
-    first, again, other = (
-        corrupt(tiny_snapshot, CorruptSpec(ratio=0.2, seed=seed), home=home) for seed in (1, 1, 2)
-    )
+    first, again, other = (corrupt(tiny_snapshot, CorruptSpec(ratio=0.2, seed=seed), home=home) for seed in (1, 1, 2))
     assert first == again
     assert first.digest != other.digest
 
@@ -109,9 +107,7 @@ def test_no_noise_is_the_snapshot_itself(tiny_snapshot: Snapshot, home: Home) ->
 
 def test_noise_upon_noise_is_refused(tiny_snapshot: Snapshot, home: Home) -> None:
     noisy = corrupt(tiny_snapshot, CorruptSpec(ratio=0.2), home=home)
-    with pytest.raises(
-        InputError, match=f"injected noise already: corrupt the clean one, {tiny_snapshot.name}"
-    ):
+    with pytest.raises(InputError, match=f"injected noise already: corrupt the clean one, {tiny_snapshot.name}"):
         corrupt(noisy, CorruptSpec(ratio=0.2), home=home)
 
 

@@ -131,13 +131,10 @@ def test_neighbouring_integers_beyond_doubles_keep_their_order(
 def test_the_files_order_survives_parallel_reading(tmp_path: Path, ingest_file: Ingest, suffix: str) -> None:
     """The file is read in many parts at once: blocks of text of 32 MB or less, or row groups."""
     path = tmp_path / f"big.{suffix}"
-    options = {"csv": "HEADER", "parquet": "FORMAT parquet, ROW_GROUP_SIZE 8192", "jsonl": "FORMAT json"}[
-        suffix
-    ]
+    options = {"csv": "HEADER", "parquet": "FORMAT parquet, ROW_GROUP_SIZE 8192", "jsonl": "FORMAT json"}[suffix]
     padding = "" if suffix == "parquet" else f", repeat('x', {400 if suffix == 'csv' else 390}) AS padding"
     duckdb.sql(
-        f"COPY (SELECT i % 3 AS user_id, 1 + i AS item_id{padding} FROM range(100000) AS r(i)) "
-        f"TO '{path}' ({options})"
+        f"COPY (SELECT i % 3 AS user_id, 1 + i AS item_id{padding} FROM range(100000) AS r(i)) TO '{path}' ({options})"
     )
     assert suffix == "parquet" or path.stat().st_size > 38_000_000
     snapshot = ingest_file(path)
@@ -174,9 +171,7 @@ def test_times_of_every_usual_form_become_microseconds(
     assert snapshot.manifest.has_times
 
 
-def test_fractions_of_a_second_and_plain_dates_are_kept(
-    write_log: Write, ingest_file: Ingest, rows_of: Read
-) -> None:
+def test_fractions_of_a_second_and_plain_dates_are_kept(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:
     path = write_log("user_id,item_id,a,b\n" + "u,1,1577934245.25,2020-01-02\n" * 3)
     assert rows_of(ingest_file(path, time="a").interactions)[0][TIME] == 1_577_934_245_250_000
     assert rows_of(ingest_file(path, time="b").interactions)[0][TIME] == 1_577_923_200_000_000
@@ -254,9 +249,7 @@ def test_the_generated_shoppers_file_has_fixed_columns(tmp_path: Path, home: Hom
 # Preparation
 
 
-def test_the_k_core_is_taken_until_nothing_changes(
-    write_log: Write, ingest_file: Ingest, rows_of: Read
-) -> None:
+def test_the_k_core_is_taken_until_nothing_changes(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:
     """Without d and f, item 4 has one event; without that, c has two; without c, a, b and e are left."""
     rows = [
         (word[0], word[1])
@@ -296,9 +289,7 @@ def test_the_k_core_is_taken_until_nothing_changes(
     assert found == {user: [i for u, i in expected if u == user] for user, _ in expected}
 
 
-def test_short_histories_are_kept_and_not_ranked(
-    write_log: Write, ingest_file: Ingest, rows_of: Read
-) -> None:
+def test_short_histories_are_kept_and_not_ranked(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:
     path = write_log(LOG + "c,1,1\nc,2,2\n")
     snapshot = ingest_file(path)
     assert [row[2] for row in rows_of(snapshot.users)] == [2, 2, 2]

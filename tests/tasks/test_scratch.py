@@ -96,9 +96,7 @@ for round in range(30):
         (folder / "content" / "file").write_text("whole")
         publish(folder / "content", parent / f"final-{round}")
 """
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT_ROOT) for _ in range(4)
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT_ROOT) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"final-{n}" for n in range(30))
     assert all((folder / "file").read_text() == "whole" for folder in tmp_path.iterdir())

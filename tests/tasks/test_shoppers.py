@@ -34,9 +34,7 @@ def digest(log: Log) -> str:
         log.noise.tolist(),
         strict=True,
     )
-    lines = (
-        f"{log.user_ids[u]}\t{log.item_ids[i]}\t{time}\t{NOISE_KINDS[n] or ''}\n" for u, i, time, n in rows
-    )
+    lines = (f"{log.user_ids[u]}\t{log.item_ids[i]}\t{time}\t{NOISE_KINDS[n] or ''}\n" for u, i, time, n in rows)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -195,9 +193,7 @@ def test_the_file_holds_the_log_for_any_reader(tmp_path: Path) -> None:
     assert [row[3] for row in rows] == [NOISE_KINDS[kind] for kind in log.noise]
 
 
-def test_a_write_that_fails_leaves_the_old_file_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = generate(SMALLEST, tmp_path / "shoppers.parquet")
     before = path.read_bytes()
 

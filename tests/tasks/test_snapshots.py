@@ -31,9 +31,7 @@ def test_a_snapshot_opens_as_it_was_written(tiny_snapshot: Snapshot, home: Home)
 
 
 @pytest.mark.parametrize("settings", ["ROW_GROUP_SIZE 2048", "COMPRESSION snappy, PARQUET_VERSION v2"])
-def test_how_the_files_are_stored_makes_no_difference(
-    tiny_snapshot: Snapshot, tmp_path: Path, settings: str
-) -> None:
+def test_how_the_files_are_stored_makes_no_difference(tiny_snapshot: Snapshot, tmp_path: Path, settings: str) -> None:
     other = tmp_path / "other"
     other.mkdir()
     for path in tiny_snapshot.path.glob("*.parquet"):
@@ -53,9 +51,7 @@ def test_how_the_files_are_stored_makes_no_difference(
         "items: SELECT * EXCLUDE (item_id), item_id AS name",
     ],
 )
-def test_any_change_of_what_they_say_makes_a_difference(
-    tiny_snapshot: Snapshot, tmp_path: Path, change: str
-) -> None:
+def test_any_change_of_what_they_say_makes_a_difference(tiny_snapshot: Snapshot, tmp_path: Path, change: str) -> None:
     table, query = change.split(": ", 1)
     other = tmp_path / "other"
     other.mkdir()
@@ -65,10 +61,7 @@ def test_any_change_of_what_they_say_makes_a_difference(
     traits = Traits.model_validate(tiny_snapshot.manifest.model_dump(include=set(Traits.model_fields)))
     assert logical_digest(other, traits) != tiny_snapshot.digest
     assert logical_digest(tiny_snapshot.path, traits) == tiny_snapshot.digest
-    assert (
-        logical_digest(tiny_snapshot.path, traits.model_copy(update={"labelled": False}))
-        != tiny_snapshot.digest
-    )
+    assert logical_digest(tiny_snapshot.path, traits.model_copy(update={"labelled": False})) != tiny_snapshot.digest
 
 
 def test_the_number_of_threads_makes_no_difference(
@@ -78,9 +71,7 @@ def test_the_number_of_threads_makes_no_difference(
     source = SourceSpec(path=str(tiny_log), columns=Columns(time="ts", noise="noise"))
     for threads in (1, 7):
 
-        def with_threads(
-            database: str, config: dict[str, str], threads: int = threads
-        ) -> duckdb.DuckDBPyConnection:
+        def with_threads(database: str, config: dict[str, str], threads: int = threads) -> duckdb.DuckDBPyConnection:
             return connect(database, config={**config, "threads": str(threads)})
 
         monkeypatch.setattr(duckdb, "connect", with_threads)
@@ -100,9 +91,7 @@ def test_the_same_content_is_not_written_twice(
     assert left_in() == [tiny_snapshot.path]
 
 
-def test_a_damaged_byte_is_named(
-    tiny_log: Path, tiny_snapshot: Snapshot, ingest_file: Callable[..., Snapshot]
-) -> None:
+def test_a_damaged_byte_is_named(tiny_log: Path, tiny_snapshot: Snapshot, ingest_file: Callable[..., Snapshot]) -> None:
     content = bytearray(tiny_snapshot.targets.read_bytes())
     content[len(content) // 2] ^= 1
     tiny_snapshot.targets.write_bytes(content)
