@@ -57,6 +57,15 @@ examples:
   rec-denoiser recommend --dataset ml --source u.data --format movielens
       ten items for every user of a log, as a Parquet file"""
 
+DEPLOY_EXAMPLES = """\
+examples:
+  rec-denoiser deploy          to http://127.0.0.1:4200, where `rec-denoiser ui prefect` serves
+  PREFECT_API_URL=http://prefect.example.org/api rec-denoiser deploy"""
+
+WORKER_EXAMPLES = """\
+examples:
+  rec-denoiser worker          until Ctrl-C; beside `rec-denoiser ui prefect`"""
+
 UI_EXAMPLES = """\
 examples:
   rec-denoiser ui mlflow                runs, metrics and models at http://127.0.0.1:5000
@@ -118,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(command("run", _run, "the main job: from a log to a table and a registered model", RUN_EXAMPLES))
     _add_source(command("ingest", _ingest, "make a checked snapshot of a log", INGEST_EXAMPLES))
     _add_recommend(command("recommend", _recommend, "score users with a registered model", RECOMMEND_EXAMPLES))
+    command("deploy", _deploy, "put the flows of prefect.yaml, with their schedules, on a server", DEPLOY_EXAMPLES)
+    command("worker", _worker, "run what that server has scheduled or was asked for", WORKER_EXAMPLES)
     _add_ui(command("ui", _ui, "open MLflow's or Prefect's user interface on this project's state", UI_EXAMPLES))
     return parser
 
@@ -227,13 +238,33 @@ def _recommend(options: argparse.Namespace) -> int:
     return run_recommend(spec)
 
 
+def _deploy(options: argparse.Namespace) -> int:  # noqa: ARG001
+    from flows.environment import expect_local_server, prepare_environment
+
+    prepare_environment()
+    expect_local_server()
+    from flows.deploying import deploy
+
+    return deploy()
+
+
+def _worker(options: argparse.Namespace) -> int:  # noqa: ARG001
+    from flows.environment import expect_local_server, prepare_environment
+
+    prepare_environment()
+    expect_local_server()
+    from flows.deploying import work
+
+    work()
+
+
 def _ui(options: argparse.Namespace) -> int:
     from flows.environment import prepare_environment
 
     prepare_environment()
     from flows.running import open_ui
 
-    return open_ui(options.which, port=options.port)
+    open_ui(options.which, port=options.port)
 
 
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":

@@ -10,6 +10,7 @@ from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
+PREFECT_PORT = 4200
 LINE = "%(asctime)s  %(message)s"
 
 
@@ -34,6 +35,13 @@ def prepare_environment() -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     _spare_local_hosts_the_proxy()
+
+
+def expect_local_server() -> None:
+    """Address the server that `rec-denoiser ui prefect` starts, unless the person has named another; call it before
+    Prefect is imported.
+    """
+    os.environ.setdefault("PREFECT_API_URL", f"http://127.0.0.1:{PREFECT_PORT}/api")
 
 
 def one_sentence_for_bad_input() -> None:

@@ -1,20 +1,19 @@
 """Flows started from the command line: run, and say what came of it."""
 
 import json
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from flows.environment import bad_input_in, one_sentence_for_bad_input
+from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
 from tasks.errors import RunFailed
 from tasks.home import PROJECT_ROOT, Home
 from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec
 
 MLFLOW_PORT = 5000
-PREFECT_PORT = 4200
 
 
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
@@ -76,8 +75,8 @@ def run_recommend(spec: RecommendSpec) -> int:
     return 0
 
 
-def open_ui(which: str, *, port: int | None) -> int:
-    """Serve a user interface until it is interrupted; exit status."""
+def open_ui(which: str, *, port: int | None) -> NoReturn:
+    """Become the server of a user interface."""
     from tasks.track import tracking_uri
 
     home = Home.from_environment()
@@ -91,10 +90,14 @@ def open_ui(which: str, *, port: int | None) -> int:
     else:
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port or PREFECT_PORT)]
     print(f"http://127.0.0.1:{port or (MLFLOW_PORT if which == 'mlflow' else PREFECT_PORT)}  (Ctrl-C ends it)")
-    try:
-        return subprocess.run([sys.executable, "-m", *command], cwd=PROJECT_ROOT, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    become(*command)
+
+
+def become(*module: str) -> NoReturn:
+    """Turn this process into `python -m …` in the project's root, so that signals reach it and none is left behind."""
+    os.chdir(PROJECT_ROOT)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", *module])
 
 
 def _flow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:

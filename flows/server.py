@@ -8,7 +8,8 @@ from uuid import UUID
 import psutil
 from prefect import runtime
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
@@ -19,6 +20,8 @@ from tasks.steps import LIMITS
 from tasks.track import Tracker
 
 SERVER_COMMAND = "prefect.server.api.server"
+WORK_POOL = "rec-denoiser"
+FLOW_RUNS_AT_A_TIME = 2
 
 
 @contextmanager
@@ -48,6 +51,21 @@ def ensure_limits() -> None:
                 client.read_global_concurrency_limit_by_name(LIMITS[device])
             except ObjectNotFound:
                 client.upsert_global_concurrency_limit_by_name(LIMITS[device], slots)
+
+
+def ensure_work_pool() -> None:
+    """Make the pool of local processes that the deployments name where it is missing. What a person has set stays."""
+    from prefect.workers.process import ProcessWorker
+
+    pool = WorkPoolCreate(
+        name=WORK_POOL,
+        type=ProcessWorker.type,
+        description="Processes on this machine.",
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+        concurrency_limit=FLOW_RUNS_AT_A_TIME,
+    )
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(pool)
 
 
 def _close_runs(run_ids: list[str], home: Home) -> None:

@@ -1,0 +1,63 @@
+"""The deployments of `prefect.yaml`: put on a server, and worked off."""
+
+import os
+import subprocess
+import sys
+from typing import NoReturn
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.settings import get_current_settings
+
+from flows.running import become
+from flows.server import WORK_POOL, ensure_limits, ensure_work_pool
+from tasks.errors import InputError, RunFailed
+from tasks.home import PROJECT_ROOT
+
+
+def deploy() -> int:
+    """Make what the deployments rely on, then deploy all of them; exit status.
+
+    Raises `InputError` where no server answers, `RunFailed` where Prefect refuses a deployment.
+    """
+    url = _server()
+    ensure_limits()
+    ensure_work_pool()
+    # Prefect reads the project's root from PWD, which a changed working folder alone does not change.
+    environment = os.environ | {"PWD": str(PROJECT_ROOT)}
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout + done.stderr, file=sys.stderr)
+        raise RunFailed("Prefect did not take every deployment of prefect.yaml; what it says stands above")
+    names = _deployed()
+    print(f"Deployed to {url}: {', '.join(names)}")
+    print("A worker runs them:    .venv/bin/rec-denoiser worker")
+    print(f"One at once, by hand:  PREFECT_API_URL={url} .venv/bin/prefect deployment run {names[-1]} --watch")
+    return 0
+
+
+def work() -> NoReturn:
+    """Become a worker of the deployments' pool. Raises `InputError` where no server answers."""
+    _server()
+    become("prefect", "worker", "start", "--pool", WORK_POOL)
+
+
+def _server() -> str:
+    """The address of the server, which answers."""
+    url = str(get_current_settings().api.url)
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is not None:
+            raise InputError(
+                f"no Prefect server answers at {url}: start one with `rec-denoiser ui prefect`, "
+                "or name another in PREFECT_API_URL"
+            )
+    return url
+
+
+def _deployed() -> list[str]:
+    """flow/name of every deployment in our pool."""
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
+    with get_client(sync_client=True) as client:
+        deployments = client.read_deployments(work_pool_filter=pool)
+        return sorted(f"{client.read_flow(deployment.flow_id).name}/{deployment.name}" for deployment in deployments)

@@ -1,0 +1,96 @@
+"""A job killed while it ingests and while it trains ends with the numbers of an undisturbed one."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tasks.home import PROJECT_ROOT, Home
+from tasks.shoppers import generate
+from tasks.specs import ShoppersSpec
+from tasks.track import Tracker
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 240.0
+
+
+def start(folder: Path, home: Path, result: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "flows.cli", "run", "--source", "shop.parquet", "--time-col", "time"),
+            *("--noise", "0,0.3", "--methods", "sasrec-softmax,rec-denoiser", "--epochs", "12", "--patience", "12"),
+            *("--dim", "16", "--json", str(result)),
+        ],
+        cwd=folder,
+        env=os.environ | {"REC_DENOISER_HOME": str(home), "PYTHONPATH": str(PROJECT_ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(process: "subprocess.Popen[bytes]", moment: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not moment():
+        assert process.poll() is None, "the job ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def cells(result: Path) -> list[tuple[Any, ...]]:
+    content = json.loads(result.read_text(encoding="utf-8"))
+    return [(cell["method"], cell["noise_ratio"], cell["snapshot"], cell["metrics"]) for cell in content["cells"]]
+
+
+def test_killed_while_ingesting_and_while_training(tmp_path: Path) -> None:
+    generate(ShoppersSpec(users=2000, items=400), tmp_path / "shop.parquet")
+    undisturbed, killed = tmp_path / "undisturbed", Home(tmp_path / "killed")
+    calm = start(tmp_path, undisturbed, tmp_path / "calm.json")
+    assert calm.wait(timeout=3 * PATIENCE) == 0
+
+    first = start(tmp_path, killed.root, tmp_path / "never.json")
+    kill_when(first, lambda: any(killed.snapshots.glob(".tmp-*/*")))
+    assert not list(killed.snapshots.glob("[!.]*")), "the kill came too late to meet the ingestion"
+
+    second = start(tmp_path, killed.root, tmp_path / "never.json")
+    kill_when(second, lambda: len(list(killed.steps.glob("train/*/checkpoint.pt"))) >= 2)
+    trainers = [process for process in psutil.process_iter(["cmdline"]) if str(killed.root) in str(process.info)]
+    psutil.wait_procs(trainers, timeout=10)
+    tracker = Tracker(killed)
+    statuses = Counter(run.info.status for run in tracker.client.search_runs([tracker.experiment_id]))
+    assert statuses["RUNNING"] >= 1
+
+    third = start(tmp_path, killed.root, tmp_path / "resumed.json")
+    assert third.wait(timeout=3 * PATIENCE) == 0
+    assert cells(tmp_path / "resumed.json") == cells(tmp_path / "calm.json")
+    assert not list(killed.snapshots.glob(".tmp-*"))
+    assert not list(killed.leases.glob("*"))
+
+    runs = tracker.client.search_runs([tracker.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 5
+    for run in runs:
+        history = tracker.client.get_metric_history(run.info.run_id, "train.loss")
+        steps = [metric.step for metric in history]
+        assert sorted(steps) == list(range(1, len(steps) + 1)), "one value a step"
+
+    with sqlite3.connect(killed.prefect / "prefect.db") as database:
+        states = [state for (state,) in database.execute("select state_type from flow_run order by created")]
+    assert states == ["CRASHED", "CRASHED", "COMPLETED"]
+    time.sleep(3)
+    servers = [
+        process.pid for process in psutil.process_iter(["environ"]) if str(killed.root) in str(process.info["environ"])
+    ]
+    assert servers == [], "a temporary server of a killed job is still there"
