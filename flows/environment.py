@@ -17,11 +17,14 @@ LINE = "%(asctime)s  %(message)s"
 def prepare_environment() -> None:
     """Set what Prefect, MLflow and Great Expectations read when they are imported; call it before that.
 
-    What the person has set stays. The project's own settings are those of `prefect.toml`, so that they hold whatever
+    What the person has set stays. Raises `InputError` where the state folder cannot be made. The project's own settings are those of `prefect.toml`, so that they hold whatever
     the working folder is.
     """
     home = Home.from_environment()
-    home.prefect.mkdir(parents=True, exist_ok=True)
+    try:
+        home.prefect.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the state folder {home.root} cannot be used: {error.strerror} ({error.filename})") from None
     settings = tomllib.loads((PROJECT_ROOT / "prefect.toml").read_text(encoding="utf-8"))
     settings["home"] = str(home.prefect)
     defaults = dict(_variables(settings, "PREFECT"))
@@ -30,6 +33,7 @@ def prepare_environment() -> None:
     defaults |= {
         "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": LINE,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "GX_ANALYTICS_ENABLED": "false",
     }
     for name, value in defaults.items():
@@ -64,6 +68,8 @@ def bad_input_in(error: BaseException | None) -> InputError | None:
 
 
 class _SentencesOnly(logging.Filter):
+    """Drops what the command line says itself, in a sentence: bad input, and that it was interrupted."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name in ("prefect.task_runs", "prefect.flow_runs") and "Finished in state" in record.getMessage():
             return False

@@ -6,7 +6,7 @@ from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.data import checked_snapshot
-from flows.server import leased
+from flows.server import artifact_key, leased
 from tasks.home import Home
 from tasks.specs import RecommendSpec
 from tasks.steps import Steps, recommend_one_step, recommend_step
@@ -27,6 +27,7 @@ def recommend(spec: RecommendSpec = RecommendSpec()) -> dict[str, Any]:
         snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=Steps(home), home=home)
         outcome = recommend_step(spec, snapshot, label=spec.dataset)
         create_markdown_artifact(
-            f"{outcome['users']:,} users scored by {outcome['model']}: `{outcome['path']}`", key="recommendations"
+            f"{outcome['users']:,} users scored by {outcome['model']}: `{outcome['path']}`",
+            key=artifact_key("recommendations", spec.dataset),
         )
         return outcome

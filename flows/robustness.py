@@ -7,7 +7,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.data import checked_snapshot, corrupted_snapshot
-from flows.server import ensure_limits, leased
+from flows.server import artifact_key, ensure_limits, leased
 from models.engine.metrics import SELECTION_METRIC
 from tasks import job as jobs
 from tasks.execution import Execution, resolve, side_by_side
@@ -21,7 +21,8 @@ from tasks.steps import Steps, evaluate_step, evaluated_by, register_step, train
 def _run_name() -> str:
     spec = RobustnessSpec.model_validate(runtime.flow_run.parameters["spec"])
     ratios = ", ".join(f"{ratio:.0%}" for ratio in spec.noise.ratios)
-    return f"{spec.dataset}: {len(spec.methods)} methods at noise {ratios}"
+    methods = "1 method" if len(spec.methods) == 1 else f"{len(spec.methods)} methods"
+    return f"{spec.dataset}: {methods} at noise {ratios}"
 
 
 @flow(name="robustness", flow_run_name=_run_name)
@@ -56,9 +57,16 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
             )
             outcome = jobs.summary(job, rows, metrics, registered, clean=clean, execution=execution, best=best)
 
-    create_table_artifact(table=table(rows), key="comparison", description=f"Robustness on {spec.dataset}")
-    create_markdown_artifact(markdown(rows), key="comparison-text")
-    create_link_artifact(link=job.tracker.run_url(job.parent), link_text="This job in MLflow", key="mlflow-run")
+    create_table_artifact(
+        table=table(rows), key=artifact_key("comparison", spec.dataset), description=f"Robustness on {spec.dataset}"
+    )
+    create_markdown_artifact(markdown(rows), key=artifact_key("comparison-text", spec.dataset))
+    create_link_artifact(
+        link=job.tracker.run_url(job.parent),
+        link_text="This job in MLflow",
+        key=artifact_key("mlflow-run", spec.dataset),
+        description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
+    )
     get_run_logger().info("\n%s", plain(rows))
     return outcome | {"steps": {"done": steps.done, "cached": steps.cached}}
 

@@ -33,7 +33,7 @@ class Server(PythonModel):
     """Serves one trained recommender."""
 
     model: Recommender
-    ids: np.ndarray
+    ids: list[Any]
     popularity: Tensor
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -44,9 +44,9 @@ class Server(PythonModel):
         """As `load_context`, from a folder."""
         self.model = load_model(folder)
         catalogue = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
-        self.ids = np.array(catalogue["ids"])
+        self.ids = catalogue["ids"]
         self.popularity = torch.tensor(catalogue["popularity"], dtype=torch.float32)
-        self._index = {raw: number for number, raw in enumerate(catalogue["ids"], start=1)}
+        self._index = {raw: number for number, raw in enumerate(self.ids, start=1)}
 
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -95,10 +95,10 @@ class Server(PythonModel):
         ]
 
 
-def _row(scores: Tensor, places: Tensor, ids: np.ndarray, *, basis: str) -> dict[str, Any]:
+def _row(scores: Tensor, places: Tensor, ids: list[Any], *, basis: str) -> dict[str, Any]:
     """One row of the output; items that were left out do not come back with a score of −∞."""
     offered = torch.isfinite(scores)
-    return {"items": ids[places[offered].numpy()].tolist(), "scores": scores[offered].tolist(), "basis": basis}
+    return {"items": [ids[place] for place in places[offered].tolist()], "scores": scores[offered].tolist(), "basis": basis}
 
 
 def _plain(raw: Any) -> Any:

@@ -27,7 +27,7 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """A method at a noise ratio: means over seeds, their standard deviations (None with one seed), and `retention`,
-    the share of the mean `RETAINED` that is left of the method's own at the lowest ratio.
+    the share of the mean `RETAINED` that is left of the method's own at the lowest ratio (None where that is 0).
 
     A method that is worse to begin with can retain more: read it beside the absolute values.
     """
@@ -37,7 +37,7 @@ class Row:
     seeds: int
     means: dict[str, float]
     deviations: dict[str, float | None]
-    retention: float
+    retention: float | None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,5 +72,5 @@ def _row(cells: Sequence[Cell], reference: Sequence[Cell]) -> Row:
         seeds=len(cells),
         means={name: fmean(numbers) for name, numbers in values.items()},
         deviations={name: stdev(numbers) if len(numbers) > 1 else None for name, numbers in values.items()},
-        retention=kept / base if base else float("nan"),
+        retention=kept / base if base else None,
     )

@@ -63,7 +63,8 @@ def usable_cores() -> int:
 @cache
 def _gpu_name() -> str | None:
     """The first GPU's name, or None; asked of the driver, because importing torch takes seconds."""
-    if "+cpu" in version("torch"):
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1")
+    if hidden or "+cpu" in version("torch"):
         return None
     import pynvml
 

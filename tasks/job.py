@@ -8,6 +8,7 @@ from typing import Any
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks import compare, report
+from tasks.digests import canonical_json
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.home import Home
@@ -51,7 +52,7 @@ def tracked_job(
     tracker = Tracker(home)
     tags = {TAG_PREFECT: flow_run}
     parent = tracker.open_run(
-        job_key(key for cell in cells for key in (cell.train_key, cell.evaluate_key)),
+        job_key(_run_key(spec, cell) for cell in cells),
         name=f"{spec.dataset}: {len(spec.methods)} methods, noise up to {max(spec.noise.ratios):.0%}",
         tags={**tags, "study": "robustness", "dataset": spec.dataset},
     )
@@ -80,9 +81,8 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     result = trained.result()
     when = int(evaluated.ranks.stat().st_mtime * 1000)
     tracker.log_history(run_id, result["history"])
-    tracker.log_metrics(
-        run_id, metrics | {f"training.{name}": result[name] for name in TRAINING_FIGURES}, timestamp=when
-    )
+    final = _final_figures(metrics) | {f"training.{name}": result[name] for name in TRAINING_FIGURES}
+    tracker.log_metrics(run_id, final, timestamp=when)
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
@@ -154,7 +154,7 @@ def _open_child(
     tracker: Tracker, spec: RobustnessSpec, cell: Cell, parent: str, tags: Mapping[str, str], execution: Execution
 ) -> str:
     run_id = tracker.open_run(
-        cell.evaluate_key,
+        _run_key(spec, cell),
         name=cell.label,
         parent=parent,
         tags={**tags, "study": "robustness", "dataset": spec.dataset, "method": cell.method},
@@ -164,6 +164,18 @@ def _open_child(
         tracker.log_dataset(run_id, _note(spec, cell.snapshot, context="training"))
         tracker.log_text(run_id, {"execution.json": json.dumps(execution.to_dict(), indent=1)})
     return run_id
+
+
+def _run_key(spec: RobustnessSpec, cell: Cell) -> str:
+    """A run is known by its steps and by what it says: the same training under another name is another run."""
+    return job_key((cell.train_key, cell.evaluate_key, canonical_json(parameters(spec, cell))))
+
+
+def _final_figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The figures of the chosen weights. Validation has curves by epoch; its final figures go under a name of their
+    own, so that the curves keep one value an epoch and do not end in another figure than they show.
+    """
+    return {f"chosen.{name}" if name.startswith("validation.") else name: value for name, value in metrics.items()}
 
 
 def _note(spec: RobustnessSpec, snapshot: Snapshot, *, context: str) -> DatasetNote:

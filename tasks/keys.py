@@ -25,40 +25,40 @@ def step_key(modules: tuple[str, ...], inputs: Mapping[str, Any]) -> str:
 
 
 @cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """A digest of `modules`, the project modules they reach by imports, their queries and data files."""
+def code_digest(modules: tuple[str, ...], *, root: Path = PROJECT_ROOT) -> str:
+    """A digest of `modules`, the modules under `root` they reach by imports, their queries and data files."""
     hasher = hashlib.sha256()
-    for path in sorted(_reached(modules)):
-        hasher.update(path.relative_to(PROJECT_ROOT).as_posix().encode() + b"\0")
+    for path in sorted(_reached(modules, root)):
+        hasher.update(path.relative_to(root).as_posix().encode() + b"\0")
         hasher.update(_meaning(path) + b"\0")
     return hasher.hexdigest()
 
 
-def _reached(modules: tuple[str, ...]) -> set[Path]:
+def _reached(modules: tuple[str, ...], root: Path) -> set[Path]:
     """Files of the project that `modules` depend on, themselves included."""
     found: set[Path] = set()
-    waiting = [_module_file(module) for module in modules]
+    waiting = [_module_file(module, root) for module in modules]
     while waiting:
         path = waiting.pop()
         if path is None or path in found:
             continue
         found.add(path)
         if path.suffix == ".py":
-            waiting += list(_dependencies(path))
+            waiting += list(_dependencies(path, root))
     return found
 
 
-def _dependencies(path: Path) -> Iterator[Path | None]:
+def _dependencies(path: Path, root: Path) -> Iterator[Path | None]:
     for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield _module_file(alias.name)
+                yield _module_file(alias.name, root)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield _module_file(node.module)
+            yield _module_file(node.module, root)
             for alias in node.names:
-                yield _module_file(f"{node.module}.{alias.name}")
+                yield _module_file(f"{node.module}.{alias.name}", root)
         elif isinstance(node, ast.Call) and (query := _query_name(node)):
-            yield PROJECT_ROOT / "sql" / f"{query}.sql"
+            yield root / "sql" / f"{query}.sql"
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".yaml"):
             beside = path.parent / node.value
             yield beside if beside.is_file() else None
@@ -75,11 +75,11 @@ def _query_name(call: ast.Call) -> str | None:
     return str(first.value)
 
 
-def _module_file(module: str) -> Path | None:
+def _module_file(module: str, root: Path) -> Path | None:
     """The file of a project module, or None for one of somebody else's."""
     if module.split(".")[0] not in ROOMS:
         return None
-    path = PROJECT_ROOT.joinpath(*module.split("."))
+    path = root.joinpath(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate
@@ -90,16 +90,15 @@ def _meaning(path: Path) -> bytes:
     """A Python file's syntax tree without docstrings; any other file's bytes."""
     if path.suffix != ".py":
         return path.read_bytes()
-    tree = _parsed(path)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            body[0] = ast.copy_location(ast.Pass(), body[0])
-    return ast.dump(tree).encode()
+    return ast.dump(_Undocumented().visit(_parsed(path))).encode()
 
 
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+class _Undocumented(ast.NodeTransformer):
+    """Takes docstrings out, those of constants and fields included."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        documents = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if documents else node
 
 
 def _parsed(path: Path) -> ast.Module:

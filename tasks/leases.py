@@ -34,9 +34,12 @@ def lease(*, home: Home) -> Iterator[Lease]:
     """Hold a lease until the end of the block."""
     home.leases.mkdir(parents=True, exist_ok=True)
     path = home.leases / f"{secrets.token_hex(8)}.json"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    # Named for others only once it is locked: before that it would look abandoned.
+    unnamed = path.with_suffix(".new")
+    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        unnamed.rename(path)
         yield Lease(descriptor)
     finally:
         path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Score users with a registered model."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pandas as pd
 import sql
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.scratch import publish, working_folder
+from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
 from tasks.track import connect
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 USERS_AT_A_TIME = 10_000
-FILE = "recommendations.parquet"
+WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,18 @@ def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exc
 
 
 def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: int, exclude_seen: bool) -> Path:
-    """Score every user of the snapshot; a Parquet file in `folder` with user_id, items, scores and basis."""
-    with working_folder(folder.parent) as work:
-        content = work / "content"
-        content.mkdir()
+    """Score every user of the snapshot; a Parquet file in `folder` with user_id, items, scores and basis.
+
+    The file's name says what was asked for; one of an earlier run gives way to the new one.
+    """
+    path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    with working_folder(folder) as work:
         pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot)]
-        pd.concat(pieces, ignore_index=True).to_parquet(content / FILE)
-        publish(content, folder)
-    return folder / FILE
+        partial = work / path.name
+        pd.concat(pieces, ignore_index=True).to_parquet(partial)
+        partial.replace(path)
+    return path
 
 
 def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
@@ -96,8 +102,7 @@ def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:
     schema = model.metadata.get_input_schema()
     if "string" in str(schema):
         return history
-    try:
-        return [int(raw) for raw in history]
-    except ValueError:
-        wrong = next(raw for raw in history if not raw.lstrip("-").isdigit())
-        raise InputError(f"the model's item ids are whole numbers, which {wrong!r} is not") from None
+    for raw in history:
+        if not WHOLE_NUMBER.fullmatch(raw) or abs(int(raw)) > LARGEST:
+            raise InputError(f"the model's item ids are whole numbers of 64 bits, which {raw!r} is not")
+    return [int(raw) for raw in history]

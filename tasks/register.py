@@ -157,8 +157,8 @@ def _create_version(
 
 
 def _version_of(client: "MlflowClient", name: str, key: str) -> "ModelVersion | None":
-    versions = client.search_model_versions(f"name = '{name}'")
-    return next((version for version in versions if version.tags.get(TAG_KEY) == key), None)
+    versions = client.search_model_versions(f"name = '{name}' and tags.`{TAG_KEY}` = '{key}'")
+    return versions[0] if versions else None
 
 
 def _alias_for(client: "MlflowClient", name: str, candidate: "ModelVersion") -> str:

@@ -24,7 +24,7 @@ def table(rows: Sequence[Row]) -> list[dict[str, str]]:
     return [
         {"Method": row.method, "Noise": f"{row.ratio:.0%}"}
         | {HEADINGS[name]: _value(row.means[name], row.deviations[name]) for name in COMPARED}
-        | {"Retention": f"{row.retention:.1%}"}
+        | {"Retention": "–" if row.retention is None else f"{row.retention:.1%}"}
         for row in rows
     ]
 

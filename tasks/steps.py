@@ -13,7 +13,7 @@ from prefect import Task, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner
 
@@ -33,7 +33,7 @@ from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, SourceSpec, reg
 from tasks.track import Tracker
 from tasks.train import Trained, train, training_folder
 from tasks.validate import describe, validate
-from tasks.workers import WorkerDied
+from tasks.workers import WorkerDied, stop_workers
 
 Json = dict[str, Any]
 LIMITS = {"cpu": "rec-denoiser-cpu", "cuda": "rec-denoiser-gpu"}
@@ -228,9 +228,16 @@ class Steps:
         return future
 
     def collect(self, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
-        """Wait for all, then give their results, or raise the first failure: one that fails stops no other."""
-        for future in futures:
-            future.wait()
+        """Wait for all, then give their results, or raise the first failure: one that fails stops no other.
+
+        An interruption (Ctrl-C) stops those under way and lets none of the waiting begin.
+        """
+        try:
+            for future in futures:
+                future.wait()
+        except BaseException:
+            _stop(futures)
+            raise
         return [self._result(future.state) for future in futures]
 
     def _result(self, state: State[Any]) -> Any:
@@ -258,6 +265,16 @@ def trained_by(cell: Cell) -> Trained:
 def evaluated_by(cell: Cell) -> Evaluated:
     """A cell's finished ranking."""
     return Evaluated(evaluation_folder(cell.evaluate_key, home=Home.from_environment()))
+
+
+def _stop(futures: Sequence[PrefectFuture[Any]]) -> None:
+    """End what was submitted. A step that is about to start its worker gets there first, hence again and again."""
+    running = [future.wrapped_future for future in futures if isinstance(future, PrefectConcurrentFuture)]
+    for future in running:
+        future.cancel()
+    while not all(future.done() for future in running):
+        stop_workers()
+        time.sleep(0.1)
 
 
 @contextmanager

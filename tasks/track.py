@@ -24,7 +24,7 @@ EXPERIMENT = "robustness"
 TAG_KEY = "rec_denoiser.key"
 TAG_PREFECT = "prefect.flow_run_id"
 TAG_PARENT = "mlflow.parentRunId"
-METRICS_IN_A_BATCH = 1000
+EPOCHS_IN_A_BATCH = 50
 PARAMETERS_IN_A_BATCH = 100
 
 
@@ -63,13 +63,17 @@ class Tracker:
         self.experiment_id = self._experiment(experiment, home)
 
     def open_run(self, key: str, *, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
-        """The id of the run with this key under this parent, taken up again where it exists, else new."""
+        """The id of the run with this key under this parent, taken up again where it exists, else new.
+
+        A finished run stays as it is: its tags name the code and the flow run that made it.
+        """
         found = self._find(key, parent)
+        if found is not None and found.info.status == "FINISHED":
+            return str(found.info.run_id)
         every_tag = {**code_tags(), **(tags or {})}
         if found is not None:
             run_id: str = found.info.run_id
-            if found.info.status != "FINISHED":
-                self.client.update_run(run_id, status="RUNNING")
+            self.client.update_run(run_id, status="RUNNING")
             self._set_tags(run_id, every_tag)
             return run_id
         identity = {TAG_KEY: key} | ({TAG_PARENT: parent} if parent else {})
@@ -86,10 +90,11 @@ class Tracker:
             self.client.set_terminated(run_id, status=status)
 
     def close_open_runs(self, parent: str, status: str) -> None:
-        """Close the parent and every child that is still running."""
-        running = self._search(f"tags.`{TAG_PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
-        for run_id in [*(run.info.run_id for run in running), parent]:
-            self.close_run(run_id, status)
+        """Close the parent and its children where they are still running; what is closed keeps its status."""
+        children = self._search(f"tags.`{TAG_PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
+        for run in [*children, self.client.get_run(parent)]:
+            if run.info.status == "RUNNING":
+                self.close_run(run.info.run_id, status)
 
     def run_url(self, run_id: str) -> str:
         """Where the run is shown, once MLflow's user interface is open."""
@@ -110,14 +115,15 @@ class Tracker:
 
         with self._writing:
             logged = self._last_step(run_id)
-            metrics = [
-                Metric(name, float(value), int(record["timestamp"]), int(record["epoch"]))
-                for record in history
-                if record["epoch"] > logged
-                for name, value in record["metrics"].items()
-            ]
-            for start in range(0, len(metrics), METRICS_IN_A_BATCH):
-                self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_IN_A_BATCH])
+            fresh = [record for record in history if record["epoch"] > logged]
+            # An epoch goes into one batch, so that a killed process leaves it there whole or not at all.
+            for start in range(0, len(fresh), EPOCHS_IN_A_BATCH):
+                metrics = [
+                    Metric(name, float(value), int(record["timestamp"]), int(record["epoch"]))
+                    for record in fresh[start : start + EPOCHS_IN_A_BATCH]
+                    for name, value in record["metrics"].items()
+                ]
+                self.client.log_batch(run_id, metrics=metrics)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: int) -> None:
         """Final figures, at step 0. The same figures at the same `timestamp` (ms) leave one value each."""

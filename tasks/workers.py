@@ -5,26 +5,35 @@ The child ends with us: it reads our end of a pipe that closes whatever kills us
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT
 
 
 class WorkerDied(RuntimeError):
-    """The process ended without a result (out of memory, a signal): trying again may help."""
+    """The process ended without a result (out of memory, a crash): trying again may help."""
+
+
+class WorkerStopped(RuntimeError):
+    """The process was told to stop, as by `stop_workers`: trying again is for whoever stopped it to decide."""
 
 
 def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Run one request of `models.__main__` and return its report; `on_epoch` hears each epoch's record.
 
-    Raises `InputError` where the request cannot be fulfilled as it is, `TimeoutError` past its time limit, and
-    `WorkerDied` where the process ended otherwise, with the end of what it wrote to standard error.
+    Raises `InputError` where the request cannot be fulfilled as it is, `TimeoutError` past its time limit,
+    `WorkerStopped` where the process was told to stop, and `WorkerDied` where it ended otherwise, with the end of what
+    it wrote to standard error.
     """
     with tempfile.TemporaryDirectory(prefix="rec-denoiser-") as folder, tempfile.TemporaryFile() as complaints:
         path = Path(folder) / "request.json"
@@ -38,6 +47,8 @@ def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dic
             encoding="utf-8",
             cwd=folder,
             env=_environment(int(request["threads"])),
+            # Ctrl-C in the terminal is for us to hear: a worker that heard it too would seem to have died.
+            start_new_session=True,
         )
         try:
             last = _listen(process, on_epoch)
@@ -47,6 +58,14 @@ def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dic
             process.wait()
         complaints.seek(0)
         return _report(last, process.returncode, complaints.read().decode("utf-8", "replace"))
+
+
+def stop_workers() -> None:
+    """Tell every worker of this process to stop, whichever thread waits for it."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if child.cmdline()[1:3] == ["-m", "models"]:
+                child.terminate()
 
 
 def _listen(process: "subprocess.Popen[str]", on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -70,6 +89,8 @@ def _report(last: dict[str, Any], status: int, complaints: str) -> dict[str, Any
         raise InputError(last["message"])
     if last.get("kind") == "timeout":
         raise TimeoutError(last["message"])
+    if status == -signal.SIGTERM:
+        raise WorkerStopped("the training process was told to stop")
     raise WorkerDied(f"the training process ended with status {status}: {complaints.strip()[-2000:] or 'no message'}")
 
 

@@ -110,7 +110,7 @@ class Training:
                 raise TimeoutError(f"the time limit was reached after epoch {self.progress.epoch}")
             started = time.monotonic()
             number = self.progress.epoch + 1
-            metrics = self._train_epoch()
+            metrics = self.train_epoch()
             if number % self.config.validate_every == 0 or number == self.config.epochs:
                 metrics |= self._validate(number)
             elapsed = time.monotonic() - started
@@ -123,12 +123,8 @@ class Training:
         self.model.load_state_dict(self.best)
         return self.progress
 
-    def _finished(self) -> bool:
-        progress, config = self.progress, self.config
-        waited = (progress.epoch - progress.best_epoch) // config.validate_every
-        return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited >= config.patience)
-
-    def _train_epoch(self) -> dict[str, float]:
+    def train_epoch(self) -> dict[str, float]:
+        """One pass over the users; the mean loss and the model's own figures."""
         self.model.train()
         total: Tensor | None = None
         steps = 0
@@ -149,6 +145,11 @@ class Training:
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise ValueError(f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged")
         return {"train.loss": mean} | self.model.diagnostics()
+
+    def _finished(self) -> bool:
+        progress, config = self.progress, self.config
+        waited = (progress.epoch - progress.best_epoch) // config.validate_every
+        return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited >= config.patience)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         ranks = rank(self.model, self.log.sequences, self.log.targets["validation"], self.protocol)

@@ -1,16 +1,23 @@
 """Small deterministic logs and the snapshots made of them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from models.catalogue import build
+from models.config import ModelConfig
+from models.storage import save_model
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
+from tasks.register import Registered, register
 from tasks.snapshots import Snapshot
 from tasks.specs import Columns, PrepareSpec, SourceSpec
+from tasks.track import Tracker
+from tasks.train import Trained
 
 Row = tuple[Any, ...]
 
@@ -96,3 +103,59 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real logs are not here: {folder}")
     return folder
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A registered model and what it was made of."""
+
+    snapshot: Snapshot
+    trained: Trained
+    registered: Registered
+    run_id: str
+
+
+@pytest.fixture(scope="session")
+def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A state folder whose MLflow database is made once, for it takes seconds."""
+    home = Home(tmp_path_factory.mktemp("mlflow"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        Tracker(home)
+    return home
+
+
+@pytest.fixture
+def tracker(mlflow_home: Home, request: pytest.FixtureRequest) -> Tracker:
+    """A tracker with an experiment of the test's own."""
+    return Tracker(mlflow_home, experiment=request.node.name)
+
+
+@pytest.fixture(scope="session", params=["string", "integer"])
+def shop(mlflow_home: Home, request: pytest.FixtureRequest) -> Shop:
+    """An untrained model, registered for a log with raw item ids of each type; string ids have leading zeros."""
+    item = {"string": "{:03}", "integer": "{}"}[request.param]
+    rows = [f"u{user},{item.format((user * 3 + event * 5) % 20)}" for user in range(12) for event in range(8)]
+    log = mlflow_home.root / f"{request.param}.csv"
+    log.write_text("\n".join(["user_id,item_id", *rows]) + "\n", encoding="utf-8")
+    snapshot = ingest(SourceSpec(path=str(log)), PrepareSpec(), home=mlflow_home, log_path=log)
+    folder = mlflow_home.steps / "train" / request.param
+    folder.mkdir(parents=True)
+    config = ModelConfig(dim=8, length=6)
+    model = build(config, snapshot.counts.items, seed=3)
+    save_model(model, config, folder, item_count=snapshot.counts.items)
+    tracker = Tracker(mlflow_home)
+    run_id = tracker.open_run(f"key-{request.param}", name=request.param)
+    registered = register(
+        Trained(folder),
+        snapshot,
+        name=f"model-{request.param}",
+        key="first",
+        selection_value=0.5,
+        tags={"method": "sasrec-bce"},
+        run_id=run_id,
+        tracker=tracker,
+        home=mlflow_home,
+    )
+    return Shop(snapshot, Trained(folder), registered, run_id)

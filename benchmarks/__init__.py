@@ -1,0 +1,1 @@
+"""Speed and cost, side by side with a bare loop: sides alternated in one run, medians, the same threads."""

@@ -1,0 +1,48 @@
+"""Leases: a killed process is told from a living one."""
+
+import json
+import signal
+import subprocess
+import sys
+
+from tasks.home import PROJECT_ROOT, Home
+from tasks.leases import lease, take_abandoned
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tasks.home import Home
+from tasks.leases import lease
+with lease(home=Home(Path(sys.argv[1]))) as held:
+    held.note(flow_run="f", mlflow_run="m")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_held_lease_is_nobody_elses_and_leaves_nothing(home: Home) -> None:
+    with lease(home=home) as held:
+        held.note(flow_run="a")
+        held.note(mlflow_run="b")
+        (path,) = home.leases.iterdir()
+        assert json.loads(path.read_text()) == {"flow_run": "a", "mlflow_run": "b"}
+        assert take_abandoned(home=home) == []
+    assert list(home.leases.iterdir()) == []
+
+
+def test_without_a_state_folder_nothing_is_abandoned(home: Home) -> None:
+    assert take_abandoned(home=home) == []
+
+
+def test_what_a_killed_process_held_is_taken_once(home: Home) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(home.root)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "held\n"
+        assert take_abandoned(home=home) == []
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert take_abandoned(home=home) == [{"flow_run": "f", "mlflow_run": "m"}]
+    assert take_abandoned(home=home) == []

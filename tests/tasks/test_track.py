@@ -1,0 +1,138 @@
+"""MLflow runs: adopted after a crash, one value a step, found by the filters that people write."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.home import PROJECT_ROOT, Home
+from tasks.track import DatasetNote, Tracker, code_tags, tracking_uri
+
+
+def epochs(*numbers: int) -> list[dict[str, Any]]:
+    return [
+        {"epoch": number, "timestamp": 1_000 + number, "metrics": {"train.loss": 1 / number, "other": number}}
+        for number in numbers
+    ]
+
+
+def points(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(metric.step, metric.value) for metric in tracker.client.get_metric_history(run_id, name)]
+
+
+@pytest.mark.parametrize("second", [(1, 2, 3), (3,), (2, 3), ()])
+def test_history_written_again_or_in_part_has_one_value_a_step(tracker: Tracker, second: tuple[int, ...]) -> None:
+    run_id = tracker.open_run("k", name="run")
+    tracker.log_history(run_id, epochs(1, 2))
+    tracker.log_history(run_id, epochs(*second))
+    later = [{**record, "timestamp": record["timestamp"] + 60_000} for record in epochs(1, 2, 3, 4)]
+    tracker.log_history(run_id, later)
+    for name in ("train.loss", "other"):
+        assert [step for step, _ in points(tracker, run_id, name)] == [1, 2, 3, 4]
+    assert points(tracker, run_id, "train.loss")[2] == (3, 1 / 3)
+
+
+def test_a_long_history_is_written_whole(tracker: Tracker) -> None:
+    run_id = tracker.open_run("k", name="run")
+    tracker.log_history(run_id, epochs(*range(1, 124)))
+    assert [step for step, _ in points(tracker, run_id, "other")] == list(range(1, 124))
+
+
+def test_final_figures_and_parameters_may_be_written_twice(tracker: Tracker) -> None:
+    run_id = tracker.open_run("k", name="run")
+    for timestamp in (5, 6):
+        tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": 0.25}, timestamp=timestamp)
+        tracker.log_params(run_id, {"noise_ratio": 0.2, "method": "m"})
+    assert points(tracker, run_id, "test.full_unseen.ndcg_at_10") == [(0, 0.25)]
+
+
+def test_runs_are_found_by_plain_filters(tracker: Tracker) -> None:
+    wanted = tracker.open_run("a", name="a", tags={"study": "robustness"})
+    other = tracker.open_run("b", name="b", tags={"study": "robustness"})
+    for run_id, ratio, value in ((wanted, 0.2, 0.3), (other, 0.0, 0.1)):
+        tracker.log_params(run_id, {"noise_ratio": ratio, "model.gate": "none"})
+        tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": value}, timestamp=1)
+    for query in (
+        "tags.study = 'robustness' and params.noise_ratio = '0.2'",
+        "metrics.test.full_unseen.ndcg_at_10 > 0.2 and params.model.gate = 'none'",
+    ):
+        found = tracker.client.search_runs([tracker.experiment_id], query)
+        assert [run.info.run_id for run in found] == [wanted]
+
+
+def test_a_killed_run_is_taken_up_again_and_a_finished_one_is_left_alone(tracker: Tracker) -> None:
+    run_id = tracker.open_run("k", name="run", tags={"flow": "first"})
+    tracker.close_run(run_id, "KILLED")
+    assert tracker.open_run("k", name="run", tags={"flow": "second"}) == run_id
+    taken_up = tracker.client.get_run(run_id)
+    assert (taken_up.info.status, taken_up.data.tags["flow"]) == ("RUNNING", "second")
+    assert taken_up.info.end_time is None
+
+    tracker.close_run(run_id, "FINISHED")
+    assert tracker.open_run("k", name="run", tags={"flow": "third"}) == run_id
+    finished = tracker.client.get_run(run_id)
+    assert (finished.info.status, finished.data.tags["flow"]) == ("FINISHED", "second")
+
+
+def test_the_same_key_under_another_parent_is_another_run(tracker: Tracker) -> None:
+    parents = [tracker.open_run(name, name=name) for name in ("p", "q")]
+    first, second = (tracker.open_run("child", name="c", parent=parent) for parent in parents)
+    assert first != second
+    assert tracker.open_run("child", name="c", parent=parents[0]) == first
+
+
+def test_closing_open_runs_takes_nothing_back(tracker: Tracker) -> None:
+    parent = tracker.open_run("p", name="p")
+    done, under_way = (tracker.open_run(key, name=key, parent=parent) for key in ("done", "under-way"))
+    stranger = tracker.open_run("stranger", name="stranger")
+    tracker.close_run(done, "FINISHED")
+
+    def statuses() -> list[str]:
+        return [tracker.client.get_run(run_id).info.status for run_id in (parent, done, under_way, stranger)]
+
+    tracker.close_open_runs(parent, "KILLED")
+    assert statuses() == ["KILLED", "FINISHED", "KILLED", "RUNNING"]
+    tracker.close_run(parent, "FINISHED")
+    tracker.close_open_runs(parent, "KILLED")
+    assert statuses()[0] == "FINISHED"
+
+
+def test_a_snapshot_is_one_dataset_under_our_digest(tracker: Tracker) -> None:
+    run_id = tracker.open_run("k", name="run")
+    digest = hashlib.sha256(b"snapshot").hexdigest()
+    for _ in range(2):
+        tracker.log_dataset(run_id, DatasetNote("shoppers", digest, "/data/x", {"users": 3}, "training"))
+    (entry,) = tracker.client.get_run(run_id).inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("shoppers", digest[:36])
+    assert json.loads(entry.dataset.profile) == {"users": 3}
+    assert {tag.key: tag.value for tag in entry.tags} == {"mlflow.data.context": "training", "sha256": digest}
+
+
+def test_files_and_texts_become_artifacts_in_the_state_folder(
+    tracker: Tracker, mlflow_home: Home, tmp_path: Path
+) -> None:
+    run_id = tracker.open_run("k", name="run")
+    (tmp_path / "ranks.parquet").write_bytes(b"ranks")
+    tracker.log_files(run_id, {"": tmp_path / "ranks.parquet"})
+    tracker.log_text(run_id, {"learning_curve.svg": "<svg/>"})
+    assert [entry.path for entry in tracker.client.list_artifacts(run_id)] == ["learning_curve.svg", "ranks.parquet"]
+    assert tracker.client.get_run(run_id).info.artifact_uri.startswith(mlflow_home.mlflow.as_uri())
+
+
+def test_tags_name_the_code_that_ran() -> None:
+    tags = code_tags()
+    lock = (PROJECT_ROOT / "requirements.lock").read_bytes()
+    assert tags["rec_denoiser.lock_sha256"] == hashlib.sha256(lock).hexdigest()
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    if head.returncode == 0:
+        assert tags["mlflow.source.git.commit"] == head.stdout.strip()
+
+
+def test_another_server_is_used_where_it_is_configured(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(home) == f"sqlite:///{home.mlflow}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org:5000")
+    assert tracking_uri(home) == "http://example.org:5000"
