@@ -12,13 +12,17 @@ from tasks.home import PROJECT_ROOT, Home
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 PREFECT_PORT = 4200
 LINE = "%(asctime)s  %(message)s"
+INTERRUPTIONS = ("aborted by an interrupt signal", "cancelled by the task runner", "WorkerStopped(")
+"""What Prefect says of a flow run and its task runs after Ctrl-C."""
 
 
 def prepare_environment() -> None:
     """Set what Prefect, MLflow and Great Expectations read when they are imported; call it before that.
 
-    What the person has set stays. Raises `InputError` where the state folder cannot be made. The project's own settings are those of `prefect.toml`, so that they hold whatever
+    What the person has set stays. The project's own settings are those of `prefect.toml`, so that they hold whatever
     the working folder is.
+
+    Raises `InputError` where the state folder cannot be made.
     """
     home = Home.from_environment()
     try:
@@ -71,8 +75,10 @@ class _SentencesOnly(logging.Filter):
     """Drops what the command line says itself, in a sentence: bad input, and that it was interrupted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name in ("prefect.task_runs", "prefect.flow_runs") and "Finished in state" in record.getMessage():
-            return False
+        if record.name.startswith(("prefect.task_runs", "prefect.flow_runs")):
+            message = record.getMessage()
+            if "Finished in state" in message or any(interruption in message for interruption in INTERRUPTIONS):
+                return False
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         return bad_input_in(error) is None
 

@@ -1,30 +1,34 @@
 """Flows started from the command line: run, and say what came of it."""
 
+import errno
 import json
 import os
+import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
-from tasks.errors import RunFailed
-from tasks.home import PROJECT_ROOT, Home
-from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec
+from tasks.errors import InputError, RunFailed
+from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
 
 MLFLOW_PORT = 5000
 
 
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     """The main job; exit status."""
+    if json_path is not None:
+        _refuse_unwritable(Path(json_path))
+    _refuse_unreadable(spec.source)
     from flows.robustness import robustness
     from tasks.compare import Row
     from tasks.report import plain
-    from tasks.source import obtain_log
 
-    # A wrong file is said before a server is started for it.
-    obtain_log(spec.source, home=Home.from_environment())
     started = time.monotonic()
     outcome = _flow(lambda: robustness(spec))
     seconds = time.monotonic() - started
@@ -49,10 +53,9 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
 
 def run_ingest(spec: IngestSpec) -> int:
     """Make a checked snapshot; exit status."""
+    _refuse_unreadable(spec.source)
     from flows.data import ingest
-    from tasks.source import obtain_log
 
-    obtain_log(spec.source, home=Home.from_environment())
     outcome = _flow(lambda: ingest(spec))
     counts = outcome["counts"]
     print(f"\nSnapshot {outcome['snapshot']}")
@@ -63,6 +66,11 @@ def run_ingest(spec: IngestSpec) -> int:
 
 def run_recommend(spec: RecommendSpec) -> int:
     """Score one history, or every user of a log; exit status."""
+    if spec.history is None:
+        _refuse_unreadable(spec.source)
+    from tasks.recommend import load_registered
+
+    load_registered(registered_name(spec.dataset), alias=spec.alias, home=Home.from_environment())
     from flows.recommend import recommend
 
     outcome = _flow(lambda: recommend(spec))
@@ -79,22 +87,26 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
     """Become the server of a user interface."""
     from tasks.track import tracking_uri
 
+    chosen = port or (MLFLOW_PORT if which == "mlflow" else PREFECT_PORT)
+    _refuse_taken(chosen)
     home = Home.from_environment()
     home.mlflow.mkdir(parents=True, exist_ok=True)
     if which == "mlflow":
         command = [
             "mlflow", "server", "--backend-store-uri", tracking_uri(home),
             "--artifacts-destination", (home.mlflow / "artifacts").as_uri(),
-            "--host", "127.0.0.1", "--workers", "1", "--port", str(port or MLFLOW_PORT),
+            "--host", "127.0.0.1", "--workers", "1", "--port", str(chosen),
         ]  # fmt: skip
     else:
-        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port or PREFECT_PORT)]
-    print(f"http://127.0.0.1:{port or (MLFLOW_PORT if which == 'mlflow' else PREFECT_PORT)}  (Ctrl-C ends it)")
+        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
+    print(f"http://127.0.0.1:{chosen}  (Ctrl-C ends it)", flush=True)
     become(*command)
 
 
 def become(*module: str) -> NoReturn:
     """Turn this process into `python -m …` in the project's root, so that signals reach it and none is left behind."""
+    # Said in full, because it may be relative to the folder that is left here.
+    os.environ[HOME_VARIABLE] = str(Home.from_environment().root)
     os.chdir(PROJECT_ROOT)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", *module])
@@ -103,7 +115,61 @@ def become(*module: str) -> NoReturn:
 def _flow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run a flow. Raises `InputError` where bad input is behind a failure, else `RunFailed`."""
     one_sentence_for_bad_input()
+    _start_server_apart()
     try:
         return run()
     except Exception as error:
         raise bad_input_in(error) or RunFailed(str(error)) from None
+
+
+def _start_server_apart() -> None:
+    """Start Prefect's temporary server, where no other is set, out of the reach of the terminal's Ctrl-C: it has to
+    outlive the flow run to hear how that ended. Raises `RunFailed` where it does not start.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    failures: list[Exception] = []
+
+    def start() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what this thread starts inherits it
+        try:
+            with get_client(sync_client=True) as client:
+                client.hello()
+        except Exception as error:
+            failures.append(error)
+
+    if get_current_settings().api.url is None:
+        thread = threading.Thread(target=start, daemon=True)
+        thread.start()
+        thread.join()  # in a thread of its own also because Ctrl-C interrupts this wait
+    if failures:
+        raise RunFailed(f"Prefect's temporary server did not start: {failures[0]}")
+
+
+def _refuse_unreadable(source: SourceSpec) -> None:
+    """Say that a file is wrong before Prefect is imported and a server is started for it."""
+    from tasks.ingest import inspect_source
+
+    inspect_source(source)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Raise `InputError` where a result could not be written to `path` in the end."""
+    if path.is_dir():
+        raise InputError(f"--json: {path} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"--json: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"--json: {path} cannot be written: permission denied")
+
+
+def _refuse_taken(port: int) -> None:
+    """Raise `InputError` where another program listens on `port` already, or none may."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise InputError(f"port {port} {reason}: choose another with --port") from None

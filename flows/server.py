@@ -4,19 +4,22 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 from uuid import UUID
 
 import psutil
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from tasks.execution import usable_cores
 from tasks.home import Home
-from tasks.leases import Lease, lease, take_abandoned
+from tasks.leases import Lease, abandoned, lease
 from tasks.steps import LIMITS
 from tasks.track import Tracker
 
@@ -30,13 +33,13 @@ def leased(home: Home) -> Iterator[Lease]:
     """Hold a lease on this flow run, after closing what killed processes left open: MLflow runs that say "running",
     flow runs likewise, and servers that nobody uses any more.
     """
-    abandoned = take_abandoned(home=home)
-    _close_runs([runs["mlflow_run"] for runs in abandoned if "mlflow_run" in runs], home)
-    _close_flow_runs([runs["flow_run"] for runs in abandoned])
-    for runs in abandoned:
-        _end_server(runs)
     with lease(home=home) as held:
         held.note(flow_run=str(runtime.flow_run.id), **_own_server())
+        for runs in abandoned(home=home):
+            if "mlflow_run" in runs:
+                Tracker(home).close_open_runs(runs["mlflow_run"], "KILLED")
+            _close_flow_run(UUID(runs["flow_run"]))
+            _end_server(runs)
         yield held
 
 
@@ -74,22 +77,17 @@ def artifact_key(kind: str, dataset: str) -> str:
     return f"{kind}-{re.sub('[._]', '-', dataset)}"
 
 
-def _close_runs(run_ids: list[str], home: Home) -> None:
-    if run_ids:
-        tracker = Tracker(home)
-        for run_id in run_ids:
-            tracker.close_open_runs(run_id, "KILLED")
-
-
-def _close_flow_runs(run_ids: list[str]) -> None:
-    if not run_ids:
-        return
+def _close_flow_run(run_id: UUID) -> None:
+    """Mark a flow run, and the tasks that it was at, as crashed, where this server knows them as not ended."""
+    crashed: State[Any] = Crashed(message="Its process was killed.")
+    this = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
     with get_client(sync_client=True) as client:
-        for run_id in run_ids:
-            with suppress(ObjectNotFound):
-                state = client.read_flow_run(UUID(run_id)).state
-                if state is not None and not state.is_final():
-                    client.set_flow_run_state(UUID(run_id), Crashed(message="Its process was killed."), force=True)
+        for task_run in client.read_task_runs(flow_run_filter=this):
+            if task_run.state is None or not task_run.state.is_final():
+                client.set_task_run_state(task_run.id, crashed, force=True)
+        for flow_run in client.read_flow_runs(flow_run_filter=this):
+            if flow_run.state is None or not flow_run.state.is_final():
+                client.set_flow_run_state(flow_run.id, crashed, force=True)
 
 
 def _own_server() -> dict[str, str]:

@@ -98,7 +98,11 @@ class Server(PythonModel):
 def _row(scores: Tensor, places: Tensor, ids: list[Any], *, basis: str) -> dict[str, Any]:
     """One row of the output; items that were left out do not come back with a score of −∞."""
     offered = torch.isfinite(scores)
-    return {"items": [ids[place] for place in places[offered].tolist()], "scores": scores[offered].tolist(), "basis": basis}
+    return {
+        "items": [ids[place] for place in places[offered].tolist()],
+        "scores": scores[offered].tolist(),
+        "basis": basis,
+    }
 
 
 def _plain(raw: Any) -> Any:

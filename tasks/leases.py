@@ -46,9 +46,10 @@ def lease(*, home: Home) -> Iterator[Lease]:
         os.close(descriptor)
 
 
-def take_abandoned(*, home: Home) -> list[dict[str, str]]:
-    """What abandoned leases said; they are removed."""
-    taken = []
+def abandoned(*, home: Home) -> Iterator[dict[str, str]]:
+    """What each abandoned lease said; a lease goes away when its turn is over, so that a clean-up that is itself
+    killed is done again by the next start.
+    """
     for path in sorted(home.leases.glob("*.json")):
         try:
             descriptor = os.open(path, os.O_RDWR)
@@ -57,11 +58,10 @@ def take_abandoned(*, home: Home) -> list[dict[str, str]]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             content = os.pread(descriptor, 1 << 16, 0)
+            if content:
+                yield json.loads(content)
             path.unlink(missing_ok=True)
         except BlockingIOError:
             continue
         finally:
             os.close(descriptor)
-        if content:
-            taken.append(json.loads(content))
-    return taken

@@ -1,4 +1,4 @@
-"""prefect.yaml says what Prefect understands and what the flows take: Prefect itself passes over what it does not know."""
+"""prefect.yaml says what Prefect understands and what the flows take; Prefect passes over keys it does not know."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,11 +1,14 @@
 """Step keys: they change with what a step does, and with nothing else."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tasks.home import PROJECT_ROOT
 from tasks.keys import code_digest, step_key
+from tasks.plan import TRAIN_CODE
 
 TREE = {
     "tasks/step.py": '''"""Opening."""
@@ -86,13 +89,25 @@ def test_what_may_change_a_result_changes_the_key(digest: Callable[..., str], ch
     assert digest(changes) != digest()
 
 
-def test_the_projects_own_steps_reach_their_queries_and_models(tmp_path: Path) -> None:
-    from tasks.keys import _reached
-    from tasks.home import PROJECT_ROOT
-
-    reached = {path.relative_to(PROJECT_ROOT).as_posix() for path in _reached(("tasks.train", "models.__main__"), PROJECT_ROOT)}
-    assert {"models/networks/sasrec.py", "sql/sequences/events.sql", "tasks/workers.py"} <= reached
-    assert not any(path.startswith("flows/") or path == "tasks/track.py" for path in reached)
+@pytest.mark.parametrize(
+    ("change", "concerned"),
+    [
+        ("models/networks/sasrec.py", [TRAIN_CODE]),
+        ("sql/sequences/events.sql", [TRAIN_CODE]),
+        ("sql/ingest/items.sql", [("tasks.ingest",)]),
+        ("tasks/track.py", []),
+        ("flows/robustness.py", []),
+    ],
+)
+def test_in_the_project_a_change_reaches_the_steps_it_concerns(
+    tmp_path: Path, change: str, concerned: list[tuple[str, ...]]
+) -> None:
+    for room in ("flows", "tasks", "models", "sql"):
+        shutil.copytree(PROJECT_ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / change).open("a", encoding="utf-8") as file:
+        file.write("\nADDED = 1\n")
+    steps = [TRAIN_CODE, ("tasks.ingest",)]
+    assert [step for step in steps if code_digest(step, root=tmp_path) != code_digest(step)] == concerned
 
 
 def test_a_key_covers_the_inputs_and_the_steps_name() -> None:

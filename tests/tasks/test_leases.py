@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 from tasks.home import PROJECT_ROOT, Home
-from tasks.leases import lease, take_abandoned
+from tasks.leases import lease, abandoned
 
 HOLDER = """
 import sys, time
 from pathlib import Path
+import pytest
+
 from tasks.home import Home
 from tasks.leases import lease
 with lease(home=Home(Path(sys.argv[1]))) as held:
@@ -26,12 +28,12 @@ def test_a_held_lease_is_nobody_elses_and_leaves_nothing(home: Home) -> None:
         held.note(mlflow_run="b")
         (path,) = home.leases.iterdir()
         assert json.loads(path.read_text()) == {"flow_run": "a", "mlflow_run": "b"}
-        assert take_abandoned(home=home) == []
+        assert list(abandoned(home=home)) == []
     assert list(home.leases.iterdir()) == []
 
 
 def test_without_a_state_folder_nothing_is_abandoned(home: Home) -> None:
-    assert take_abandoned(home=home) == []
+    assert list(abandoned(home=home)) == []
 
 
 def test_what_a_killed_process_held_is_taken_once(home: Home) -> None:
@@ -41,8 +43,17 @@ def test_what_a_killed_process_held_is_taken_once(home: Home) -> None:
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == "held\n"
-        assert take_abandoned(home=home) == []
+        assert list(abandoned(home=home)) == []
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert take_abandoned(home=home) == [{"flow_run": "f", "mlflow_run": "m"}]
-    assert take_abandoned(home=home) == []
+    assert list(abandoned(home=home)) == [{"flow_run": "f", "mlflow_run": "m"}]
+    assert list(abandoned(home=home)) == []
+
+
+def test_a_clean_up_that_fails_leaves_the_lease_for_the_next(home: Home) -> None:
+    home.leases.mkdir(parents=True)
+    (home.leases / "left.json").write_text('{"flow_run": "f"}', encoding="utf-8")
+    with pytest.raises(RuntimeError, match="broken off"):
+        for _ in abandoned(home=home):
+            raise RuntimeError("broken off")
+    assert list(abandoned(home=home)) == [{"flow_run": "f"}]

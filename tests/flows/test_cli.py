@@ -1,0 +1,329 @@
+"""The command line: what it understands, what it says, and how it ends."""
+
+import argparse
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.cli import _parser as parser
+from flows.cli import main, recommend_spec, robustness_spec
+from tasks.errors import InputError
+from tasks.home import PROJECT_ROOT, Home
+from tasks.shoppers import simulate
+from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, ShoppersSpec, SourceSpec, default_training
+from tasks.track import Tracker
+
+COMMANDS = ("run", "ingest", "recommend", "ui")
+
+
+def spec_of(*arguments: str) -> RobustnessSpec:
+    return robustness_spec(parser().parse_args(["run", *arguments]))
+
+
+def subparser(name: str) -> argparse.ArgumentParser:
+    """A command's parser, which its options' help texts hang on."""
+    choices: Any = next(action.choices for action in parser()._actions if action.choices)
+    found: argparse.ArgumentParser = choices[name]
+    return found
+
+
+def refusal(*arguments: str) -> str:
+    """The one line with which a command line is refused."""
+    said = io.StringIO()
+    with redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        parser().parse_args(arguments)
+    assert ended.value.code == 2
+    assert said.getvalue().count("\n") == 1
+    return said.getvalue()
+
+
+def rec_denoiser(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=folder,
+        env=environment(folder) | variables,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    folders = {"REC_DENOISER_HOME": str(folder / "home"), "TMPDIR": str(folder), "PYTHONPATH": str(PROJECT_ROOT)}
+    return dict(os.environ) | folders
+
+
+def test_no_options_ask_for_the_default_job() -> None:
+    assert spec_of() == RobustnessSpec()
+    assert recommend_spec(parser().parse_args(["recommend"])) == RecommendSpec()
+
+
+def test_options_reach_the_spec() -> None:
+    spec = spec_of(
+        *("--source", "data/My Log.CSV.gz", "--user-col", "who", "--item-col", "what", "--time-col", "when"),
+        *("--order-col", "nth", "--noise-col", "why", "--k-core", "5", "--noise", "0.2, 0", "--noise-seed", "3"),
+        *("--methods", "rec-denoiser,sasrec-bce", "--dim", "64", "--beta", "0.1", "--norm", "pre"),
+        *("--seeds", "1,2", "--epochs", "7", "--learning-rate", "1e-4", "--threads", "2", "--time-limit", "1.5"),
+        *("--side-by-side", "1", "--evaluation-seed", "9", "--device", "cpu"),
+    )
+    assert spec.dataset == "my-log"
+    assert spec.source.model_dump(include={"path", "columns"}) == {
+        "path": "data/My Log.CSV.gz",
+        "columns": {"user": "who", "item": "what", "time": "when", "order": "nth", "noise": "why"},
+    }
+    assert (spec.prepare.k_core, spec.noise.ratios, spec.noise.seed) == (5, (0.0, 0.2), 3)
+    assert [method.name for method in spec.methods] == ["rec-denoiser", "sasrec-bce"]
+    assert {(method.model.dim, method.model.beta, method.model.norm) for method in spec.methods} == {(64, 0.1, "pre")}
+    assert spec.methods[0].model.gate == "positional"
+    assert (spec.seeds, spec.training.epochs, spec.training.learning_rate) == ((1, 2), 7, 1e-4)
+    assert spec.training.batch_size == 128
+    assert (spec.execution.threads, spec.execution.time_limit_minutes, spec.execution.side_by_side) == (2, 1.5, 1)
+    assert (spec.evaluation_seed, spec.execution.device) == (9, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("../data/ML-1M.parquet", "ml-1m"),
+        ("u.data", "u"),
+        ("C:\\logs\\Sales 2024.csv", "sales-2024"),
+        ("my.data.2024.jsonl.gz", "my.data.2024"),
+        ("购物.csv", "log"),
+    ],
+)
+def test_a_dataset_is_named_after_its_file(path: str, name: str) -> None:
+    assert spec_of("--source", path).dataset == name
+
+
+def test_help_names_the_defaults_that_hold() -> None:
+    spec, own = RobustnessSpec(), default_training(SourceSpec(path="log.csv"))
+    model = spec.methods[0].model
+    values = {
+        **{name: getattr(model, name) for name in ("length", "dim", "blocks", "heads", "dropout", "negatives", "norm")},
+        "gate_logit": model.gate_logit,
+        "beta": model.beta,
+        "noise_seed": spec.noise.seed,
+        **{name: getattr(spec.execution, name) for name in ("device", "threads")},
+        "time_limit": spec.execution.time_limit_minutes,
+        "evaluation_seed": spec.evaluation_seed,
+        "k_core": spec.prepare.k_core,
+        "format": spec.source.format,
+        "user_col": spec.source.columns.user,
+        "item_col": spec.source.columns.item,
+        "noise": ",".join(f"{ratio:g}" for ratio in spec.noise.ratios),
+        "seeds": ",".join(map(str, spec.seeds)),
+        **{
+            name: f"{getattr(own, name):g} [{getattr(spec.training, name):g}]"
+            for name in ("epochs", "patience", "validate_every", "batch_size", "learning_rate")
+        },
+    }
+    said = {
+        action.dest: found[1]
+        for action in subparser("run")._actions
+        if (found := re.search(r"\(default ([^)]+)\)", action.help or ""))
+    }
+    shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    assert said == shown | {"methods": "all"}
+    assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
+        f"of {', '.join(METHODS)} (default all)"
+    )
+    recommend = {action.dest: action.help or "" for action in subparser("recommend")._actions}
+    assert f"default {RecommendSpec().k})" in recommend["k"]
+    assert f"default {RecommendSpec().alias})" in recommend["alias"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example_that_it_understands(command: str) -> None:
+    text = subparser(command).format_help()
+    examples = re.findall(r"^ {2}rec-denoiser (.+?(?:\\\n.+)?)$", text, flags=re.MULTILINE)
+    assert examples
+    for example in examples:
+        assert parser().parse_args(example.replace("\\\n", " ").split())
+
+
+def test_the_items_of_the_examples_exist() -> None:
+    known = set(simulate(ShoppersSpec(users=10)).item_ids)
+    histories = re.findall(r"--history (\S+\d)", subparser("recommend").format_help() + parser().format_help())
+    assert len(histories) == 2
+    assert {item for history in histories for item in history.split(",")} <= known
+
+
+def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "88")
+    pages = [parser().format_help(), *(subparser(command).format_help() for command in COMMANDS)]
+    assert max(len(line) for page in pages for line in page.splitlines()) <= 88
+    assert all(f"\n  {command} " in pages[0] for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--nosie", "0"], "there is no option --nosie: did you mean --noise?"),
+        (["run", "--noise", "1"], "--noise: 1 does not lie in [0, 1)"),
+        (["run", "--noise", "-0.1"], "--noise: -0.1 does not lie in [0, 1)"),
+        (["run", "--noise", "nan"], "--noise: 'nan' is not a number"),
+        (["run", "--noise", "0,,0.2"], "--noise: '0,,0.2' has an empty place"),
+        (["run", "--epochs", "many"], "--epochs: 'many' is not a whole number"),
+        (["run", "--epochs", "0"], "--epochs: 0 does not lie between 1 and"),
+        (["run", "--beta", "inf"], "--beta: 'inf' is not a number"),
+        (["run", "--dataset", "My Log"], "--dataset: 'My Log' is not made of"),
+        (["run", "--norm", "post-ish"], "--norm: invalid choice"),
+        (["recommend", "--history", ""], "--history: '' has an empty place"),
+        (["ui", "mlflow", "--port", "70000"], "--port: 70000 does not lie between 1 and 65535"),
+        (["ui"], "required"),
+        (["walk"], "invalid choice: 'walk'"),
+    ],
+)
+def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> None:
+    assert said in refusal(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods", "sasrec"], "there is no method 'sasrec': choose from sasrec-bce, sasrec-softmax, rec-denoiser"),
+        (["--dim", "51"], "dim (51) must be a multiple of heads (2)"),
+        (["--noise", "0.2,0.2"], "--noise: a noise ratio is given twice"),
+        (["--seeds", "1,1"], "a seed is given twice"),
+        (["--methods", "rec-denoiser,rec-denoiser"], "two methods have the same name"),
+        (["--learning-rate", "0"], "--training: learning_rate must be positive, not 0.0"),
+        (["--time-limit", "0"], "--time-limit: Input should be greater than 0"),
+        (["--format", "movielens", "--user-col", "u"], "leave the column options out"),
+    ],
+)
+def test_options_that_make_no_sense_together(arguments: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        spec_of(*arguments)
+
+
+def test_help_answers_at_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = rec_denoiser(tmp_path, "--help")
+    fastest = time.monotonic() - started
+    for _ in range(3):
+        started = time.monotonic()
+        rec_denoiser(tmp_path, "--help")
+        fastest = min(fastest, time.monotonic() - started)
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+    assert fastest < 0.5
+
+
+def test_wrong_sources_are_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "environ", environment(tmp_path))
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "columns.csv").write_text("user,item_id\na,b\n", encoding="utf-8")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no footer")
+    for name, said in (
+        ("missing.csv", "does not exist"),
+        ("", "is a folder"),
+        ("empty.csv", "is empty"),
+        ("cut.parquet", "not a whole Parquet file"),
+        ("columns.csv", "has no column 'user_id'"),
+    ):
+        for command in ("run", "ingest", "recommend"):
+            path = tmp_path / name
+            assert main([command, "--source", str(path), "--dataset", "log"]) == 2
+            error = capsys.readouterr().err
+            assert error.startswith(f"rec-denoiser: error: {path}")
+            assert said in error
+            assert error.count("\n") == 1
+    assert not list((tmp_path / "home").glob("prefect/*.db"))
+    assert not (tmp_path / "home" / "snapshots").exists()
+
+
+def test_what_could_only_fail_at_the_end_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "environ", environment(tmp_path))
+    assert main(["run", "--json", str(tmp_path / "nowhere" / "a.json")]) == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert main(["run", "--json", str(tmp_path)]) == 2
+    assert "is a folder: name a file" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["ui", "mlflow", "--port", str(port)]) == 2
+        assert f"port {port} is in use" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    done = rec_denoiser(tmp_path, "recommend", "--history", "phone-017", "--alias", "nobody")
+    assert done.returncode == 2
+    assert "rec-denoiser: error: there is no registered model rec-denoiser-shoppers" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "server" not in done.stderr
+
+
+def test_a_wrong_row_ends_the_run_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    rows = [f"u{number % 300},i{number % 70}" for number in range(6000)]
+    rows[4999] = ",i3"
+    (tmp_path / "log.csv").write_text("user_id,item_id\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    before = set(tmp_path.iterdir())
+    done = rec_denoiser(tmp_path, "run", "--source", "log.csv", "--noise", "0")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    told = [line for line in done.stderr.splitlines() if "server" not in line and "Beginning flow run" not in line]
+    assert told == ["rec-denoiser: error: log.csv, row 5000, column 'user_id': no user id"]
+    home = Home(tmp_path / "home")
+    assert not list(home.snapshots.iterdir())
+    assert not list(home.leases.iterdir())
+    assert not home.mlflow.exists()
+    assert set(tmp_path.iterdir()) - before == {home.root}
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    rows = [f"u{number % 300},i{number * number % 61}" for number in range(6000)]
+    (tmp_path / "log.csv").write_text("user_id,item_id\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    home = Home(tmp_path / "home")
+    command = [
+        *("run", "--source", "log.csv", "--noise", "0", "--methods", "sasrec-bce,sasrec-softmax"),
+        *("--dim", "8", "--epochs", "30", "--patience", "30", "--side-by-side", "1", "--json", "result.json"),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *command],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 240
+    while not list(home.steps.glob("train/*/checkpoint.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert output.count("rec-denoiser: interrupted; the same command goes on from here\n") == 1
+    assert "Traceback" not in output
+    assert "rror" not in output
+    assert len(list(home.steps.glob("train/*"))) == 1
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(home.root) in " ".join(p.info["cmdline"] or [])]
+    tracker = Tracker(home)
+    statuses = Counter(run.info.status for run in tracker.client.search_runs([tracker.experiment_id]))
+    assert statuses == {"KILLED": 3}
+
+    again = rec_denoiser(tmp_path, *command)
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["cells"]) == 2
+    statuses = Counter(run.info.status for run in tracker.client.search_runs([tracker.experiment_id]))
+    assert statuses == {"FINISHED": 3}

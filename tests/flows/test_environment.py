@@ -1,0 +1,71 @@
+"""How Prefect and MLflow are set up for a command, and what of their logs a person sees."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.environment import bad_input_in, one_sentence_for_bad_input, prepare_environment
+from tasks.errors import InputError
+
+
+@pytest.fixture
+def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment of the test's own."""
+    own = {"PATH": os.environ["PATH"], "REC_DENOISER_HOME": str(tmp_path / "home")}
+    monkeypatch.setattr(os, "environ", own)
+    return own
+
+
+def test_state_lies_in_the_state_folder(variables: dict[str, str], tmp_path: Path) -> None:
+    prepare_environment()
+    assert variables["PREFECT_HOME"] == str(tmp_path / "home" / "prefect")
+    assert variables["PREFECT_RESULTS_PERSIST_BY_DEFAULT"] == "true"
+    assert variables["GX_ANALYTICS_ENABLED"] == "false"
+
+
+def test_what_the_person_has_set_stays(variables: dict[str, str]) -> None:
+    variables["PREFECT_HOME"] = "/elsewhere"
+    prepare_environment()
+    assert variables["PREFECT_HOME"] == "/elsewhere"
+
+
+def test_the_local_server_is_reached_past_a_proxy(variables: dict[str, str]) -> None:
+    variables |= {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "intranet"}
+    prepare_environment()
+    assert variables["NO_PROXY"].split(",") == ["intranet", "127.0.0.1", "localhost"]
+
+
+def test_a_state_folder_that_cannot_be(variables: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("in the way", encoding="utf-8")
+    with pytest.raises(InputError, match=r"the state folder .*home cannot be used"):
+        prepare_environment()
+
+
+def test_bad_input_is_found_behind_what_it_caused() -> None:
+    fault, failure = InputError("row 3"), RuntimeError("the flow failed")
+    failure.__cause__ = fault
+    assert bad_input_in(failure) is fault
+    assert bad_input_in(RuntimeError("a fault of ours")) is None
+    assert bad_input_in(None) is None
+
+
+def test_only_faults_of_the_program_show_their_traceback() -> None:
+    one_sentence_for_bad_input()  # the first time sets Prefect's logging up, which replaces the handlers
+    handler = logging.StreamHandler()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        one_sentence_for_bad_input()
+        hidden, shown = InputError("row 3"), RuntimeError("a fault of ours")
+        for error, passes in ((hidden, False), (shown, True)):
+            record = logging.LogRecord(
+                "prefect.flow_runs", logging.ERROR, "f", 1, "Encountered", (), (type(error), error, None)
+            )
+            assert bool(handler.filter(record)) is passes
+        crash = "Crash detected! Execution was aborted by an interrupt signal."
+        record = logging.LogRecord("prefect.flow_runs", logging.ERROR, "f", 1, crash, (), None)
+        assert not handler.filter(record)
+    finally:
+        root.removeHandler(handler)

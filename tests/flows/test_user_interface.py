@@ -1,0 +1,16 @@
+"""`rec-denoiser ui …` serves a page and ends when it is told to."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_mlflow_answers_and_ends_on_ctrl_c(workplace: Any, free_port: int) -> None:
+    """Prefect's interface is under test in test_prefect_server.py."""
+    interface = workplace.start("flows.cli", "ui", "mlflow", "--port", str(free_port))
+    page = workplace.wait_for_page(f"http://127.0.0.1:{free_port}/", interface, within=120)
+    assert page.status_code == 200
+    assert "MLflow" in page.text
+    interface.interrupt(within=30)

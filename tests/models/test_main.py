@@ -1,0 +1,168 @@
+"""`python -m models train`: a process that may be killed at any time, and says what it cannot do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.__main__ import train
+
+ROOT = Path(__file__).resolve().parents[2]
+Request = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The digits depend on the number of threads, and a request in this process does not set it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def request_for(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """`request_for(folder, …)`: a request to train on a log of 40 users, changed as the keywords say."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(5, 15, size=40)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = generator.integers(1, 31, size=offsets[-1]).astype(np.int32)
+    arrays = {"items": items, "offsets": offsets, "train_lengths": lengths - 2, "item_count": np.asarray(30)}
+    for split, back in (("validation", 2), ("test", 1)):
+        histories = lengths - back
+        arrays |= {
+            f"{split}_users": np.arange(40),
+            f"{split}_items": items[offsets[:-1] + histories],
+            f"{split}_histories": histories,
+        }
+    log = tmp_path_factory.mktemp("log") / "log.npz"
+    np.savez(log, **arrays)
+
+    def make(folder: Path, **changes: Any) -> dict[str, Any]:
+        return {
+            "log": str(log), "clean": str(log), "folder": str(folder), "device": "cpu", "threads": 1,
+            "model": {"dim": 8, "length": 8, "gate": "positional"}, "training": {"epochs": 30, "patience": 30},
+            "seed": 1, "evaluation_seed": 0, "seconds": None,
+        } | changes  # fmt: skip
+
+    return make
+
+
+def start(request: dict[str, Any], folder: Path) -> "subprocess.Popen[str]":
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "request.json"
+    path.write_text(json.dumps(request), encoding="utf-8")
+    return subprocess.Popen(
+        [sys.executable, "-m", "models", "train", str(path)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def messages(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
+    """All that a process says until it ends."""
+    assert process.stdout is not None
+    with process.stdout:
+        said = [json.loads(line) for line in process.stdout]
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
+    return said
+
+
+def figures(history: list[dict[str, Any]]) -> list[tuple[int, dict[str, float]]]:
+    """A history without its timings."""
+    return [
+        (record["epoch"], {name: value for name, value in record["metrics"].items() if not name.startswith("time.")})
+        for record in history
+    ]
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    results = [json.loads((folder / "result.json").read_text()) for folder in (one, other)]
+    assert figures(results[0]["history"]) == figures(results[1]["history"])
+    assert results[0]["best_epoch"] == results[1]["best_epoch"]
+    states = [torch.load(folder / "weights.pt", weights_only=True) for folder in (one, other)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(request_for: Request, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "training"
+    train(request_for(folder))
+    return folder
+
+
+@pytest.mark.parametrize("end", ["killed", pytest.param("its parent is gone", marks=pytest.mark.slow)])
+def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
+    request_for: Request, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str
+) -> None:
+    folder = tmp_path / "training"
+    process = start(request_for(folder), tmp_path)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    first = json.loads(process.stdout.readline())
+    if end == "killed":
+        process.send_signal(signal.SIGKILL)
+    else:
+        process.stdin.close()
+    assert process.wait(timeout=20) == (-signal.SIGKILL if end == "killed" else 3)
+    process.stdout.close()
+    process.stdin.close()
+    assert first["epoch"] == 1
+    assert not (folder / "result.json").exists()
+    assert (folder / "checkpoint.pt").exists()
+
+    capsys.readouterr()
+    train(request_for(folder))
+    heard = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [message["epoch"] for message in heard] == list(range(1, 31))
+    assert_same_training(folder, undisturbed)
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+        "model.json", "result.json", "weights.pt",
+    ]  # fmt: skip
+
+
+def test_past_its_time_limit_it_leaves_a_checkpoint_to_go_on_from(
+    request_for: Request, undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "training"
+    with pytest.raises(TimeoutError, match="after epoch 0"):
+        train(request_for(folder, seconds=0))
+    assert not (folder / "result.json").exists()
+    with pytest.raises(TimeoutError, match=r"after epoch [1-9]"):
+        train(request_for(folder, seconds=0.05))
+    assert (folder / "checkpoint.pt").exists()
+    report = train(request_for(folder))
+    assert report["epochs"] == 30
+    assert_same_training(folder, undisturbed)
+
+
+def test_a_finished_training_is_not_done_again(request_for: Request, undisturbed: Path) -> None:
+    written = (undisturbed / "weights.pt").stat().st_mtime_ns
+    assert train(request_for(undisturbed))["epochs"] == 30
+    assert (undisturbed / "weights.pt").stat().st_mtime_ns == written
+
+
+def test_a_request_that_makes_no_sense_is_said_in_a_sentence(request_for: Request, tmp_path: Path) -> None:
+    process = start(request_for(tmp_path / "training", model={"loss": "hope"}), tmp_path)
+    (said,) = messages(process)
+    assert process.returncode == 1
+    assert said["kind"] == "invalid"
+    assert "there is no loss 'hope': choose from bce, softmax" in said["message"]
+
+
+@pytest.mark.parametrize("changes", [{"model": {"width": 3}}, {"training": {"epochs": 0}}, {"model": {"dim": 9}}])
+def test_settings_that_cannot_be_are_refused(request_for: Request, tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"width|epochs|multiple"):
+        train(request_for(tmp_path / "training", **changes))
+    assert not (tmp_path / "training" / "result.json").exists()

@@ -1,0 +1,116 @@
+"""The registered model's answers: raw ids in, raw ids and scores out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from models.catalogue import build
+from models.config import ModelConfig
+from models.engine.batches import history_batches
+from models.engine.sequences import Sequences, Targets
+from models.recommender import Recommender
+from models.serving import Server
+from models.storage import save_model
+
+IDS = {"string": [f"{number:03}" for number in range(1, 31)], "integer": [number * 7 for number in range(1, 31)]}
+CONFIG = ModelConfig(dim=8, length=6, gate="positional")
+
+
+@pytest.fixture
+def model() -> Recommender:
+    return build(CONFIG, 30, seed=2).eval()
+
+
+@pytest.fixture(params=["string", "integer"])
+def ids(request: pytest.FixtureRequest) -> list[Any]:
+    return IDS[request.param]
+
+
+@pytest.fixture
+def server(model: Recommender, ids: list[Any], tmp_path: Path) -> Server:
+    """Item n of 30 has popularity 31 - n, so that popularity falls with the number."""
+    save_model(model, CONFIG, tmp_path, item_count=30)
+    content = {"ids": ids, "popularity": list(range(30, 0, -1))}
+    (tmp_path / "catalogue.json").write_text(json.dumps(content), encoding="utf-8")
+    server = Server()
+    server.load(tmp_path)
+    return server
+
+
+def ask(server: Server, *histories: Any, **params: Any) -> list[dict[str, Any]]:
+    return server.predict(None, pd.DataFrame({"history": list(histories)}), params).to_dict("records")
+
+
+def scores_alone(model: Recommender, numbers: list[int]) -> torch.Tensor:
+    """[30] scores of one history, as the ranking computes them."""
+    log = Sequences(torch.tensor(numbers, dtype=torch.int32), torch.tensor([0, len(numbers)]), torch.tensor([0]), 30)
+    targets = Targets(torch.tensor([0]), torch.tensor([1]), torch.tensor([len(numbers)]))
+    (batch,) = history_batches(log, targets, length=model.length, batch_size=1)
+    with torch.inference_mode():
+        return (model.query(batch) @ model.item_table()[1:].T)[0]
+
+
+def test_scores_are_the_models_own_whoever_else_is_asked_about(
+    server: Server, model: Recommender, ids: list[Any]
+) -> None:
+    histories = [[3], [5, 5, 9], [], list(range(1, 31)), [8, 2] * 40]
+    answers = ask(server, *([ids[number - 1] for number in history] for history in histories), k=30, exclude_seen=False)
+    for history, answer in zip(histories, answers, strict=True):
+        if not history:
+            continue
+        expected = scores_alone(model, history)
+        assert answer["basis"] == "history"
+        assert answer["scores"] == sorted(answer["scores"], reverse=True)
+        by_id = dict(zip(answer["items"], answer["scores"], strict=True))
+        assert [by_id[raw] for raw in ids] == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-6)
+
+
+def test_without_a_known_item_the_popular_ones_are_offered(server: Server, ids: list[Any]) -> None:
+    unknown = 1 if isinstance(ids[0], int) else "1"  # "001" is known
+    for answers in (ask(server, [], [unknown], k=3), ask(server, [ids[4]], [], [unknown], k=3)[1:]):
+        for answer in answers:
+            assert answer == {"items": ids[:3], "scores": [30.0, 29.0, 28.0], "basis": "popularity"}
+
+
+def test_unknown_items_are_passed_over(server: Server, ids: list[Any]) -> None:
+    unknown = -5 if isinstance(ids[0], int) else "no such item"
+    with_it, without = ask(server, [ids[2], unknown, ids[6]], [ids[2], ids[6]])
+    assert with_it["items"] == without["items"]
+    assert with_it["scores"] == pytest.approx(without["scores"])
+
+
+def test_what_was_seen_long_ago_is_left_out_too(server: Server, ids: list[Any]) -> None:
+    history = ids[:12] * 3  # longer than the model looks back
+    (answer,) = ask(server, history, k=30)
+    assert sorted(answer["items"]) == sorted(ids[12:])
+    assert np.isfinite(answer["scores"]).all()
+    (everything,) = ask(server, ids, k=5)
+    assert (everything["items"], everything["scores"]) == ([], [])
+
+
+def test_more_than_the_catalogue_gives_the_catalogue(server: Server, ids: list[Any]) -> None:
+    (answer,) = ask(server, ids[:1], k=1000, exclude_seen=False)
+    assert sorted(answer["items"]) == sorted(ids)
+    assert all(type(raw) is type(ids[0]) for raw in answer["items"])
+
+
+def test_arrays_and_lists_are_the_same(server: Server, ids: list[Any]) -> None:
+    assert ask(server, np.array(ids[:4])) == ask(server, ids[:4])
+
+
+def test_ten_by_default_and_at_least_one(server: Server, ids: list[Any]) -> None:
+    assert len(ask(server, ids[:1])[0]["items"]) == 10
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        ask(server, ids[:1], k=0)
+
+
+def test_many_users_at_once(server: Server, ids: list[Any]) -> None:
+    histories = [[ids[number % 30]] for number in range(1100)]
+    answers = ask(server, *histories, k=2)
+    assert len(answers) == 1100
+    assert [answer["items"] for answer in answers[:30]] == [answer["items"] for answer in answers[600:630]]

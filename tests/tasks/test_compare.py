@@ -1,0 +1,45 @@
+"""From single trainings to the table."""
+
+import pytest
+
+from tasks.compare import COMPARED, RETAINED, Cell, compare
+
+
+def cell(method: str, ratio: float, seed: int, value: float) -> Cell:
+    return Cell(method, ratio, seed, dict.fromkeys(COMPARED, value))
+
+
+def test_means_deviations_and_retention_over_seeds() -> None:
+    rows = compare(
+        [
+            cell("b", 0.2, 1, 0.1),
+            cell("b", 0.0, 1, 0.2),
+            cell("a", 0.0, 1, 0.4),
+            cell("a", 0.2, 1, 0.1),
+            cell("b", 0.2, 2, 0.2),
+            cell("b", 0.0, 2, 0.4),
+            cell("a", 0.0, 2, 0.4),
+            cell("a", 0.2, 2, 0.3),
+        ]
+    )
+    assert [(row.method, row.ratio, row.seeds) for row in rows] == [
+        ("b", 0.0, 2), ("b", 0.2, 2), ("a", 0.0, 2), ("a", 0.2, 2),
+    ]  # fmt: skip
+    assert [row.means[RETAINED] for row in rows] == pytest.approx([0.3, 0.15, 0.4, 0.2])
+    assert [row.retention for row in rows] == pytest.approx([1.0, 0.5, 1.0, 0.5])
+    assert rows[3].deviations[RETAINED] == pytest.approx(0.02**0.5)  # of 0.1 and 0.3, with n - 1
+
+
+def test_retention_is_of_the_lowest_ratio_that_was_asked_for() -> None:
+    assert [row.retention for row in compare([cell("a", 0.3, 1, 0.2), cell("a", 0.1, 1, 0.4)])] == [1.0, 0.5]
+
+
+def test_with_one_seed_there_is_no_deviation_and_of_nothing_no_share() -> None:
+    (row,) = compare([cell("a", 0.0, 1, 0.0)])
+    assert row.deviations[RETAINED] is None
+    assert row.retention is None
+
+
+def test_nothing_to_compare_is_refused() -> None:
+    with pytest.raises(ValueError, match="no trainings"):
+        compare([])

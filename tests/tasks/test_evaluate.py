@@ -1,0 +1,111 @@
+"""Ranks of every target, under the clean log's protocol whatever noise the histories carry."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from models.__main__ import rank_targets
+from models.catalogue import build
+from models.config import ModelConfig
+from models.engine.metrics import summary
+from models.engine.ranking import Protocol
+from models.engine.sequences import load_log
+from models.storage import save_model
+from tasks import evaluate as evaluation
+from tasks.corrupt import corrupt
+from tasks.evaluate import Evaluated, evaluate
+from tasks.execution import Execution
+from tasks.home import Home
+from tasks.sequences import export_log
+from tasks.snapshots import Snapshot
+from tasks.specs import CorruptSpec
+from tasks.train import Trained
+
+Read = Callable[[Path], list[tuple[Any, ...]]]
+COLUMNS = ["target", "split", "user", "item", "history", "popularity"]
+RANKS = ["rank_full_unseen", "rank_full_all", "rank_sampled100"]
+
+
+@pytest.fixture
+def noisy(tiny_snapshot: Snapshot, home: Home) -> Snapshot:
+    return corrupt(tiny_snapshot, CorruptSpec(ratio=0.5, seed=1), home=home)
+
+
+@pytest.fixture
+def rank_with(tiny_snapshot: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evaluated]:
+    """`rank_with(snapshot)`: its ranks by an untrained model, ranked in this process."""
+    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request, on_epoch: rank_targets(dict(request)))
+    config = ModelConfig(dim=8, length=6)
+    folder = home.steps / "train" / "model"
+    folder.mkdir(parents=True)
+    model = build(config, tiny_snapshot.counts.items, seed=1)
+    save_model(model, config, folder, item_count=tiny_snapshot.counts.items)
+
+    def run(snapshot: Snapshot) -> Evaluated:
+        return evaluate(
+            Trained(folder), snapshot, tiny_snapshot, evaluation_seed=0,
+            execution=Execution("cpu", "", 1, "float32", "", {}),
+            folder=home.steps / "evaluate" / snapshot.name, home=home,
+        )  # fmt: skip
+
+    return run
+
+
+def test_one_row_a_target_with_its_popularity_and_history(
+    tiny_snapshot: Snapshot, noisy: Snapshot, rank_with: Callable[..., Evaluated], rows_of: Read
+) -> None:
+    ranks = pd.read_parquet(rank_with(noisy).ranks)
+    assert list(ranks.columns) == COLUMNS + RANKS
+    train_length = {user: length for user, _, length in rows_of(tiny_snapshot.users)}
+    popularity = Counter(
+        item for user, item, _, position, _ in rows_of(tiny_snapshot.interactions) if position < train_length[user]
+    )
+    expected = [
+        (target, split, user, item, history, popularity[item])
+        for target, user, item, split, history in rows_of(tiny_snapshot.targets)
+    ]
+    assert list(ranks[COLUMNS].itertuples(index=False, name=None)) == expected
+    assert (ranks["rank_full_unseen"] <= ranks["rank_full_all"]).all()
+    assert ranks[RANKS].min().min() >= 0
+    assert ranks["rank_full_all"].max() <= tiny_snapshot.counts.items - 1
+
+
+def test_metrics_are_those_of_the_ranks(tiny_snapshot: Snapshot, rank_with: Callable[..., Evaluated]) -> None:
+    evaluated = rank_with(tiny_snapshot)
+    metrics = evaluated.metrics()
+    assert len(metrics) == 2 * 3 * 3 * 3  # splits × protocols × measures × cutoffs
+    test = pd.read_parquet(evaluated.ranks).query("split == 'test'")
+    assert metrics["test.full_all.hit_at_10"] == (test["rank_full_all"] < 10).mean()
+    assert metrics == metrics | summary({"sampled100": test["rank_sampled100"].to_numpy()}, "test")
+
+
+def test_noise_changes_histories_and_neither_negatives_nor_what_counts_as_seen(
+    tiny_snapshot: Snapshot, noisy: Snapshot, home: Home, rank_with: Callable[..., Evaluated]
+) -> None:
+    clean_log, noisy_log = (load_log(export_log(snapshot, home=home)) for snapshot in (tiny_snapshot, noisy))
+    assert not torch.equal(clean_log.sequences.items, noisy_log.sequences.items)
+    for split, targets in noisy_log.targets.items():
+        theirs = clean_log.targets[split]
+        assert torch.equal(targets.items, theirs.items)
+        assert torch.equal(targets.histories, theirs.histories)
+        protocol = Protocol.of(clean_log.sequences, theirs, seed=0)
+        everything = slice(0, len(targets))
+        negatives = protocol.negatives(everything)
+        for row, user in enumerate(targets.users.tolist()):
+            start, end = clean_log.sequences.offsets[user : user + 2].tolist()
+            assert not set(negatives[row].tolist()) & set(clean_log.sequences.items[start:end].tolist())
+    by_noise = [pd.read_parquet(rank_with(snapshot).ranks) for snapshot in (tiny_snapshot, noisy)]
+    pd.testing.assert_frame_equal(by_noise[0][COLUMNS], by_noise[1][COLUMNS])
+    assert not by_noise[0][RANKS].equals(by_noise[1][RANKS])
+
+
+def test_a_finished_ranking_is_not_done_again(tiny_snapshot: Snapshot, rank_with: Callable[..., Evaluated]) -> None:
+    evaluated = rank_with(tiny_snapshot)
+    written = evaluated.ranks.stat().st_mtime_ns
+    assert rank_with(tiny_snapshot) == evaluated
+    assert evaluated.ranks.stat().st_mtime_ns == written

@@ -1,0 +1,55 @@
+"""Scoring with a registered model."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tasks.errors import InputError
+from tasks.home import Home
+from tasks.recommend import load_registered, recommend_all, recommend_one
+
+from .conftest import Shop
+
+
+def test_one_history_of_raw_ids(shop: Shop, mlflow_home: Home) -> None:
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    assert champion.version == shop.registered.version
+    known = str(champion.model.predict(pd.DataFrame({"history": [[]]}))["items"][0][0])
+    answer = recommend_one(champion.model, (known,), k=4, exclude_seen=True)
+    assert answer["basis"] == "history"
+    assert len(answer["items"]) == len(answer["scores"]) == 4
+    assert known not in map(str, answer["items"])
+    assert answer["scores"] == sorted(answer["scores"], reverse=True)
+
+
+@pytest.mark.parametrize("shop", ["integer"], indirect=True)
+@pytest.mark.parametrize("wrong", ["phone", "--5", "²", "", "1.5", "007", "1_0", " 1", "9" * 20])
+def test_what_is_no_whole_number_is_said(shop: Shop, mlflow_home: Home, wrong: str) -> None:
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    with pytest.raises(InputError, match="whole numbers"):
+        recommend_one(champion.model, ("1", wrong), k=3, exclude_seen=True)
+
+
+def test_every_user_of_a_snapshot(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    folder = tmp_path / "recommendations"
+    paths = [
+        recommend_all(champion.model, shop.snapshot, folder, k=k, exclude_seen=exclude_seen)
+        for k, exclude_seen in ((3, True), (5, True), (3, False), (3, True))
+    ]
+    assert len(set(paths)) == len(list(folder.iterdir())) == 3
+    rows = pd.read_parquet(paths[0])
+    assert list(rows.columns) == ["user_id", "items", "scores", "basis"]
+    assert sorted(rows["user_id"]) == sorted(f"u{user}" for user in range(12))
+    assert [len(items) for items in rows["items"]] == [3] * 12
+    assert [len(items) for items in pd.read_parquet(paths[1])["items"]] == [5] * 12
+    for user, items in zip(rows["user_id"], rows["items"], strict=True):
+        seen = {(int(user[1:]) * 3 + event * 5) % 20 for event in range(8)}
+        assert not seen & {int(item) for item in items}
+
+
+@pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])
+def test_a_model_that_is_not_there_is_said(shop: Shop, mlflow_home: Home, name: str, alias: str) -> None:
+    with pytest.raises(InputError, match="run the main job"):
+        load_registered(name, alias=alias, home=mlflow_home)

@@ -1,0 +1,231 @@
+"""The registered model: what it brings, who becomes the champion, and that it serves alone."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.serving import Server
+from tasks import register as registry
+from tasks.home import Home
+from tasks.register import Registered, register
+from tasks.snapshots import Snapshot
+from tasks.track import Tracker, tracking_uri
+
+from .conftest import Shop
+
+ALONE = """
+import importlib.util, json, sys
+assert not [room for room in ("flows", "tasks", "models", "sql") if importlib.util.find_spec(room)]
+import mlflow, numpy, pandas
+uri, name, arrays = json.loads(sys.argv[1])
+mlflow.set_tracking_uri(uri)
+model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+histories = [numpy.array(history) for history in arrays] if name.endswith("string") else arrays
+answer = model.predict(pandas.DataFrame({"history": histories}), params={"k": 3, "exclude_seen": False})
+print(json.dumps(answer.to_dict("list")))
+"""
+
+
+def test_the_version_carries_what_it_stands_on(shop: Shop, mlflow_home: Home) -> None:
+    client = Tracker(mlflow_home).client
+    version = client.get_model_version_by_alias(shop.registered.name, "champion")
+    assert version.run_id == shop.run_id
+    assert version.tags["rec_denoiser.snapshot"] == shop.snapshot.digest
+    assert version.tags["method"] == "sasrec-bce"
+    assert float(version.tags["rec_denoiser.selection_value"]) == 0.5
+    (output,) = client.get_run(shop.run_id).outputs.model_outputs
+    assert version.source == f"models:/{output.model_id}"
+
+
+def test_signature_example_and_requirements(shop: Shop, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri(mlflow_home))
+    folder = Path(mlflow.artifacts.download_artifacts(shop.registered.uri))
+    info = mlflow.models.get_model_info(shop.registered.uri)
+    raw_id = {"string": "string", "integer": "long"}[shop.snapshot.manifest.item_id_type]
+    assert [str(column) for column in info.signature.inputs] == [f"'history': Array({raw_id}) (required)"]
+    assert info.signature.outputs.input_names() == ["items", "scores", "basis"]
+    assert {param.name: param.default for param in info.signature.params} == {"k": 10, "exclude_seen": True}
+    stored = json.loads((folder / "input_example.json").read_text())["data"]
+    ids = json.loads((folder / "artifacts" / "model" / "catalogue.json").read_text())["ids"]
+    assert {raw for row in stored for raw in row[0]} <= set(ids)
+    required = (folder / "requirements.txt").read_text().split()
+    assert sorted(line.split("==")[0] for line in required) == ["mlflow", "numpy", "pandas", "torch"]
+    assert not any("+" in line for line in required)
+
+
+@pytest.mark.parametrize("shop", ["string", pytest.param("integer", marks=pytest.mark.slow)], indirect=True)
+def test_it_serves_where_nothing_of_the_project_is_installed(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    """In a virtual environment that sees other people's packages only, with pickles forbidden."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (site_packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    # A folder named by a .pth file has its own .pth files ignored: those of an editable install among them.
+    (site_packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    histories = [ids_of(shop, 1, 2, 2), [], [*ids_of(shop, 3), unknown(shop)], ids_of(shop, *range(1, 21)) * 5]
+    done = subprocess.run(
+        [tmp_path / "venv/bin/python", "-c", ALONE,
+         json.dumps([tracking_uri(mlflow_home), shop.registered.name, histories])],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["basis"] == ["history", "popularity", "history", "history"]
+
+    directly = direct_answer(shop, mlflow_home, histories)
+    assert answer["items"] == directly["items"]
+    for served, expected in zip(answer["scores"], directly["scores"], strict=True):
+        assert served == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_same_training_is_registered_once(shop: Shop, mlflow_home: Home) -> None:
+    tracker = Tracker(mlflow_home)
+    again = register(
+        shop.trained, shop.snapshot, name=shop.registered.name, key="first", selection_value=0.5, tags={},
+        run_id=shop.run_id, tracker=tracker, home=mlflow_home,
+    )  # fmt: skip
+    assert again == shop.registered
+    assert len(tracker.client.search_model_versions(f"name = '{again.name}'")) == 1
+
+
+Offer = Callable[..., Registered]
+
+
+@pytest.fixture
+def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
+    """`offer(key, value, clean="…")` registers under a name of the test's own; the model's files are logged already."""
+    tracker = Tracker(mlflow_home)
+    source = tracker.client.get_model_version_by_alias(shop.registered.name, "champion").source
+    monkeypatch.setattr(registry, "_log_model", lambda *_, **__: source)
+    name = f"aliases-{tmp_path.name}"
+
+    def run(key: str, value: float, *, clean: str = "first log") -> Registered:
+        snapshot = Snapshot(shop.snapshot.path, shop.snapshot.manifest.model_copy(update={"clean": clean}))
+        return register(
+            shop.trained, snapshot, name=name, key=key, selection_value=value, tags={}, run_id=shop.run_id,
+            tracker=tracker, home=mlflow_home,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+@pytest.mark.parametrize(
+    ("value", "clean", "alias"),
+    [
+        (0.6, "first log", "champion"),
+        (0.5, "first log", "challenger"),
+        (0.4, "first log", "challenger"),
+        (0.1, "later log", "champion"),
+    ],
+    ids=["better", "equal", "worse", "other data"],
+)
+def test_who_becomes_the_champion(offer: Offer, value: float, clean: str, alias: str) -> None:
+    first = offer("a", 0.5)
+    assert first == Registered(first.name, "1", "champion")
+    assert offer("b", value, clean=clean) == Registered(first.name, "2", alias)
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_a_champion_that_was_beaten_does_not_come_back(offer: Offer, mlflow_home: Home) -> None:
+    name = offer("a", 0.5).name
+    assert offer("b", 0.6) == Registered(name, "2", "champion")
+    assert offer("a", 0.5) == Registered(name, "1", "challenger")
+    assert offer("b", 0.6) == Registered(name, "2", "champion")
+    aliases = Tracker(mlflow_home).client.get_registered_model(name).aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "2", "challenger": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_it_answers_over_http_and_refuses_a_bad_schema(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    port = 5986
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": tracking_uri(mlflow_home),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),  # MLflow looks for uvicorn
+    }
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "models", "serve", "-m", shop.registered.uri, "--env-manager", "local",
+             "--port", str(port), "--workers", "1"],
+            cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_for(f"http://127.0.0.1:{port}/ping", seconds=90)
+            url = f"http://127.0.0.1:{port}/invocations"
+            history = ids_of(shop, 1, 2)
+            status, answer = post(url, {"dataframe_records": [{"history": history}], "params": {"k": 4}})
+            assert status == 200
+            (row,) = answer["predictions"]
+            assert len(row["items"]) == len(row["scores"]) == 4
+            assert not set(row["items"]) & set(history)
+            for wrong in ({"clicks": history}, {"history": 5}, {"history": [1.5]}):
+                assert post(url, {"dataframe_records": [wrong]})[0] == 400
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait()
+
+
+def ids_of(shop: Shop, *numbers: int) -> list[Any]:
+    """Raw ids of item numbers."""
+    import duckdb
+
+    raw = dict(duckdb.sql(f"SELECT item, item_id FROM read_parquet('{shop.snapshot.items}')").fetchall())
+    as_id = int if shop.snapshot.manifest.item_id_type == "integer" else str
+    return [as_id(raw[number]) for number in numbers]
+
+
+def unknown(shop: Shop) -> Any:
+    """An id that the catalogue lacks; among strings one that differs by its leading zero."""
+    return 999 if shop.snapshot.manifest.item_id_type == "integer" else "1"
+
+
+def direct_answer(shop: Shop, home: Home, histories: list[list[Any]]) -> dict[str, list[Any]]:
+    """What the trained model says with the catalogue that was logged."""
+    import mlflow
+    import pandas as pd
+
+    mlflow.set_tracking_uri(tracking_uri(home))
+    folder = Path(mlflow.artifacts.download_artifacts(shop.registered.uri)) / "artifacts" / "model"
+    assert (folder / "weights.pt").read_bytes() == (shop.trained.folder / "weights.pt").read_bytes()
+    server = Server()
+    server.load(folder)
+    return server.predict(None, pd.DataFrame({"history": histories}), {"k": 3, "exclude_seen": False}).to_dict("list")
+
+
+def wait_for(url: str, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def post(url: str, content: dict[str, Any]) -> tuple[int, Any]:
+    request = urllib.request.Request(
+        url, data=json.dumps(content).encode(), headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, None
