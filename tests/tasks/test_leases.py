@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tasks.home import PROJECT_ROOT, Home
-from tasks.leases import lease, abandoned
+from tasks.leases import abandoned, lease
 
 HOLDER = """
 import sys, time
