@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from tasks.home import Home
@@ -46,7 +46,7 @@ def lease(*, home: Home) -> Iterator[Lease]:
         os.close(descriptor)
 
 
-def abandoned(*, home: Home) -> Iterator[dict[str, str]]:
+def abandoned(*, home: Home) -> Generator[dict[str, str], None, None]:
     """What each abandoned lease said; a lease goes away when its turn is over, so that a clean-up that is itself
     killed is done again by the next start.
     """

@@ -37,7 +37,7 @@ from tasks.workers import WorkerDied, stop_workers
 
 Json = dict[str, Any]
 LIMITS = {"cpu": "rec-denoiser-cpu", "cuda": "rec-denoiser-gpu"}
-"""Prefect's global concurrency limits on trainings, by device; `flows.environment` makes them."""
+"""Prefect's global concurrency limits on trainings, by device; `flows.server` makes them."""
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_WRITES = 1.0

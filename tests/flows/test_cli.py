@@ -26,7 +26,7 @@ from tasks.shoppers import simulate
 from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, ShoppersSpec, SourceSpec, default_training
 from tasks.track import Tracker
 
-COMMANDS = ("run", "ingest", "recommend", "ui")
+COMMANDS = ("run", "ingest", "recommend", "deploy", "worker", "ui")
 
 
 def spec_of(*arguments: str) -> RobustnessSpec:

@@ -88,7 +88,9 @@ def test_killed_while_ingesting_and_while_training(tmp_path: Path) -> None:
 
     with sqlite3.connect(killed.prefect / "prefect.db") as database:
         states = [state for (state,) in database.execute("select state_type from flow_run order by created")]
+        unended = database.execute("select count(*) from task_run where state_type = 'RUNNING'").fetchone()
     assert states == ["CRASHED", "CRASHED", "COMPLETED"]
+    assert unended == (0,)
     time.sleep(3)
     servers = [
         process.pid for process in psutil.process_iter(["environ"]) if str(killed.root) in str(process.info["environ"])

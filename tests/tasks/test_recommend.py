@@ -8,8 +8,7 @@ import pytest
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.recommend import load_registered, recommend_all, recommend_one
-
-from .conftest import Shop
+from tests.tasks.conftest import Shop
 
 
 def test_one_history_of_raw_ids(shop: Shop, mlflow_home: Home) -> None:

@@ -20,8 +20,7 @@ from tasks.home import Home
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot
 from tasks.track import Tracker, tracking_uri
-
-from .conftest import Shop
+from tests.tasks.conftest import Shop
 
 ALONE = """
 import importlib.util, json, sys
