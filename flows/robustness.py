@@ -13,7 +13,7 @@ from tasks import job as jobs
 from tasks.execution import Execution, resolve, side_by_side
 from tasks.home import Home
 from tasks.plan import plan
-from tasks.report import markdown, plain, table
+from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
 from tasks.steps import Steps, evaluate_step, evaluated_by, register_step, train_step, trained_by
 
@@ -67,7 +67,6 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
         key=artifact_key("mlflow-run", spec.dataset),
         description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
     )
-    get_run_logger().info("\n%s", plain(rows))
     return outcome | {"steps": {"done": steps.done, "cached": steps.cached}}
 
 
