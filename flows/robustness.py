@@ -41,8 +41,9 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
         flow_run = str(runtime.flow_run.id)
         with jobs.tracked_job(spec, cells, clean, execution=execution, flow_run=flow_run, held=held, home=home) as job:
             _train_and_rank(job, execution, steps)
+            trained = [trained_by(cell) for cell in cells]
             metrics = [
-                jobs.record(job, number, trained_by(cell), evaluated_by(cell)) for number, cell in enumerate(cells)
+                jobs.record(job, number, trained[number], evaluated_by(cell)) for number, cell in enumerate(cells)
             ]
             rows = jobs.comparison(job, metrics)
             best = jobs.best_cell(job, metrics)
@@ -55,7 +56,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
                 run_id=job.children[best],
                 label=cells[best].label,
             )
-            outcome = jobs.summary(job, rows, metrics, registered, clean=clean, execution=execution, best=best)
+            outcome = jobs.summary(job, rows, metrics, trained, registered, clean=clean, execution=execution, best=best)
 
     create_table_artifact(
         table=table(rows), key=artifact_key("comparison", spec.dataset), description=f"Robustness on {spec.dataset}"

@@ -81,7 +81,7 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     result = trained.result()
     when = int(evaluated.ranks.stat().st_mtime * 1000)
     tracker.log_history(run_id, result["history"])
-    final = _final_figures(metrics) | {f"training.{name}": result[name] for name in TRAINING_FIGURES}
+    final = _final_figures(metrics) | {f"training.{name}": value for name, value in _training_figures(result).items()}
     tracker.log_metrics(run_id, final, timestamp=when)
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
@@ -115,6 +115,7 @@ def summary(
     job: Job,
     rows: Sequence[compare.Row],
     metrics: Sequence[Mapping[str, float]],
+    trainings: Sequence[Trained],
     registered: Registered,
     *,
     clean: Snapshot,
@@ -127,6 +128,7 @@ def summary(
         "spec": job.spec.model_dump(mode="json"),
         "snapshot": {"digest": clean.digest, "counts": clean.counts.model_dump()},
         "execution": execution.to_dict(),
+        "code": dict(job.tracker.code),
         "rows": [row.to_dict() for row in rows],
         "cells": [
             {
@@ -135,11 +137,12 @@ def summary(
                 "seed": cell.seed,
                 "snapshot": cell.snapshot.digest,
                 "mlflow_run": run_id,
+                "training": _training_figures(trained.result()),
                 "metrics": dict(values),
             }
-            for cell, run_id, values in zip(job.cells, job.children, metrics, strict=True)
+            for cell, run_id, values, trained in zip(job.cells, job.children, metrics, trainings, strict=True)
         ],
-        "mlflow": {"uri": job.tracker.uri, "experiment_id": job.tracker.experiment_id, "run": job.parent},
+        "mlflow": {"experiment_id": job.tracker.experiment_id, "run": job.parent},
         "registered": {
             "name": registered.name,
             "version": registered.version,
@@ -148,6 +151,10 @@ def summary(
             "seed": job.cells[best].seed,
         },
     }
+
+
+def _training_figures(result: Mapping[str, Any]) -> dict[str, float]:
+    return {name: result[name] for name in TRAINING_FIGURES}
 
 
 def _open_child(

@@ -60,7 +60,7 @@ class Tracker:
         self.uri = tracking_uri(home)
         self.client = connect(home)
         self._writing = threading.RLock()
-        self._code = code_tags()
+        self.code = code_tags()
         self.experiment_id = self._experiment(experiment, home)
 
     def open_run(self, key: str, *, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
@@ -71,7 +71,7 @@ class Tracker:
         found = self._find(key, parent)
         if found is not None and found.info.status == "FINISHED":
             return str(found.info.run_id)
-        every_tag = {**self._code, **(tags or {})}
+        every_tag = {**self.code, **(tags or {})}
         if found is not None:
             run_id: str = found.info.run_id
             self.client.update_run(run_id, status="RUNNING")
