@@ -37,7 +37,7 @@ def leased(home: Home) -> Iterator[Lease]:
         held.note(flow_run=str(runtime.flow_run.id), **_own_server())
         for runs in abandoned(home=home):
             if "mlflow_run" in runs:
-                Tracker(home).close_open_runs(runs["mlflow_run"], "KILLED")
+                _close_run(runs["mlflow_run"], home)
             _close_flow_run(UUID(runs["flow_run"]))
             _end_server(runs)
         yield held
@@ -75,6 +75,17 @@ def ensure_work_pool() -> None:
 def artifact_key(kind: str, dataset: str) -> str:
     """An artifact's key: each data set has a history of its own. Prefect wants small letters, digits and dashes."""
     return f"{kind}-{re.sub('[._]', '-', dataset)}"
+
+
+def _close_run(run_id: str, home: Home) -> None:
+    """Close an MLflow run and its children; one that this tracking server does not know needs no closing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        Tracker(home).close_open_runs(run_id, "KILLED")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 def _close_flow_run(run_id: UUID) -> None:

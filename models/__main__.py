@@ -7,6 +7,7 @@ hand. Progress goes to standard output, one JSON object a line: `{"event": "epoc
 A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `model`, `training`, `seed`,
 `evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
 it trains, a checkpoint from which the same request goes on).
+`ends_with_parent`, true or left out, in either request: end when standard input is closed.
 A rank request: `log`, `clean`, `folder` (of a training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
 """
 
@@ -30,7 +31,7 @@ from models.config import ModelConfig, TrainingConfig
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import load_log
 from models.engine.training import Epoch, Training
-from models.storage import load_model, save_model
+from models.storage import MODEL_FILE, WEIGHTS_FILE, load_model, save_model
 
 RESULT_FILE = "result.json"
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
         return 2
     verb, path = arguments
     request = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not sys.stdin.isatty():
+    if request.get("ends_with_parent"):
         threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(request["threads"])
     try:
@@ -64,7 +65,8 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one_in(folder):
         result = folder / RESULT_FILE
-        if not result.exists():
+        if not all((folder / name).exists() for name in (RESULT_FILE, MODEL_FILE, WEIGHTS_FILE)):
+            result.unlink(missing_ok=True)
             report = _train(request, folder)
             partial = folder / (RESULT_FILE + ".partial")
             partial.write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -12,7 +12,7 @@ from tasks.digests import canonical_json
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.home import Home
-from tasks.leases import Lease
+from tasks.leases import Lease, sole_holder
 from tasks.plan import Cell, parameters
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
@@ -47,29 +47,31 @@ def tracked_job(
 ) -> Iterator[Job]:
     """Open the runs, or take up those of an earlier start of the same job; no run is left open at the end.
 
-    `flow_run` is the id of the Prefect flow run.
+    `flow_run` is the id of the Prefect flow run. Raises `InputError` where another process is at the same job.
     """
-    tracker = Tracker(home)
-    tags = {TAG_PREFECT: flow_run}
-    parent = tracker.open_run(
-        job_key(_run_key(spec, cell) for cell in cells),
-        name=f"{spec.dataset}: {len(spec.methods)} methods, noise up to {max(spec.noise.ratios):.0%}",
-        tags={**tags, "study": "robustness", "dataset": spec.dataset},
-    )
-    held.note(mlflow_run=parent)
-    try:
-        children = tuple(_open_child(tracker, spec, cell, parent, tags, execution) for cell in cells)
-        if not tracker.is_finished(parent):
-            tracker.log_dataset(parent, _note(spec, clean, context="clean"))
-            tracker.log_text(parent, {"spec.json": spec.model_dump_json(indent=1)})
-        yield Job(tracker, spec, cells, parent, children)
-    except Exception:
-        tracker.close_open_runs(parent, "FAILED")
-        raise
-    except BaseException:
-        tracker.close_open_runs(parent, "KILLED")
-        raise
-    tracker.close_open_runs(parent, "FINISHED")
+    key = job_key(_run_key(spec, cell) for cell in cells)
+    with sole_holder(key, home=home):
+        tracker = Tracker(home)
+        tags = {TAG_PREFECT: flow_run}
+        parent = tracker.open_run(
+            key,
+            name=f"{spec.dataset}: {len(spec.methods)} methods, noise up to {max(spec.noise.ratios):.0%}",
+            tags={**tags, "study": "robustness", "dataset": spec.dataset},
+        )
+        held.note(mlflow_run=parent)
+        try:
+            children = tuple(_open_child(tracker, spec, cell, parent, tags, execution) for cell in cells)
+            if not tracker.is_finished(parent):
+                tracker.log_dataset(parent, _note(spec, clean, context="clean"))
+                tracker.log_text(parent, {"spec.json": spec.model_dump_json(indent=1)})
+            yield Job(tracker, spec, cells, parent, children)
+        except Exception:
+            tracker.close_open_runs(parent, "FAILED")
+            raise
+        except BaseException:
+            tracker.close_open_runs(parent, "KILLED")
+            raise
+        tracker.close_open_runs(parent, "FINISHED")
 
 
 def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dict[str, float]:

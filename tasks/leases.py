@@ -5,12 +5,14 @@ that nobody holds is an abandoned one.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+from tasks.errors import InputError
 from tasks.home import Home
 
 
@@ -65,3 +67,16 @@ def abandoned(*, home: Home) -> Generator[dict[str, str], None, None]:
             continue
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def sole_holder(work: str, *, home: Home) -> Iterator[None]:
+    """Keep a second process from the same work. Raises `InputError` where another is at it."""
+    folder = home.leases / "work"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / hashlib.sha256(work.encode()).hexdigest()[:32]).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("another process is running this very job: wait for it, then ask again") from None
+        yield

@@ -59,16 +59,20 @@ def register(
 ) -> Registered:
     """Register the model under `name`, once for a `key`, and decide its alias.
 
-    The new version becomes the champion where there is none, where the champion was chosen on other data (its figure
-    does not compare), or where `selection_value` is strictly better than the champion's; else the challenger.
+    The version becomes the champion where there is none, where it is new and the champion was chosen on other data
+    (whose figure does not compare), or where `selection_value` is strictly better than the champion's; else the
+    challenger.
     """
     found = _version_of(tracker.client, name, key)
+    is_new = found is None
     if found is None:
         uri = _log_model(trained, snapshot, name=name, run_id=run_id, home=home)
         facts = {TAG_KEY: key, TAG_SNAPSHOT: snapshot.manifest.clean, TAG_VALUE: repr(selection_value)}
         found = _create_version(tracker.client, name, uri, run_id=run_id, tags={**tags, **facts})
-    alias = _alias_for(tracker.client, name, found)
+    alias = _alias_for(tracker.client, name, found, is_new=is_new)
     tracker.client.set_registered_model_alias(name, alias, found.version)
+    if alias == CHAMPION and tracker.client.get_registered_model(name).aliases.get(CHALLENGER) == found.version:
+        tracker.client.delete_registered_model_alias(name, CHALLENGER)
     return Registered(name, str(found.version), alias)
 
 
@@ -161,12 +165,12 @@ def _version_of(client: "MlflowClient", name: str, key: str) -> "ModelVersion | 
     return versions[0] if versions else None
 
 
-def _alias_for(client: "MlflowClient", name: str, candidate: "ModelVersion") -> str:
+def _alias_for(client: "MlflowClient", name: str, candidate: "ModelVersion", *, is_new: bool) -> str:
     champion = _champion(client, name)
     if champion is None or champion.version == candidate.version:
         return CHAMPION
     if champion.tags.get(TAG_SNAPSHOT) != candidate.tags[TAG_SNAPSHOT]:
-        return CHAMPION
+        return CHAMPION if is_new else CHALLENGER
     better = float(candidate.tags[TAG_VALUE]) > float(champion.tags[TAG_VALUE])
     return CHAMPION if better else CHALLENGER
 

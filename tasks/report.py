@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.engine.metrics import SELECTION_METRIC
 from tasks.compare import COMPARED, Row
 
 HEADINGS = {
@@ -64,7 +65,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str, best_epo
     value_axis = loss_axis.twinx()
     for axis, name, label, colour in (
         (loss_axis, "train.loss", "training loss", "#4477aa"),
-        (value_axis, "validation.full_unseen.ndcg_at_10", "validation NDCG@10", "#ee6677"),
+        (value_axis, SELECTION_METRIC, "validation NDCG@10", "#ee6677"),
     ):
         points = [(record["epoch"], record["metrics"][name]) for record in history if name in record["metrics"]]
         axis.plot([epoch for epoch, _ in points], [value for _, value in points], color=colour)

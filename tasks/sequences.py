@@ -7,11 +7,11 @@ import numpy as np
 
 import sql
 from tasks.home import Home
+from tasks.keys import code_digest
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, verify_files
 
 SPLITS = ("validation", "test")
-LAYOUT_VERSION = 1
 
 
 def export_log(snapshot: Snapshot, *, home: Home) -> Path:
@@ -19,7 +19,7 @@ def export_log(snapshot: Snapshot, *, home: Home) -> Path:
 
     The snapshot's files are checked against its manifest first: raises `InputError` naming one that is damaged.
     """
-    path = home.steps / "sequences" / f"{snapshot.name}-v{LAYOUT_VERSION}.npz"
+    path = home.steps / "sequences" / f"{snapshot.name}-{code_digest(('tasks.sequences',))[:12]}.npz"
     if path.exists():
         return path
     verify_files(snapshot)

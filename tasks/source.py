@@ -1,6 +1,7 @@
 """The log that a job starts from: a person's file, or the generated shoppers."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def obtain_log(source: SourceSpec, *, home: Home) -> LogFile:
     """
     if source.path is not None:
         inspect_source(source)
-        path = Path(source.path)
+        path = Path(source.path).expanduser()
     else:
         name = f"shoppers-{spec_digest(source.shoppers)[:12]}-{code_digest(('tasks.shoppers',))[:12]}.parquet"
         path = home.sources / name
@@ -38,4 +39,6 @@ def obtain_log(source: SourceSpec, *, home: Home) -> LogFile:
 
 def identity(source: SourceSpec, log: LogFile) -> dict[str, Any]:
     """What a step key says about a log: its bytes and how they are read, not where they lie."""
-    return {"log": log.digest, "source": source.model_dump(mode="json", exclude={"path"})}
+    # A file's suffixes can decide how it is read.
+    read_as = source.model_dump(mode="json", exclude={"path"})
+    return {"log": log.digest, "suffixes": log.path.suffixes, "source": read_as, "duckdb": version("duckdb")}

@@ -18,6 +18,7 @@ from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner
 
 from models.config import TrainingConfig
+from models.engine.metrics import SELECTION_METRIC
 from tasks.corrupt import corrupt
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
@@ -309,7 +310,7 @@ class _Curves:
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         self._waiting.append(record)
-        value = record["metrics"].get("validation.full_unseen.ndcg_at_10")
+        value = record["metrics"].get(SELECTION_METRIC)
         self._best = max(self._best, value or 0.0)
         now = time.monotonic()
         if now - self._written > SECONDS_BETWEEN_WRITES:

@@ -158,10 +158,6 @@ class Tracker:
         for path, text in texts.items():
             self.client.log_text(run_id, text, path)
 
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Add or replace tags."""
-        self._set_tags(run_id, tags)
-
     def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 

@@ -37,7 +37,7 @@ def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dic
     """
     with tempfile.TemporaryDirectory(prefix="rec-denoiser-") as folder, tempfile.TemporaryFile() as complaints:
         path = Path(folder) / "request.json"
-        path.write_text(json.dumps(dict(request)), encoding="utf-8")
+        path.write_text(json.dumps({**request, "ends_with_parent": True}), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-m", "models", verb, str(path)],
             stdin=subprocess.PIPE,

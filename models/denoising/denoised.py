@@ -14,6 +14,9 @@ from models.recommender import Draws, Loss, Recommender
 class Denoised(Recommender):
     """A next-item recommender whose attention passes through a trainable binary gate.
 
+    Beside the paper: credit by token in place of the batch's loss, β on the mean of σ(Φ) in place of its sum,
+    Φ₀ = +2 in place of 0, and no Jacobian term yet.
+
     Objective: loss + β · mean keep-probability over visible cells. At inference the keep-probabilities themselves
     are the mask, those of at most one half set to zero.
     """
