@@ -135,7 +135,7 @@ def _log(options: argparse.Namespace) -> InteractionLog:
         home = Home(Path(folder))
         columns = Columns(order=options.order_col) if options.source else Columns()
         source = SourceSpec(path=options.source, columns=columns)
-        snapshot = ingest(source, PrepareSpec(), home=home, log_path=obtain_log(source, home=home).path)
+        snapshot = ingest(obtain_log(source, home=home), PrepareSpec(), home=home)
         return load_log(export_log(snapshot, home=home))
 
 

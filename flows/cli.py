@@ -5,14 +5,20 @@ Only what a command needs is imported, when it is needed: help answers at once.
 
 import argparse
 import difflib
-import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from tasks.specs import RecommendSpec, RobustnessSpec
+from flows.options import (
+    add_recommend,
+    add_run,
+    add_source,
+    add_ui,
+    ingest_spec,
+    recommend_spec,
+    robustness_spec,
+)
 
 PROGRAM = "rec-denoiser"
 BAD_INPUT = 2
@@ -157,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    _add_run(
+    add_run(
         command(
             "run",
             _run,
@@ -168,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
             usage="[--source PATH] [options]",
         )
     )
-    _add_source(
+    add_source(
         command(
             "ingest",
             _ingest,
@@ -177,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
             usage="[--source PATH] [options]",
         )
     )
-    _add_recommend(
+    add_recommend(
         command(
             "recommend",
             _recommend,
@@ -202,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=WORKER_EXAMPLES,
         usage="",
     )
-    _add_ui(
+    add_ui(
         command(
             "ui",
             _ui,
@@ -212,102 +218,6 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     return parser
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    _add_source(parser)
-    noise = parser.add_argument_group("noise put in on purpose")
-    noise.add_argument(
-        "--noise", type=_list_of(_ratio), metavar="R,R", help="shares of training events replaced (default 0,0.2)"
-    )
-    noise.add_argument("--noise-seed", type=_whole(0), metavar="N", help="seed of the replacements (default 0)")
-    models = parser.add_argument_group("models")
-    models.add_argument(
-        "--methods",
-        type=_list_of(str),
-        metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser (default all)",
-    )
-    for option, kind, metavar, text in (
-        ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
-        ("dim", _whole(1), "N", "width, a multiple of the heads (default 50)"),
-        ("blocks", _whole(1), "N", "attention blocks (default 2)"),
-        ("heads", _whole(1), "N", "attention heads of a block (default 2)"),
-        ("dropout", _ratio, "P", "dropout probability (default 0.2)"),
-        ("negatives", _whole(1), "N", "sampled negatives for each position, where the loss samples (default 1)"),
-        ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
-        ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
-    ):
-        models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
-    models.add_argument(
-        "--norm", choices=("authors", "pre", "post"), help="where the layer norms stand (default authors)"
-    )
-    training = parser.add_argument_group("training (defaults for generated shoppers in brackets)")
-    training.add_argument("--seeds", type=_list_of(_whole(0)), metavar="N,N", help="one training each (default 1)")
-    for option, kind, metavar, text in (
-        ("epochs", _whole(1), "N", "passes over the data, at most (default 100 [25])"),
-        ("patience", _whole(1), "N", "validations without a gain before it stops (default 10 [5])"),
-        ("validate-every", _whole(1), "N", "epochs between validations (default 1 [1])"),
-        ("batch-size", _whole(1), "N", "users in a step (default 128 [64])"),
-        ("learning-rate", _number, "X", "of Adam (default 0.001 [0.002])"),
-    ):
-        training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
-    execution = parser.add_argument_group("execution")
-    execution.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one (default auto)"
-    )
-    execution.add_argument("--threads", type=_whole(1), metavar="N", help="threads of each training (default 1)")
-    execution.add_argument(
-        "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
-    )
-    execution.add_argument("--time-limit", type=_number, metavar="MIN", help="minutes for each training (default 240)")
-    execution.add_argument(
-        "--evaluation-seed", type=_whole(0), metavar="N", help="seed of the candidates ranked (default 0)"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", metavar="FILE", help="write figures, digests and the record of the run to FILE")
-
-
-def _add_source(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_argument_group("data (without --source: the generated shoppers)")
-    source.add_argument("--source", metavar="PATH", help="a CSV, TSV, JSON-lines (also .gz) or Parquet file")
-    source.add_argument(
-        "--format",
-        choices=("interactions", "movielens"),
-        help="named columns, or MovieLens' own files (default interactions)",
-    )
-    source.add_argument("--user-col", metavar="NAME", help="column of user ids (default user_id)")
-    source.add_argument("--item-col", metavar="NAME", help="column of item ids (default item_id)")
-    source.add_argument("--time-col", metavar="NAME", help="column of times (default: the file's order counts)")
-    source.add_argument("--order-col", metavar="NAME", help="column of numbers that order events, after time")
-    source.add_argument("--noise-col", metavar="NAME", help="column that names known noise, empty where genuine")
-    source.add_argument(
-        "--k-core", type=_whole(0), metavar="K", help="drop users and items with fewer events (default 0)"
-    )
-    source.add_argument(
-        "--dataset", type=_name, metavar="NAME", help="name in runs and models (default: after the file)"
-    )
-
-
-def _add_recommend(parser: argparse.ArgumentParser) -> None:
-    wanted = parser.add_argument_group("what to recommend")
-    wanted.add_argument(
-        "--history",
-        type=_list_of(str),
-        metavar="ID,ID",
-        help="one user's item ids, oldest first (default: a log's users)",
-    )
-    wanted.add_argument("--k", type=_whole(1), metavar="N", help="items for each user (default 10)")
-    wanted.add_argument("--include-seen", action="store_true", help="offer items of the history too")
-    wanted.add_argument("--alias", metavar="ALIAS", help="which version of the model (default champion)")
-    _add_source(parser)
-
-
-def _add_ui(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("which", choices=("mlflow", "prefect"), help="whose user interface")
-    parser.add_argument(
-        "--port", type=_whole(1, most=65_535), metavar="N", help="default 5000 for mlflow, 4200 for prefect"
-    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -321,7 +231,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _ingest(options: argparse.Namespace) -> int:
-    spec = _validated("IngestSpec", _log_part(options))
+    spec = ingest_spec(options)
     from flows.environment import prepare_environment
 
     prepare_environment()
@@ -367,127 +277,6 @@ def _ui(options: argparse.Namespace) -> int:
     from flows.running import open_ui
 
     open_ui(options.which, port=options.port)
-
-
-def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
-    """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
-    from tasks.errors import InputError
-    from tasks.specs import METHODS, default_training, named_method
-
-    model = _given(options, "length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gate_logit", "beta")
-    try:
-        methods = [named_method(name, **model) for name in options.methods or METHODS]
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    log = _log_part(options)
-    settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
-    source = _validated("SourceSpec", log["source"])
-    values = log | {
-        "noise": _given(options, ratios="noise", seed="noise_seed"),
-        "methods": [method.model_dump() for method in methods],
-        "training": default_training(source).to_dict() | settings,
-        "execution": _given(options, "device", "threads", "side_by_side", time_limit_minutes="time_limit"),
-    }
-    spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
-    return spec
-
-
-def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
-    """The spec of `recommend`'s options."""
-    values = _log_part(options) | _given(options, "alias", "k", "history")
-    spec: RecommendSpec = _validated("RecommendSpec", values | {"exclude_seen": not options.include_seen})
-    return spec
-
-
-def _log_part(options: argparse.Namespace) -> dict[str, Any]:
-    """source, prepare and dataset, as every command that reads a log takes them."""
-    columns = _given(options, user="user_col", item="item_col", time="time_col", order="order_col", noise="noise_col")
-    source = _given(options, "format", path="source")
-    if columns or options.source is None:
-        source["columns"] = columns
-    named = options.dataset or (_dataset_name(options.source) if options.source else None)
-    return {"source": source, "prepare": _given(options, "k_core")} | ({"dataset": named} if named else {})
-
-
-def _validated(name: str, values: dict[str, Any]) -> Any:
-    """The spec called `name`, or an `InputError` that names the first field that is wrong."""
-    from pydantic import ValidationError
-
-    from tasks import specs
-    from tasks.errors import InputError
-
-    try:
-        return getattr(specs, name).model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        fields = [part for part in first["loc"] if isinstance(part, str)]
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{_option(fields[-1])}: {message}" if fields else message) from None
-
-
-def _option(field: str) -> str:
-    """The option that sets a field of a spec."""
-    renamed = {"time_limit_minutes": "time_limit", "ratios": "noise", "path": "source"}
-    return "--" + renamed.get(field, field).replace("_", "-")
-
-
-def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
-    """Those of the options that were given, by their names in the spec."""
-    wanted = {name: name for name in names} | renamed
-    return {key: getattr(options, name) for key, name in wanted.items() if getattr(options, name) is not None}
-
-
-def _dataset_name(path: str) -> str:
-    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`."""
-    stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
-    stem = re.sub(r"(\.u)?(\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
-    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
-
-
-def _ratio(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} does not lie in [0, 1)")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not made of at most 60 small letters, digits, '.', '_' and '-'")
-    return text
-
-
-def _whole(least: int, *, most: int = 2**31 - 1) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} does not lie between {least} and {most}")
-        return value
-
-    return parse
-
-
-def _list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    def parse_list(text: str) -> list[Any]:
-        parts = [part.strip() for part in text.split(",")]
-        if not all(parts):
-            raise argparse.ArgumentTypeError(f"{text!r} has an empty place: part the values by single commas")
-        return [parse(part) for part in parts]
-
-    return parse_list
 
 
 if __name__ == "__main__":

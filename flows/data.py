@@ -31,8 +31,8 @@ def ingest(spec: IngestSpec = IngestSpec()) -> dict[str, Any]:
 def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home) -> Snapshot:
     """Ingest and validate."""
     log = obtain_log(source, home=home)
-    key = step_key(("tasks.ingest",), identity(source, log) | {"prepare": prepare.model_dump(mode="json")})
-    snapshot = snapshot_named(steps.run(ingest_step, log, source, prepare, key=key, label=dataset))
+    key = step_key(("tasks.ingest",), identity(log) | {"prepare": prepare.model_dump(mode="json")})
+    snapshot = snapshot_named(steps.run(ingest_step, log, prepare, key=key, label=dataset))
     _check(snapshot, steps, label=dataset)
     return snapshot
 

@@ -149,7 +149,7 @@ def _start_server_apart() -> None:
 
 def _refuse_unreadable(source: SourceSpec) -> None:
     """Say that a file is wrong before Prefect is imported and a server is started for it."""
-    from tasks.ingest import inspect_source
+    from tasks.source import inspect_source
 
     inspect_source(source)
 

@@ -18,7 +18,8 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Ratio = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -38,6 +39,7 @@ class Columns(Spec):
     item: str = "item_id"
     time: str | None = None
     order: str | None = None
+    rating: str | None = None
     noise: str | None = None
 
 
@@ -60,22 +62,80 @@ class SourceSpec(Spec):
         return self
 
 
-class PrepareSpec(Spec):
-    """How a log becomes sequences and targets.
+class LeaveOneOut(Spec):
+    """Of each user the last event for test, the one before it for validation, the rest to train on.
 
-    `k_core`: users and items with fewer interactions are dropped, again and again until none is
-    left; 0 takes the log as given. `min_events`: a user with fewer events trains and is not ranked.
+    `min_events`: a user with fewer trains and is not ranked.
     """
 
-    k_core: Annotated[int, Field(ge=0)] = 0
-    split: Literal["leave-one-out"] = "leave-one-out"
+    kind: Literal["leave-one-out"] = "leave-one-out"
     min_events: Annotated[int, Field(ge=3)] = 3
 
 
-class CorruptSpec(Spec):
-    """Noise put into the training part of a snapshot on purpose."""
+class SessionSplit(Spec):
+    """Whole users (sessions) in the order of their first events: the first part trains, the next validates, the last
+    tests, and every prefix of a held-out one is a target (DreamRec's protocol is 8:1:1).
+    """
 
-    kind: Literal["replace"] = "replace"
+    kind: Literal["sessions"] = "sessions"
+    validation: Share = 0.1
+    test: Share = 0.1
+
+
+class TemporalSplit(Spec):
+    """Two moments that part all users' events: before the first to train on, between them validation, from the second
+    on test. The shares are of the events.
+
+    `targets`: which of a user's events between the moments are predicted from all that came before them.
+    """
+
+    kind: Literal["temporal"] = "temporal"
+    validation: Share = 0.1
+    test: Share = 0.1
+    targets: Literal["first", "last", "every"] = "first"
+
+
+class UserSplit(Spec):
+    """Whole users drawn by their ids: some train, others validate, others test.
+
+    `targets`: which events of a held-out user are predicted from all that came before them.
+    """
+
+    kind: Literal["users"] = "users"
+    validation: Share = 0.1
+    test: Share = 0.1
+    targets: Literal["last", "every"] = "last"
+
+
+Split = Annotated[LeaveOneOut | SessionSplit | TemporalSplit | UserSplit, Field(discriminator="kind")]
+
+
+class PrepareSpec(Spec):
+    """How a log becomes sequences and targets.
+
+    `min_rating`: events rated lower are dropped, before all else. `duplicates`: which of a user's events are dropped:
+    none ("keep"), those that repeat item and time ("exact"), those that repeat the item just before ("consecutive"),
+    all but the first or the last with an item. `user_core`, `item_core`: users and items with fewer events are
+    dropped, again and again until none is left; 0 takes the log as given. `promotion`: the share of the users with
+    validation targets whose targets decide on promotion instead; 0 for none. `seed` is that of every draw.
+    """
+
+    min_rating: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    duplicates: Literal["keep", "exact", "consecutive", "first", "last"] = "keep"
+    user_core: Annotated[int, Field(ge=0)] = 0
+    item_core: Annotated[int, Field(ge=0)] = 0
+    split: Split = LeaveOneOut()
+    promotion: Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.2
+    seed: Seed = 0
+
+
+NoiseKind = Literal["replace", "popular", "insert", "delete", "swap", "burst", "sharing", "bots"]
+
+
+class CorruptSpec(Spec):
+    """Noise put into a snapshot on purpose, never into a target (see `tasks.corruption`)."""
+
+    kind: NoiseKind = "replace"
     ratio: Ratio = 0.0
     seed: Seed = 0
 
@@ -106,9 +166,13 @@ def named_method(name: str, **common: Any) -> MethodSpec:
 
 
 class NoiseSpec(Spec):
-    """The noise axis of a job: one kind at several ratios, nested."""
+    """The noise axis of a job: one kind at several ratios, nested.
 
-    kind: Literal["replace"] = "replace"
+    `where`: the noise is in what is trained on, in the histories that targets are predicted from, or in both.
+    """
+
+    kind: NoiseKind = "replace"
+    where: Literal["training", "histories", "both"] = "both"
     ratios: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.0, 0.2)
     seed: Seed = 0
 

@@ -29,8 +29,8 @@ from tasks.receipts import holds, write_receipt
 from tasks.recommend import load_registered, recommend_all, recommend_one
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
-from tasks.source import LogFile
-from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, SourceSpec, registered_name
+from tasks.source import Log
+from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, registered_name
 from tasks.track import Tracker
 from tasks.train import Trained, train, training_folder
 from tasks.validate import describe, validate
@@ -69,10 +69,10 @@ RETRIED: Json = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_
 
 
 @task(name="ingest", timeout_seconds=DATA_STEP_SECONDS, **CACHED, **RETRIED)
-def ingest_step(log: LogFile, source: SourceSpec, prepare: PrepareSpec, *, key: str, label: str) -> str:  # noqa: ARG001
+def ingest_step(log: Log, prepare: PrepareSpec, *, key: str, label: str) -> str:  # noqa: ARG001
     """The name of the log's snapshot."""
     home = Home.from_environment()
-    snapshot = ingest(source, prepare, home=home, log_path=log.path)
+    snapshot = ingest(log, prepare, home=home)
     write_receipt(key, [snapshot.path], home=home)
     counts = snapshot.counts
     get_run_logger().info(

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from flows.cli import _parser as parser
-from flows.cli import main, recommend_spec, robustness_spec
+from flows.cli import main
+from flows.options import recommend_spec, robustness_spec
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import simulate
@@ -83,9 +84,9 @@ def test_options_reach_the_spec() -> None:
     assert spec.dataset == "my-log"
     assert spec.source.model_dump(include={"path", "columns"}) == {
         "path": "data/My Log.CSV.gz",
-        "columns": {"user": "who", "item": "what", "time": "when", "order": "nth", "noise": "why"},
+        "columns": {"user": "who", "item": "what", "time": "when", "order": "nth", "rating": None, "noise": "why"},
     }
-    assert (spec.prepare.k_core, spec.noise.ratios, spec.noise.seed) == (5, (0.0, 0.2), 3)
+    assert (spec.prepare.user_core, spec.noise.ratios, spec.noise.seed) == (5, (0.0, 0.2), 3)
     assert [method.name for method in spec.methods] == ["rec-denoiser", "sasrec-bce"]
     assert {(method.model.dim, method.model.beta, method.model.norm) for method in spec.methods} == {(64, 0.1, "pre")}
     assert spec.methods[0].model.gate == "positional"
@@ -120,7 +121,10 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(spec.execution, name) for name in ("device", "threads")},
         "time_limit": spec.execution.time_limit_minutes,
         "evaluation_seed": spec.evaluation_seed,
-        "k_core": spec.prepare.k_core,
+        "user_core": spec.prepare.user_core,
+        "promotion": spec.prepare.promotion,
+        "duplicates": spec.prepare.duplicates,
+        "split": spec.prepare.split.kind,
         "format": spec.source.format,
         "user_col": spec.source.columns.user,
         "item_col": spec.source.columns.item,
@@ -173,8 +177,8 @@ def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.Monk
     ("arguments", "said"),
     [
         (["run", "--nosie", "0"], "there is no option --nosie: did you mean --noise?"),
-        (["run", "--noise", "1"], "--noise: 1 does not lie in [0, 1)"),
-        (["run", "--noise", "-0.1"], "--noise: -0.1 does not lie in [0, 1)"),
+        (["run", "--noise", "1"], "--noise: 1 does not lie between 0 and 0.5"),
+        (["run", "--noise", "-0.1"], "--noise: -0.1 does not lie between 0 and 0.5"),
         (["run", "--noise", "nan"], "--noise: 'nan' is not a number"),
         (["run", "--noise", "0,,0.2"], "--noise: '0,,0.2' has an empty place"),
         (["run", "--epochs", "many"], "--epochs: 'many' is not a whole number"),

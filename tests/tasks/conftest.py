@@ -15,6 +15,7 @@ from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot
+from tasks.source import log_of
 from tasks.specs import Columns, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 from tasks.train import Trained
@@ -50,7 +51,7 @@ def ingest_file(home: Home) -> Callable[..., Snapshot]:
         source = SourceSpec.model_validate(
             {"path": str(path), "format": format, "columns": Columns(**columns).model_dump()}
         )
-        return ingest(source, prepare or PrepareSpec(), home=home, log_path=path)
+        return ingest(log_of(source, path), prepare or PrepareSpec(), home=home)
 
     return run
 
@@ -139,7 +140,7 @@ def shop(mlflow_home: Home, request: pytest.FixtureRequest) -> Shop:
     rows = [f"u{user},{item.format((user * 3 + event * 5) % 20)}" for user in range(12) for event in range(8)]
     log = mlflow_home.root / f"{request.param}.csv"
     log.write_text("\n".join(["user_id,item_id", *rows]) + "\n", encoding="utf-8")
-    snapshot = ingest(SourceSpec(path=str(log)), PrepareSpec(), home=mlflow_home, log_path=log)
+    snapshot = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
     folder = mlflow_home.steps / "train" / request.param
     folder.mkdir(parents=True)
     config = ModelConfig(dim=8, length=6)

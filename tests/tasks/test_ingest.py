@@ -12,9 +12,10 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.ingest import ingest, inspect_source
+from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
-from tasks.specs import Columns, PrepareSpec, SourceSpec
+from tasks.source import SHOPPERS_COLUMNS, inspect_source, log_of
+from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec
 
 Row = tuple[Any, ...]
 Read = Callable[[Path], list[Row]]
@@ -242,7 +243,7 @@ def test_the_generated_shoppers_file_has_fixed_columns(tmp_path: Path, home: Hom
         "COPY (SELECT 'u' AS user_id, i AS item_id, TIMESTAMP '2020-01-01' + INTERVAL (i) HOUR AS time, "
         f"if(i = 0, 'shared', NULL) AS noise FROM range(5) AS r(i)) TO '{path}'"
     )
-    snapshot = ingest(SourceSpec(), PrepareSpec(), home=home, log_path=path)
+    snapshot = ingest(log_of(SourceSpec(columns=SHOPPERS_COLUMNS), path), PrepareSpec(), home=home)
     assert (snapshot.counts.noisy, snapshot.manifest.labelled, snapshot.manifest.has_times) == (1, True, True)
 
 
@@ -273,7 +274,7 @@ def test_the_k_core_is_taken_until_nothing_changes(write_log: Write, ingest_file
         ]
     ]
     path = write_log("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in rows))
-    snapshot = ingest_file(path, prepare=PrepareSpec(k_core=3))
+    snapshot = ingest_file(path, prepare=PrepareSpec(user_core=3, item_core=3))
     found = sequences(snapshot, rows_of)
     expected = list(rows)
     while True:
@@ -370,13 +371,13 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     (
         "log.csv",
         LOG,
-        {"prepare": PrepareSpec(k_core=9)},
+        {"prepare": PrepareSpec(user_core=9, item_core=9)},
         "no interactions are left after dropping users and items with fewer than 9 interactions",
     ),
     (
         "log.csv",
         LOG,
-        {"prepare": PrepareSpec(min_events=9)},
+        {"prepare": PrepareSpec(split=LeaveOneOut(min_events=9))},
         r"no user has the 9 interactions that being ranked takes \(the longest history has 4\)",
     ),
     ("u.data", "a b c\n", {"format": "movielens"}, "none of MovieLens' ratings files"),

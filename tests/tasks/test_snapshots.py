@@ -11,6 +11,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot, Traits, logical_digest, open_snapshot, verify_files
+from tasks.source import log_of
 from tasks.specs import Columns, PrepareSpec, SourceSpec
 
 
@@ -76,7 +77,7 @@ def test_the_number_of_threads_makes_no_difference(
 
         monkeypatch.setattr(duckdb, "connect", with_threads)
         home = Home(tmp_path / f"threads-{threads}")
-        assert ingest(source, PrepareSpec(), home=home, log_path=tiny_log).digest == tiny_snapshot.digest
+        assert ingest(log_of(source, tiny_log), PrepareSpec(), home=home).digest == tiny_snapshot.digest
 
 
 def test_the_same_content_is_not_written_twice(

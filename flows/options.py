@@ -1,0 +1,296 @@
+"""The command line's options, and the specs that they ask for."""
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The options of `run`."""
+    add_source(parser)
+    noise = parser.add_argument_group("noise put in on purpose")
+    noise.add_argument(
+        "--noise", type=_list_of(_within(0, 0.5)), metavar="R,R", help="shares of noise, up to 0.5 (default 0,0.2)"
+    )
+    noise.add_argument(
+        "--noise-kind",
+        choices=("replace", "popular", "insert", "delete", "swap", "burst", "sharing", "bots"),
+        help="what the noise is (default replace)",
+    )
+    noise.add_argument(
+        "--noise-where",
+        choices=("training", "histories", "both"),
+        help="in what is trained on, in the histories that are ranked with, or both (default both)",
+    )
+    noise.add_argument("--noise-seed", type=_whole(0), metavar="N", help="seed of the noise (default 0)")
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--methods",
+        type=_list_of(str),
+        metavar="M,M",
+        help="of sasrec-bce, sasrec-softmax, rec-denoiser (default all)",
+    )
+    for option, kind, metavar, text in (
+        ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
+        ("dim", _whole(1), "N", "width, a multiple of the heads (default 50)"),
+        ("blocks", _whole(1), "N", "attention blocks (default 2)"),
+        ("heads", _whole(1), "N", "attention heads of a block (default 2)"),
+        ("dropout", _probability, "P", "dropout probability (default 0.2)"),
+        ("negatives", _whole(1), "N", "sampled negatives for each position, where the loss samples (default 1)"),
+        ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
+        ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
+    ):
+        models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    models.add_argument(
+        "--norm", choices=("authors", "pre", "post"), help="where the layer norms stand (default authors)"
+    )
+    training = parser.add_argument_group("training (defaults for generated shoppers in brackets)")
+    training.add_argument("--seeds", type=_list_of(_whole(0)), metavar="N,N", help="one training each (default 1)")
+    for option, kind, metavar, text in (
+        ("epochs", _whole(1), "N", "passes over the data, at most (default 100 [25])"),
+        ("patience", _whole(1), "N", "validations without a gain before it stops (default 10 [5])"),
+        ("validate-every", _whole(1), "N", "epochs between validations (default 1 [1])"),
+        ("batch-size", _whole(1), "N", "users in a step (default 128 [64])"),
+        ("learning-rate", _number, "X", "of Adam (default 0.001 [0.002])"),
+    ):
+        training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    execution = parser.add_argument_group("execution")
+    execution.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one (default auto)"
+    )
+    execution.add_argument("--threads", type=_whole(1), metavar="N", help="threads of each training (default 1)")
+    execution.add_argument(
+        "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
+    )
+    execution.add_argument("--time-limit", type=_number, metavar="MIN", help="minutes for each training (default 240)")
+    execution.add_argument(
+        "--evaluation-seed", type=_whole(0), metavar="N", help="seed of the candidates ranked (default 0)"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="write figures, digests and the record of the run to FILE")
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that reads a log."""
+    source = parser.add_argument_group("data (without --source: the generated shoppers)")
+    source.add_argument("--source", metavar="PATH", help="a CSV, TSV, JSON-lines (also .gz) or Parquet file")
+    source.add_argument(
+        "--format",
+        choices=("interactions", "movielens"),
+        help="named columns, or MovieLens' own files (default interactions)",
+    )
+    source.add_argument("--user-col", metavar="NAME", help="column of user ids (default user_id)")
+    source.add_argument("--item-col", metavar="NAME", help="column of item ids (default item_id)")
+    source.add_argument("--time-col", metavar="NAME", help="column of times (default: the file's order counts)")
+    source.add_argument("--order-col", metavar="NAME", help="column of numbers that order events, after time")
+    source.add_argument("--rating-col", metavar="NAME", help="column of ratings, for --min-rating")
+    source.add_argument("--noise-col", metavar="NAME", help="column that names known noise, empty where genuine")
+    source.add_argument(
+        "--dataset", type=_name, metavar="NAME", help="name in runs and models (default: after the file)"
+    )
+    prepare = parser.add_argument_group("preparation")
+    prepare.add_argument("--min-rating", type=_number, metavar="X", help="drop events rated lower (default: none)")
+    prepare.add_argument(
+        "--duplicates",
+        choices=("keep", "exact", "consecutive", "first", "last"),
+        help="keep all of a user's events; drop those that repeat item and time, or the item just before; "
+        "or keep only the first or the last with an item (default keep)",
+    )
+    prepare.add_argument(
+        "--k-core", type=_whole(0), metavar="K", help="drop users and items with fewer events, until none is left"
+    )
+    prepare.add_argument("--user-core", type=_whole(0), metavar="K", help="the same for users alone (default 0)")
+    prepare.add_argument("--item-core", type=_whole(0), metavar="K", help="the same for items alone (default 0)")
+    prepare.add_argument(
+        "--split",
+        choices=("leave-one-out", "sessions", "temporal", "users"),
+        help="how training, validation and test are parted (default leave-one-out)",
+    )
+    prepare.add_argument(
+        "--min-events", type=_whole(3), metavar="N", help="leave-one-out: users with fewer are not ranked (default 3)"
+    )
+    prepare.add_argument(
+        "--validation", type=_number, metavar="R", help="other splits: share held out for validation (default 0.1)"
+    )
+    prepare.add_argument(
+        "--test", type=_number, metavar="R", help="other splits: share held out for test (default 0.1)"
+    )
+    prepare.add_argument(
+        "--targets",
+        choices=("first", "last", "every"),
+        help="temporal and users: which held-out events are predicted (default first; of users the last)",
+    )
+    prepare.add_argument(
+        "--promotion",
+        type=_within(0, 0.5),
+        metavar="R",
+        help="share of validation's users whose targets decide on promotion instead (default 0.2)",
+    )
+    prepare.add_argument("--split-seed", type=_whole(0), metavar="N", help="seed of the draws of users (default 0)")
+
+
+def add_recommend(parser: argparse.ArgumentParser) -> None:
+    """The options of `recommend`."""
+    wanted = parser.add_argument_group("what to recommend")
+    wanted.add_argument(
+        "--history",
+        type=_list_of(str),
+        metavar="ID,ID",
+        help="one user's item ids, oldest first (default: a log's users)",
+    )
+    wanted.add_argument("--k", type=_whole(1), metavar="N", help="items for each user (default 10)")
+    wanted.add_argument("--include-seen", action="store_true", help="offer items of the history too")
+    wanted.add_argument("--alias", metavar="ALIAS", help="which version of the model (default champion)")
+    add_source(parser)
+
+
+def add_ui(parser: argparse.ArgumentParser) -> None:
+    """The options of `ui`."""
+    parser.add_argument("which", choices=("mlflow", "prefect"), help="whose user interface")
+    parser.add_argument(
+        "--port", type=_whole(1, most=65_535), metavar="N", help="default 5000 for mlflow, 4200 for prefect"
+    )
+
+
+def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
+    """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
+    from tasks.errors import InputError
+    from tasks.specs import METHODS, default_training, named_method
+
+    model = _given(options, "length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gate_logit", "beta")
+    try:
+        methods = [named_method(name, **model) for name in options.methods or METHODS]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    log = _log_part(options)
+    settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
+    source = _validated("SourceSpec", log["source"])
+    values = log | {
+        "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),
+        "methods": [method.model_dump() for method in methods],
+        "training": default_training(source).to_dict() | settings,
+        "execution": _given(options, "device", "threads", "side_by_side", time_limit_minutes="time_limit"),
+    }
+    spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
+    return spec
+
+
+def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
+    """The spec of `recommend`'s options."""
+    values = _log_part(options) | _given(options, "alias", "k", "history")
+    spec: RecommendSpec = _validated("RecommendSpec", values | {"exclude_seen": not options.include_seen})
+    return spec
+
+
+def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
+    """The spec of `ingest`'s options."""
+    spec: IngestSpec = _validated("IngestSpec", _log_part(options))
+    return spec
+
+
+def _log_part(options: argparse.Namespace) -> dict[str, Any]:
+    """source, prepare and dataset, as every command that reads a log takes them."""
+    columns = _given(options, **{role: f"{role}_col" for role in ("user", "item", "time", "order", "rating", "noise")})
+    source = _given(options, "format", path="source")
+    if columns or options.source is None:
+        source["columns"] = columns
+    named = options.dataset or (_dataset_name(options.source) if options.source else None)
+    return {"source": source, "prepare": _given(options, user_core="k_core", item_core="k_core")} | (
+        {"dataset": named} if named else {}
+    )
+
+
+def _validated(name: str, values: dict[str, Any]) -> Any:
+    """The spec called `name`, or an `InputError` that names the first field that is wrong."""
+    from pydantic import ValidationError
+
+    from tasks import specs
+    from tasks.errors import InputError
+
+    try:
+        return getattr(specs, name).model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        fields = [part for part in first["loc"] if isinstance(part, str)]
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{_option(fields[-1])}: {message}" if fields else message) from None
+
+
+def _option(field: str) -> str:
+    """The option that sets a field of a spec."""
+    renamed = {"time_limit_minutes": "time_limit", "ratios": "noise", "path": "source"}
+    return "--" + renamed.get(field, field).replace("_", "-")
+
+
+def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
+    """Those of the options that were given, by their names in the spec."""
+    wanted = {name: name for name in names} | renamed
+    return {key: getattr(options, name) for key, name in wanted.items() if getattr(options, name) is not None}
+
+
+def _dataset_name(path: str) -> str:
+    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`."""
+    stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
+    stem = re.sub(r"(\.u)?(\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
+
+
+def _within(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = _number(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} does not lie between {low:g} and {high:g}")
+        return value
+
+    return parse
+
+
+def _probability(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie in [0, 1)")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not made of at most 60 small letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _whole(least: int, *, most: int = 2**31 - 1) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} does not lie between {least} and {most}")
+        return value
+
+    return parse
+
+
+def _list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    def parse_list(text: str) -> list[Any]:
+        parts = [part.strip() for part in text.split(",")]
+        if not all(parts):
+            raise argparse.ArgumentTypeError(f"{text!r} has an empty place: part the values by single commas")
+        return [parse(part) for part in parts]
+
+    return parse_list
