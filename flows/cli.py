@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from flows.options import (
+    add_datasets,
     add_recommend,
     add_run,
+    add_snapshots,
     add_source,
     add_ui,
     ingest_spec,
@@ -35,6 +37,8 @@ tracked and repeatable.
 commands:
   run          the main job: from a log to a table and a registered model
   ingest       make a checked snapshot of a log
+  datasets     list public data sets; show or fetch one
+  snapshots    list, show, verify, compare and remove snapshots; forget a person
   recommend    score users with a registered model
   deploy       put the flows of prefect.yaml on a Prefect server, with their schedules
   worker       run what that server has scheduled or was asked for
@@ -73,7 +77,41 @@ examples:
   rec-denoiser ingest --source log.csv --user-col who --item-col what --time-col when
       a log with a header of its own
   rec-denoiser ingest --source ratings.dat --format movielens --k-core 5
-      MovieLens-1M, without users and items of fewer than 5 events"""
+      MovieLens-1M, without users and items of fewer than 5 events
+  rec-denoiser ingest --source ml-1m
+      the same log, fetched from its owner
+  rec-denoiser ingest --source 'logs/2024-*.csv.gz'
+      several files as one log, in the order of their names
+  rec-denoiser ingest --source https://example.org/log.parquet
+      a file elsewhere; also s3://bucket/log.parquet"""
+
+DATASETS_EXAMPLES = """\
+examples:
+  rec-denoiser datasets
+      what is known: size, terms, whether it is on this disk
+  rec-denoiser datasets ml-1m
+      all about one: owner, licence, what papers did with it
+  rec-denoiser datasets ml-1m --fetch
+      from its owner to the state folder, with its checksum"""
+
+SNAPSHOTS_EXAMPLES = """\
+actions (`rec-denoiser snapshots ACTION --help` shows an action's options):
+  list         all of them, and who uses them; also without an action
+  show         all that a manifest says, and who refers to the snapshot
+  verify       compare every byte and every row with manifest and name
+  diff         what two snapshots say differently
+  remove       those named or unused, with what was derived from them
+  forget       make a new snapshot without a person
+
+examples:
+  rec-denoiser snapshots
+      what there is; the beginning of a name is enough to name one
+  rec-denoiser snapshots diff e1f1 ec7d
+      what noise has changed
+  rec-denoiser snapshots remove --unused
+      free the space of those that nothing refers to
+  rec-denoiser snapshots --forget-user u00042
+      a snapshot without this user, and the models that still know them"""
 
 RECOMMEND_EXAMPLES = """\
 examples:
@@ -142,7 +180,7 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """A subcommand's parser refuses what it does not know itself, so that it can name its own options."""
         parsed, rest = super().parse_known_args(args, namespace)
-        if rest and self._subparsers is None:
+        if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return parsed, rest
 
@@ -181,6 +219,24 @@ def _parser() -> argparse.ArgumentParser:
             about="Make a checked snapshot of a log.",
             epilog=INGEST_EXAMPLES,
             usage="[--source PATH] [options]",
+        )
+    )
+    add_datasets(
+        command(
+            "datasets",
+            _datasets,
+            about="Public data sets that `--source NAME` fetches from their owners.",
+            epilog=DATASETS_EXAMPLES,
+            usage="[NAME] [--fetch]",
+        )
+    )
+    add_snapshots(
+        command(
+            "snapshots",
+            _snapshots,
+            about="Look after the snapshots in the state folder.",
+            epilog=SNAPSHOTS_EXAMPLES,
+            usage="[ACTION] [options]",
         )
     )
     add_recommend(
@@ -238,6 +294,26 @@ def _ingest(options: argparse.Namespace) -> int:
     from flows.running import run_ingest
 
     return run_ingest(spec)
+
+
+def _datasets(options: argparse.Namespace) -> int:
+    from flows.datasets import fetch_dataset, list_datasets, show_dataset
+    from tasks.errors import InputError
+
+    if options.name is None:
+        if options.fetch:
+            raise InputError("--fetch: name the data set, `rec-denoiser datasets` lists them")
+        return list_datasets()
+    return fetch_dataset(options.name) if options.fetch else show_dataset(options.name)
+
+
+def _snapshots(options: argparse.Namespace) -> int:
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.shelf import run_snapshots
+
+    return run_snapshots(options)
 
 
 def _recommend(options: argparse.Namespace) -> int:

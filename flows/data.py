@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.server import leased
 from tasks.home import Home
 from tasks.keys import step_key
+from tasks.layouts import described
+from tasks.logs import Log, identity
 from tasks.snapshots import Snapshot
-from tasks.source import identity, obtain_log
+from tasks.source import obtain_log
 from tasks.specs import CorruptSpec, IngestSpec, PrepareSpec, SourceSpec
-from tasks.steps import Steps, corrupt_step, ingest_step, snapshot_named, validate_step
+from tasks.steps import Steps, corrupt_step, fetch_step, ingest_step, snapshot_named, validate_log_step, validate_step
 
 
 def _run_name() -> str:
@@ -29,8 +31,10 @@ def ingest(spec: IngestSpec = IngestSpec()) -> dict[str, Any]:
 
 
 def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home) -> Snapshot:
-    """Ingest and validate."""
-    log = obtain_log(source, home=home)
+    """Fetch what lies elsewhere, check the log, ingest, and check the snapshot."""
+    log = obtain_log(source, home=home, fetch=lambda remote: fetch_step(remote, label=dataset))
+    get_run_logger().info("read as %s", described([file.path for file in log.files], log.source))
+    _check_log(log, steps, label=dataset)
     key = step_key(("tasks.ingest",), identity(log) | {"prepare": prepare.model_dump(mode="json")})
     snapshot = snapshot_named(steps.run(ingest_step, log, prepare, key=key, label=dataset))
     _check(snapshot, steps, label=dataset)
@@ -48,13 +52,25 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     return snapshot
 
 
+def _check_log(log: Log, steps: Steps, *, label: str) -> None:
+    key = step_key(("tasks.validate",), {"log": identity(log)})
+    _link(steps.run(validate_log_step, log, key=key, label=f"{label} log"), steps, label=label)
+
+
 def _check(snapshot: Snapshot, steps: Steps, *, label: str) -> None:
-    key = step_key(("tasks.validate", "tasks.gx_duckdb"), {"snapshot": snapshot.digest})
-    report = steps.run(validate_step, snapshot, key=key, label=label)
+    key = step_key(("tasks.validate",), {"snapshot": snapshot.digest})
+    _link(steps.run(validate_step, snapshot, key=key, label=label), steps, label=label)
+
+
+def _link(report: dict[str, Any], steps: Steps, *, label: str) -> None:
+    """Put a report's Data Docs in reach of the flow run, and keep it for the job."""
+    steps.reports.append(report)
+    docs = Path(report["docs"])
     met = sum(expectation["success"] for expectation in report["expectations"])
+    warnings = "".join(f"\n- {warning}" for warning in report["warnings"])
     # The path as text too: browsers follow no link from a server's page to a file.
     create_markdown_artifact(
-        f"{met} of {len(report['expectations'])} expectations met by snapshot {snapshot.name} ({label}).\n\n"
-        f"[Data Docs]({Path(report['docs']).as_uri()}): `{report['docs']}`",
-        key=f"data-docs-{snapshot.name}",
+        f"{met} of {len(report['expectations'])} expectations met by {report['subject']} ({label}).\n{warnings}\n\n"
+        f"[Data Docs]({docs.as_uri()}): `{docs}`",
+        key=f"data-docs-{docs.parent.name}",
     )

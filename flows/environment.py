@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.errors import InputError
+from tasks.errors import InputError, RunFailed
 from tasks.home import PROJECT_ROOT, Home
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
@@ -72,7 +72,7 @@ def bad_input_in(error: BaseException | None) -> InputError | None:
 
 
 class _SentencesOnly(logging.Filter):
-    """Drops what the command line says itself, in a sentence: bad input, and that it was interrupted."""
+    """Drops what is said elsewhere, in a sentence: bad input, why a run failed, and that it was interrupted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith(("prefect.task_runs", "prefect.flow_runs")):
@@ -80,7 +80,7 @@ class _SentencesOnly(logging.Filter):
             if "Finished in state" in message or any(interruption in message for interruption in INTERRUPTIONS):
                 return False
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        return bad_input_in(error) is None
+        return bad_input_in(error) is None and not isinstance(error, RunFailed)
 
 
 def _variables(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -2,9 +2,14 @@
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from tasks.formats import known_formats
 
 if TYPE_CHECKING:
     from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec
@@ -78,11 +83,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def add_source(parser: argparse.ArgumentParser) -> None:
     """The options of every command that reads a log."""
     source = parser.add_argument_group("data (without --source: the generated shoppers)")
-    source.add_argument("--source", metavar="PATH", help="a CSV, TSV, JSON-lines (also .gz) or Parquet file")
+    source.add_argument(
+        "--source",
+        metavar="PATH",
+        help="a CSV, TSV, JSON-lines (also .gz) or Parquet file, a quoted pattern of several, an address "
+        "(http, https, s3), or a data set that `rec-denoiser datasets` lists",
+    )
     source.add_argument(
         "--format",
-        choices=("interactions", "movielens"),
-        help="named columns, or MovieLens' own files (default interactions)",
+        choices=known_formats(),
+        metavar="FORMAT",
+        help=f"how the file is laid out, of {', '.join(known_formats())} (default: recognised; else interactions: "
+        "columns with the names below)",
     )
     source.add_argument("--user-col", metavar="NAME", help="column of user ids (default user_id)")
     source.add_argument("--item-col", metavar="NAME", help="column of item ids (default item_id)")
@@ -92,6 +104,13 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--noise-col", metavar="NAME", help="column that names known noise, empty where genuine")
     source.add_argument(
         "--dataset", type=_name, metavar="NAME", help="name in runs and models (default: after the file)"
+    )
+    source.add_argument(
+        "--memory",
+        type=_memory,
+        action=_Exported,
+        metavar="SIZE",
+        help="what DuckDB may take, such as 4GB; more goes to disk (default: $REC_DENOISER_MEMORY, or 80%% of all)",
     )
     prepare = parser.add_argument_group("preparation")
     prepare.add_argument("--min-rating", type=_number, metavar="X", help="drop events rated lower (default: none)")
@@ -149,12 +168,64 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
 
 
+def add_datasets(parser: argparse.ArgumentParser) -> None:
+    """The options of `datasets`."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="all about this one (default: a table of all)")
+    parser.add_argument("--fetch", action="store_true", help="fetch it from its owner, or see whether it has changed")
+
+
 def add_ui(parser: argparse.ArgumentParser) -> None:
     """The options of `ui`."""
     parser.add_argument("which", choices=("mlflow", "prefect"), help="whose user interface")
     parser.add_argument(
         "--port", type=_whole(1, most=65_535), metavar="N", help="default 5000 for mlflow, 4200 for prefect"
     )
+
+
+def add_snapshots(parser: argparse.ArgumentParser) -> None:
+    """The actions of `snapshots`, and their options."""
+    parser.add_argument(
+        "--forget-user",
+        metavar="ID,ID",
+        help="short for `forget`, where one clean snapshot has these users",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", help=argparse.SUPPRESS, prog=parser.prog)
+
+    def action(name: str, usage: str, about: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, usage=f"%(prog)s {usage}", description=about)
+
+    action("list", "", "All snapshots: noisy ones stand under the clean one that they were made from.")
+    show = action("show", "NAME [--json]", "All that a snapshot's manifest says, and who refers to it.")
+    show.add_argument("name", metavar="NAME", help="a snapshot's name, or its beginning")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    verify = action(
+        "verify",
+        "[NAME…]",
+        "Read every byte and every row, and compare them with the manifest and the name.\n"
+        "Exit status 1 where something is wrong.",
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="snapshots (default: all)")
+    diff = action("diff", "A B", "What two snapshots say differently, by raw ids.")
+    diff.add_argument("a", metavar="A", help="a snapshot's name, or its beginning")
+    diff.add_argument("b", metavar="B", help="the same of the other")
+    remove = action(
+        "remove",
+        "{NAME… | --unused} [--yes] [--force]",
+        "Remove snapshots and what steps derived from them. One that a run, a model, scored\n"
+        "users or another snapshot refer to stays.",
+    )
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument("names", nargs="*", default=[], metavar="NAME", help="snapshots")
+    which.add_argument("--unused", action="store_true", help="all that nothing refers to")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove.add_argument("--force", action="store_true", help="also where something refers to them")
+    forget = action(
+        "forget",
+        "NAME --user ID,ID",
+        "Make a new snapshot without these users, and say what still knows them. The k-core\nis not applied again.",
+    )
+    forget.add_argument("name", metavar="NAME", help="a clean snapshot's name, or its beginning")
+    forget.add_argument("--user", required=True, metavar="ID,ID", help="raw ids, exactly")
 
 
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
@@ -195,9 +266,13 @@ def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
 
 def _log_part(options: argparse.Namespace) -> dict[str, Any]:
     """source, prepare and dataset, as every command that reads a log takes them."""
+    from tasks.datasets import GENERATED
+
     columns = _given(options, **{role: f"{role}_col" for role in ("user", "item", "time", "order", "rating", "noise")})
     source = _given(options, "format", path="source")
-    if columns or options.source is None:
+    if source.get("path") == GENERATED and not Path(GENERATED).exists():
+        del source["path"]
+    if columns or "path" not in source:
         source["columns"] = columns
     named = options.dataset or (_dataset_name(options.source) if options.source else None)
     return {"source": source, "prepare": _given(options, user_core="k_core", item_core="k_core")} | (
@@ -234,10 +309,37 @@ def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str
 
 
 def _dataset_name(path: str) -> str:
-    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`."""
+    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`; of an address, without its secrets."""
+    from tasks.addresses import scheme_of, without_secrets
+
+    path = unquote(without_secrets(path)) if scheme_of(path) else path
     stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
     stem = re.sub(r"(\.u)?(\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
+
+
+class _Exported(argparse.Action):
+    """Hands an option's value to this process and its children as the variable REC_DENOISER_<OPTION>."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        os.environ[f"REC_DENOISER_{self.dest.upper()}"] = values
+
+
+def _memory(text: str) -> str:
+    from tasks.engine import memory_size
+    from tasks.errors import InputError
+
+    try:
+        return memory_size(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _within(low: float, high: float) -> Callable[[str], float]:

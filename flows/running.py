@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
+from tasks.addresses import without_secrets
 from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
@@ -37,7 +38,8 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     steps = outcome["steps"]
     print(f"\n{plain(rows)}\n")
     print(f"Registered: {registered['name']} version {registered['version']} as {registered['alias']}: the method")
-    print(f"            {registered['method']}, best on validation among those trained on the least noisy data")
+    print(f"            {registered['method']}, best on validation among those trained with the least noise;")
+    print(f"            the alias was decided by its NDCG@10 for {registered['decided_on']}, {registered['value']:.4f}")
     if steps["done"]:
         print(f"Steps:      {steps['done']} run, {steps['cached']} from cache, in {seconds:.0f} s")
     else:
@@ -45,7 +47,7 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs, curves, ranks, models)")
     print("Prefect UI: .venv/bin/rec-denoiser ui prefect    (flow runs, artifacts, schedules)")
     if json_path is not None:
-        record = {"command": ["rec-denoiser", *sys.argv[1:]], "seconds": seconds} | outcome
+        record = {"command": ["rec-denoiser", *map(_without_secrets, sys.argv[1:])]} | outcome
         Path(json_path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"Figures:    {json_path}")
     return 0
@@ -152,6 +154,12 @@ def _refuse_unreadable(source: SourceSpec) -> None:
     from tasks.source import inspect_source
 
     inspect_source(source)
+
+
+def _without_secrets(argument: str) -> str:
+    """An argument as it may be kept: of an address, with its option or alone, without password and signature."""
+    option, mark, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{mark}{without_secrets(value)}"
 
 
 def _refuse_unwritable(path: Path) -> None:

@@ -1,14 +1,17 @@
 """`python -m models train|rank REQUEST.json`: one training or ranking in a process of its own.
 
 The pipeline starts it, so that a training has its own threads, memory and end; on a bare GPU machine it is run by
-hand. Progress goes to standard output, one JSON object a line: `{"event": "epoch", …}` after each epoch, at the end
-`{"event": "done", …}` or `{"event": "error", "kind": "invalid" | "timeout", "message": …}`, with exit status 0 or 1.
+hand. It speaks in JSON objects, one a line: `{"event": "epoch", …}` after each epoch, at the end `{"event": "done", …}`
+or `{"event": "error", "kind": "invalid" | "timeout" | "diverged", "message": …}`, with exit status 0 or 1. Any other
+failure is a traceback on standard error.
 
 A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `model`, `training`, `seed`,
 `evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
-it trains, a checkpoint from which the same request goes on).
-`ends_with_parent`, true or left out, in either request: end when standard input is closed.
+it trains, a checkpoint from which the same request goes on), `made_by` (JSON that says what code trains; left out or
+kept beside the result).
 A rank request: `log`, `clean`, `folder` (of a training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
+Either may hold `ends_with_parent`, true to end when standard input is closed, and `channel`, the number of an open file
+descriptor to speak to, so that nothing that a library prints comes in between; left out, it speaks to standard output.
 """
 
 import contextlib
@@ -18,7 +21,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +34,20 @@ from models.config import ModelConfig, TrainingConfig
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import load_log
 from models.engine.training import Epoch, Training
+from models.errors import Diverged
 from models.storage import MODEL_FILE, WEIGHTS_FILE, load_model, save_model
 
 RESULT_FILE = "result.json"
 CHECKPOINT_FILE = "checkpoint.pt"
+VERBS = ("train", "rank")
+
+
+class BadRequest(ValueError):
+    """The request, or a file that it names, cannot be used as it is."""
+
+
+FAILURES: Mapping[type[Exception], str] = {BadRequest: "invalid", TimeoutError: "timeout", Diverged: "diverged"}
+"""Those that are told in a sentence, by the kind that is said."""
 
 
 def main(arguments: list[str]) -> int:
@@ -47,27 +60,32 @@ def main(arguments: list[str]) -> int:
     if request.get("ends_with_parent"):
         threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(request["threads"])
+    say = _speaker(request.get("channel"))
     try:
-        report = VERBS[verb](request)
-    except ValueError as error:
-        _say(event="error", kind="invalid", message=str(error))
+        if verb == "train":
+            report = train(request, on_epoch=lambda epoch: say(event="epoch", **asdict(epoch)))
+        else:
+            report = rank_targets(request)
+    except tuple(FAILURES) as error:
+        kind = next(kind for failure, kind in FAILURES.items() if isinstance(error, failure))
+        say(event="error", kind=kind, message=str(error))
         return 1
-    except TimeoutError as error:
-        _say(event="error", kind="timeout", message=str(error))
-        return 1
-    _say(event="done", **report)
+    say(event="done", **report)
     return 0
 
 
-def train(request: dict[str, Any]) -> dict[str, Any]:
-    """Train as asked, unless the folder holds the result already; what is in `result.json`."""
+def train(request: dict[str, Any], *, on_epoch: Callable[[Epoch], None]) -> dict[str, Any]:
+    """Train as asked, unless the folder holds the result already; what is in `result.json`, less its history.
+
+    Raises `BadRequest`, `TimeoutError` past the time limit, and `models.errors.Diverged`.
+    """
     folder = Path(request["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one_in(folder):
         result = folder / RESULT_FILE
         if not all((folder / name).exists() for name in (RESULT_FILE, MODEL_FILE, WEIGHTS_FILE)):
             result.unlink(missing_ok=True)
-            report = _train(request, folder)
+            report = _train(request, folder, on_epoch)
             partial = folder / (RESULT_FILE + ".partial")
             partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
             partial.replace(result)
@@ -77,10 +95,14 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
-    """Rank both splits and write `<split>_<protocol>` arrays."""
+    """Rank every split and write `<split>_<protocol>` arrays, empty for a split without targets.
+
+    Raises `BadRequest`, and `models.errors.Diverged` where the scores are not finite.
+    """
     device = torch.device(request["device"])
-    log, clean = load_log(Path(request["log"])).to(device), load_log(Path(request["clean"])).to(device)
-    model = load_model(Path(request["folder"]), device=device)
+    with _as_asked():
+        log, clean = load_log(Path(request["log"])).to(device), load_log(Path(request["clean"])).to(device)
+        model = load_model(Path(request["folder"]), device=device)
     arrays: dict[str, np.ndarray] = {}
     started = time.monotonic()
     for split, targets in log.targets.items():
@@ -92,27 +114,24 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": time.monotonic() - started}
 
 
-VERBS = {"train": train, "rank": rank_targets}
-
-
-def _train(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    device = torch.device(request["device"])
-    config = ModelConfig.from_dict(request["model"])
-    log, clean = load_log(Path(request["log"])), load_log(Path(request["clean"]))
-    model = build(config, log.sequences.item_count, seed=request["seed"])
-    training = Training(
-        model,
-        log,
-        clean,
-        TrainingConfig.from_dict(request["training"]),
-        seed=request["seed"],
-        evaluation_seed=request["evaluation_seed"],
-        device=device,
-    )
+def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], None]) -> dict[str, Any]:
+    with _as_asked():
+        config = ModelConfig.from_dict(request["model"])
+        log, clean = load_log(Path(request["log"])), load_log(Path(request["clean"]))
+        model = build(config, log.sequences.item_count, seed=request["seed"])
+        training = Training(
+            model,
+            log,
+            clean,
+            TrainingConfig.from_dict(request["training"]),
+            seed=request["seed"],
+            evaluation_seed=request["evaluation_seed"],
+            device=torch.device(request["device"]),
+        )
     seconds = request["seconds"]
     progress = training.run(
         checkpoint=folder / CHECKPOINT_FILE,
-        on_epoch=_report,
+        on_epoch=on_epoch,
         deadline=None if seconds is None else time.monotonic() + seconds,
     )
     save_model(model, config, folder, item_count=log.sequences.item_count)
@@ -122,16 +141,28 @@ def _train(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         "epochs": progress.epoch,
         "seconds": progress.seconds,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "made_by": request.get("made_by", {}),
         "history": [asdict(epoch) for epoch in progress.history],
     }
 
 
-def _report(epoch: Epoch) -> None:
-    _say(event="epoch", **asdict(epoch))
+@contextlib.contextmanager
+def _as_asked() -> Iterator[None]:
+    """What cannot be built in here was asked for wrongly; a `ValueError` from anywhere else is a fault of ours."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
 
 
-def _say(**message: Any) -> None:
-    print(json.dumps(message), flush=True)
+def _speaker(channel: int | None) -> Callable[..., None]:
+    """`say(**message)`: a line of JSON on the channel, which nothing else that runs here knows of."""
+    lines = sys.stdout if channel is None else os.fdopen(channel, "w", encoding="utf-8")
+
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=lines, flush=True)
+
+    return say
 
 
 @contextlib.contextmanager

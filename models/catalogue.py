@@ -1,10 +1,13 @@
-"""Every backbone, objective, gate and estimator by name: a new one is a new file and one entry here."""
+"""Every backbone, objective, gate and estimator by name: a new one is a new file and one entry here.
+
+One that does not read every setting says so in `models.config.UNUSED`.
+"""
 
 from collections.abc import Callable, Mapping
 
 import torch
 
-from models.config import ModelConfig
+from models.config import NO_GATE, ModelConfig
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import Estimator, PerTokenArm
 from models.denoising.gates import Gate, PositionalGate
@@ -36,7 +39,6 @@ GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
 ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "arm-per-token": lambda config: PerTokenArm(),
 }
-NO_GATE = "none"
 
 
 def check(config: ModelConfig) -> None:

@@ -3,8 +3,17 @@
 The pipeline embeds these in its specs, a checkpoint carries them as JSON, and `models.catalogue` builds from them.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
+
+NO_GATE = "none"
+UNUSED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("loss", "softmax"): ("negatives",),
+    ("gate", NO_GATE): ("estimator", "gate_logit", "beta"),
+}
+"""Which settings a model leaves unread under a choice of `models.catalogue`: (setting, name) → the other settings.
+A choice that is not here may read all of them."""
 
 
 class _Config:
@@ -46,10 +55,16 @@ class ModelConfig(_Config):
     dropout: float = 0.2
     norm: Literal["authors", "pre", "post"] = "authors"
     negatives: int = 1
-    gate: str = "none"
+    gate: str = NO_GATE
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
     beta: float = 0.06
+
+    def effective(self) -> dict[str, Any]:
+        """The settings that this model reads: two configurations that agree in them are the same model."""
+        values = self.to_dict()
+        unread = {name for (part, choice), names in UNUSED.items() if values[part] == choice for name in names}
+        return {name: value for name, value in values.items() if name not in unread}
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives")

@@ -16,10 +16,11 @@ RETAINED = "test.full_unseen.ndcg_at_10"
 
 @dataclass(frozen=True)
 class Cell:
-    """One training's figures."""
+    """One training's figures. `noise` says its ratio in words, as `tasks.specs.NoiseSpec.described` does."""
 
     method: str
     ratio: float
+    noise: str
     seed: int
     metrics: dict[str, float]
 
@@ -34,6 +35,7 @@ class Row:
 
     method: str
     ratio: float
+    noise: str
     seeds: int
     means: dict[str, float]
     deviations: dict[str, float | None]
@@ -69,6 +71,7 @@ def _row(cells: Sequence[Cell], reference: Sequence[Cell]) -> Row:
     return Row(
         method=cells[0].method,
         ratio=cells[0].ratio,
+        noise=cells[0].noise,
         seeds=len(cells),
         means={name: fmean(numbers) for name, numbers in values.items()},
         deviations={name: stdev(numbers) if len(numbers) > 1 else None for name, numbers in values.items()},

@@ -1,9 +1,4 @@
-"""Noise put into a snapshot's training part on purpose: the Rec-Denoiser paper's replacements.
-
-Every training position has a place in one random order and a replacement of its own, both
-functions of the snapshot's content and the seed alone. A ratio takes that order's beginning, so
-a larger ratio's replaced positions contain a smaller one's, with the same items.
-"""
+"""Noise put into a snapshot on purpose (see `tasks.corruption` for the kinds), written as a snapshot of its own."""
 
 from typing import Any
 
@@ -13,28 +8,29 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import sql
+from tasks.corruption.apply import Edited, apply
+from tasks.corruption.kinds import plan
+from tasks.corruption.openlog import NEVER, CannotCorruptError, Edits, OpenLog
+from tasks.engine import engine, one_row
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.scratch import working_folder
-from tasks.snapshots import Origin, Snapshot, Traits, snapshot_name, write_snapshot
+from tasks.snapshots import Changes, Origin, Snapshot, Traits, snapshot_name, write_snapshot
 from tasks.specs import CorruptSpec
 
-Integers = npt.NDArray[np.int64]
-
-# Which of the seed's streams is for what. Changing a number changes every corrupted snapshot.
-_CHOICE_STREAM = 0
-_ITEM_STREAM = 1
+_BOT = "bot-"
+_LARGEST_ID = 2**63 - 1
 
 
 def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
-    """Replace `round(spec.ratio * N)` of the N training positions; a ratio of 0 gives `snapshot` itself.
+    """`snapshot` with noise of a kind in its open events; itself where the ratio rounds to no event.
 
-    A replacement is drawn uniformly from the catalogue without the position's own item and the
-    items that its user is ranked on, and is labelled `replace`. Validation and test events,
-    times, positions, targets, users and items stay as they are.
+    What was replaced, swapped or put in is labelled with the kind; what was deleted is gone, and the manifest's
+    `changes` counts it all. Targets keep number, user, item and split, and every event from a user's first target
+    on keeps item, time and order; `position`, `history` and `train_length` are moved on by what was put in or
+    deleted before. Items stay as they are, and so do users, but for the bots behind them.
 
-    Raises `InputError` where `snapshot` has injected noise already, or where a user's catalogue
-    leaves nothing to draw.
+    Raises `InputError` where `snapshot` has injected noise already, or where it does not admit the noise.
     """
     manifest = snapshot.manifest
     if manifest.clean != manifest.digest:
@@ -42,15 +38,17 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
             f"the snapshot {snapshot.name} has injected noise already: "
             f"corrupt the clean one, {snapshot_name(manifest.clean)}"
         )
-    count = round(spec.ratio * snapshot.counts.training)
-    if count == 0:
+    if spec.ratio == 0:
         return snapshot
-    with working_folder(home.snapshots) as work, _engine(str(work / "spill")) as connection:
-        connection.register("replaced", _replacements(connection, snapshot, count=count, seed=spec.seed))
-        interactions = sql.literal(str(snapshot.interactions))
-        connection.execute(sql.load("corrupt/interactions", interactions=interactions))
-        for path in (snapshot.targets, snapshot.users, snapshot.items):
-            connection.execute(sql.load("corrupt/unchanged", table=path.stem, file=sql.literal(str(path))))
+    with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
+        log, labels = _read(connection, snapshot)
+        try:
+            planned = plan(log, spec.kind, ratio=spec.ratio, seed=spec.seed)
+        except CannotCorruptError as error:
+            raise InputError(error.reason.format(user=_user_id(connection, snapshot, error.user))) from None
+        if planned.count == 0:
+            return snapshot
+        _register(connection, apply(log, planned.edits), labels=labels, kind=spec.kind, snapshot=snapshot)
         traits = Traits(
             labelled=True,
             user_id_type=manifest.user_id_type,
@@ -62,85 +60,120 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
             spec={**manifest.spec, "corrupt": spec.model_dump(mode="json")},
             parent=manifest.digest,
             clean=manifest.clean,
-            realised_ratio=count / snapshot.counts.training,
+            realised_ratio=planned.realised_ratio,
+            changes=_changes(planned.edits),
         )
+        del log, planned
         return write_snapshot(connection, work, home=home, traits=traits, origin=origin)
 
 
-def _engine(spill: str) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config={"temp_directory": spill})
-
-
-def _replacements(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, *, count: int, seed: int) -> pa.Table:
-    """The table (user, position, item) of `count` replaced training positions."""
-    training = _columns(
-        connection,
-        sql.load(
-            "corrupt/training",
-            interactions=sql.literal(str(snapshot.interactions)),
-            users=sql.literal(str(snapshot.users)),
-        ),
+def _read(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[OpenLog, pa.DictionaryArray]:
+    """The open events, and the label that each has already. Makes the table `open_users`."""
+    interactions, targets, users = (
+        sql.literal(str(path)) for path in (snapshot.interactions, snapshot.targets, snapshot.users)
     )
-    total = len(training["item"])
-    chosen = _first_in_order(_random_words(seed, _CHOICE_STREAM, total), count)
-    words = _random_words(seed, _ITEM_STREAM, total)[chosen]
-    users, items = training["user"][chosen], training["item"][chosen]
-    held_out = _held_out(connection, snapshot)
-    forbidden = np.concatenate([held_out[users], items[:, None].astype(np.int64)], axis=1)
-    drawn = _draw(words, forbidden, catalogue=snapshot.counts.items)
-    stuck = np.flatnonzero(drawn == 0)
-    if stuck.size:
-        query = sql.load("corrupt/user_id", users=sql.literal(str(snapshot.users)))
-        row = connection.execute(query, {"user": int(users[stuck[0]])}).fetchone()
+    connection.execute(sql.load("corrupt/open_users", interactions=interactions, targets=targets, users=users))
+    people = _columns(connection, 'SELECT * FROM open_users ORDER BY "user"')
+    events = connection.execute(sql.load("corrupt/open_events", interactions=interactions)).to_arrow_table()
+    forbidden = _columns(connection, sql.load("corrupt/forbidden", targets=targets))
+    log = OpenLog(
+        item=events["item"].to_numpy(),
+        time=events["time"].to_numpy() if snapshot.manifest.has_times else None,
+        offsets=_offsets(people["open_length"]),
+        train_length=np.asarray(people["train_length"]).astype(np.int64),
+        next_time=np.ma.filled(people["next_time"].astype(np.int64), NEVER),
+        forbidden_offsets=_offsets(np.bincount(forbidden["user"], minlength=snapshot.counts.users)),
+        forbidden_items=np.asarray(forbidden["item"]),
+        catalogue=snapshot.counts.items,
+    )
+    return log, events["noise_kind"].combine_chunks().dictionary_encode()
+
+
+def _register(
+    connection: duckdb.DuckDBPyConnection,
+    edited: Edited,
+    *,
+    labels: pa.DictionaryArray,
+    kind: str,
+    snapshot: Snapshot,
+) -> None:
+    """Make the relations that `write_snapshot` writes."""
+    interactions, targets, users, items = (
+        sql.literal(str(path)) for path in (snapshot.interactions, snapshot.targets, snapshot.users, snapshot.items)
+    )
+    count = len(edited.user)
+    events = {
+        "user": edited.user,
+        "item": edited.item,
+        "time": pa.nulls(count, pa.int64()) if edited.time is None else edited.time,
+        "position": edited.position,
+        "noise_kind": _labels(edited, labels, kind=kind),
+    }
+    connection.register("edited_events", pa.table(events))
+    everybody = np.arange(len(edited.train_length))
+    connection.register(
+        "edited_users",
+        pa.table({"user": everybody, "train_length": edited.train_length, "growth": edited.growth}),
+    )
+    new = everybody[snapshot.counts.users :]
+    names = pa.array(_new_ids(connection, snapshot, len(new)), pa.string())
+    connection.register("added_users", pa.table({"user": new, "user_id": names}))
+    connection.execute(sql.load("corrupt/interactions", interactions=interactions))
+    connection.execute(sql.load("corrupt/targets", targets=targets))
+    connection.execute(sql.load("corrupt/users", users=users))
+    connection.execute(sql.load("corrupt/items", items=items))
+
+
+def _labels(edited: Edited, labels: pa.DictionaryArray, *, kind: str) -> pa.DictionaryArray:
+    """[M] the kind for what is noise now, else the label that the event had before."""
+    before = labels.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = np.where(edited.touched, len(labels.dictionary), before[edited.source]).astype(np.int32)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=codes < 0), pa.array([*labels.dictionary.to_pylist(), kind], pa.string())
+    )
+
+
+def _new_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, count: int) -> list[str]:
+    """Raw ids for `count` new users: of the log's type, and nobody's."""
+    if count == 0:
+        return []
+    integers = snapshot.manifest.user_id_type == "integer"
+    prefix = "" if integers else _BOT
+    query = sql.load("corrupt/largest_id", users=sql.literal(str(snapshot.users)))
+    (largest,) = one_row(connection, query, {"prefix": prefix})
+    first = int(largest or 0) + 1
+    if not integers:
+        return [f"{_BOT}{first + n:06}" for n in range(count)]
+    if first + count - 1 > _LARGEST_ID:
         raise InputError(
-            f"the catalogue of {snapshot.counts.items} items leaves nothing to replace an item of user "
-            f"{row[0] if row else '?'} with: take a log with more items, or a smaller ratio"
+            f"no 64-bit integers are left behind the largest user id {largest} for {count} bots: "
+            "ingest the log with smaller user ids"
         )
-    return pa.table({"user": users, "position": training["position"][chosen], "item": drawn})
+    return [str(first + n) for n in range(count)]
 
 
-def _random_words(seed: int, stream: int, count: int) -> npt.NDArray[np.uint64]:
-    """[count] random 64-bit words of one of the seed's streams.
-
-    The generator's raw output is used because numpy keeps it the same from version to version.
-    """
-    words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,))).random_raw(count)
-    return np.asarray(words, dtype=np.uint64)
-
-
-def _first_in_order(words: npt.NDArray[np.uint64], count: int) -> Integers:
-    """The positions of the `count` smallest words, ascending; of equal words the earlier come first."""
-    threshold = np.partition(words, count - 1)[count - 1]
-    below = np.flatnonzero(words < threshold)
-    level = np.flatnonzero(words == threshold)[: count - len(below)]
-    return np.sort(np.concatenate([below, level]))
+def _changes(edits: Edits) -> Changes:
+    inserted = 0 if edits.inserted is None else len(edits.inserted.item)
+    added = 0 if edits.added is None else len(edits.added.item)
+    return Changes(
+        replaced=len(edits.replaced),
+        inserted=inserted + added,
+        deleted=len(edits.deleted),
+        moved=edits.exchanged.size,
+        users_added=0 if edits.added is None else len(edits.added.lengths),
+    )
 
 
-def _held_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> Integers:
-    """[users, most] the items that each user is ranked on, padded with 0."""
-    table = _columns(connection, sql.load("corrupt/held_out", targets=sql.literal(str(snapshot.targets))))
-    most = int(table["place"].max()) + 1 if len(table["place"]) else 0
-    held_out = np.zeros((snapshot.counts.users, most), dtype=np.int64)
-    held_out[table["user"], table["place"]] = table["item"]
-    return held_out
+def _user_id(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, user: int) -> str:
+    query = sql.load("corrupt/user_id", users=sql.literal(str(snapshot.users)))
+    row = connection.execute(query, {"user": user}).fetchone()
+    return str(row[0]) if row else "?"
 
 
-def _draw(words: npt.NDArray[np.uint64], forbidden: Integers, *, catalogue: int) -> Integers:
-    """[n] items of 1..catalogue, uniform over those not in the row of `forbidden` [n, m].
-
-    Zeros and repetitions in a row of `forbidden` count for nothing. 0 where no item is left.
-    """
-    beyond = catalogue + 1
-    bars = np.sort(np.where(forbidden == 0, beyond, forbidden), axis=1)
-    bars[:, 1:][bars[:, 1:] == bars[:, :-1]] = beyond
-    bars.sort(axis=1)
-    free = catalogue - np.sum(bars < beyond, axis=1)
-    uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    drawn = 1 + np.floor(uniform * free).astype(np.int64)
-    for bar in bars.T:
-        drawn += drawn >= bar
-    return np.where(free > 0, drawn, 0)
+def _offsets(lengths: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(np.asarray(lengths))]).astype(np.int64)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, npt.NDArray[Any]]:
-    return {name: np.asarray(column) for name, column in connection.execute(query).fetchnumpy().items()}
+    """A query's columns; one with NULLs is a masked array."""
+    return {name: np.ma.asanyarray(column) for name, column in connection.execute(query).fetchnumpy().items()}

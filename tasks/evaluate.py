@@ -36,12 +36,14 @@ class Evaluated:
         return self.ranks.exists()
 
     def metrics(self) -> dict[str, float]:
-        """Every metric of both splits under its protocol's name."""
-        ranks = pd.read_parquet(self.ranks)
+        """Every metric under its split's and protocol's name, of the splits that have targets."""
+        columns = {name: f"rank_{name}" for name in PROTOCOLS}
+        ranks = pd.read_parquet(self.ranks, columns=["split", *columns.values()])
         metrics: dict[str, float] = {}
         for split in SPLITS:
             rows = ranks[ranks["split"] == split]
-            metrics |= summary({name: rows[f"rank_{name}"].to_numpy() for name in PROTOCOLS}, split)
+            if len(rows):
+                metrics |= summary({name: rows[column].to_numpy() for name, column in columns.items()}, split)
         return metrics
 
 
@@ -52,7 +54,7 @@ def evaluation_folder(key: str, *, home: Home) -> Path:
 
 def evaluate(
     trained: Trained,
-    snapshot: Snapshot,
+    histories: Snapshot,
     clean: Snapshot,
     *,
     evaluation_seed: int,
@@ -60,12 +62,15 @@ def evaluate(
     folder: Path,
     home: Home,
 ) -> Evaluated:
-    """Rank the targets given the histories of `snapshot`, under the protocol of `clean`."""
+    """Rank the targets of every split given their histories in `histories`, under the protocol of `clean`.
+
+    Raises as `tasks.workers.run_worker` does.
+    """
     if not Evaluated(folder).complete:
         with working_folder(folder.parent) as work:
             arrays = work / "ranks.npz"
             request = {
-                "log": str(export_log(snapshot, home=home)),
+                "log": str(export_log(histories, home=home)),
                 "clean": str(export_log(clean, home=home)),
                 "folder": str(trained.folder),
                 "evaluation_seed": evaluation_seed,
@@ -76,23 +81,22 @@ def evaluate(
             run_worker("rank", request, on_epoch=_ignore)
             content = work / "content"
             content.mkdir()
-            _write_ranks(arrays, content / RANKS_FILE, snapshot, clean)
+            _write_ranks(arrays, content / RANKS_FILE, histories, clean)
             publish(content, folder)
     return Evaluated(folder)
 
 
-def _write_ranks(arrays: Path, path: Path, snapshot: Snapshot, clean: Snapshot) -> None:
+def _write_ranks(arrays: Path, path: Path, histories: Snapshot, clean: Snapshot) -> None:
     with np.load(arrays, allow_pickle=False) as stored:
-        ranked = pd.concat(
-            pd.DataFrame(
-                {"split": split, "number": np.arange(len(stored[f"{split}_full_all"]))}
-                | {f"rank_{name}": stored[f"{split}_{name}"] for name in PROTOCOLS}
-            )
-            for split in SPLITS
-        )
+        ranks = {name: [stored[f"{split}_{name}"] for split in SPLITS] for name in PROTOCOLS}
+    sizes = [len(values) for values in ranks[PROTOCOLS[0]]]
+    ranked = pd.DataFrame(
+        {"split": np.repeat(SPLITS, sizes), "number": np.concatenate([np.arange(size) for size in sizes])}
+        | {f"rank_{name}": np.concatenate(values) for name, values in ranks.items()}
+    )
     query = sql.load(
         "evaluate/ranks",
-        targets=sql.literal(str(snapshot.targets)),
+        targets=sql.literal(str(histories.targets)),
         clean_interactions=sql.literal(str(clean.interactions)),
         clean_users=sql.literal(str(clean.users)),
     )

@@ -22,7 +22,7 @@ class Home:
 
     @property
     def sources(self) -> Path:
-        """Logs that the project made itself (the generated shoppers)."""
+        """Logs that the project made itself (the generated shoppers), and those fetched from elsewhere."""
         return self.root / "sources"
 
     @property

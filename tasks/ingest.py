@@ -2,7 +2,12 @@
 
 Every fault of the log is told in one sentence with its file, row and column, and leaves
 nothing behind. Rows are counted from 1 and without the header.
+
+The log is read once, counted for the core, and sorted once: what is sorted is what is written. Its columns are held as
+the integers that they are wherever they are any, and columns that it lacks are held nowhere.
 """
+
+from itertools import cycle
 
 import duckdb
 
@@ -10,23 +15,24 @@ import sql
 from tasks.engine import engine, one_row
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.reading import read_log
+from tasks.logs import Log
+from tasks.reading import Reading, read_log, refuse_unrated
 from tasks.scratch import working_folder
 from tasks.snapshots import IdType, Origin, Snapshot, SourceFile, Traits, write_snapshot
-from tasks.source import Log
-from tasks.specs import LeaveOneOut, PrepareSpec
+from tasks.specs import PrepareSpec
+from tasks.splits import split
 
 
 def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
     """Write a log as a snapshot; the same log prepared the same way gives the snapshot that is there already.
 
     Raises `InputError` naming file, row, column and value where the log is wrong, or where
-    nothing or nobody is left to rank.
+    nothing or nobody is left to train on or to rank.
     """
     before = _stamps(log)
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
         reading = read_log(connection, log, work=work)
-        types = _prepare(connection, prepare, scale=reading.scale, log=log)
+        types = _prepare(connection, prepare, reading=reading)
         origin = Origin(
             sources=tuple(
                 SourceFile(name=file.path.name, bytes=file.path.stat().st_size, sha256=file.sha256)
@@ -39,12 +45,12 @@ def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
         )
         _refuse_changed(log, before)
         traits = Traits(
-            labelled="noise" in reading.roles,
+            labelled="noise" in reading.names,
             user_id_type=types["user_codes"],
             item_id_type=types["item_codes"],
-            has_times="time" in reading.roles,
+            has_times="time" in reading.names,
         )
-        return write_snapshot(connection, work, home=home, traits=traits, origin=origin)
+        return write_snapshot(connection, work, home=home, traits=traits, origin=origin, in_order=("interactions",))
 
 
 def _stamps(log: Log) -> list[tuple[int, int]]:
@@ -58,47 +64,155 @@ def _refuse_changed(log: Log, before: list[tuple[int, int]]) -> None:
             raise InputError(f"{file.path} changed while it was read: try again when it is complete")
 
 
-def _prepare(
-    connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, scale: float, log: Log
-) -> dict[str, IdType]:
-    """Make the snapshot's four tables of the log; return the types of the ids."""
-    connection.execute(sql.load("ingest/codes", codes="user_codes", id="user_id"))
-    connection.execute(sql.load("ingest/codes", codes="item_codes", id="item_id"))
-    connection.execute(sql.load("ingest/events"), {"scale": scale})
-    connection.execute("DROP VIEW parsed; DROP TABLE log")
-    _keep_core(connection, max(prepare.user_core, prepare.item_core), log=log)
-    min_events = prepare.split.min_events if isinstance(prepare.split, LeaveOneOut) else 3
-    connection.execute(sql.load("ingest/users"), {"min_events": min_events})
+def _prepare(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, reading: Reading) -> dict[str, IdType]:
+    """Make the snapshot's four relations of the log; return the types of the ids."""
+    title = reading.loaded.title
+    for codes, column in (("user_codes", "user_id"), ("item_codes", "item_id")):
+        connection.execute(sql.load("ingest/codes", codes=codes, id=column))
+    types = {codes: _id_type(connection, codes) for codes in ("user_codes", "item_codes")}
+    if prepare.min_rating is not None:
+        refuse_unrated(connection, reading)
+    _make_events(connection, prepare, reading=reading, types=types)
+    if prepare.min_rating is not None:
+        _refuse_all_rated_lower(connection, prepare.min_rating, title=title)
+    order = [column for role, columns in _ORDER if role in reading.names for column in columns] + ['"row"']
+    _drop_duplicates(connection, prepare, order=order, reading=reading)
+    _keep_core(connection, prepare, title=title)
+    connection.execute(sql.load("ingest/members"))
     connection.execute(sql.load("ingest/items"))
-    connection.execute(sql.load("ingest/interactions"))
-    connection.execute("DROP TABLE events")
-    connection.execute(sql.load("ingest/targets"))
-    if one_row(connection, "SELECT count(*) FROM targets") == (0,):
-        (longest,) = one_row(connection, "SELECT max(event_count) FROM users")
-        raise InputError(
-            f"{log.files[0].path}: no user has the {min_events} interactions that being ranked takes "
-            f"(the longest history has {longest}), so there would be nothing to evaluate"
-        )
-    return {table: _id_type(connection, table) for table in ("user_codes", "item_codes")}
+    _sort(connection, prepare, order=order, reading=reading)
+    split(connection, prepare, order=order, title=title)
+    return types
 
 
-def _keep_core(connection: duckdb.DuckDBPyConnection, k: int, *, log: Log) -> None:
-    """Drop rare users and items until none is left. Raises `InputError` where that takes everything."""
-    if k <= 1:
-        return
-    dropped = 1
-    while dropped:
-        dropped = 0
-        for code in ("user_code", "item_code"):
-            (count,) = one_row(connection, sql.load("ingest/drop_rare", code=code), {"k": k})
-            dropped += count
-    if one_row(connection, "SELECT count(*) FROM events") == (0,):
-        raise InputError(
-            f"no interactions are left after dropping users and items with fewer than {k} interactions "
-            f"from {log.files[0].path}: ask for a smaller k-core"
-        )
+_ORDER = (("time", ('"time"',)), ("order", ("order_number", "order_integer")))
 
 
 def _id_type(connection: duckdb.DuckDBPyConnection, codes: str) -> IdType:
     (is_integer,) = one_row(connection, f"SELECT bool_and(is_integer) FROM {codes}")
     return "integer" if is_integer else "string"
+
+
+def _make_events(
+    connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, reading: Reading, types: dict[str, IdType]
+) -> None:
+    """The relation `events` of what is rated well enough: a view where the log's ids are held as integers already."""
+    further = {
+        "time": f', coalesce(time_date, round(time_number * {reading.scale})::BIGINT) AS "time"',
+        "order": ", order_number, order_integer",
+        "noise": ", noise_kind",
+    }
+    held = {name: kind for name, kind, *_ in connection.execute("DESCRIBE parsed").fetchall()}
+    is_view = held["user_id"] == held["item_id"] == "BIGINT"
+    connection.execute(
+        sql.load(
+            "ingest/events",
+            relation="VIEW" if is_view else "TABLE",
+            user_code=_code("user", types),
+            item_code=_code("item", types),
+            columns="".join(columns for role, columns in further.items() if role in reading.names),
+            joins="".join(
+                f" JOIN {side}_codes ON {side}_id = {side}_codes.id"
+                for side in ("user", "item")
+                if types[f"{side}_codes"] == "string"
+            ),
+            least="true" if prepare.min_rating is None else f"rating >= {prepare.min_rating!r}",
+        )
+    )
+    if not is_view:
+        _drop(connection, "parsed", "log")
+
+
+def _code(side: str, types: dict[str, IdType]) -> str:
+    return f"{side}_id::BIGINT" if types[f"{side}_codes"] == "integer" else f"{side}_codes.code"
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
+    """Drop those of the relations that are there, in this order."""
+    kinds = dict(connection.execute("SELECT table_name, table_type FROM information_schema.tables").fetchall())
+    for name in names:
+        if name in kinds:
+            connection.execute(f"DROP {'VIEW' if kinds[name] == 'VIEW' else 'TABLE'} {name}")
+
+
+def _refuse_all_rated_lower(connection: duckdb.DuckDBPyConnection, least: float, *, title: str) -> None:
+    if one_row(connection, "SELECT count(*) FROM events") == (0,):
+        raise InputError(
+            f"no interactions are left after dropping those rated lower than {least:g} "
+            f"from {title}: ask for a lower rating"
+        )
+
+
+def _drop_duplicates(
+    connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, order: list[str], reading: Reading
+) -> None:
+    """Keep one of a user's events that are duplicates of each other, as the policy has it."""
+    policy = prepare.duplicates
+    if policy == "keep":
+        return
+    if policy == "consecutive":
+        connection.execute(sql.load("ingest/not_consecutive", order=", ".join(order)))
+    else:
+        if policy == "exact" and "time" not in reading.names:
+            raise InputError(
+                f"{reading.loaded.title} has no column of times, and exact duplicates repeat item and time: "
+                "name that column, or choose another policy for duplicates"
+            )
+        same = "user_code, item_code" + (', "time"' if policy == "exact" else "")
+        direction = " DESC" if policy == "last" else ""
+        by = ", ".join(column + direction for column in order)
+        connection.execute(sql.load("ingest/first_of_each", same=same, order=by))
+    _drop(connection, "events", "parsed", "log")
+    connection.execute("ALTER TABLE distinct_events RENAME TO events")
+
+
+def _keep_core(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, title: str) -> None:
+    """Make `counted_users` and `counted_items`: who is left when the rare are dropped until none is left.
+
+    Raises `InputError` where that takes everything.
+    """
+    (every,) = one_row(connection, "SELECT count(*) FROM events")
+    left = every
+    counts = "true"
+    items = ("counted_items", "item_code", prepare.item_core)
+    users = ("counted_users", "user_code", prepare.user_core)
+    for step, (counted, code, core) in enumerate(cycle((items, users))):
+        query = sql.load("ingest/counted", counted=counted, code=code, events=counts)
+        connection.execute(query, {"least": max(core, 1)})
+        before = left
+        (left,) = one_row(connection, f"SELECT coalesce(sum(event_count), 0)::BIGINT FROM {counted}")
+        # The same events for both: neither side has anything to drop.
+        if step and left == before:
+            break
+        counts = "true" if left == every else f"{code} IN (SELECT code FROM {counted})"
+    if not left:
+        raise InputError(
+            f"no interactions are left after dropping {_rare(prepare)} interactions "
+            f"from {title}: ask for a smaller k-core"
+        )
+
+
+def _rare(prepare: PrepareSpec) -> str:
+    if prepare.user_core == prepare.item_core:
+        return f"users and items with fewer than {prepare.user_core}"
+    both = (("users", prepare.user_core), ("items", prepare.item_core))
+    return " and ".join(f"{side} with fewer than {core}" for side, core in both if core > 1)
+
+
+def _sort(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, order: list[str], reading: Reading) -> None:
+    """Make the table `ordered` and the view `interactions` over it."""
+    kept = [column for column, role in (('"time"', "time"), ("noise_kind", "noise")) if role in reading.names]
+    if prepare.split.kind == "sessions":
+        kept += [column for column in order if column not in kept]
+    # What a row's number says is its place in the order: DuckDB has to keep that from here on.
+    connection.execute("SET preserve_insertion_order = true")
+    columns = "".join(f", {column}" for column in kept)
+    connection.execute(sql.load("ingest/ordered", columns=columns, order=", ".join(order)))
+    _drop(connection, "events", "parsed", "log")
+    connection.execute(
+        sql.load(
+            "ingest/interactions",
+            time='"time"' if "time" in reading.names else "NULL",
+            noise_kind="noise_kind" if "noise" in reading.names else "NULL",
+        )
+    )

@@ -1,14 +1,17 @@
-"""The main job in MLflow: a parent run, a child a training, and what each of them holds."""
+"""A job in MLflow, the main one or a study: a parent run, a child a cell, and what each of them holds."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks import compare, report
 from tasks.digests import canonical_json
+from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.home import Home
@@ -21,6 +24,27 @@ from tasks.track import TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import Trained
 
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
+PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a job says of itself in MLflow. `study` is the tag that its runs are found by, `name` that of the parent
+    run, `spec` is JSON; jobs of one `identity` and the same cells are the same job.
+    """
+
+    study: str
+    name: str
+    spec: str
+    identity: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, spec: RobustnessSpec) -> "Heading":
+        """That of the main job."""
+        worst = spec.noise.described(max(spec.noise.ratios))
+        name = f"{spec.dataset}: {len(spec.methods)} methods, noise up to {worst}"
+        return cls(study="robustness", name=name, spec=spec.model_dump_json(indent=1))
 
 
 @dataclass(frozen=True)
@@ -28,7 +52,6 @@ class Job:
     """An open job: the parent's run id and each cell's, in the order of the cells."""
 
     tracker: Tracker
-    spec: RobustnessSpec
     cells: tuple[Cell, ...]
     parent: str
     children: tuple[str, ...]
@@ -36,9 +59,8 @@ class Job:
 
 @contextmanager
 def tracked_job(
-    spec: RobustnessSpec,
     cells: tuple[Cell, ...],
-    clean: Snapshot,
+    heading: Heading,
     *,
     execution: Execution,
     flow_run: str,
@@ -49,22 +71,20 @@ def tracked_job(
 
     `flow_run` is the id of the Prefect flow run. Raises `InputError` where another process is at the same job.
     """
-    key = job_key(_run_key(spec, cell) for cell in cells)
+    key = job_key([*heading.identity, *map(_run_key, cells)])
     with sole_holder(key, home=home):
         tracker = Tracker(home)
-        tags = {TAG_PREFECT: flow_run}
-        parent = tracker.open_run(
-            key,
-            name=f"{spec.dataset}: {len(spec.methods)} methods, noise up to {max(spec.noise.ratios):.0%}",
-            tags={**tags, "study": "robustness", "dataset": spec.dataset},
-        )
+        tags = {TAG_PREFECT: flow_run, "study": heading.study}
+        datasets = ", ".join(dict.fromkeys(cell.dataset for cell in cells))
+        parent = tracker.open_run(key, name=heading.name, tags={**tags, "dataset": datasets})
         held.note(mlflow_run=parent)
         try:
-            children = tuple(_open_child(tracker, spec, cell, parent, tags, execution) for cell in cells)
+            children = tuple(_open_child(tracker, cell, parent, tags, execution) for cell in cells)
             if not tracker.is_finished(parent):
-                tracker.log_dataset(parent, _note(spec, clean, context="clean"))
-                tracker.log_text(parent, {"spec.json": spec.model_dump_json(indent=1)})
-            yield Job(tracker, spec, cells, parent, children)
+                for cell in {cell.clean.digest: cell for cell in cells}.values():
+                    tracker.log_dataset(parent, _note(cell, cell.clean, context="clean"))
+                tracker.log_text(parent, {"spec.json": heading.spec})
+            yield Job(tracker, cells, parent, children)
         except Exception:
             tracker.close_open_runs(parent, "FAILED")
             raise
@@ -74,8 +94,23 @@ def tracked_job(
         tracker.close_open_runs(parent, "FINISHED")
 
 
+def record_checks(job: Job, reports: Sequence[Mapping[str, Any]]) -> None:
+    """Put what was found of the log and the snapshots into the parent run: each report with its Data Docs as artifacts,
+    and as tags how many expectations were not met.
+    """
+    if job.tracker.is_finished(job.parent):
+        return
+    for found in reports:
+        docs = Path(found["docs"]).parent
+        job.tracker.log_folder(job.parent, docs, under=f"checks/{found['suite']}-{docs.name}")
+    warnings = [f"{found['subject']}: {warning}" for found in reports for warning in found["warnings"]]
+    job.tracker.log_text(job.parent, {"checks/warnings.txt": "".join(f"{line}\n" for line in warnings)})
+    expectations = sum(len(found["expectations"]) for found in reports)
+    job.tracker.set_tags(job.parent, {"checks.expectations": str(expectations), "checks.warnings": str(len(warnings))})
+
+
 def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dict[str, float]:
-    """Put a finished training's figures and files into its run; its metrics."""
+    """Put a finished training's figures and files into its run, and close it; its metrics."""
     cell, run_id, tracker = job.cells[number], job.children[number], job.tracker
     metrics = evaluated.metrics()
     if tracker.is_finished(run_id):
@@ -92,10 +127,40 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     return metrics
 
 
+def record_failure(job: Job, number: int) -> None:
+    """Close the run of a training that failed, or whose ranking did; one that had finished before stays as it is."""
+    if not job.tracker.is_finished(job.children[number]):
+        job.tracker.close_run(job.children[number], "FAILED")
+
+
+def failure_of(job: Job, failures: Mapping[int, Exception]) -> Exception:
+    """What a job ends with, some of whose cells failed (by number): a sentence that names them. Where all failed for
+    input that cannot be used, that is what is wrong with the job.
+    """
+    first = next(iter(failures.values()))
+    if len(failures) == len(job.cells) and all(isinstance(failure, InputError) for failure in failures.values()):
+        return first
+    by_reason: dict[str, list[str]] = {}
+    for number, failure in sorted(failures.items()):
+        by_reason.setdefault(reason(failure), []).append(job.cells[number].label)
+    told = "; ".join(f"{' / '.join(labels)}: {why}" for why, labels in by_reason.items())
+    others = "" if len(failures) == len(job.cells) else "the others are recorded, and "
+    return RunFailed(
+        f"{len(failures)} of {len(job.cells)} trainings failed; {others}the same command goes on from here. "
+        f"Failed: {told}"
+    )
+
+
+def reason(failure: Exception) -> str:
+    """A failure in a line: its message, of a longer one the last line, which is where a traceback says what it was."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    return lines[-1][:LONGEST_REASON] if lines else type(failure).__name__
+
+
 def comparison(job: Job, metrics: Sequence[Mapping[str, float]]) -> tuple[compare.Row, ...]:
     """The table of the job, also put into the parent run."""
     rows = compare.compare(
-        compare.Cell(cell.method, cell.ratio, cell.seed, dict(values))
+        compare.Cell(cell.method, cell.ratio, cell.spec.noise.described, cell.seed, dict(values))
         for cell, values in zip(job.cells, metrics, strict=True)
     )
     if not job.tracker.is_finished(job.parent):
@@ -105,15 +170,35 @@ def comparison(job: Job, metrics: Sequence[Mapping[str, float]]) -> tuple[compar
 
 
 def best_cell(job: Job, metrics: Sequence[Mapping[str, float]]) -> int:
-    """The number of the cell to register: the best on validation among those trained on the least noisy data, for
-    what was corrupted on purpose belongs in no product.
+    """The number of the cell to register, chosen on validation alone.
+
+    Only those with the least noise count, for what was corrupted on purpose belongs in no product. Of these the method
+    is the one with the best mean over its seeds, because the best of several seeds of a lesser method may be better by
+    luck; of the method, the seed that is best, because one model is served. Ties go to whichever comes first.
     """
     least = min(cell.ratio for cell in job.cells)
-    candidates = [number for number, cell in enumerate(job.cells) if cell.ratio == least]
-    return max(candidates, key=lambda number: metrics[number][SELECTION_METRIC])
+    by_method: dict[str, list[int]] = {}
+    for number, cell in enumerate(job.cells):
+        if cell.ratio == least:
+            by_method.setdefault(cell.method, []).append(number)
+
+    def value(number: int) -> float:
+        return metrics[number][SELECTION_METRIC]
+
+    chosen = max(by_method.values(), key=lambda numbers: fmean(map(value, numbers)))
+    return max(chosen, key=value)
+
+
+def decision(metrics: Mapping[str, float]) -> tuple[str, float]:
+    """The split that decides on promotion, and a candidate's figure there: validation where there are no promotion
+    targets. `metrics` are of histories without injected noise.
+    """
+    metric = PROMOTION_METRIC if PROMOTION_METRIC in metrics else SELECTION_METRIC
+    return metric.split(".")[0], metrics[metric]
 
 
 def summary(
+    spec: RobustnessSpec,
     job: Job,
     rows: Sequence[compare.Row],
     metrics: Sequence[Mapping[str, float]],
@@ -124,31 +209,40 @@ def summary(
     execution: Execution,
     best: int,
 ) -> dict[str, Any]:
-    """All that a person or a file wants to know of a finished job, as JSON."""
+    """All that a person or a file wants to know of a finished job, as JSON.
+
+    Seconds and code are of each training, as it was made, and not of the start that tells of it, which may have taken
+    everything from the cache.
+    """
+    results = [trained.result() for trained in trainings]
     return {
-        "dataset": job.spec.dataset,
-        "spec": job.spec.model_dump(mode="json"),
+        "dataset": spec.dataset,
+        "spec": spec.model_dump(mode="json"),
         "snapshot": {"digest": clean.digest, "counts": clean.counts.model_dump()},
         "execution": execution.to_dict(),
-        "code": dict(job.tracker.code),
         "rows": [row.to_dict() for row in rows],
         "cells": [
             {
                 "method": cell.method,
+                "noise_kind": cell.spec.noise.kind,
+                "noise_where": cell.spec.noise.where,
                 "noise_ratio": cell.ratio,
                 "seed": cell.seed,
                 "snapshot": cell.snapshot.digest,
+                "histories": cell.histories.digest,
                 "mlflow_run": run_id,
-                "training": _training_figures(trained.result()),
+                "training": _training_figures(result) | {"made_by": result["made_by"]},
                 "metrics": dict(values),
             }
-            for cell, run_id, values, trained in zip(job.cells, job.children, metrics, trainings, strict=True)
+            for cell, run_id, values, result in zip(job.cells, job.children, metrics, results, strict=True)
         ],
         "mlflow": {"experiment_id": job.tracker.experiment_id, "run": job.parent},
         "registered": {
             "name": registered.name,
             "version": registered.version,
             "alias": registered.alias,
+            "decided_on": registered.decided_on,
+            "value": registered.value,
             "method": job.cells[best].method,
             "seed": job.cells[best].seed,
         },
@@ -159,25 +253,25 @@ def _training_figures(result: Mapping[str, Any]) -> dict[str, float]:
     return {name: result[name] for name in TRAINING_FIGURES}
 
 
-def _open_child(
-    tracker: Tracker, spec: RobustnessSpec, cell: Cell, parent: str, tags: Mapping[str, str], execution: Execution
-) -> str:
+def _open_child(tracker: Tracker, cell: Cell, parent: str, tags: Mapping[str, str], execution: Execution) -> str:
     run_id = tracker.open_run(
-        _run_key(spec, cell),
+        _run_key(cell),
         name=cell.label,
         parent=parent,
-        tags={**tags, "study": "robustness", "dataset": spec.dataset, "method": cell.method},
+        tags={**tags, "dataset": cell.dataset, "method": cell.method},
     )
     if not tracker.is_finished(run_id):
-        tracker.log_params(run_id, parameters(spec, cell))
-        tracker.log_dataset(run_id, _note(spec, cell.snapshot, context="training"))
+        tracker.log_params(run_id, parameters(cell))
+        tracker.log_dataset(run_id, _note(cell, cell.snapshot, context="training"))
+        if cell.histories.digest != cell.snapshot.digest:
+            tracker.log_dataset(run_id, _note(cell, cell.histories, context="evaluation"))
         tracker.log_text(run_id, {"execution.json": json.dumps(execution.to_dict(), indent=1)})
     return run_id
 
 
-def _run_key(spec: RobustnessSpec, cell: Cell) -> str:
+def _run_key(cell: Cell) -> str:
     """A run is known by its steps and by what it says: the same training under another name is another run."""
-    return job_key((cell.train_key, cell.evaluate_key, canonical_json(parameters(spec, cell))))
+    return job_key((cell.train_key, cell.evaluate_key, canonical_json(parameters(cell))))
 
 
 def _final_figures(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -187,9 +281,9 @@ def _final_figures(metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"chosen.{name}" if name.startswith("validation.") else name: value for name, value in metrics.items()}
 
 
-def _note(spec: RobustnessSpec, snapshot: Snapshot, *, context: str) -> DatasetNote:
+def _note(cell: Cell, snapshot: Snapshot, *, context: str) -> DatasetNote:
     return DatasetNote(
-        name=spec.dataset,
+        name=cell.dataset,
         digest=snapshot.digest,
         source=str(snapshot.path),
         profile=snapshot.counts.model_dump(),

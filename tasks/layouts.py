@@ -6,86 +6,116 @@ refused before anything runs.
 
 import csv
 import difflib
-import gzip
-import itertools
 import json
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sql
 from tasks.errors import InputError
+from tasks.formats import COLUMNS, Beginning, Format, Kind, formats_named, recognised
 from tasks.specs import Columns, SourceSpec
+from tasks.textfiles import beginning_of, compression_of, first_line, kind_of, numbered_lines
 
 DELIMITED_SUFFIXES = (".csv", ".tsv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet",)
+ROLES = ("user", "item", "time", "order", "rating", "noise")
 
 _JSON_SAMPLE = 1_000
-_CHUNK = 1 << 20
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".lz4")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a log is read.
+    """How a file is read.
 
-    `roles` maps user, item, time, order and noise to the SQL that gives it as text (`NULL`
-    where the log has none), and `names` those that the log has to the names a person knows.
-    `fields` are the names under which the file's own columns are read.
+    `format`: its name, and `shape`: what a line holds, for a person. `names`: the roles that the log has (user,
+    item, time, order, rating, noise) and their names in the file. `query` and its `slots` give the SQL; `by_line`:
+    that SQL takes a slot `line` and numbers the file's rows by it, for its own are not the same. `columns`: what else
+    must agree between files that are read as one log.
     """
 
-    reader: Literal["delimited", "json", "parquet"]
-    roles: dict[str, str]
+    format: str
+    shape: str
+    kind: Kind
     names: dict[str, str]
-    fields: tuple[str, ...] = ()
-    delimiter: str = ","
-    quote: str = '"'
-    header: bool = True
-    gzipped: bool = False
+    query: Callable[..., str]
+    slots: dict[str, str] = field(default_factory=dict)
+    by_line: bool = False
+    columns: tuple[str, ...] = ()
+
+    def sql(self, path: Path, *, line: str = "NULL") -> str:
+        """The query that reads the file at `path`; `line` is what numbers the file's rows, where `by_line`."""
+        numbering = {"line": line} if self.by_line else {}
+        return self.query(path=sql.literal(str(path)), **self.slots, **numbering)
+
+
+def described(paths: Sequence[Path], source: SourceSpec) -> str:
+    """What files are read as, in a line: "movielens-1m (ratings.dat): user::item::rating::time".
+
+    Raises `InputError` as `recognise_all` does.
+    """
+    layout = recognise_all(paths, source)[0]
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{layout.format} ({paths[0].name}{more}): {layout.shape}"
+
+
+def recognise_all(paths: Sequence[Path], source: SourceSpec) -> tuple[Layout, ...]:
+    """The layouts of files that are read as one log, one each.
+
+    Raises `InputError` as `recognise` does, and where a file is laid out otherwise than the first.
+    """
+    layouts = tuple(recognise(path, source) for path in paths)
+    first = layouts[0]
+    for path, layout in zip(paths[1:], layouts[1:], strict=True):
+        if (layout.format, layout.names, layout.columns) != (first.format, first.names, first.columns):
+            raise InputError(
+                f"{path} is laid out otherwise than {paths[0]}, with which it would be one log: it holds "
+                f"{layout.shape} ({layout.format}), the other {first.shape} ({first.format})"
+            )
+    return layouts
 
 
 def recognise(path: Path, source: SourceSpec) -> Layout:
-    """The layout of the log at `path`.
+    """The layout of the file at `path`: of the format that `source` names, else with the columns that it names,
+    else of the one published format that the file can be of, else with columns of the default names.
 
-    Raises `InputError` in one sentence where the file is missing, a folder, unreadable, empty,
-    of an unknown kind, cut short (Parquet), or lacks a column that `source` asks for.
+    Raises `InputError` in one sentence where the file is missing, a folder, unreadable, empty, of an unknown kind,
+    not of the format that it is said to be, cut short (Parquet), or lacks a column that `source` asks for.
     """
     _refuse_unreadable(path)
-    if source.format == "movielens":
-        return _movielens(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    gzipped = suffixes[-1:] == [".gz"]
-    suffix = suffixes[-2:-1] if gzipped else suffixes[-1:] or [""]
-    kind = suffix[0] if suffix else ""
+    if source.format not in (None, COLUMNS):
+        return _published(path, str(source.format))
+    kind = kind_of(path)
+    if source.format is None and source.columns == Columns() and kind not in PARQUET_SUFFIXES:
+        beginning = beginning_of(path)
+        if format := recognised(beginning):
+            return _layout_of(format, path, beginning)
     if kind in DELIMITED_SUFFIXES:
         return _delimited(path, source.columns, kind=kind)
     if kind in JSON_SUFFIXES:
         return _json_lines(path, source.columns)
-    if kind in PARQUET_SUFFIXES and not gzipped:
+    if kind in PARQUET_SUFFIXES and compression_of(path) == "uncompressed":
         return _parquet(path, source.columns)
     known = ", ".join((*DELIMITED_SUFFIXES, *JSON_SUFFIXES, *PARQUET_SUFFIXES))
     raise InputError(
-        f"{path} is of an unknown kind: its name should end in one of {known}, "
-        "of which the text ones may be gzipped (.csv.gz)"
+        f"{path} is of an unknown kind: its name should end in one of {known}, of which the text ones may be "
+        "compressed (.csv.gz, .csv.zst), or --format should say what it is"
     )
 
 
-def refuse_broken_gzip(path: Path) -> None:
-    """Raise `InputError` where a gzipped file is cut short or damaged.
-
-    Readers that stop at what they could unpack would take the rest for the whole.
-    """
+def broken_json_line(path: Path) -> InputError | None:
+    """The complaint about the first line that holds no JSON object, found by reading line by line."""
     try:
-        with gzip.open(path) as file:
-            while file.read(_CHUNK):
-                pass
-    except (EOFError, OSError, zlib.error) as error:
-        raise _broken_gzip(path, error) from None
+        for number, text in numbered_lines(path):
+            _json_object(path, text, number=number)
+    except InputError as error:
+        return error
+    return None
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -100,66 +130,70 @@ def _refuse_unreadable(path: Path) -> None:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     if empty:
         raise InputError(f"{path} is empty")
+    if path.suffix.lower() in _ARCHIVES:
+        raise InputError(
+            f"{path} is packed in a way that is not read: unpack it and name the file within, which may be packed as "
+            ".gz or .zst"
+        )
 
 
-def _movielens(path: Path) -> Layout:
-    first = _first_line(path)
-    gzipped = path.suffix.lower() == ".gz"
-    roles = {"user": "c0", "item": "c1", "time": "c3", "order": "NULL::VARCHAR", "noise": "NULL::VARCHAR"}
-    if first.count("::") == 3:
-        names = {"user": "user (1st)", "item": "item (2nd)", "time": "timestamp (4th)"}
-        return _text_layout(roles, names, width=4, delimiter="::", quote="", header=False, gzipped=gzipped)
-    if first.count("\t") == 3:
-        names = {"user": "user (1st)", "item": "item (2nd)", "time": "timestamp (4th)"}
-        return _text_layout(roles, names, width=4, delimiter="\t", quote="", header=False, gzipped=gzipped)
-    if first.replace('"', "").split(",")[:2] == ["userId", "movieId"]:
-        return _delimited(path, Columns(user="userId", item="movieId", time="timestamp"), kind=".csv")
+def _published(path: Path, name: str) -> Layout:
+    """The layout of a file that is said to be of a format, or of one of a family's."""
+    beginning = beginning_of(path)
+    if not beginning.lines:
+        raise InputError(f"{path} is empty: its first lines hold nothing")
+    formats = formats_named(name)
+    for format in formats:
+        if format.fits(beginning):
+            return _layout_of(format, path, beginning)
+    known = " or ".join(f"{format.shape} ({format.name})" for format in formats)
     raise InputError(
-        f"{path} is none of MovieLens' ratings files: its first line should be four values parted "
-        "by tabs (u.data) or by :: (ratings.dat), or the header userId,movieId,rating,timestamp (ratings.csv)"
+        f"{path} is not of the format {name}: its first line should hold {known}, not {beginning.first[:60]!r}"
     )
 
 
-def _text_layout(
-    roles: dict[str, str],
-    names: dict[str, str],
-    *,
-    width: int,
-    delimiter: str,
-    quote: str,
-    header: bool,
-    gzipped: bool,
-) -> Layout:
-    fields = tuple(f"c{index}" for index in range(width))
+def _layout_of(format: Format, path: Path, beginning: Beginning) -> Layout:
+    if format.has_header:
+        _refuse_header_only(path)
     return Layout(
-        reader="delimited",
-        roles=roles,
-        names=names,
-        fields=fields,
-        delimiter=delimiter,
-        quote=quote,
-        header=header,
-        gzipped=gzipped,
+        format=format.name,
+        shape=format.shape,
+        kind=format.kind,
+        names=dict(format.names),
+        query=format.query,
+        slots={"compression": sql.literal(compression_of(path)), **format.slots(beginning)},
+        by_line=format.by_line,
     )
+
+
+def _named_columns(names: dict[str, str]) -> str:
+    """What a line of a log with named columns holds: `user 'who', item 'what'`."""
+    return ", ".join(f"{role} {name!r}" for role, name in names.items())
 
 
 def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
-    line = _first_line(path)
+    line = first_line(path)
     delimiter = _delimiter(line, default="\t" if kind == ".tsv" else ",")
     header = next(csv.reader([line], delimiter=delimiter))
     names = _wanted(path, columns, header)
     for name in names.values():
         if header.count(name) > 1:
             raise InputError(f"{path} has {header.count(name)} columns named {name!r}: rename all but one")
-    roles = {role: f"c{header.index(name)}" for role, name in names.items()}
-    return _text_layout(
-        _with_nulls(roles),
-        names,
-        width=len(header),
-        delimiter=delimiter,
-        quote='"',
-        header=True,
-        gzipped=path.suffix.lower() == ".gz",
+    _refuse_header_only(path)
+    fields = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(header)))
+    return Layout(
+        format=COLUMNS,
+        shape=_named_columns(names),
+        kind="delimited text",
+        names=names,
+        query=_delimited_query,
+        slots={
+            "columns": f"{{{fields}}}",
+            "delimiter": sql.literal(delimiter),
+            "compression": sql.literal(compression_of(path)),
+            **_with_nulls({role: f"c{header.index(name)}" for role, name in names.items()}),
+        },
+        columns=tuple(header),
     )
 
 
@@ -171,30 +205,35 @@ def _delimiter(header: str, *, default: str) -> str:
     return best if counts[best] else default
 
 
+def _refuse_header_only(path: Path) -> None:
+    if len(list(zip(range(2), numbered_lines(path), strict=False))) < 2:
+        raise InputError(f"{path} holds no interactions: it has a header and no rows")
+
+
 def _json_lines(path: Path, columns: Columns) -> Layout:
     seen: dict[str, None] = {}
-    with _open_bytes(path) as file:
-        try:
-            for number, line in enumerate(itertools.islice(file, _JSON_SAMPLE), start=1):
-                if line.strip():
-                    seen.update(dict.fromkeys(_json_object(path, line, number=number)))
-        except (EOFError, OSError, zlib.error) as error:
-            raise _broken_gzip(path, error) from None
+    for number, text in numbered_lines(path, most=_JSON_SAMPLE):
+        seen.update(dict.fromkeys(_json_object(path, text, number=number)))
     if not seen:
         raise InputError(f"{path} is empty: it holds no JSON objects")
     names = _wanted(path, columns, list(seen))
+    fields = ", ".join(f"{sql.literal(name)}: 'VARCHAR'" for name in dict.fromkeys(names.values()))
     return Layout(
-        reader="json",
-        roles=_with_nulls({role: sql.quoted(name) for role, name in names.items()}),
+        format=COLUMNS,
+        shape=_named_columns(names),
+        kind="JSON lines",
         names=names,
-        fields=tuple(dict.fromkeys(names.values())),
-        gzipped=path.suffix.lower() == ".gz",
+        query=_json_query,
+        slots={
+            "columns": f"{{{fields}}}",
+            "compression": sql.literal(compression_of(path)),
+            **_with_nulls({role: sql.quoted(name) for role, name in names.items()}),
+        },
     )
 
 
-def _json_object(path: Path, line: bytes, *, number: int) -> dict[str, object]:
+def _json_object(path: Path, text: str, *, number: int) -> dict[str, object]:
     """The object on a line. Raises `InputError` naming the line where there is none."""
-    text = _decoded(path, line, number=number)
     if number == 1 and text.startswith("["):
         raise InputError(f"{path} holds a JSON array: write one object a line instead (JSON lines)")
     try:
@@ -206,18 +245,6 @@ def _json_object(path: Path, line: bytes, *, number: int) -> dict[str, object]:
     return value
 
 
-def broken_json_line(path: Path) -> InputError | None:
-    """The complaint about the first line that holds no JSON object, found by reading line by line."""
-    with _open_bytes(path) as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    _json_object(path, line, number=number)
-        except InputError as error:
-            return error
-    return None
-
-
 def _parquet(path: Path, columns: Columns) -> Layout:
     try:
         schema = pq.read_schema(path)
@@ -226,16 +253,29 @@ def _parquet(path: Path, columns: Columns) -> Layout:
         raise InputError(f"{path} is not a whole Parquet file (cut short or damaged): {detail}") from None
     names = _wanted(path, columns, schema.names)
     roles = {role: _parquet_text(path, name, schema.field(name).type, role=role) for role, name in names.items()}
-    return Layout(reader="parquet", roles=_with_nulls(roles), names=names)
+    return Layout(
+        format=COLUMNS,
+        shape=_named_columns(names),
+        kind="Parquet",
+        names=names,
+        query=_parquet_query,
+        slots=_with_nulls(roles),
+        columns=tuple(roles.values()),
+    )
 
 
 def _parquet_text(path: Path, name: str, arrow_type: pa.DataType, *, role: str) -> str:
-    """SQL that gives a Parquet column as text."""
+    """SQL that gives a Parquet column as text, or as it is where that says the same: integers, and moments in time."""
     column = sql.quoted(name)
     if pa.types.is_nested(arrow_type):
         raise InputError(f"{path}: column {name!r} holds {arrow_type} values where one value a row is needed")
     if pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type):
-        return f"{column}::TIMESTAMP::VARCHAR"
+        # Other columns of dates are ids like any text.
+        return f"{column}::TIMESTAMP" if role == "time" else f"{column}::TIMESTAMP::VARCHAR"
+    if role != "noise" and pa.types.is_integer(arrow_type) and arrow_type != pa.uint64():
+        return f"{column}::BIGINT"
+    if role == "rating" and pa.types.is_floating(arrow_type):
+        return f"{column}::DOUBLE"
     if role in ("user", "item") and pa.types.is_floating(arrow_type):
         # Integers that once stood beside missing values were stored as 1.0, 2.0, …
         whole = f"{column} = trunc({column}) AND abs({column}) < 9007199254740992"
@@ -265,33 +305,16 @@ def _nearest(name: str, existing: Sequence[str]) -> str:
 
 
 def _with_nulls(roles: dict[str, str]) -> dict[str, str]:
-    return dict.fromkeys(("user", "item", "time", "order", "noise"), "NULL::VARCHAR") | roles
+    return dict.fromkeys(("user", "item", "time", "order", "rating", "noise"), "NULL::VARCHAR") | roles
 
 
-def _first_line(path: Path) -> str:
-    with _open_bytes(path) as file:
-        try:
-            line = _decoded(path, file.readline(), number=1)
-        except (EOFError, OSError, zlib.error) as error:
-            raise _broken_gzip(path, error) from None
-    if not line:
-        raise InputError(f"{path} is empty: its first line holds nothing")
-    return line
+def _delimited_query(**slots: str) -> str:
+    return sql.load("sources/delimited", **slots)
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        return cast(IO[bytes], gzip.open(path))
-    return path.open("rb")
+def _json_query(**slots: str) -> str:
+    return sql.load("sources/json_lines", **slots)
 
 
-def _decoded(path: Path, line: bytes, *, number: int) -> str:
-    """A line as text, without its end and a byte-order mark. Raises `InputError` where it is not UTF-8."""
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}, line {number}: not UTF-8 text, save the file as UTF-8") from None
-
-
-def _broken_gzip(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is not a whole gzip file (cut short or damaged): {error}")
+def _parquet_query(**slots: str) -> str:
+    return sql.load("sources/parquet", **slots)

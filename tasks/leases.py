@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tasks.errors import InputError
 from tasks.home import Home
@@ -41,7 +42,8 @@ def lease(*, home: Home) -> Iterator[Lease]:
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        unnamed.rename(path)
+        with _gate(home, fcntl.LOCK_SH):
+            unnamed.rename(path)
         yield Lease(descriptor)
     finally:
         path.unlink(missing_ok=True)
@@ -70,6 +72,19 @@ def abandoned(*, home: Home) -> Generator[dict[str, str], None, None]:
 
 
 @contextmanager
+def nobody_at_work(*, home: Home) -> Iterator[None]:
+    """Keep every other process from taking a lease until the end of the block.
+
+    Raises `InputError` where one is held already.
+    """
+    home.leases.mkdir(parents=True, exist_ok=True)
+    with _gate(home, fcntl.LOCK_EX):
+        if any(_is_held(path) for path in home.leases.glob("*.json")):
+            raise InputError(f"another process is at work in {home.root}: wait until it is done, then ask again")
+        yield
+
+
+@contextmanager
 def sole_holder(work: str, *, home: Home) -> Iterator[None]:
     """Keep a second process from the same work. Raises `InputError` where another is at it."""
     folder = home.leases / "work"
@@ -80,3 +95,28 @@ def sole_holder(work: str, *, home: Home) -> Iterator[None]:
         except BlockingIOError:
             raise InputError("another process is running this very job: wait for it, then ask again") from None
         yield
+
+
+@contextmanager
+def _gate(home: Home, lock: int) -> Iterator[None]:
+    """A lock on the folder of leases itself: shared by those who take one, exclusive for who wants none taken."""
+    descriptor = os.open(home.leases, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, lock)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

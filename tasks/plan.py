@@ -1,86 +1,144 @@
-"""The trainings of a job, with the keys of their steps."""
+"""The trainings and rankings of a job, with the keys of their steps."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from models.config import ModelConfig
+from models.config import ModelConfig, TrainingConfig
 from tasks.execution import Execution
-from tasks.keys import step_key
+from tasks.keys import code_digest, step_key
 from tasks.snapshots import Snapshot
-from tasks.specs import RobustnessSpec
+from tasks.specs import CellSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 EVALUATE_CODE = ("tasks.evaluate", "models.__main__")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training and its evaluation. The keys cover all that can change a figure."""
+class Data:
+    """What a cell's log became: `clean` without injected noise, `noisy` with the cell's (the clean one where there is
+    none).
+    """
 
-    method: str
-    model: ModelConfig
-    ratio: float
-    seed: int
+    clean: Snapshot
+    noisy: Snapshot
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and its evaluation. The keys cover all that can change a figure.
+
+    snapshot: trained on; histories: whose histories the targets are ranked with; clean: without injected noise, whose
+    protocol counts. Cells with the same `train_key` share a training, with the same `evaluate_key` a ranking.
+    """
+
+    spec: CellSpec
+    label: str
     snapshot: Snapshot
+    histories: Snapshot
     clean: Snapshot
     train_key: str
-    evaluate_key: str
 
     @property
-    def label(self) -> str:
-        return f"{self.method}, noise {self.ratio:.0%}, seed {self.seed}"
+    def dataset(self) -> str:
+        return self.spec.dataset
+
+    @property
+    def method(self) -> str:
+        return self.spec.method
+
+    @property
+    def model(self) -> ModelConfig:
+        return self.spec.model
+
+    @property
+    def training(self) -> TrainingConfig:
+        return self.spec.training
+
+    @property
+    def ratio(self) -> float:
+        return self.spec.noise.ratio
+
+    @property
+    def seed(self) -> int:
+        return self.spec.seed
+
+    @property
+    def evaluation_seed(self) -> int:
+        return self.spec.evaluation_seed
+
+    @property
+    def evaluate_key(self) -> str:
+        inputs = {
+            "training": self.train_key,
+            "histories": self.histories.digest,
+            "clean": self.clean.digest,
+            "evaluation_seed": self.evaluation_seed,
+        }
+        return step_key(EVALUATE_CODE, inputs)
+
+    @property
+    def on_clean_histories(self) -> "Cell":
+        """The same training, ranked with histories that carry no injected noise: this cell where they carry none."""
+        if self.histories.digest == self.clean.digest:
+            return self
+        return replace(self, histories=self.clean, label=f"{self.label}, clean histories")
 
 
-def plan(
-    spec: RobustnessSpec, clean: Snapshot, noisy: Mapping[float, Snapshot], execution: Execution
-) -> tuple[Cell, ...]:
-    """Every method × ratio × seed. `noisy` gives the snapshot of each ratio."""
-    return tuple(
-        _cell(spec, method.name, method.model, ratio, seed, noisy[ratio], clean, execution)
-        for ratio in spec.noise.ratios
-        for seed in spec.seeds
-        for method in spec.methods
-    )
+def plan(specs: Iterable[CellSpec], data: Callable[[CellSpec], Data], execution: Execution) -> tuple[Cell, ...]:
+    """A cell for each spec. `data` gives a spec's snapshots, which are trained on, ranked with, or both, as
+    `spec.noise.where` says.
+    """
+    return tuple(cell_of(spec, data(spec), execution) for spec in specs)
 
 
-def parameters(spec: RobustnessSpec, cell: Cell) -> dict[str, Any]:
-    """A cell's settings as flat MLflow parameters: filter by `params.noise_ratio = '0.2'`."""
-    return {
-        "dataset": spec.dataset,
-        "method": cell.method,
-        "noise_kind": spec.noise.kind,
-        "noise_ratio": cell.ratio,
-        "noise_seed": spec.noise.seed,
-        "seed": cell.seed,
-        "evaluation_seed": spec.evaluation_seed,
-        "snapshot": cell.snapshot.name,
-        **{f"model.{name}": value for name, value in cell.model.to_dict().items()},
-        **{f"training.{name}": value for name, value in spec.training.to_dict().items()},
-    }
-
-
-def _cell(
-    spec: RobustnessSpec,
-    method: str,
-    model: ModelConfig,
-    ratio: float,
-    seed: int,
-    snapshot: Snapshot,
-    clean: Snapshot,
-    execution: Execution,
-) -> Cell:
+def cell_of(spec: CellSpec, data: Data, execution: Execution, *, label: str | None = None) -> Cell:
+    """The cell of a spec; `label` is the spec's own where none is given."""
+    snapshot = data.clean if spec.noise.where == "histories" else data.noisy
+    histories = data.clean if spec.noise.where == "training" else data.noisy
     train_key = step_key(
         TRAIN_CODE,
         {
             "snapshot": snapshot.digest,
-            "clean": clean.digest,
-            "model": model.to_dict(),
+            "clean": data.clean.digest,
+            "model": spec.model.effective(),
             "training": spec.training.to_dict(),
-            "seed": seed,
+            "seed": spec.seed,
             "evaluation_seed": spec.evaluation_seed,
             "execution": execution.to_dict(),
         },
     )
-    evaluate_key = step_key(EVALUATE_CODE, {"training": train_key, "evaluation_seed": spec.evaluation_seed})
-    return Cell(method, model, ratio, seed, snapshot, clean, train_key, evaluate_key)
+    return Cell(
+        spec=spec,
+        label=spec.label if label is None else label,
+        snapshot=snapshot,
+        histories=histories,
+        clean=data.clean,
+        train_key=train_key,
+    )
+
+
+def parameters(cell: Cell) -> dict[str, Any]:
+    """A cell's settings as flat MLflow parameters: filter by `params.noise_ratio = '0.2'`. Of the model's, those that
+    it reads.
+    """
+    noise = cell.spec.noise
+    return {
+        "dataset": cell.dataset,
+        "method": cell.method,
+        "noise_kind": noise.kind,
+        "noise_where": noise.where,
+        "noise_ratio": noise.ratio,
+        "noise_seed": noise.seed,
+        "seed": cell.seed,
+        "evaluation_seed": cell.evaluation_seed,
+        "snapshot": cell.snapshot.name,
+        "histories": cell.histories.name,
+        **{f"model.{name}": value for name, value in cell.model.effective().items()},
+        **{f"training.{name}": value for name, value in cell.training.to_dict().items()},
+    }
+
+
+def training_code() -> str:
+    """The digest of the code that a training runs, which is part of its key."""
+    return code_digest(TRAIN_CODE)

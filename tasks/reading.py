@@ -3,7 +3,7 @@
 Rows are counted from 1 and without the header.
 """
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,27 @@ import duckdb
 import sql
 from tasks.engine import one_row
 from tasks.errors import InputError
-from tasks.layouts import Layout, broken_json_line, recognise, refuse_broken_gzip
-from tasks.source import Log
+from tasks.loading import COLUMN_OF, Loaded, load
+from tasks.logs import Log
 
 _MICROSECONDS = {"dates": 1.0, "seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}
 
 
+# Of the labels that a log gives its events, these two say that one is meant.
+_NOISE = "CASE WHEN noise_text NOT IN ('', 'genuine') THEN noise_text END"
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What a log turned out to be. `roles`: what its rows say (user, item, time, …); `scale`: microseconds in a unit
-    of its times.
-    """
+    """What a log turned out to be. `scale`: microseconds in a unit of its times."""
 
-    roles: frozenset[str]
+    loaded: Loaded
     scale: float
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the log's rows say (user, item, time, …), with the name that a person knows it by."""
+        return self.loaded.names
 
 
 def read_log(connection: duckdb.DuckDBPyConnection, log: Log, *, work: Path) -> Reading:
@@ -34,113 +41,110 @@ def read_log(connection: duckdb.DuckDBPyConnection, log: Log, *, work: Path) -> 
 
     `work` is a working folder. Raises `InputError` naming file, row, column and value where the log is wrong.
     """
-    path = log.files[0].path
-    layout = recognise(path, log.source)
-    if layout.gzipped:
-        refuse_broken_gzip(path)
-    _load(connection, layout, log_path=path, work=work)
-    return Reading(frozenset(layout.names), _check(connection, layout, log_path=path))
+    loaded = load(connection, log, work=work)
+    connection.execute(sql.load("ingest/parsed", **_parsing(connection)))
+    return Reading(loaded, _check(connection, loaded))
 
 
-def _load(connection: duckdb.DuckDBPyConnection, layout: Layout, *, log_path: Path, work: Path) -> None:
-    # A link with a plain name: DuckDB takes `*`, `[` and `key=value` in a path for patterns.
-    link = work / "log"
-    link.symlink_to(log_path.resolve())
-    connection.execute("SET preserve_insertion_order = true")
-    try:
-        connection.execute(f"CREATE TABLE log AS {_reading_query(layout, link)}")
-    except duckdb.OutOfMemoryException:
-        raise
-    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
-        broken = broken_json_line(log_path) if layout.reader == "json" else None
-        raise broken or _reading_error(log_path, layout, str(error)) from None
-    # From here on the row's number is a column, and what has to be sorted is sorted by name.
-    connection.execute("SET preserve_insertion_order = false")
-    connection.execute(sql.load("ingest/parsed"))
+def refuse_unrated(connection: duckdb.DuckDBPyConnection, reading: Reading) -> None:
+    """Raise `InputError` where the log has no ratings, or naming the first row whose rating is no number."""
+    if "rating" not in reading.names:
+        raise InputError(
+            f"{reading.loaded.title} has no column of ratings to drop events by: name it, or ask for no least rating"
+        )
+    (row,) = one_row(connection, sql.load("ingest/first_unrated"))
+    if row is None:
+        return
+    value = _raw_value(connection, "rating", row=row)
+    problem = "no rating" if value in (None, "") else f"{value!r} where a rating, a number, belongs"
+    raise InputError(f"{reading.loaded.place(connection, row)}, column {reading.names['rating']!r}: {problem}")
 
 
-def _reading_query(layout: Layout, path: Path) -> str:
-    columns = "{" + ", ".join(f"{sql.literal(field)}: 'VARCHAR'" for field in layout.fields) + "}"
-    file = sql.literal(str(path))
-    compression = sql.literal("gzip" if layout.gzipped else "uncompressed")
-    if layout.reader == "parquet":
-        return sql.load("sources/parquet", path=file, **layout.roles)
-    if layout.reader == "json":
-        return sql.load("sources/json_lines", path=file, columns=columns, compression=compression, **layout.roles)
-    return sql.load(
-        "sources/delimited",
-        path=file,
-        columns=columns,
-        compression=compression,
-        header=str(layout.header).lower(),
-        delimiter=sql.literal(layout.delimiter),
-        quote=sql.literal(layout.quote),
-        **layout.roles,
-    )
+def _parsing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The expressions of the view `parsed` over the columns that the table `log` has, each in the type it has."""
+    types = {name: kind for name, kind, *_ in connection.execute("DESCRIBE log").fetchall()}
+    numbers = {role: _number(COLUMN_OF[role]) if COLUMN_OF[role] in types else "NULL::DOUBLE" for role in COLUMN_OF}
+    return {
+        "user_id": _id("user_id", types),
+        "item_id": _id("item_id", types),
+        "time_number": "NULL::DOUBLE" if types.get("time_text") == "TIMESTAMP" else numbers["time"],
+        "time_date": _date(types.get("time_text")),
+        "order_number": numbers["order"],
+        "order_integer": "try_cast(order_text AS HUGEINT)" if "order_text" in types else "NULL::HUGEINT",
+        "rating": numbers["rating"],
+        "noise_kind": _NOISE if "noise_text" in types else "NULL::VARCHAR",
+    }
 
 
-def _reading_error(log_path: Path, layout: Layout, message: str) -> InputError:
-    """DuckDB's account of a file that it cannot read, in one sentence."""
-    line = re.search(r"CSV Error on Line: (\d+)", message)
-    where = f"{log_path}, line {line[1]}" if line else str(log_path)
-    widths = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
-    if widths:
-        return InputError(f"{where}: {widths[2]} values where the first line has {widths[1]}")
-    if "unterminated quote" in message:
-        return InputError(f"{where}: a quote is opened and never closed")
-    if "not utf-8" in message:
-        return InputError(f"{where}: not UTF-8 text, save the file as UTF-8")
-    if "state machine reached an invalid state" in message:
-        return InputError(f"{where}: stray quotes or mixed line ends, write it as RFC 4180 describes")
-    detail = message.splitlines()[0].split("Error: ", 1)[-1]
-    kind = {"parquet": "Parquet", "json": "JSON lines", "delimited": "delimited text"}[layout.reader]
-    return InputError(f"{where} cannot be read as {kind} (cut short or damaged?): {detail}")
+def _id(column: str, types: Mapping[str, str]) -> str:
+    return f"nullif({column}, '')" if types[column] == "VARCHAR" else column
 
 
-def _check(connection: duckdb.DuckDBPyConnection, layout: Layout, *, log_path: Path) -> float:
+def _number(column: str) -> str:
+    number = f"try_cast({column} AS DOUBLE)"
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+
+def _date(kind: str | None) -> str:
+    if kind == "TIMESTAMP":
+        return "CASE WHEN isfinite(time_text) THEN epoch_us(time_text) END"
+    if kind != "VARCHAR":
+        return "NULL::BIGINT"
+    moment = "try_cast(time_text AS TIMESTAMPTZ)"
+    return f"CASE WHEN try_cast(time_text AS DOUBLE) IS NULL AND isfinite({moment}) THEN epoch_us({moment}) END"
+
+
+def _check(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> float:
     """Refuse rows that lack what they need; return the microseconds in a unit of time."""
     rows, *faults = one_row(connection, sql.load("ingest/first_faults"))
     if rows == 0:
-        raise InputError(f"{log_path} holds no interactions: it has a header and no rows")
+        raise InputError(f"{loaded.title} holds no interactions: none of its rows is one")
     for role, row in zip(("user", "item", "order"), faults, strict=True):
-        if role not in layout.names or row is None:
+        if role not in loaded.names or row is None:
             continue
         value = _raw_value(connection, role, row=row)
         if role == "order":
             problem = "no number" if value in (None, "") else f"{value!r} where a number belongs"
         else:
             problem = f"no {role} id"
-        raise InputError(f"{log_path}, row {row}, column {layout.names[role]!r}: {problem}")
-    if "time" not in layout.names:
+        raise InputError(f"{loaded.place(connection, row)}, column {loaded.names[role]!r}: {problem}")
+    if "time" not in loaded.names:
         return 1.0
-    return _MICROSECONDS[_time_unit(connection, layout, log_path=log_path)]
+    return _MICROSECONDS[_time_unit(connection, loaded)]
 
 
-def _time_unit(connection: duckdb.DuckDBPyConnection, layout: Layout, *, log_path: Path) -> str:
+def _time_unit(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> str:
     """The one unit that all times are in.
 
     Raises `InputError` naming the first row that has no time or one in another unit.
     """
     units: dict[str, int] = {unit: row for unit, _, row in connection.execute(sql.load("ingest/time_units")).fetchall()}
-    column = f"column {layout.names['time']!r}"
-    if "missing" in units:
-        raise InputError(f"{log_path}, row {units['missing']}, {column}: no time")
+    column = f"column {loaded.names['time']!r}"
     if "unreadable" in units:
         row = units["unreadable"]
         value = _raw_value(connection, "time", row=row)
-        raise InputError(f"{log_path}, row {row}, {column}: {value!r} where a number or an ISO date belongs")
+        problem = "no time" if value in (None, "") else f"{value!r} where a number or an ISO date belongs"
+        raise InputError(f"{loaded.place(connection, row)}, {column}: {problem}")
+    if list(units) == ["dates without dashes"]:
+        row = units["dates without dashes"]
+        value = _raw_value(connection, "time", row=row)
+        raise InputError(
+            f"{loaded.place(connection, row)}, {column}: {value!r} looks like a date, as all times do, and would be "
+            "taken for seconds, write dates with dashes, as in 2020-01-31"
+        )
+    # Some seconds look so by chance.
+    units.pop("dates without dashes", None)
     usual, *others = units
     if others:
         row = units[others[0]]
         value = _raw_value(connection, "time", row=row)
         raise InputError(
-            f"{log_path}, row {row}, {column}: {value!r} is in {others[0]} where most times are in {usual}, "
+            f"{loaded.place(connection, row)}, {column}: {value!r} is in {others[0]} where most times are in {usual}, "
             "bring the whole column to one unit"
         )
     return usual
 
 
 def _raw_value(connection: duckdb.DuckDBPyConnection, role: str, *, row: int) -> Any:
-    column = {"user": "user_id", "item": "item_id", "time": "time_text", "order": "order_text"}[role]
-    (value,) = one_row(connection, sql.load("ingest/raw_value", column=column), {"row": row})
+    (value,) = one_row(connection, sql.load("ingest/raw_value", column=COLUMN_OF[role]), {"row": row})
     return value

@@ -26,7 +26,8 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 TAG_KEY = "rec_denoiser.key"
 TAG_SNAPSHOT = "rec_denoiser.snapshot"
-TAG_VALUE = "rec_denoiser.selection_value"
+TAG_VALUE = "rec_denoiser.deciding_value"
+TAG_SPLIT = "rec_denoiser.decided_on"
 SERVED_FILES = ("model.json", "weights.pt")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 EXAMPLE_LENGTH = 5
@@ -34,11 +35,13 @@ EXAMPLE_LENGTH = 5
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of a registered model and the alias that it carries."""
+    """A version of a registered model, the alias that it carries, and the figure and split that decided on it."""
 
     name: str
     version: str
     alias: str
+    decided_on: str
+    value: float
 
     @property
     def uri(self) -> str:
@@ -51,7 +54,8 @@ def register(
     *,
     name: str,
     key: str,
-    selection_value: float,
+    value: float,
+    decided_on: str,
     tags: Mapping[str, str],
     run_id: str,
     tracker: Tracker,
@@ -59,21 +63,29 @@ def register(
 ) -> Registered:
     """Register the model under `name`, once for a `key`, and decide its alias.
 
-    The version becomes the champion where there is none, where it is new and the champion was chosen on other data
-    (whose figure does not compare), or where `selection_value` is strictly better than the champion's; else the
-    challenger.
+    `value` is the model's figure on the split `decided_on` of the snapshot without injected noise, ranked with that
+    snapshot's histories; a version keeps both as tags. Among versions of the same snapshot and split, figures are of
+    the same targets: the one that is offered becomes the champion where its own is strictly better, and a tie changes
+    nothing. It also becomes the champion where there is none, and where it is new and the champion stands on other
+    data: figures of different targets do not compare, and what was trained on the present log is what is asked for.
+    Else it becomes the challenger.
     """
     found = _version_of(tracker.client, name, key)
     is_new = found is None
     if found is None:
         uri = _log_model(trained, snapshot, name=name, run_id=run_id, home=home)
-        facts = {TAG_KEY: key, TAG_SNAPSHOT: snapshot.manifest.clean, TAG_VALUE: repr(selection_value)}
+        facts = {
+            TAG_KEY: key,
+            TAG_SNAPSHOT: snapshot.manifest.clean,
+            TAG_SPLIT: decided_on,
+            TAG_VALUE: repr(value),
+        }
         found = _create_version(tracker.client, name, uri, run_id=run_id, tags={**tags, **facts})
     alias = _alias_for(tracker.client, name, found, is_new=is_new)
     tracker.client.set_registered_model_alias(name, alias, found.version)
     if alias == CHAMPION and tracker.client.get_registered_model(name).aliases.get(CHALLENGER) == found.version:
         tracker.client.delete_registered_model_alias(name, CHALLENGER)
-    return Registered(name, str(found.version), alias)
+    return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]))
 
 
 def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, home: Home) -> str:
@@ -169,7 +181,7 @@ def _alias_for(client: "MlflowClient", name: str, candidate: "ModelVersion", *, 
     champion = _champion(client, name)
     if champion is None or champion.version == candidate.version:
         return CHAMPION
-    if champion.tags.get(TAG_SNAPSHOT) != candidate.tags[TAG_SNAPSHOT]:
+    if any(champion.tags.get(tag) != candidate.tags[tag] for tag in (TAG_SNAPSHOT, TAG_SPLIT)):
         return CHAMPION if is_new else CHALLENGER
     better = float(candidate.tags[TAG_VALUE]) > float(champion.tags[TAG_VALUE])
     return CHAMPION if better else CHALLENGER

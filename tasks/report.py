@@ -23,7 +23,7 @@ LEGEND = (
 def table(rows: Sequence[Row]) -> list[dict[str, str]]:
     """The comparison as text cells, one dictionary a row, the same keys in each."""
     return [
-        {"Method": row.method, "Noise": f"{row.ratio:.0%}"}
+        {"Method": row.method, "Noise": row.noise}
         | {HEADINGS[name]: _value(row.means[name], row.deviations[name]) for name in COMPARED}
         | {"Retention": "–" if row.retention is None else f"{row.retention:.1%}"}
         for row in rows

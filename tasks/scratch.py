@@ -67,6 +67,14 @@ def remove_abandoned(parent: Path) -> list[Path]:
     return abandoned
 
 
+def held_folders(parent: Path) -> list[Path]:
+    """The temporary folders in `parent` that a living process works in."""
+    if not parent.is_dir():
+        return []
+    with _alone_in(parent):
+        return [folder for folder in sorted(parent.glob(f"{_PREFIX}*")) if _is_held(folder)]
+
+
 @contextmanager
 def _alone_in(parent: Path) -> Iterator[None]:
     """Keep other processes from making or judging temporary folders in `parent`.

@@ -1,5 +1,6 @@
 """A snapshot as the flat arrays that models read."""
 
+import zipfile
 from pathlib import Path
 
 import duckdb
@@ -11,24 +12,35 @@ from tasks.keys import code_digest
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, verify_files
 
-SPLITS = ("validation", "test")
+SPLITS = ("validation", "promotion", "test")
 
 
 def export_log(snapshot: Snapshot, *, home: Home) -> Path:
-    """The file of `models.engine.sequences.load_log` for this snapshot, written once and kept.
+    """The file of `models.engine.sequences.load_log` for this snapshot, written once and kept. A split without targets
+    has empty arrays.
 
-    The snapshot's files are checked against its manifest first: raises `InputError` naming one that is damaged.
+    The snapshot's files are checked against its manifest each time, for a hash costs little beside what a model does
+    with them: raises `InputError` naming one that is damaged. Arrays that are damaged are written anew.
     """
     path = home.steps / "sequences" / f"{snapshot.name}-{code_digest(('tasks.sequences',))[:12]}.npz"
-    if path.exists():
-        return path
     verify_files(snapshot)
+    if path.exists() and _is_whole(path):
+        return path
     with working_folder(path.parent) as work:
         partial = work / path.name
         with partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **_arrays(snapshot))
         partial.replace(path)
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Are the arrays' bytes those that were written, by the checksums beside them?"""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:

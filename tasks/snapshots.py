@@ -5,23 +5,27 @@ way has the same name on every machine, whatever its file's format, row groups o
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 import sql
 from tasks.digests import file_digest, snapshot_digest, table_digest
+from tasks.engine import limits
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.scratch import publish
 from tasks.specs import Spec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TABLES = ("interactions", "targets", "users", "items")
 
 _NAME_LENGTH = 16
@@ -46,6 +50,7 @@ class Counts(Spec):
     users: int
     items: int
     targets_validation: int
+    targets_promotion: int
     targets_test: int
     noisy: int
     training: int
@@ -60,6 +65,16 @@ class Traits(Spec):
     has_times: bool
 
 
+class Changes(Spec):
+    """What noise on purpose did. `moved`: events that exchanged items. All are numbers of events but `users_added`."""
+
+    replaced: int = 0
+    inserted: int = 0
+    deleted: int = 0
+    moved: int = 0
+    users_added: int = 0
+
+
 class Origin(Spec):
     """Where a snapshot comes from.
 
@@ -72,6 +87,7 @@ class Origin(Spec):
     parent: str | None = None
     clean: str | None = None
     realised_ratio: float | None = None
+    changes: Changes | None = None
 
 
 class Manifest(Traits):
@@ -84,6 +100,7 @@ class Manifest(Traits):
     sources: tuple[SourceFile, ...]
     spec: dict[str, Any]
     realised_ratio: float | None
+    changes: Changes | None = None
     counts: Counts
     files: dict[str, str]
 
@@ -139,8 +156,8 @@ def snapshot_name(digest: str) -> str:
 def open_snapshot(path: Path) -> Snapshot:
     """The snapshot in the folder `path`; only its manifest is read.
 
-    Raises `InputError` where there is none, where its manifest cannot be read, or where a
-    newer version of the project wrote it.
+    Raises `InputError` where there is none, where its manifest cannot be read, or where
+    another version of the project wrote it in a format of its own.
     """
     manifest_path = path / _MANIFEST
     try:
@@ -153,7 +170,12 @@ def open_snapshot(path: Path) -> Snapshot:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
             f"{path} was written by a newer version of this project (snapshot format {version}, "
-            f"this version reads up to {SCHEMA_VERSION}): update it, or ingest the log again"
+            f"this version reads {SCHEMA_VERSION}): update it, or ingest the log again"
+        )
+    if isinstance(version, int) and version < SCHEMA_VERSION:
+        raise InputError(
+            f"{path} was written by an older version of this project (snapshot format {version}, "
+            f"this version reads {SCHEMA_VERSION}): ingest the log again"
         )
     try:
         manifest = Manifest.model_validate_json(json.dumps(content))
@@ -181,18 +203,25 @@ def verify_files(snapshot: Snapshot) -> None:
 
 
 def write_snapshot(
-    connection: duckdb.DuckDBPyConnection, work: Path, *, home: Home, traits: Traits, origin: Origin
+    connection: duckdb.DuckDBPyConnection,
+    work: Path,
+    *,
+    home: Home,
+    traits: Traits,
+    origin: Origin,
+    in_order: Collection[str] = (),
 ) -> Snapshot:
     """Write the relations `interactions`, `targets`, `users` and `items` of `connection`.
 
     `work` is a working folder inside `home.snapshots`. Where a snapshot that says the same
-    is there already, that one is returned as it is.
+    is there already, that one is returned as it is. `in_order`: which of the relations come in their canonical order
+    (and the connection keeps it); the others are sorted.
 
     Raises `InputError` where the one that is there is damaged.
     """
     content = work / "content"
     content.mkdir()
-    for table, query in _canonical_queries():
+    for table, query in _canonical_queries(in_order):
         target = sql.literal(str(content / f"{table}.parquet"))
         connection.execute(
             f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})"
@@ -200,7 +229,8 @@ def write_snapshot(
     digest = logical_digest(content, traits)
     counts = _count(connection)
     final = home.snapshots / snapshot_name(digest)
-    if not final.exists():
+    found = final.exists()
+    if not found:
         manifest = Manifest(
             **traits.model_dump(),
             schema_version=SCHEMA_VERSION,
@@ -210,27 +240,40 @@ def write_snapshot(
             sources=origin.sources,
             spec=origin.spec,
             realised_ratio=origin.realised_ratio,
+            changes=origin.changes,
             counts=counts,
             files={f"{table}.parquet": file_digest(content / f"{table}.parquet") for table in TABLES},
         )
         (content / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         publish(content, final)
     snapshot = open_snapshot(final)
-    verify_files(snapshot)
+    if found:
+        verify_files(snapshot)
     return snapshot
 
 
 def logical_digest(folder: Path, traits: Traits) -> str:
     """The digest of what the four Parquet files in `folder` say, read in the rows' order."""
-    tables: dict[str, Mapping[str, str]] = {}
-    for table in TABLES:
-        with pq.ParquetFile(folder / f"{table}.parquet") as file:
-            tables[table] = table_digest(file.schema_arrow, file.iter_batches())
+    columns = [(table, name) for table in TABLES for name in pq.read_schema(folder / f"{table}.parquet").names]
+    tables: dict[str, dict[str, str]] = {table: {} for table in TABLES}
+    # A column at a time, in threads: reading and hashing let other threads run.
+    with ThreadPoolExecutor(int(limits().get("threads", os.cpu_count() or 1))) as threads:
+        found = threads.map(lambda column: _column_digest(folder / f"{column[0]}.parquet", column[1]), columns)
+        for (table, name), digest in zip(columns, found, strict=True):
+            tables[table][name] = digest
     return snapshot_digest(tables, traits.model_dump())
 
 
-def _canonical_queries() -> Iterator[tuple[str, str]]:
-    yield "interactions", sql.load("snapshots/interactions")
+def _column_digest(path: Path, name: str) -> str:
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(batch_size=_ROW_GROUP, columns=[name], use_threads=False)
+        field = file.schema_arrow.field(name)
+        return table_digest(pa.schema([field]), batches)[name]
+
+
+def _canonical_queries(in_order: Collection[str]) -> Iterator[tuple[str, str]]:
+    order = "" if "interactions" in in_order else 'ORDER BY "user", position'
+    yield "interactions", sql.load("snapshots/interactions", order=order)
     yield "targets", sql.load("snapshots/targets")
     yield "users", sql.load("snapshots/users")
     yield "items", sql.load("snapshots/items")

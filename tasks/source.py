@@ -1,71 +1,110 @@
-"""The log that a job starts from: a person's files, or the generated shoppers."""
+"""Where a log comes from: a person's files, an address, a known public data set, or the generated shoppers.
 
+Files that lie elsewhere are fetched into the state folder first (`tasks.fetch` says why).
+"""
+
+import glob
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tasks.digests import file_digest, spec_digest
+from tasks import fetch as fetching
+from tasks.addresses import scheme_of, without_secrets
+from tasks.datasets import GENERATED, by_hand, known, remote_of
+from tasks.digests import spec_digest
+from tasks.errors import InputError
+from tasks.fetch import Kept, Remote
 from tasks.home import Home
 from tasks.keys import code_digest
-from tasks.layouts import recognise
+from tasks.layouts import recognise_all
+from tasks.logs import Log, LogFile, log_of
 from tasks.shoppers import generate
 from tasks.specs import Columns, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
 
 
-@dataclass(frozen=True)
-class LogFile:
-    """A file on disk and the SHA-256 of its bytes."""
+def inspect_source(source: SourceSpec, *, home: Home | None = None) -> None:
+    """Refuse a source that cannot be ingested, at the cost of reading its files' beginnings or of one request.
 
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Log:
-    """Files that are read one after the other as one log, in the way `source` says (columns, format)."""
-
-    files: tuple[LogFile, ...]
-    source: SourceSpec
-
-
-def inspect_source(source: SourceSpec) -> None:
-    """Refuse a source that cannot be ingested, at the cost of reading its files' beginnings.
-
-    Raises `InputError` in one sentence: missing, a folder, unreadable, empty, of an unknown kind,
-    a Parquet file cut short, an absent column. The generated shoppers always pass.
+    Raises `InputError` in one sentence: missing, a folder, a pattern that nothing matches, unreadable, empty, of an
+    unknown kind, a Parquet file cut short, an absent column; an address that is none or answers with a refusal; a data
+    set that only a person can get. What a remote file holds is seen when it has been fetched. The generated shoppers
+    always pass.
     """
-    if source.path is not None:
-        recognise(Path(source.path).expanduser(), source)
+    found = _located(source)
+    if found.paths:
+        recognise_all(found.paths, found.source)
+    if found.remote is not None:
+        fetching.probe(found.remote, home=home or Home.from_environment())
 
 
-def obtain_log(source: SourceSpec, *, home: Home) -> Log:
-    """The files of `source`, generated first where they are the project's own.
+def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept] | None = None) -> Log:
+    """The files of `source`, fetched or generated first where need be.
 
+    `fetch` brings a remote file to this machine; by default that is `tasks.fetch`, which speaks to Python's log.
     Raises `InputError` where a file cannot be what it is said to be (see `inspect_source`).
     """
-    if source.path is not None:
-        inspect_source(source)
-        return log_of(source, Path(source.path).expanduser())
+    found = _located(source)
+    if found.remote is not None:
+        fetch = fetch or partial(fetching.fetch, home=home, say=logging.getLogger(__name__).info)
+        kept = fetch(found.remote)
+        return Log((LogFile(kept.path, kept.sha256),), _with_format(found.source, (kept.path,)))
+    if found.paths:
+        return log_of(_with_format(found.source, found.paths), *found.paths)
     name = f"shoppers-{spec_digest(source.shoppers)[:12]}-{code_digest(('tasks.shoppers',))[:12]}.parquet"
     path = home.sources / name
     if not path.exists():
         generate(source.shoppers, path)
-    return log_of(source.model_copy(update={"columns": SHOPPERS_COLUMNS}), path)
+    return log_of(found.source, path)
 
 
-def log_of(source: SourceSpec, *paths: Path) -> Log:
-    """The log in the files `paths`, which exist."""
-    return Log(tuple(LogFile(path, file_digest(path)) for path in paths), source)
+def _with_format(source: SourceSpec, paths: tuple[Path, ...]) -> SourceSpec:
+    """`source` with the format that the files turn out to be of, for which their names count too."""
+    return source.model_copy(update={"format": recognise_all(paths, source)[0].format})
 
 
-def identity(log: Log) -> dict[str, Any]:
-    """What a step key says about a log: its bytes and how they are read, not where they lie."""
-    # A file's suffixes can decide how it is read.
-    return {
-        "files": [{"sha256": file.sha256, "suffixes": file.path.suffixes} for file in log.files],
-        "source": log.source.model_dump(mode="json", exclude={"path"}),
-        "duckdb": version("duckdb"),
-    }
+@dataclass(frozen=True)
+class _Located:
+    """A source's files on this machine, or the one elsewhere, or neither for the generated log; and how to read it."""
+
+    source: SourceSpec
+    paths: tuple[Path, ...] = ()
+    remote: Remote | None = None
+
+
+def _located(source: SourceSpec) -> _Located:
+    if source.path is None:
+        return _Located(source.model_copy(update={"columns": SHOPPERS_COLUMNS}))
+    if scheme_of(source.path) is not None:
+        elsewhere = Remote(fetching.address_of(source.path))
+        return _Located(source.model_copy(update={"path": without_secrets(source.path)}), remote=elsewhere)
+    path = Path(source.path).expanduser()
+    if path.exists():
+        return _Located(source, (path,))
+    if glob.has_magic(source.path):
+        return _Located(source, _matching(path))
+    dataset = known(source.path)
+    if dataset is None:
+        raise InputError(
+            f"{path} does not exist, and no public data set has that name (`rec-denoiser datasets` lists those known)"
+        )
+    if dataset.name == GENERATED:
+        return _Located(source.model_copy(update={"columns": SHOPPERS_COLUMNS, "path": None}))
+    remote = remote_of(dataset)
+    if remote is None:
+        raise InputError(by_hand(dataset))
+    as_published = source.format == SourceSpec().format and source.columns == Columns()
+    return _Located(source.model_copy(update={"format": dataset.format}) if as_published else source, remote=remote)
+
+
+def _matching(pattern: Path) -> tuple[Path, ...]:
+    """The files that a pattern stands for, in the order of their names."""
+    # Unlike Path.glob, this one leaves hidden files out, as shells do.
+    found = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207
+    paths = sorted(path for path in found if path.is_file())
+    if not paths:
+        raise InputError(f"{pattern} matches no file: check the pattern, and that the shell has not read it first")
+    return tuple(paths)

@@ -7,9 +7,11 @@ field that changes no result (a path's spelling, a label for the screen) does no
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from models.config import ModelConfig, TrainingConfig
+from tasks.addresses import without_secrets
+from tasks.formats import COLUMNS, known_formats
 
 
 class Spec(BaseModel):
@@ -46,19 +48,28 @@ class Columns(Spec):
 class SourceSpec(Spec):
     """An interaction log.
 
-    `path` is a file; without one the generated shoppers are used. Within a user, events are
-    ordered by `columns.time`, then `columns.order`, then their place in the file.
+    `path` is a file, a pattern of files ("logs/2024-*.csv.gz"), an address (http, https or s3) or the name of a known
+    public data set (see `tasks.source`); without one the generated shoppers are used. Within a user, events are
+    ordered by `columns.time`, then `columns.order`, then their place in the file. `format` is one of those in
+    `tasks.formats`, "interactions" for named columns; None where it is to be recognised.
     """
 
     path: str | None = None
-    format: Literal["interactions", "movielens"] = "interactions"
+    format: str | None = None
     columns: Columns = Columns()
     shoppers: ShoppersSpec = ShoppersSpec()
 
+    @field_serializer("path")
+    def _path_without_secrets(self, path: str | None) -> str | None:
+        # Specs are written into manifests, runs and Prefect's records.
+        return None if path is None else without_secrets(path)
+
     @model_validator(mode="after")
-    def _movielens_names_its_own_columns(self) -> "SourceSpec":
-        if self.format == "movielens" and self.columns != Columns():
-            raise ValueError("the movielens format has fixed columns: leave the column options out")
+    def _a_known_format_that_names_its_own_columns(self) -> "SourceSpec":
+        if self.format not in (None, *known_formats()):
+            raise ValueError(f"there is no format {self.format!r}: choose from {', '.join(known_formats())}")
+        if self.format not in (None, COLUMNS) and self.columns != Columns():
+            raise ValueError(f"the {self.format} format has fixed columns: leave the column options out")
         return self
 
 
@@ -133,7 +144,17 @@ NoiseKind = Literal["replace", "popular", "insert", "delete", "swap", "burst", "
 
 
 class CorruptSpec(Spec):
-    """Noise put into a snapshot on purpose, never into a target (see `tasks.corruption`)."""
+    """Noise put into a snapshot on purpose, never into a target nor into what follows a user's first one.
+
+    With N open events (of each user those before the first target, all where there is none), `ratio` is for
+
+    - replace, popular, swap, delete: the share of the N that are touched, so round(ratio * N) events, for swap in
+      whole pairs;
+    - insert, burst, sharing, bots: the share of noise among the open events that there are afterwards, so
+      round(ratio / (1 - ratio) * N) events more.
+
+    What is noise at a ratio is the same noise at a larger one. The kinds are the files of `tasks.corruption`.
+    """
 
     kind: NoiseKind = "replace"
     ratio: Ratio = 0.0
@@ -165,11 +186,34 @@ def named_method(name: str, **common: Any) -> MethodSpec:
     return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name]}))
 
 
-class NoiseSpec(Spec):
-    """The noise axis of a job: one kind at several ratios, nested.
+class InjectedNoise(Spec):
+    """The noise of one experiment.
 
-    `where`: the noise is in what is trained on, in the histories that targets are predicted from, or in both.
+    `where`: it is in what is trained on, in the histories that targets are predicted from, or in both.
     """
+
+    kind: NoiseKind = "replace"
+    ratio: Ratio = 0.0
+    where: Literal["training", "histories", "both"] = "both"
+    seed: Seed = 0
+
+    @property
+    def corruption(self) -> CorruptSpec:
+        return CorruptSpec(kind=self.kind, ratio=self.ratio, seed=self.seed)
+
+    @property
+    def described(self) -> str:
+        """The ratio, with the kind and the place of the noise where they are not the usual ones: "20%",
+        "20% swap in histories".
+        """
+        usual = type(self)()
+        kind = "" if self.kind == usual.kind or not self.ratio else f" {self.kind}"
+        where = "" if self.where == usual.where or not self.ratio else f" in {self.where}"
+        return f"{self.ratio:.0%}{kind}{where}"
+
+
+class NoiseSpec(Spec):
+    """The noise axis of a job: one kind at several ratios, nested. `where` is that of `InjectedNoise`."""
 
     kind: NoiseKind = "replace"
     where: Literal["training", "histories", "both"] = "both"
@@ -183,8 +227,11 @@ class NoiseSpec(Spec):
             raise ValueError("a noise ratio is given twice")
         return tuple(sorted(ratios))
 
-    def corruption(self, ratio: float) -> CorruptSpec:
-        return CorruptSpec(kind=self.kind, ratio=ratio, seed=self.seed)
+    def at(self, ratio: float) -> InjectedNoise:
+        return InjectedNoise(kind=self.kind, ratio=ratio, where=self.where, seed=self.seed)
+
+    def described(self, ratio: float) -> str:
+        return self.at(ratio).described
 
 
 class ExecutionSpec(Spec):
@@ -205,6 +252,25 @@ def default_training(source: SourceSpec | None) -> TrainingConfig:
     """The published settings for a person's log; for the generated one, which is small, smaller batches."""
     generated = source is None or source.path is None
     return TrainingConfig(epochs=25, batch_size=64, learning_rate=2e-3, patience=5) if generated else TrainingConfig()
+
+
+class CellSpec(Spec):
+    """One experiment: a method, under the name that tables show, trained on one log with one noise, and ranked."""
+
+    dataset: Name = "shoppers"
+    source: SourceSpec = SourceSpec()
+    prepare: PrepareSpec = PrepareSpec()
+    noise: InjectedNoise = InjectedNoise()
+    method: Name
+    model: ModelConfig
+    training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
+    seed: Seed = 1
+    evaluation_seed: Seed = 0
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others of a job on one log."""
+        return f"{self.method}, noise {self.noise.described}, seed {self.seed}"
 
 
 class RobustnessSpec(Spec):
@@ -228,6 +294,25 @@ class RobustnessSpec(Spec):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("a seed is given twice")
         return self
+
+    def cells(self) -> tuple[CellSpec, ...]:
+        """Every method × ratio × seed."""
+        return tuple(
+            CellSpec(
+                dataset=self.dataset,
+                source=self.source,
+                prepare=self.prepare,
+                noise=self.noise.at(ratio),
+                method=method.name,
+                model=method.model,
+                training=self.training,
+                seed=seed,
+                evaluation_seed=self.evaluation_seed,
+            )
+            for ratio in self.noise.ratios
+            for seed in self.seeds
+            for method in self.methods
+        )
 
 
 class IngestSpec(Spec):

@@ -5,9 +5,11 @@ still there; Prefect shows it as Cached.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from prefect import Task, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
@@ -17,29 +19,32 @@ from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner
 
-from models.config import TrainingConfig
 from models.engine.metrics import SELECTION_METRIC
 from tasks.corrupt import corrupt
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
+from tasks.fetch import Kept, Remote, fetch
 from tasks.home import Home
 from tasks.ingest import ingest
-from tasks.plan import Cell
+from tasks.logs import Log
+from tasks.plan import Cell, training_code
 from tasks.receipts import holds, write_receipt
 from tasks.recommend import load_registered, recommend_all, recommend_one
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
-from tasks.source import Log
 from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, registered_name
 from tasks.track import Tracker
 from tasks.train import Trained, train, training_folder
-from tasks.validate import describe, validate
+from tasks.validate import validate, validate_log
+from tasks.validation.report import ValidationReport, describe
 from tasks.workers import WorkerDied, stop_workers
 
 Json = dict[str, Any]
+Work = TypeVar("Work")
 LIMITS = {"cpu": "rec-denoiser-cpu", "cuda": "rec-denoiser-gpu"}
 """Prefect's global concurrency limits on trainings, by device; `flows.server` makes them."""
 
+TAG_TRAINING_CODE = "rec_denoiser.training_sha256"
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_WRITES = 1.0
 DATA_STEP_SECONDS = 6 * 3600.0
@@ -68,6 +73,14 @@ CACHED: Json = {
 RETRIED: Json = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": _may_pass}
 
 
+@task(name="fetch", cache_policy=NO_CACHE, timeout_seconds=DATA_STEP_SECONDS, task_run_name=_name)
+def fetch_step(remote: Remote, *, label: str) -> Kept:  # noqa: ARG001
+    """A remote file on this machine. What `tasks.fetch` keeps is the cache, by content: only by asking the file's owner
+    can be known whether it is still the same, and another try after its own would be one too many.
+    """
+    return fetch(remote, home=Home.from_environment(), say=get_run_logger().info)
+
+
 @task(name="ingest", timeout_seconds=DATA_STEP_SECONDS, **CACHED, **RETRIED)
 def ingest_step(log: Log, prepare: PrepareSpec, *, key: str, label: str) -> str:  # noqa: ARG001
     """The name of the log's snapshot."""
@@ -83,16 +96,18 @@ def ingest_step(log: Log, prepare: PrepareSpec, *, key: str, label: str) -> str:
     return snapshot.name
 
 
+@task(name="validate log", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
+def validate_log_step(log: Log, *, key: str, label: str) -> Json:  # noqa: ARG001
+    """What Great Expectations found in a log, with the path of the Data Docs. A critical failure raises."""
+    home = Home.from_environment()
+    return _told(validate_log(log, docs=home.docs), key=key, home=home)
+
+
 @task(name="validate", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
 def validate_step(snapshot: Snapshot, *, key: str, label: str) -> Json:  # noqa: ARG001
-    """What Great Expectations found, with the path of the Data Docs. A critical failure raises."""
+    """What Great Expectations found in a snapshot, with the path of the Data Docs. A critical failure raises."""
     home = Home.from_environment()
-    report = validate(snapshot.path, docs=home.docs)
-    for warning in report.warnings:
-        get_run_logger().warning("%s", describe(warning))
-    write_receipt(key, [report.docs], home=home)
-    get_run_logger().info("%s expectations met on snapshot %s", len(report.outcomes), snapshot.name)
-    return report.to_json()
+    return _told(validate(snapshot.path, docs=home.docs), key=key, home=home)
 
 
 @task(name="corrupt", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
@@ -107,9 +122,7 @@ def corrupt_step(snapshot: Snapshot, corruption: CorruptSpec, *, key: str, label
 @task(name="train", **CACHED, **RETRIED)
 def train_step(
     cell: Cell,
-    training: TrainingConfig,
     *,
-    evaluation_seed: int,
     execution: Execution,
     time_limit_minutes: float,
     tracker: Tracker,
@@ -120,16 +133,17 @@ def train_step(
     """The name of the training's folder; its curves go to the MLflow run as it trains."""
     home = Home.from_environment()
     folder = training_folder(key, home=home)
-    with _slot(execution.device), _Curves(tracker, run_id, label=label, epochs=training.epochs) as curves:
+    with _slot(execution.device), _Curves(tracker, run_id, label=label, epochs=cell.training.epochs) as curves:
         trained = train(
             cell.snapshot,
             cell.clean,
             cell.model,
-            training,
+            cell.training,
             seed=cell.seed,
-            evaluation_seed=evaluation_seed,
+            evaluation_seed=cell.evaluation_seed,
             execution=execution,
             time_limit_minutes=time_limit_minutes,
+            made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
             folder=folder,
             home=home,
             on_epoch=curves,
@@ -139,7 +153,7 @@ def train_step(
 
 
 @task(name="evaluate", **CACHED, **RETRIED)
-def evaluate_step(cell: Cell, *, evaluation_seed: int, execution: Execution, key: str, label: str) -> str:  # noqa: ARG001
+def evaluate_step(cell: Cell, *, execution: Execution, key: str, label: str) -> str:  # noqa: ARG001
     """The name of the folder that holds the ranks."""
     home = Home.from_environment()
     folder = evaluation_folder(key, home=home)
@@ -147,9 +161,9 @@ def evaluate_step(cell: Cell, *, evaluation_seed: int, execution: Execution, key
     with _slot(execution.device):
         evaluated = evaluate(
             trained,
-            cell.snapshot,
+            cell.histories,
             cell.clean,
-            evaluation_seed=evaluation_seed,
+            evaluation_seed=cell.evaluation_seed,
             execution=execution,
             folder=folder,
             home=home,
@@ -164,6 +178,7 @@ def register_step(
     *,
     dataset: str,
     value: float,
+    decided_on: str,
     tags: Mapping[str, str],
     tracker: Tracker,
     run_id: str,
@@ -176,7 +191,8 @@ def register_step(
         cell.snapshot,
         name=registered_name(dataset),
         key=cell.train_key,
-        selection_value=value,
+        value=value,
+        decided_on=decided_on,
         tags=tags,
         run_id=run_id,
         tracker=tracker,
@@ -216,6 +232,7 @@ class Steps:
         self._home = home
         self.done = 0
         self.cached = 0
+        self.reports: list[Json] = []
 
     def run(self, step: "Task[..., Any]", *arguments: Any, key: str, **options: Any) -> Any:
         """Run a step now, unless it has been done and its files are still there."""
@@ -224,22 +241,22 @@ class Steps:
     def submit(
         self, step: "Task[..., Any]", *, key: str, runner: TaskRunner[Any], **parameters: Any
     ) -> PrefectFuture[Any]:
-        """As `run`, on a task runner; `collect` gives the result."""
+        """As `run`, on a task runner; `failure` says how it ended."""
         future: PrefectFuture[Any] = runner.submit(self._renewed(step, key), parameters={**parameters, "key": key})
         return future
 
-    def collect(self, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
-        """Wait for all, then give their results, or raise the first failure: one that fails stops no other.
-
-        An interruption (Ctrl-C) stops those under way and lets none of the waiting begin.
-        """
+    def failure(self, future: PrefectFuture[Any]) -> Exception | None:
+        """Why a submitted step failed, or None where it did not; waits for its end."""
+        future.wait()
         try:
-            for future in futures:
-                future.wait()
-        except BaseException:
-            _stop(futures)
-            raise
-        return [self._result(future.state) for future in futures]
+            self._result(future.state)
+        except Exception as failure:
+            return failure
+        return None
+
+    def holds(self, key: str) -> bool:
+        """Has the step been done, and is all that it left still there?"""
+        return holds(key, home=self._home)
 
     def _result(self, state: State[Any]) -> Any:
         result = state.result()
@@ -250,7 +267,65 @@ class Steps:
         return result
 
     def _renewed(self, step: "Task[..., Any]", key: str) -> "Task[..., Any]":
-        return step.with_options(refresh_cache=not holds(key, home=self._home))
+        return step.with_options(refresh_cache=not self.holds(key))
+
+
+class SideBySide(Generic[Work]):
+    """Steps of one flow run on a task runner, so many at a time, heard of one by one as they end.
+
+    What is worked for is the caller's: any value goes in with a step and comes back when it has ended. A step that
+    fails stops no other. Leaving the block before all have ended, by Ctrl-C or an error, stops those under way and lets
+    none of the waiting begin.
+    """
+
+    def __init__(self, steps: Steps, runner: TaskRunner[Any], *, at_a_time: int) -> None:
+        self._steps = steps
+        self._runner = runner
+        self._at_a_time = at_a_time
+        self._waiting: deque[tuple[Work, Callable[[], PrefectFuture[Any]]]] = deque()
+        self._under_way: dict[PrefectFuture[Any], Work] = {}
+        self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+
+    def __enter__(self) -> "SideBySide[Work]":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        _stop(self._under_way)
+
+    def add(self, work: Work, step: "Task[..., Any]", *, key: str, **parameters: Any) -> None:
+        """Let a step wait for its turn, after those that wait already."""
+        self._waiting.append((work, self._start(step, key, parameters)))
+
+    def add_next(self, work: Work, step: "Task[..., Any]", *, key: str, **parameters: Any) -> None:
+        """Let a step wait for its turn, before those that wait already."""
+        self._waiting.appendleft((work, self._start(step, key, parameters)))
+
+    @property
+    def under_way(self) -> int:
+        """How many steps have begun and not ended."""
+        return len(self._under_way)
+
+    def fill(self) -> None:
+        """Begin what there is room for; worth a call before the caller is busy with something else for long."""
+        while self._waiting and len(self._under_way) < self._at_a_time:
+            work, start = self._waiting.popleft()
+            future = start()
+            self._under_way[future] = work
+            future.add_done_callback(self._ended.put)
+
+    def __iter__(self) -> Iterator[tuple[Work, Exception | None]]:
+        """What has ended, in the order in which it does, with its failure if it failed. More may be added meanwhile."""
+        self.fill()
+        while self._under_way:
+            future = self._ended.get()
+            work = self._under_way.pop(future)
+            yield work, self._steps.failure(future)
+            self.fill()
+
+    def _start(
+        self, step: "Task[..., Any]", key: str, parameters: Mapping[str, Any]
+    ) -> Callable[[], PrefectFuture[Any]]:
+        return lambda: self._steps.submit(step, key=key, runner=self._runner, **parameters)
 
 
 def snapshot_named(name: str) -> Snapshot:
@@ -268,7 +343,7 @@ def evaluated_by(cell: Cell) -> Evaluated:
     return Evaluated(evaluation_folder(cell.evaluate_key, home=Home.from_environment()))
 
 
-def _stop(futures: Sequence[PrefectFuture[Any]]) -> None:
+def _stop(futures: Collection[PrefectFuture[Any]]) -> None:
     """End what was submitted. A step that is about to start its worker gets there first, hence again and again."""
     running = [future.wrapped_future for future in futures if isinstance(future, PrefectConcurrentFuture)]
     for future in running:
@@ -276,6 +351,17 @@ def _stop(futures: Sequence[PrefectFuture[Any]]) -> None:
     while not all(future.done() for future in running):
         stop_workers()
         time.sleep(0.1)
+
+
+def _told(report: ValidationReport, *, key: str, home: Home) -> Json:
+    """The report as JSON, its warnings said and its files noted."""
+    logger = get_run_logger()
+    for warning in report.warnings:
+        logger.warning("%s: %s", report.subject, describe(warning))
+    write_receipt(key, [report.docs], home=home)
+    met = sum(outcome.success for outcome in report.outcomes)
+    logger.info("%s: %s of %s expectations met", report.subject, met, len(report.outcomes))
+    return report.to_json()
 
 
 @contextmanager

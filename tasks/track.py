@@ -75,7 +75,7 @@ class Tracker:
         if found is not None:
             run_id: str = found.info.run_id
             self.client.update_run(run_id, status="RUNNING")
-            self._set_tags(run_id, every_tag)
+            self.set_tags(run_id, every_tag)
             return run_id
         identity = {TAG_KEY: key} | ({TAG_PARENT: parent} if parent else {})
         created = self.client.create_run(self.experiment_id, run_name=name, tags=every_tag | identity)
@@ -87,8 +87,9 @@ class Tracker:
 
     def close_run(self, run_id: str, status: str) -> None:
         """`status` is FINISHED, FAILED or KILLED."""
-        if self.client.get_run(run_id).info.status != status:
-            self.client.set_terminated(run_id, status=status)
+        with self._writing:
+            if self.client.get_run(run_id).info.status != status:
+                self.client.set_terminated(run_id, status=status)
 
     def close_open_runs(self, parent: str, status: str) -> None:
         """Close the parent and its children where they are still running; what is closed keeps its status."""
@@ -130,9 +131,10 @@ class Tracker:
         """Final figures, at step 0. The same figures at the same `timestamp` (ms) leave one value each."""
         from mlflow.entities import Metric
 
-        held = self.client.get_run(run_id).data.metrics
-        fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
-        self.client.log_batch(run_id, metrics=fresh)
+        with self._writing:
+            held = self.client.get_run(run_id).data.metrics
+            fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
+            self.client.log_batch(run_id, metrics=fresh)
 
     def log_dataset(self, run_id: str, dataset: DatasetNote) -> None:
         """Attach a snapshot under our own digest: MLflow's would not see changes past its first rows."""
@@ -153,15 +155,20 @@ class Tracker:
         for folder, path in files.items():
             self.client.log_artifact(run_id, str(path), artifact_path=folder.rstrip("/") or None)
 
+    def log_folder(self, run_id: str, folder: Path, *, under: str) -> None:
+        """Upload all that lies in `folder` into the artifact folder `under`."""
+        self.client.log_artifacts(run_id, str(folder), artifact_path=under)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Tags of a run, over those of the same names that it has."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
     def log_text(self, run_id: str, texts: Mapping[str, str]) -> None:
         """Small texts as artifacts by path."""
         for path, text in texts.items():
             self.client.log_text(run_id, text, path)
-
-    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def _find(self, key: str, parent: str | None) -> "Run | None":
         clauses = [f"tags.`{TAG_KEY}` = '{key}'"]

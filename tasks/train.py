@@ -23,7 +23,9 @@ class Trained:
     folder: Path
 
     def result(self) -> dict[str, Any]:
-        """best_epoch, best_value, epochs, seconds, parameters, history (one record an epoch)."""
+        """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, made_by (what code trained
+        it, by `tasks.track`'s tags), history (one record an epoch).
+        """
         content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
         return content
 
@@ -47,6 +49,7 @@ def train(
     evaluation_seed: int,
     execution: Execution,
     time_limit_minutes: float,
+    made_by: Mapping[str, str],
     folder: Path,
     home: Home,
     on_epoch: Callable[[Mapping[str, Any]], None],
@@ -54,9 +57,11 @@ def train(
     """Train, or go on from the checkpoint that an interrupted run left in `folder`.
 
     `on_epoch` hears every epoch's record `{"epoch", "timestamp", "metrics"}`, those before an interruption
-    included. `clean` is the snapshot without injected noise, whose validation protocol counts.
+    included. `clean` is the snapshot without injected noise, whose validation protocol counts; the histories that
+    validation ranks with while it trains are those of `snapshot`, whatever others it is evaluated with later.
+    `made_by` says what code trains, and is kept with the result.
 
-    Raises `InputError`, `TimeoutError` and `tasks.workers.WorkerDied` as `tasks.workers.run_worker` does.
+    Raises as `tasks.workers.run_worker` does.
     """
     request = {
         "log": str(export_log(snapshot, home=home)),
@@ -69,6 +74,7 @@ def train(
         "threads": execution.threads,
         "seconds": time_limit_minutes * 60,
         "folder": str(folder),
+        "made_by": dict(made_by),
     }
     run_worker("train", request, on_epoch=on_epoch)
     return Trained(folder)

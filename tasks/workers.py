@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tasks.errors import InputError
+from tasks.errors import InputError, RunFailed
 from tasks.home import PROJECT_ROOT
 
 
@@ -31,31 +31,34 @@ class WorkerStopped(RuntimeError):
 def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Run one request of `models.__main__` and return its report; `on_epoch` hears each epoch's record.
 
-    Raises `InputError` where the request cannot be fulfilled as it is, `TimeoutError` past its time limit,
-    `WorkerStopped` where the process was told to stop, and `WorkerDied` where it ended otherwise, with the end of what
-    it wrote to standard error.
+    Raises `InputError` where the request cannot be fulfilled as it is, `RunFailed` where the training diverged,
+    `TimeoutError` past its time limit, `WorkerStopped` where the process was told to stop, and `WorkerDied` where it
+    ended otherwise, with the end of what it printed.
     """
     with tempfile.TemporaryDirectory(prefix="rec-denoiser-") as folder, tempfile.TemporaryFile() as complaints:
         path = Path(folder) / "request.json"
-        path.write_text(json.dumps({**request, "ends_with_parent": True}), encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "models", verb, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            text=True,
-            encoding="utf-8",
-            cwd=folder,
-            env=_environment(int(request["threads"])),
-            # Ctrl-C in the terminal is for us to hear: a worker that heard it too would seem to have died.
-            start_new_session=True,
-        )
-        try:
-            last = _listen(process, on_epoch)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        ours, theirs = os.pipe()
+        with os.fdopen(ours, encoding="utf-8") as lines:
+            try:
+                path.write_text(json.dumps({**request, "ends_with_parent": True, "channel": theirs}), encoding="utf-8")
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "models", verb, str(path)],
+                    stdin=subprocess.PIPE,
+                    stdout=complaints,
+                    stderr=complaints,
+                    pass_fds=(theirs,),
+                    cwd=folder,
+                    env=_environment(int(request["threads"])),
+                    # Ctrl-C in the terminal is for us to hear: a worker that heard it too would seem to have died.
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
+            try:
+                last = _listen(lines, on_epoch)
+                process.wait()
+            finally:
+                _end(process)
         complaints.seek(0)
         return _report(last, process.returncode, complaints.read().decode("utf-8", "replace"))
 
@@ -68,18 +71,26 @@ def stop_workers() -> None:
                 child.terminate()
 
 
-def _listen(process: "subprocess.Popen[str]", on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Pass epochs on; the last message that is no epoch, once the process has closed its output."""
+def _listen(lines: Iterable[str], on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Pass epochs on; the last message that is no epoch, once the process has closed its end of the channel."""
     last: dict[str, Any] = {}
-    assert process.stdout is not None
-    for line in process.stdout:
+    for line in lines:
+        if not line.endswith("\n"):
+            break  # the process was killed in the middle of a message
         message = json.loads(line)
         if message.pop("event") == "epoch":
             on_epoch(message)
         else:
             last = message
-    process.wait()
     return last
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _report(last: dict[str, Any], status: int, complaints: str) -> dict[str, Any]:
@@ -89,6 +100,8 @@ def _report(last: dict[str, Any], status: int, complaints: str) -> dict[str, Any
         raise InputError(last["message"])
     if last.get("kind") == "timeout":
         raise TimeoutError(last["message"])
+    if last.get("kind") == "diverged":
+        raise RunFailed(last["message"])
     if status == -signal.SIGTERM:
         raise WorkerStopped("the training process was told to stop")
     raise WorkerDied(f"the training process ended with status {status}: {complaints.strip()[-2000:] or 'no message'}")

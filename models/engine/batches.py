@@ -7,7 +7,7 @@ had at the right end of a row of their own (left padding, as in SASRec).
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,8 +73,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """One epoch: every user with a training pair once, in random order, `batch_size` users a batch.
 
-    `generator` lies on the CPU. Users with fewer than two training events have nothing to predict
-    and are passed over.
+    `generator` lies on the CPU. Users with fewer than two training events (those held out have none) have nothing to
+    predict and take no place in a batch.
     """
     inputs = (sequences.train_lengths - 1).cpu()
     trainable = torch.nonzero(inputs > 0).squeeze(1)
@@ -83,10 +83,13 @@ def training_batches(
         yield windows(sequences, users, inputs[users], length=length, with_targets=True)
 
 
-def history_batches(sequences: Sequences, targets: Targets, *, length: int, batch_size: int) -> Iterator[Batch]:
-    """The targets' histories in their order, `batch_size` windows a batch; an empty one gives padding."""
+def history_batches(sequences: Sequences, targets: Targets, *, length: int, sizes: Sequence[int]) -> Iterator[Batch]:
+    """The targets' histories in their order, in batches of `sizes` windows, which add up to the targets; an empty
+    history gives padding.
+    """
+    parts = list(sizes)
     for users, histories in zip(
-        torch.split(targets.users.cpu(), batch_size), torch.split(targets.histories.cpu(), batch_size), strict=True
+        torch.split(targets.users.cpu(), parts), torch.split(targets.histories.cpu(), parts), strict=True
     ):
         yield windows(sequences, users, histories, length=length, with_targets=False)
 

@@ -1,7 +1,7 @@
 """Ranking under every protocol in one pass over the scores.
 
-Scores are computed for a block of targets at a time; no targets × items matrix is kept. Seen items are taken out
-by counting them among the better-scored ones, not by masking.
+Scores are computed for a block of targets at a time, the smaller the larger the catalogue and the histories are; no
+targets × items matrix is kept. Seen items are taken out by counting them among the better-scored ones, not by masking.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,12 @@ from models.engine.batches import UnseenItems, history_batches
 from models.engine.metrics import Ranks
 from models.engine.randomness import hashed_integers
 from models.engine.sequences import Sequences, Targets
+from models.errors import Diverged
 from models.recommender import Recommender
 
 SAMPLED_NEGATIVES = 100
+CELLS_OF_A_BLOCK = 2**26
+"""Scores and seen items held at a time: a quarter of a gigabyte of scores, a few times that with what is counted."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def rank(
 ) -> Ranks:
     """Ranks of `targets` given their histories in `sequences`, by protocol, float32 [targets].
 
-    Raises `ValueError` where the scores are not finite or the protocol is about other targets.
+    At most `batch_size` targets are scored at a time. Raises `Diverged` where the scores are not finite, and
+    `ValueError` where the protocol is about other targets.
     """
     if not torch.equal(targets.items, protocol.targets.items) or not torch.equal(targets.users, protocol.targets.users):
         raise ValueError("the log and the clean log have different targets")
@@ -72,7 +76,8 @@ def rank(
     table = model.item_table()[1:]
     blocks: list[Tensor] = []
     start = 0
-    for batch in history_batches(sequences, targets, length=model.length, batch_size=batch_size):
+    sizes = _block_sizes(protocol.targets.histories, sequences.item_count, most=batch_size)
+    for batch in history_batches(sequences, targets, length=model.length, sizes=sizes):
         query = model.query(batch)
         rows = slice(start, start + len(query))
         start = rows.stop
@@ -80,8 +85,24 @@ def rank(
     model.train(was_training)
     ranks = torch.cat(blocks, dim=1).cpu().numpy() if blocks else np.zeros((3, 0), dtype=np.float32)
     if not np.isfinite(ranks).all():
-        raise ValueError("the model's scores are not finite: the training has diverged")
+        raise Diverged("the model's scores are not finite: the training has diverged")
     return dict(zip(("full_unseen", "full_all", "sampled100"), ranks, strict=True))
+
+
+def _block_sizes(histories: Tensor, item_count: int, *, most: int) -> list[int]:
+    """How many targets each block takes: at most `most`, and few enough that their scores and what their users have
+    seen stay within `CELLS_OF_A_BLOCK`; at least one.
+    """
+    sizes: list[int] = []
+    size = cells = 0
+    for history in histories.tolist():
+        own = item_count + history
+        if size and (size == most or cells + own > CELLS_OF_A_BLOCK):
+            sizes.append(size)
+            size = cells = 0
+        size += 1
+        cells += own
+    return [*sizes, size] if size else sizes
 
 
 def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice) -> Tensor:

@@ -63,7 +63,10 @@ class Targets:
 
 @dataclass(frozen=True)
 class InteractionLog:
-    """Sequences with their targets by split ('validation', 'test'), as exported from a snapshot."""
+    """Sequences with their targets by split ('validation', 'promotion', 'test'), as exported from a snapshot.
+
+    A user may have any number of targets, in any split; a split may have none.
+    """
 
     sequences: Sequences
     targets: dict[str, Targets]

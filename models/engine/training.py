@@ -1,6 +1,6 @@
 """The training loop: batches by gathers, no synchronisation a step, resumable at every epoch.
 
-Validation chooses the weights and stops the training; the test split is never looked at.
+Validation chooses the weights and stops the training; the promotion and the test split are never looked at.
 """
 
 import copy
@@ -20,6 +20,7 @@ from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog
+from models.errors import Diverged
 from models.recommender import Draws, Recommender
 
 CURVES = (
@@ -79,7 +80,10 @@ class Training:
         if not bool((sequences.train_lengths > 1).any()):
             raise ValueError("no user has two interactions to train on")
         if not len(self.log.targets["validation"]):
-            raise ValueError("no user has a validation target")
+            raise ValueError(
+                "no user has a validation target, which choose the weights: hold more of the log out for validation, "
+                "or give less of it to promotion"
+            )
         if "times" in model.needs and sequences.times is None:
             raise ValueError("the model needs time stamps, which the log does not have")
         self.protocol = Protocol.of(clean.sequences, clean.targets["validation"], seed=evaluation_seed)
@@ -99,7 +103,7 @@ class Training:
 
         A `checkpoint` that exists is taken up; it is written after each epoch, before `on_epoch` hears of it.
         `deadline` is on the monotonic clock. Raises `TimeoutError` past it, with the checkpoint in place, and
-        `ValueError` where the loss or the scores stop being numbers.
+        `Diverged` where the loss or the scores stop being numbers.
         """
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
@@ -143,7 +147,10 @@ class Training:
             steps += 1
         mean = float(total) / steps if total is not None else 0.0
         if mean != mean or mean in (float("inf"), float("-inf")):
-            raise ValueError(f"the training loss is {mean} in epoch {self.progress.epoch + 1}: it has diverged")
+            raise Diverged(
+                f"the training loss is {mean} in epoch {self.progress.epoch + 1}: the training has diverged, "
+                "which a lower learning rate may prevent"
+            )
         return {"train.loss": mean} | self.model.diagnostics()
 
     def _finished(self) -> bool:

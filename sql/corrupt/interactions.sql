@@ -1,11 +1,22 @@
--- In: the snapshot's {interactions} and the relation `replaced` (user, position, item). Out: the view
--- `interactions`, with those items in place of the ones that were there, and so labelled.
+-- In: the snapshot's {interactions}, the table `open_users`, and the relations `edited_events` (the open
+-- interactions after the noise) and `edited_users` (by how much each user's became more). Out: the view
+-- `interactions`: those, and the ones that are not open, moved on by that much.
 CREATE VIEW interactions AS
 SELECT
+    "user",
+    item,
+    "time",
+    position,
+    noise_kind::VARCHAR AS noise_kind
+FROM edited_events
+UNION ALL
+SELECT
     i."user",
-    coalesce(r.item, i.item) AS item,
+    i.item,
     i."time",
-    i.position,
-    CASE WHEN r.item IS NULL THEN i.noise_kind ELSE 'replace' END AS noise_kind
+    i.position + e.growth,
+    i.noise_kind
 FROM read_parquet({interactions}) AS i
-LEFT JOIN replaced AS r ON i."user" = r."user" AND i.position = r.position
+JOIN open_users AS o ON i."user" = o."user"
+JOIN edited_users AS e ON i."user" = e."user"
+WHERE i.position >= o.open_length

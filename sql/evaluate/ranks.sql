@@ -1,6 +1,6 @@
 -- In:  the clean snapshot's interactions.parquet and users.parquet; `ranked`, one row a
 --      target: split, number (the target's place in its split), rank_full_unseen, rank_full_all, rank_sampled100;
---      the noisy snapshot's targets.parquet, whose histories were ranked.
+--      targets.parquet of the snapshot whose histories were ranked.
 -- Out: one row a target: target, split, user, item, history (length of the history it was ranked with),
 --      popularity (training interactions of the target item in the clean log), and its three ranks.
 with popularity as (

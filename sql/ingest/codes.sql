@@ -1,9 +1,9 @@
 -- In: the view `parsed` and the {id} column wanted. Out: the table {codes}: a code for each raw id, ascending in
 -- the ids' order, and whether every id is a plain 64-bit integer (no leading zeros or plus), which decides that
--- order: by number or by the bytes of the text.
+-- order and is then the code itself: by number, or by the bytes of the text.
 CREATE TABLE {codes} AS
 WITH ids AS (
-    SELECT DISTINCT {id} AS id FROM parsed
+    SELECT {id}::VARCHAR AS id FROM (SELECT DISTINCT {id} FROM parsed)
 ), typed AS (
     SELECT
         id,
@@ -15,5 +15,5 @@ WITH ids AS (
 SELECT
     id,
     is_integer,
-    row_number() OVER (ORDER BY CASE WHEN is_integer THEN try_cast(id AS BIGINT) END, id) AS code
+    CASE WHEN is_integer THEN try_cast(id AS BIGINT) ELSE row_number() OVER (ORDER BY id) END AS code
 FROM typed

@@ -5,6 +5,7 @@ SELECT
     (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM items) AS items,
     (SELECT count(*) FROM targets WHERE split = 'validation') AS targets_validation,
+    (SELECT count(*) FROM targets WHERE split = 'promotion') AS targets_promotion,
     (SELECT count(*) FROM targets WHERE split = 'test') AS targets_test,
     (
         SELECT count(*)

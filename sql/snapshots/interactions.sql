@@ -1,4 +1,5 @@
--- In: a relation `interactions`. Out: the snapshot's table of that name, typed and in its canonical order.
+-- In: a relation `interactions`, and its {order} where it does not come in the canonical one. Out: the snapshot's table of
+-- that name, typed and in its canonical order.
 SELECT
     "user"::INTEGER AS "user",
     item::INTEGER AS item,
@@ -6,4 +7,4 @@ SELECT
     position::INTEGER AS position,
     noise_kind::VARCHAR AS noise_kind
 FROM interactions
-ORDER BY "user", position
+{order}

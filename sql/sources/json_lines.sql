@@ -5,6 +5,7 @@ SELECT
     {item} AS item_id,
     {time} AS time_text,
     {order} AS order_text,
+    {rating} AS rating_text,
     {noise} AS noise_text
 FROM read_json(
     {path},

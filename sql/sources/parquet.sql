@@ -4,5 +4,6 @@ SELECT
     {item} AS item_id,
     {time} AS time_text,
     {order} AS order_text,
+    {rating} AS rating_text,
     {noise} AS noise_text
 FROM read_parquet({path}, binary_as_string = true, hive_partitioning = false)

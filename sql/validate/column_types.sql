@@ -5,6 +5,6 @@ with expected as (
 )
 select expected.column_name, expected.expected_type, found.column_type as found_type
 from expected
-left join (select column_name, column_type from (describe {batch})) as found
+left join (select column_name, column_type from (describe {table})) as found
     on found.column_name = expected.column_name
 where found.column_type is distinct from expected.expected_type

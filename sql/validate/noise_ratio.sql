@@ -1,14 +1,16 @@
--- In: interactions (user, position, noise_kind), users (user, train_length); the kind and ratio asked for.
--- Out: one row with the realised share of that kind among the training positions where it is further from
--- the ratio than the tolerance and four standard errors of a draw of that size.
+-- In: the tables `histories` and `labels`; the kind put in on purpose, the ratio asked for and the manifest's.
+-- Out: one row with the kind's share of the open events where it is further from the ratio asked for than the
+-- tolerance and two events, or is not the manifest's.
 select
-    {kind} as noise_kind, {ratio} as ratio_asked, noisy / nullif(positions, 0) as ratio_found,
-    noisy as noisy_positions, positions as training_positions
+    {kind} as noise_kind, {asked} as ratio_asked, {manifest} as ratio_in_manifest, noisy / events as ratio_found,
+    noisy as noisy_events, events as open_events
 from (
-    select count(*) as positions, count(*) filter (where log.noise_kind = {kind}) as noisy
-    from {batch} as log
-    join users using ("user")
-    where log.position < users.train_length
+    select
+        (select coalesce(sum(open), 0) from labels where noise_kind = {kind}) as noisy,
+        (select sum(coalesce(first_target, events)) from histories) as events
 )
-where positions > 0
-    and abs(noisy / positions - {ratio}) > {tolerance} + 4 * sqrt({ratio} * (1 - {ratio}) / positions)
+where events > 0
+    and (
+        abs(noisy / events - {asked}) > {tolerance} + 2 / events
+        or abs(noisy / events - coalesce({manifest}, -1)) > 1e-9
+    )

@@ -75,15 +75,30 @@ def test_an_epoch_visits_every_trainable_user_once_and_no_later_event(make_log: 
     assert sorted(visited) == [1, 3, 4, 5, 6]
 
 
+def test_users_who_are_held_out_take_no_place_in_a_batch() -> None:
+    """As where whole sessions are held out: nothing of theirs may be trained on."""
+    sizes = torch.tensor([6, 5, 4, 3, 2])
+    sequences = Sequences(
+        items=torch.arange(1, 21, dtype=torch.int32),
+        offsets=torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)]),
+        train_lengths=torch.tensor([6, 0, 1, 3, 0]),
+        item_count=20,
+    )
+    batches = list(training_batches(sequences, length=8, batch_size=2, generator=torch.Generator().manual_seed(1)))
+    assert len(batches) == 1
+    assert sorted(batches[0].users.flatten()[batches[0].ends].tolist()) == [0, 3]
+    assert len(batches[0].cells) == 5 + 2
+
+
 def test_histories_come_in_the_order_of_the_targets_and_may_be_empty(make_log: MakeLog) -> None:
     log = make_log(lengths=[3, 12, 4])
     targets = log.targets["test"]
     empty = type(targets)(targets.users, targets.items, targets.histories * 0)
-    for batch in history_batches(log.sequences, empty, length=5, batch_size=2):
+    for batch in history_batches(log.sequences, empty, length=5, sizes=[2, 1]):
         assert batch.items.sum() == 0
         assert (batch.segments.flatten()[batch.ends] == 0).all()
     ends = torch.cat(
-        [batch.items.flatten()[batch.ends] for batch in history_batches(log.sequences, targets, length=5, batch_size=2)]
+        [batch.items.flatten()[batch.ends] for batch in history_batches(log.sequences, targets, length=5, sizes=[1, 2])]
     )
     before = log.sequences.items[log.sequences.offsets[targets.users] + targets.histories - 1]
     assert ends.tolist() == before.tolist()

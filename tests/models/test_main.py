@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from models.__main__ import train
+from models.engine.training import Epoch
 
 ROOT = Path(__file__).resolve().parents[2]
 Request = Callable[..., dict[str, Any]]
@@ -66,6 +67,10 @@ def start(request: dict[str, Any], folder: Path) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
+def ignore(epoch: Epoch) -> None:
+    """Nobody listens."""
+
+
 def messages(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
     """All that a process says until it ends."""
     assert process.stdout is not None
@@ -98,13 +103,13 @@ def assert_same_training(one: Path, other: Path) -> None:
 def undisturbed(request_for: Request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training that nothing interrupted."""
     folder = tmp_path_factory.mktemp("undisturbed") / "training"
-    train(request_for(folder))
+    train(request_for(folder), on_epoch=ignore)
     return folder
 
 
 @pytest.mark.parametrize("end", ["killed", pytest.param("its parent is gone", marks=pytest.mark.slow)])
 def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
-    request_for: Request, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str
+    request_for: Request, undisturbed: Path, tmp_path: Path, end: str
 ) -> None:
     folder = tmp_path / "training"
     process = start(request_for(folder), tmp_path)
@@ -122,10 +127,9 @@ def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
     assert not (folder / "result.json").exists()
     assert (folder / "checkpoint.pt").exists()
 
-    capsys.readouterr()
-    train(request_for(folder))
-    heard = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [message["epoch"] for message in heard] == list(range(1, 31))
+    heard: list[Epoch] = []
+    train(request_for(folder), on_epoch=heard.append)
+    assert [epoch.epoch for epoch in heard] == list(range(1, 31))
     assert_same_training(folder, undisturbed)
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
         "model.json", "result.json", "weights.pt",
@@ -137,19 +141,19 @@ def test_past_its_time_limit_it_leaves_a_checkpoint_to_go_on_from(
 ) -> None:
     folder = tmp_path / "training"
     with pytest.raises(TimeoutError, match="after epoch 0"):
-        train(request_for(folder, seconds=0))
+        train(request_for(folder, seconds=0), on_epoch=ignore)
     assert not (folder / "result.json").exists()
     with pytest.raises(TimeoutError, match=r"after epoch [1-9]"):
-        train(request_for(folder, seconds=0.05))
+        train(request_for(folder, seconds=0.05), on_epoch=ignore)
     assert (folder / "checkpoint.pt").exists()
-    report = train(request_for(folder))
+    report = train(request_for(folder), on_epoch=ignore)
     assert report["epochs"] == 30
     assert_same_training(folder, undisturbed)
 
 
 def test_a_finished_training_is_not_done_again(request_for: Request, undisturbed: Path) -> None:
     written = (undisturbed / "weights.pt").stat().st_mtime_ns
-    assert train(request_for(undisturbed))["epochs"] == 30
+    assert train(request_for(undisturbed), on_epoch=ignore)["epochs"] == 30
     assert (undisturbed / "weights.pt").stat().st_mtime_ns == written
 
 
@@ -164,5 +168,27 @@ def test_a_request_that_makes_no_sense_is_said_in_a_sentence(request_for: Reques
 @pytest.mark.parametrize("changes", [{"model": {"width": 3}}, {"training": {"epochs": 0}}, {"model": {"dim": 9}}])
 def test_settings_that_cannot_be_are_refused(request_for: Request, tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"width|epochs|multiple"):
-        train(request_for(tmp_path / "training", **changes))
+        train(request_for(tmp_path / "training", **changes), on_epoch=ignore)
     assert not (tmp_path / "training" / "result.json").exists()
+
+
+def test_promotion_and_test_targets_choose_nothing(request_for: Request, undisturbed: Path, tmp_path: Path) -> None:
+    """Other targets there, or none at all: the same curves, the same epoch, the same weights."""
+    arrays = dict(np.load(request_for(tmp_path)["log"]))
+    for split, others in (("test", arrays["test_items"] % 30 + 1), ("promotion", arrays["test_items"])):
+        log = tmp_path / f"{split}.npz"
+        changed = {"users": np.arange(40), "items": others, "histories": arrays["test_histories"]}
+        np.savez(log, **(arrays | {f"{split}_{name}": values for name, values in changed.items()}))
+        train(request_for(tmp_path / split, log=str(log), clean=str(log)), on_epoch=ignore)
+        assert_same_training(tmp_path / split, undisturbed)
+
+
+def test_a_log_without_validation_targets_is_refused(request_for: Request, tmp_path: Path) -> None:
+    arrays = dict(np.load(request_for(tmp_path)["log"]))
+    for name in ("users", "items", "histories"):
+        arrays[f"promotion_{name}"] = arrays[f"validation_{name}"]
+        arrays[f"validation_{name}"] = np.zeros(0, dtype=np.int64)
+    np.savez(tmp_path / "log.npz", **arrays)
+    log = str(tmp_path / "log.npz")
+    with pytest.raises(ValueError, match=r"no user has a validation target.*less of it to promotion"):
+        train(request_for(tmp_path / "training", log=log, clean=log), on_epoch=ignore)

@@ -1,15 +1,19 @@
 """Ranks and metrics against a slow, plain implementation."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from models.engine import ranking
 from models.engine.batches import Batch
-from models.engine.metrics import gains, hits, reciprocal_ranks, summary
+from models.engine.metrics import PROTOCOLS, gains, hits, reciprocal_ranks, summary
 from models.engine.ranking import Protocol, rank
+from models.engine.sequences import InteractionLog, Targets
+from models.errors import Diverged
 from models.recommender import Recommender
 from tests.models.conftest import MakeLog
 
@@ -57,6 +61,55 @@ def test_ranks_equal_counting_by_hand(make_log: MakeLog, levels: int) -> None:
         assert ranks["sampled100"][row] == place(negatives[row].tolist())
 
 
+def every_prefix(log: InteractionLog) -> Targets:
+    """Each event of each user but the first, predicted from all before it."""
+    rows = [
+        (user, int(log.sequences.items[start + place]), place)
+        for user, (start, stop) in enumerate(pairwise(log.sequences.offsets.tolist()))
+        for place in range(1, stop - start)
+    ]
+    return Targets(*torch.tensor(rows).T)
+
+
+@pytest.mark.parametrize("cells", [1, 130, 10**9])
+def test_every_prefix_of_a_session_is_ranked_alike_in_blocks_of_any_size(
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    log = make_log(lengths=[2, 1, 5, 9, 3, 2], item_count=25)
+    targets = every_prefix(log)
+    model = Fixed(25, levels=4)
+    protocol = Protocol.of(log.sequences, targets, seed=5)
+    monkeypatch.setattr(ranking, "CELLS_OF_A_BLOCK", cells)
+    blocks: list[int] = []
+    whole = ranking._block_ranks
+
+    def watched(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice) -> Tensor:
+        blocks.append(len(scores))
+        return whole(scores, items, protocol, rows)
+
+    monkeypatch.setattr(ranking, "_block_ranks", watched)
+    ranks = rank(model, log.sequences, targets, protocol, batch_size=7)
+    assert max(blocks) == {1: 1, 130: 4, 10**9: 7}[cells]
+    assert sum(blocks) == len(targets) == 16
+    assert int(targets.histories.min()) == 1
+    for row, (user, item, history) in enumerate(
+        zip(targets.users.tolist(), targets.items.tolist(), targets.histories.tolist(), strict=True)
+    ):
+        start = int(log.sequences.offsets[user])
+        events = log.sequences.items[start : start + history].tolist()
+        scores = model.scores[events[-1]].tolist()
+        others = [other for other in range(1, 26) if other != item and other not in events]
+        higher = sum(scores[other] > scores[item] for other in others)
+        assert ranks["full_unseen"][row] == higher + 0.5 * sum(scores[other] == scores[item] for other in others)
+
+
+def test_a_split_without_targets_has_no_ranks(make_log: MakeLog) -> None:
+    log = make_log(lengths=[5, 6], item_count=10)
+    nobody = Targets(*torch.zeros(3, 0, dtype=torch.int64))
+    ranks = rank(Fixed(10, levels=3), log.sequences, nobody, Protocol.of(log.sequences, nobody, seed=0))
+    assert {name: len(values) for name, values in ranks.items()} == dict.fromkeys(PROTOCOLS, 0)
+
+
 def test_a_collapsed_model_ranks_in_the_middle(make_log: MakeLog) -> None:
     log = make_log(lengths=[5, 6, 7], item_count=41)
     targets = log.targets["validation"]
@@ -82,7 +135,7 @@ def test_scores_that_are_no_numbers_are_refused(make_log: MakeLog) -> None:
     model = Fixed(10, levels=3)
     model.scores[:, 4] = torch.nan
     targets = log.targets["test"]
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(Diverged, match="not finite"):
         rank(model, log.sequences, targets, Protocol.of(log.sequences, targets, seed=0))
 
 

@@ -50,7 +50,7 @@ def scores_alone(model: Recommender, numbers: list[int]) -> torch.Tensor:
     """[30] scores of one history, as the ranking computes them."""
     log = Sequences(torch.tensor(numbers, dtype=torch.int32), torch.tensor([0, len(numbers)]), torch.tensor([0]), 30)
     targets = Targets(torch.tensor([0]), torch.tensor([1]), torch.tensor([len(numbers)]))
-    (batch,) = history_batches(log, targets, length=model.length, batch_size=1)
+    (batch,) = history_batches(log, targets, length=model.length, sizes=[1])
     with torch.inference_mode():
         return (model.query(batch) @ model.item_table()[1:].T)[0]
 

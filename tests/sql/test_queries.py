@@ -10,7 +10,7 @@ from tasks.home import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "sql"
 QUERIES = sorted(FOLDER.rglob("*.sql"))
-CODE = "\n".join(path.read_text(encoding="utf-8") for room in ("tasks",) for path in (PROJECT_ROOT / room).glob("*.py"))
+CODE = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "tasks").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)

@@ -6,7 +6,7 @@ from tasks.compare import COMPARED, RETAINED, Cell, compare
 
 
 def cell(method: str, ratio: float, seed: int, value: float) -> Cell:
-    return Cell(method, ratio, seed, dict.fromkeys(COMPARED, value))
+    return Cell(method, ratio, f"{ratio:.0%} swap", seed, dict.fromkeys(COMPARED, value))
 
 
 def test_means_deviations_and_retention_over_seeds() -> None:
@@ -22,8 +22,8 @@ def test_means_deviations_and_retention_over_seeds() -> None:
             cell("a", 0.2, 2, 0.3),
         ]
     )
-    assert [(row.method, row.ratio, row.seeds) for row in rows] == [
-        ("b", 0.0, 2), ("b", 0.2, 2), ("a", 0.0, 2), ("a", 0.2, 2),
+    assert [(row.method, row.ratio, row.noise, row.seeds) for row in rows] == [
+        ("b", 0.0, "0% swap", 2), ("b", 0.2, "20% swap", 2), ("a", 0.0, "0% swap", 2), ("a", 0.2, "20% swap", 2),
     ]  # fmt: skip
     assert [row.means[RETAINED] for row in rows] == pytest.approx([0.3, 0.15, 0.4, 0.2])
     assert [row.retention for row in rows] == pytest.approx([1.0, 0.5, 1.0, 0.5])

@@ -71,7 +71,7 @@ def test_everything_else_is_untouched_and_the_manifest_says_where_it_comes_from(
 def test_a_larger_ratio_contains_a_smaller_one(tiny_snapshot: Snapshot, home: Home, rows_of: Read) -> None:
     sets = [
         replaced(corrupt(tiny_snapshot, CorruptSpec(ratio=ratio, seed=5), home=home), rows_of)
-        for ratio in (0.05, 0.1, 0.4, 0.9)
+        for ratio in (0.05, 0.1, 0.4, 0.5)
     ]
     for smaller, larger in pairwise(sets):
         assert smaller.items() <= larger.items()
@@ -91,7 +91,7 @@ def test_a_replacement_is_any_other_item_with_equal_chance(
     items = [*range(4, 11), *[1] * 20_000, 2, 3]
     text = "user_id,item_id\n" + "".join(f"a,{item}\n" for item in items)
     snapshot = ingest_file(write_log(text))
-    noisy = corrupt(snapshot, CorruptSpec(ratio=0.99, seed=0), home=home)
+    noisy = corrupt(snapshot, CorruptSpec(ratio=0.5, seed=0), home=home)
     rows = rows_of(noisy.interactions)
     drawn = Counter(row[ITEM] for row in rows if row[NOISE] == "replace" and row[POSITION] >= 7)
     assert set(drawn) == set(range(4, 11))
@@ -117,7 +117,7 @@ def test_a_catalogue_too_small_to_draw_from_is_said(
     home: Home,
     left_in: Callable[[], list[Path]],
 ) -> None:
-    snapshot = ingest_file(write_log("user_id,item_id\nann,1\nann,2\nann,3\n"))
+    snapshot = ingest_file(write_log("user_id,item_id\nann,1\nann,1\nann,2\nann,3\n"))
     with pytest.raises(InputError, match="3 items leaves nothing to replace an item of user ann with"):
-        corrupt(snapshot, CorruptSpec(ratio=0.9), home=home)
+        corrupt(snapshot, CorruptSpec(ratio=0.5), home=home)
     assert left_in() == [snapshot.path]

@@ -8,13 +8,17 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
+from models import __main__ as worker
 from models.__main__ import rank_targets
 from models.catalogue import build
 from models.config import ModelConfig
+from models.engine.batches import Batch
 from models.engine.metrics import summary
 from models.engine.ranking import Protocol
 from models.engine.sequences import load_log
+from models.recommender import Recommender
 from models.storage import save_model
 from tasks import evaluate as evaluation
 from tasks.corrupt import corrupt
@@ -23,7 +27,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
-from tasks.specs import CorruptSpec
+from tasks.specs import CorruptSpec, PrepareSpec, SessionSplit
 from tasks.train import Trained
 
 Read = Callable[[Path], list[tuple[Any, ...]]]
@@ -78,10 +82,55 @@ def test_one_row_a_target_with_its_popularity_and_history(
 def test_metrics_are_those_of_the_ranks(tiny_snapshot: Snapshot, rank_with: Callable[..., Evaluated]) -> None:
     evaluated = rank_with(tiny_snapshot)
     metrics = evaluated.metrics()
-    assert len(metrics) == 2 * 3 * 3 * 3  # splits × protocols × measures × cutoffs
+    assert len(metrics) == 3 * 3 * 3 * 3  # splits × protocols × measures × cutoffs
     test = pd.read_parquet(evaluated.ranks).query("split == 'test'")
     assert metrics["test.full_all.hit_at_10"] == (test["rank_full_all"] < 10).mean()
     assert metrics == metrics | summary({"sampled100": test["rank_sampled100"].to_numpy()}, "test")
+
+
+def test_every_prefix_of_a_held_out_session_has_its_row(
+    ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path], home: Home, rows_of: Read,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows = [f"s{user:02},i{(user * 5 + event * event) % 23},{user * 100 + event}" for user in range(40)
+            for event in range(2 + user % 5)]  # fmt: skip
+    prepare = PrepareSpec(split=SessionSplit(validation=0.3, test=0.2), promotion=0.5)
+    path = write_log("\n".join(["user_id,item_id,ts", *rows]) + "\n")
+    snapshot = ingest_file(path, prepare=prepare, order="ts")
+    targets = rows_of(snapshot.targets)
+    assert Counter(split for *_, split, _ in targets).keys() == {"validation", "promotion", "test"}
+    assert min(history for *_, history in targets) == 1
+
+    class Nearest(Recommender):
+        """Ranks an item by how far its number is from that of the history's last."""
+
+        length = 4
+
+        def query(self, batch: Batch) -> Tensor:
+            last = batch.items.flatten()[batch.ends]
+            return -(torch.arange(snapshot.counts.items + 1)[None] - last[:, None]).abs().float()
+
+        def item_table(self) -> Tensor:
+            return torch.eye(snapshot.counts.items + 1)
+
+    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request, on_epoch: rank_targets(dict(request)))
+    monkeypatch.setattr(worker, "load_model", lambda folder, device: Nearest())
+    evaluated = evaluate(
+        Trained(home.root), snapshot, snapshot, evaluation_seed=0, folder=home.steps / "evaluate" / "x", home=home,
+        execution=Execution("cpu", "", 1, "float32", "", {}),
+    )  # fmt: skip
+    ranks = pd.read_parquet(evaluated.ranks)
+    assert list(ranks[["target", "user", "item", "split", "history"]].itertuples(index=False, name=None)) == targets
+    items = {(user, position): item for user, item, _, position, _ in rows_of(snapshot.interactions)}
+    for row in ranks.itertuples():
+        last = items[row.user, row.history - 1]
+        distances = [abs(item - last) for item in range(1, snapshot.counts.items + 1)]
+        own = abs(row.item - last)
+        ahead = sum(distance < own for distance in distances) + (distances.count(own) - 1) / 2
+        assert row.rank_full_all == ahead
+    metrics = evaluated.metrics()
+    for split, of_split in ranks.groupby("split"):
+        assert metrics[f"{split}.full_all.hit_at_5"] == (of_split["rank_full_all"] < 5).mean()
 
 
 def test_noise_changes_histories_and_neither_negatives_nor_what_counts_as_seen(

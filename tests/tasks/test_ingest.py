@@ -41,37 +41,6 @@ def sequences(snapshot: Snapshot, rows_of: Read) -> dict[str, list[str]]:
 # What a snapshot says
 
 
-def test_every_user_is_ranked_on_the_last_two_events(
-    tiny_rows: list[Row], tiny_snapshot: Snapshot, rows_of: Read
-) -> None:
-    expected: dict[str, list[str]] = {}
-    for user, item, *_ in sorted(tiny_rows, key=lambda row: (row[0], row[2])):
-        expected.setdefault(user, []).append(item)
-    assert sequences(tiny_snapshot, rows_of) == expected
-
-    users = rows_of(tiny_snapshot.users)
-    items = {row[0]: row[1] for row in rows_of(tiny_snapshot.items)}
-    assert [row[:2] for row in users] == list(enumerate(sorted(expected)))
-    assert list(items) == list(range(1, len(items) + 1))
-    assert list(items.values()) == sorted(items.values())
-    assert all(
-        train_length == (len(expected[user]) - 2 if len(expected[user]) >= 3 else len(expected[user]))
-        for _, user, train_length in users
-    )
-
-    ranked = [(index, user) for index, user, _ in users if len(expected[user]) >= 3]
-    wanted = [
-        (split, index, expected[user][-back], len(expected[user]) - back)
-        for split, back in (("validation", 2), ("test", 1))
-        for index, user in ranked
-    ]
-    targets = rows_of(tiny_snapshot.targets)
-    assert [row[0] for row in targets] == list(range(len(wanted)))
-    assert [(split, user, items[item], history) for _, user, item, split, history in targets] == wanted
-    assert tiny_snapshot.counts.targets_test == tiny_snapshot.counts.targets_validation == len(ranked)
-    assert tiny_snapshot.counts.training == len(tiny_rows) - 2 * len(ranked)
-
-
 def test_noise_labels_are_kept_as_kinds(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:
     path = write_log("user_id,item_id,why\na,1,\na,2,genuine\na,3,misclick\na,4,shared\na,5,gift\n")
     snapshot = ingest_file(path, noise="why")
@@ -247,56 +216,6 @@ def test_the_generated_shoppers_file_has_fixed_columns(tmp_path: Path, home: Hom
     assert (snapshot.counts.noisy, snapshot.manifest.labelled, snapshot.manifest.has_times) == (1, True, True)
 
 
-# Preparation
-
-
-def test_the_k_core_is_taken_until_nothing_changes(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:
-    """Without d and f, item 4 has one event; without that, c has two; without c, a, b and e are left."""
-    rows = [
-        (word[0], word[1])
-        for word in [
-            "a1",
-            "a2",
-            "a3",
-            "b1",
-            "b2",
-            "b3",
-            "e1",
-            "e2",
-            "e3",
-            "c2",
-            "c4",
-            "c3",
-            "d4",
-            "d5",
-            "f4",
-            "a1",
-        ]
-    ]
-    path = write_log("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in rows))
-    snapshot = ingest_file(path, prepare=PrepareSpec(user_core=3, item_core=3))
-    found = sequences(snapshot, rows_of)
-    expected = list(rows)
-    while True:
-        kept = [
-            (user, item)
-            for user, item in expected
-            if sum(u == user for u, _ in expected) >= 3 and sum(i == item for _, i in expected) >= 3
-        ]
-        if kept == expected:
-            break
-        expected = kept
-    assert sum(map(len, found.values())) == len(expected)
-    assert found == {user: [i for u, i in expected if u == user] for user, _ in expected}
-
-
-def test_short_histories_are_kept_and_not_ranked(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:
-    path = write_log(LOG + "c,1,1\nc,2,2\n")
-    snapshot = ingest_file(path)
-    assert [row[2] for row in rows_of(snapshot.users)] == [2, 2, 2]
-    assert {row[1] for row in rows_of(snapshot.targets)} == {0, 1}
-
-
 # What is refused
 
 
@@ -380,12 +299,17 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         {"prepare": PrepareSpec(split=LeaveOneOut(min_events=9))},
         r"no user has the 9 interactions that being ranked takes \(the longest history has 4\)",
     ),
-    ("u.data", "a b c\n", {"format": "movielens"}, "none of MovieLens' ratings files"),
+    (
+        "u.data",
+        "a b c\n",
+        {"format": "movielens"},
+        "is not of the format movielens: its first line should hold user ⇥ item ⇥ rating ⇥ time",
+    ),
     (
         "u.data",
         "1\t1\t5\t9\n1\t2\t5\tx\n",
         {"format": "movielens"},
-        r"row 2, column 'timestamp \(4th\)': 'x' where a number",
+        r"row 2, column 'time \(4th\)': 'x' where a number",
     ),
 ]
 
@@ -466,7 +390,7 @@ def test_movielens_100k(shared_data: Path, ingest_file: Ingest) -> None:
     snapshot = ingest_file(shared_data / "ml-100k.u.data", format="movielens")
     counts = snapshot.counts
     assert (counts.interactions, counts.users, counts.items) == (100_000, 943, 1_682)
-    assert counts.targets_test == counts.targets_validation == 943
+    assert counts.targets_test == counts.targets_validation + counts.targets_promotion == 943
     assert snapshot.manifest.user_id_type == snapshot.manifest.item_id_type == "integer"
     assert snapshot.manifest.has_times
 

@@ -1,7 +1,9 @@
 """The job in MLflow: a parent, a child a training, none left open, all adopted again."""
 
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,28 @@ import pandas as pd
 import pytest
 
 from models.engine.metrics import PROTOCOLS, SELECTION_METRIC
+from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.home import Home
-from tasks.job import Job, best_cell, comparison, record, tracked_job
+from tasks.job import (
+    Heading,
+    Job,
+    best_cell,
+    comparison,
+    decision,
+    failure_of,
+    reason,
+    record,
+    record_failure,
+    summary,
+    tracked_job,
+)
 from tasks.leases import lease
-from tasks.plan import plan
+from tasks.plan import Data, plan
+from tasks.register import Registered
 from tasks.snapshots import Snapshot
-from tasks.specs import RobustnessSpec
+from tasks.specs import NoiseSpec, RobustnessSpec
 from tasks.track import Tracker
 from tasks.train import Trained
 
@@ -41,11 +57,12 @@ def finished(tmp_path: Path) -> tuple[Trained, Evaluated]:
         {"epoch": epoch, "timestamp": 1000 + epoch, "metrics": {"train.loss": 1.0, SELECTION_METRIC: value}}
         for epoch, value in enumerate(curve, start=1)
     ]
-    result = {"best_epoch": 2, "best_value": 0.3, "epochs": 3, "seconds": 1.5, "parameters": 10, "history": history}
+    result = {"best_epoch": 2, "best_value": 0.3, "epochs": 3, "seconds": 1.5, "parameters": 10, "history": history,
+              "made_by": {"rec_denoiser.training_sha256": "abc"}}  # fmt: skip
     (tmp_path / "result.json").write_text(json.dumps(result))
-    ranks = pd.DataFrame({"split": ["validation"] * 4 + ["test"] * 4})
+    ranks = pd.DataFrame({"split": ["validation"] * 4 + ["promotion"] * 2 + ["test"] * 4})
     for name in PROTOCOLS:
-        ranks[f"rank_{name}"] = np.array([0, 50, 50, 50, 0, 0, 50, 50], dtype=np.float32)
+        ranks[f"rank_{name}"] = np.array([0, 50, 50, 50, 0, 0, 0, 0, 50, 50], dtype=np.float32)
     ranks.to_parquet(tmp_path / "ranks.parquet")
     return Trained(tmp_path), Evaluated(tmp_path)
 
@@ -55,11 +72,11 @@ def run(
     upto: int = 99, error: BaseException | None = None,
 ) -> Job:  # fmt: skip
     """A job that records its first `upto` trainings, then ends, with `error` if one is given."""
-    cells = plan(spec, snapshot, dict.fromkeys(spec.noise.ratios, snapshot), EXECUTION)
+    cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
     with (
         lease(home=home) as held,
         tracked_job(
-            spec, cells, snapshot, execution=EXECUTION, flow_run="flow-run", held=held, home=home
+            cells, Heading.of(spec), execution=EXECUTION, flow_run="flow-run", held=held, home=home
         ) as job,
     ):  # fmt: skip
         metrics = [record(job, number, *finished) for number in range(len(cells))[:upto]]
@@ -97,6 +114,7 @@ def test_a_finished_job_and_what_its_runs_hold(
     assert child.data.tags["mlflow.parentRunId"] == job.parent
     assert (child.data.params["method"], child.data.params["noise_ratio"]) == ("rec-denoiser", "0.2")
     assert child.data.metrics["test.full_unseen.hit_at_10"] == 0.5
+    assert child.data.metrics["promotion.full_unseen.hit_at_10"] == 1.0
     assert child.data.metrics["training.best_epoch"] == 2
     assert {entry.path for entry in client.list_artifacts(job.children[-1])} == {
         "execution.json", "learning_curve.svg", "ranks.parquet",
@@ -154,9 +172,114 @@ def test_the_same_log_under_another_name_has_runs_of_its_own(
     assert sorted(statuses(mlflow_home, spec)) == sorted(["KILLED"] * 5 + ["FINISHED"] * 9)
 
 
-def test_the_best_on_validation_of_the_least_noisy_data_is_registered(
+def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
     spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, finished: tuple[Trained, Evaluated]
 ) -> None:
-    job = run(spec, tiny_snapshot, mlflow_home, finished)
-    figures = [0.1, 0.3, 0.2, 0.9, 0.9, 0.9]
-    assert best_cell(job, [{SELECTION_METRIC: value} for value in figures]) == 1
+    cells = plan(spec.cells(), lambda _: Data(tiny_snapshot, tiny_snapshot), EXECUTION)
+    failures = {
+        4: RunFailed("diverged"),
+        1: RuntimeError("Traceback:\n  File x\nValueError: no"),
+        5: RunFailed("diverged"),
+    }
+
+    def attempt() -> None:
+        with (
+            lease(home=mlflow_home) as held,
+            tracked_job(
+            cells, Heading.of(spec), execution=EXECUTION, flow_run="flow-run", held=held, home=mlflow_home
+            ) as job,
+        ):  # fmt: skip
+            for number in range(6):
+                if number in failures:
+                    record_failure(job, number)
+                else:
+                    record(job, number, *finished)
+                run_of = job.tracker.client.get_run(job.children[number])
+                assert run_of.info.status == ("FAILED" if number in failures else "FINISHED")
+            record_failure(job, 0)
+            assert job.tracker.client.get_run(job.children[0]).info.status == "FINISHED", "what was good is not lost"
+            raise failure_of(job, failures)
+
+    with pytest.raises(RunFailed) as told:
+        attempt()
+    message = str(told.value)
+    assert message.startswith("3 of 6 trainings failed; the others are recorded")
+    assert f"{cells[1].label}: ValueError: no; {cells[4].label} / {cells[5].label}: diverged" in message
+    assert "\n" not in message
+    assert sorted(statuses(mlflow_home, spec)) == ["FAILED"] * 4 + ["FINISHED"] * 3
+    run(spec, tiny_snapshot, mlflow_home, finished)
+    assert statuses(mlflow_home, spec) == ["FINISHED"] * 7
+
+
+def test_input_that_no_cell_can_use_is_bad_input_of_the_job(tiny_snapshot: Snapshot) -> None:
+    job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
+    wrong = InputError("no user has a validation target")
+    assert failure_of(job, dict.fromkeys(range(6), wrong)) is wrong
+    assert isinstance(failure_of(job, dict.fromkeys(range(5), wrong)), RunFailed)
+    assert reason(ZeroDivisionError()) == "ZeroDivisionError"
+
+
+def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(
+    tiny_snapshot: Snapshot, finished: tuple[Trained, Evaluated]
+) -> None:
+    job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
+    metrics = [finished[1].metrics()] * 6
+    registered = Registered("model", "1", "champion", *decision(metrics[0]))
+    told = summary(
+        RobustnessSpec(), job, (), metrics, [finished[0]] * 6, registered, clean=tiny_snapshot, execution=EXECUTION, best=0
+    )  # fmt: skip
+    assert json.loads(json.dumps(told)) == told
+    assert told["cells"][0]["training"] == {
+        "best_epoch": 2, "epochs": 3, "seconds": 1.5, "parameters": 10,
+        "made_by": {"rec_denoiser.training_sha256": "abc"},
+    }  # fmt: skip
+    assert (told["cells"][3]["noise_kind"], told["cells"][3]["noise_where"]) == ("replace", "both")
+    assert (told["registered"]["decided_on"], told["registered"]["value"]) == ("promotion", 1.0)
+
+
+def job_of(snapshot: Snapshot, *, ratios: tuple[float, ...], seeds: tuple[int, ...], where: str = "both") -> Job:
+    """A job of three methods that no tracker knows."""
+    noise = NoiseSpec.model_validate({"ratios": ratios, "where": where})
+    spec = RobustnessSpec(noise=noise, seeds=seeds)
+    cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
+    unknown: Any = SimpleNamespace(experiment_id="0")
+    return Job(unknown, cells, "parent", tuple(str(number) for number in range(len(cells))))
+
+
+def on_validation(*figures: float) -> list[dict[str, float]]:
+    return [{SELECTION_METRIC: value} for value in figures]
+
+
+def test_the_best_on_validation_of_the_least_noisy_data_is_registered(tiny_snapshot: Snapshot) -> None:
+    job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
+    assert best_cell(job, on_validation(0.1, 0.3, 0.2, 0.9, 0.9, 0.9)) == 1
+    assert best_cell(job, on_validation(0.3, 0.3, 0.3, 0.9, 0.9, 0.9)) == 0
+
+
+def test_the_method_with_the_best_mean_is_registered_and_not_the_luckiest_seed(tiny_snapshot: Snapshot) -> None:
+    job = job_of(tiny_snapshot, ratios=(0.1,), seeds=(1, 2))
+    methods = [cell.method for cell in job.cells]
+    assert methods[:3] == methods[3:]
+    best = best_cell(job, on_validation(0.5, 0.4, 0.1, 0.1, 0.41, 0.1))
+    assert (job.cells[best].method, job.cells[best].seed) == ("sasrec-softmax", 2)
+
+
+def test_the_test_split_chooses_nothing(tiny_snapshot: Snapshot) -> None:
+    """Whatever the figures on test are, the same cell is the candidate, with the same figure for promotion."""
+    job = job_of(tiny_snapshot, ratios=(0.0,), seeds=(1,))
+    metrics = [
+        {SELECTION_METRIC: validation, "promotion.full_unseen.ndcg_at_10": 0.3, "test.full_unseen.ndcg_at_10": 0.5}
+        for validation in (0.1, 0.3, 0.2)
+    ]
+    for test in itertools.permutations((0.0, 0.5, 1.0)):
+        changed = [
+            {name: other if name.startswith("test.") else value for name, value in figures.items()}
+            for figures, other in zip(metrics, test, strict=True)
+        ]
+        best = best_cell(job, changed)
+        assert best == 1
+        assert decision(changed[best]) == ("promotion", 0.3)
+
+
+def test_validation_decides_on_promotion_where_there_are_no_targets_for_it() -> None:
+    assert decision({SELECTION_METRIC: 0.25, "test.full_unseen.ndcg_at_10": 0.9}) == ("validation", 0.25)

@@ -1,12 +1,16 @@
 """Leases: a killed process is told from a living one."""
 
 import json
+import select
 import signal
 import subprocess
 import sys
 
+import pytest
+
+from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
-from tasks.leases import abandoned, lease
+from tasks.leases import abandoned, lease, nobody_at_work
 
 HOLDER = """
 import sys, time
@@ -57,3 +61,21 @@ def test_a_clean_up_that_fails_leaves_the_lease_for_the_next(home: Home) -> None
     assert next(broken_off) == {"flow_run": "f"}
     broken_off.close()
     assert list(abandoned(home=home)) == [{"flow_run": "f"}]
+
+
+def test_nobody_begins_while_nobody_may_work(home: Home) -> None:
+    with nobody_at_work(home=home):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(home.root)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert not select.select([process.stdout], [], [], 3)[0]
+    try:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another process is at work"), nobody_at_work(home=home):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with nobody_at_work(home=home):
+        assert len(list(abandoned(home=home))) == 1

@@ -6,15 +6,29 @@ from itertools import product
 import pytest
 
 from tasks.execution import Execution
-from tasks.plan import Cell, parameters, plan
+from tasks.plan import Cell, Data, parameters, plan
 from tasks.snapshots import Snapshot
-from tasks.specs import NoiseSpec, RobustnessSpec
+from tasks.specs import METHODS, NoiseSpec, RobustnessSpec, named_method
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
 
+def corrupted(snapshot: Snapshot, ratio: float) -> Snapshot:
+    """The snapshot under another digest, as one with noise in it has."""
+    digest = f"{round(ratio * 100):02}".ljust(64, "0")
+    return Snapshot(snapshot.path, snapshot.manifest.model_copy(update={"digest": digest}))
+
+
+def noisy_cells(snapshot: Snapshot, where: str) -> tuple[Cell, ...]:
+    """One method and seed at 0, 10 and 20 %."""
+    noise = NoiseSpec.model_validate({"kind": "swap", "where": where, "ratios": (0.0, 0.1, 0.2)})
+    spec = RobustnessSpec(noise=noise, methods=RobustnessSpec().methods[:1])
+    snapshots = {ratio: corrupted(snapshot, ratio) if ratio else snapshot for ratio in noise.ratios}
+    return plan(spec.cells(), lambda cell: Data(snapshot, snapshots[cell.noise.ratio]), EXECUTION)
+
+
 def cells_of(snapshot: Snapshot, spec: RobustnessSpec, execution: Execution = EXECUTION) -> tuple[Cell, ...]:
-    return plan(spec, snapshot, dict.fromkeys(spec.noise.ratios, snapshot), execution)
+    return plan(spec.cells(), lambda _: Data(snapshot, snapshot), execution)
 
 
 def test_every_method_ratio_and_seed(tiny_snapshot: Snapshot) -> None:
@@ -46,9 +60,58 @@ def test_a_name_changes_no_key_and_what_changes_a_digit_does(tiny_snapshot: Snap
 
 def test_parameters_are_flat_and_filterable(tiny_snapshot: Snapshot) -> None:
     spec = RobustnessSpec()
-    values = parameters(spec, cells_of(tiny_snapshot, spec)[-1])
+    values = parameters(cells_of(tiny_snapshot, spec)[-1])
     assert (values["method"], values["noise_ratio"], values["model.gate"]) == ("rec-denoiser", 0.2, "positional")
     assert all(isinstance(value, str | int | float) for value in values.values())
+
+
+def test_noise_in_both_is_trained_on_and_ranked_with(tiny_snapshot: Snapshot) -> None:
+    cells = noisy_cells(tiny_snapshot, "both")
+    assert all(cell.snapshot == cell.histories for cell in cells)
+    assert len({cell.snapshot.digest for cell in cells}) == 3
+    assert {cell.clean.digest for cell in cells} == {tiny_snapshot.digest}
+    assert [cell.label for cell in cells][1:] == [f"sasrec-bce, noise {ratio}% swap, seed 1" for ratio in (10, 20)]
+
+
+def test_noise_in_training_is_ranked_with_clean_histories(tiny_snapshot: Snapshot) -> None:
+    cells = noisy_cells(tiny_snapshot, "training")
+    assert {cell.histories.digest for cell in cells} == {tiny_snapshot.digest}
+    assert len({cell.train_key for cell in cells}) == len({cell.evaluate_key for cell in cells}) == 3
+    assert cells[2].label == "sasrec-bce, noise 20% swap in training, seed 1"
+
+
+def test_noise_in_histories_shares_one_training(tiny_snapshot: Snapshot) -> None:
+    cells = noisy_cells(tiny_snapshot, "histories")
+    assert {cell.snapshot.digest for cell in cells} == {tiny_snapshot.digest}
+    assert len({cell.train_key for cell in cells}) == 1
+    assert len({cell.evaluate_key for cell in cells}) == 3
+    on_clean = [cell.on_clean_histories for cell in cells]
+    assert {cell.evaluate_key for cell in on_clean} == {cells[0].evaluate_key}
+    assert on_clean[0] is cells[0]
+    values = parameters(cells[2])
+    assert (values["noise_kind"], values["noise_where"]) == ("swap", "histories")
+    assert values["histories"] != values["snapshot"]
+
+
+def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_snapshot: Snapshot) -> None:
+    def keys(**model: float) -> dict[str, str]:
+        methods = tuple(named_method(name, **model) for name in METHODS)
+        cells = cells_of(tiny_snapshot, RobustnessSpec(methods=methods, noise=NoiseSpec(ratios=(0.0,))))
+        return {cell.method: cell.train_key for cell in cells}
+
+    usual = keys()
+    for changes, again in (
+        ({"beta": 0.3}, {"rec-denoiser"}),
+        ({"gate_logit": 1.0}, {"rec-denoiser"}),
+        ({"negatives": 3}, {"sasrec-bce", "rec-denoiser"}),
+        ({"dim": 60}, set(METHODS)),
+    ):
+        assert {name for name, key in keys(**changes).items() if key != usual[name]} == again
+    spec = RobustnessSpec()
+    softmax = next(cell for cell in cells_of(tiny_snapshot, spec) if cell.method == "sasrec-softmax")
+    shown = {name for name in parameters(softmax) if name.startswith("model.")}
+    assert {"model.gate", "model.loss", "model.dim"} <= shown
+    assert not shown & {"model.beta", "model.negatives", "model.estimator", "model.gate_logit"}
 
 
 @pytest.mark.parametrize("field", ["methods", "seeds"])

@@ -41,7 +41,8 @@ def test_the_version_carries_what_it_stands_on(shop: Shop, mlflow_home: Home) ->
     assert version.run_id == shop.run_id
     assert version.tags["rec_denoiser.snapshot"] == shop.snapshot.digest
     assert version.tags["method"] == "sasrec-bce"
-    assert float(version.tags["rec_denoiser.selection_value"]) == 0.5
+    assert float(version.tags["rec_denoiser.deciding_value"]) == 0.5
+    assert version.tags["rec_denoiser.decided_on"] == "promotion"
     (output,) = client.get_run(shop.run_id).outputs.model_outputs
     assert version.source == f"models:/{output.model_id}"
 
@@ -95,7 +96,7 @@ def test_it_serves_where_nothing_of_the_project_is_installed(shop: Shop, mlflow_
 def test_the_same_training_is_registered_once(shop: Shop, mlflow_home: Home) -> None:
     tracker = Tracker(mlflow_home)
     again = register(
-        shop.trained, shop.snapshot, name=shop.registered.name, key="first", selection_value=0.5, tags={},
+        shop.trained, shop.snapshot, name=shop.registered.name, key="first", value=0.5, decided_on="promotion", tags={},
         run_id=shop.run_id, tracker=tracker, home=mlflow_home,
     )  # fmt: skip
     assert again == shop.registered
@@ -113,11 +114,11 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(registry, "_log_model", lambda *_, **__: source)
     name = f"aliases-{tmp_path.name}"
 
-    def run(key: str, value: float, *, clean: str = "first log") -> Registered:
+    def run(key: str, value: float, *, clean: str = "first log", split: str = "promotion") -> Registered:
         snapshot = Snapshot(shop.snapshot.path, shop.snapshot.manifest.model_copy(update={"clean": clean}))
         return register(
-            shop.trained, snapshot, name=name, key=key, selection_value=value, tags={}, run_id=shop.run_id,
-            tracker=tracker, home=mlflow_home,
+            shop.trained, snapshot, name=name, key=key, value=value, decided_on=split, tags={},
+            run_id=shop.run_id, tracker=tracker, home=mlflow_home,
         )  # fmt: skip
 
     return run
@@ -125,27 +126,28 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
 @pytest.mark.parametrize(
-    ("value", "clean", "alias"),
+    ("value", "clean", "split", "alias"),
     [
-        (0.6, "first log", "champion"),
-        (0.5, "first log", "challenger"),
-        (0.4, "first log", "challenger"),
-        (0.1, "later log", "champion"),
+        (0.6, "first log", "promotion", "champion"),
+        (0.5, "first log", "promotion", "challenger"),
+        (0.4, "first log", "promotion", "challenger"),
+        (0.1, "later log", "promotion", "champion"),
+        (0.1, "first log", "validation", "champion"),
     ],
-    ids=["better", "equal", "worse", "other data"],
+    ids=["better", "equal", "worse", "other data", "other targets"],
 )
-def test_who_becomes_the_champion(offer: Offer, value: float, clean: str, alias: str) -> None:
+def test_who_becomes_the_champion(offer: Offer, value: float, clean: str, split: str, alias: str) -> None:
     first = offer("a", 0.5)
-    assert first == Registered(first.name, "1", "champion")
-    assert offer("b", value, clean=clean) == Registered(first.name, "2", alias)
+    assert first == Registered(first.name, "1", "champion", "promotion", 0.5)
+    assert offer("b", value, clean=clean, split=split) == Registered(first.name, "2", alias, split, value)
 
 
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
 def test_a_champion_that_was_beaten_does_not_come_back(offer: Offer, mlflow_home: Home) -> None:
     name = offer("a", 0.5).name
-    assert offer("b", 0.6) == Registered(name, "2", "champion")
-    assert offer("a", 0.5) == Registered(name, "1", "challenger")
-    assert offer("b", 0.6) == Registered(name, "2", "champion")
+    assert offer("b", 0.6) == Registered(name, "2", "champion", "promotion", 0.6)
+    assert offer("a", 0.5) == Registered(name, "1", "challenger", "promotion", 0.5)
+    assert offer("b", 0.6) == Registered(name, "2", "champion", "promotion", 0.6)
     aliases = Tracker(mlflow_home).client.get_registered_model(name).aliases
     assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "2", "challenger": "1"}
 

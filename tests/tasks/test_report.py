@@ -2,13 +2,18 @@
 
 import xml.etree.ElementTree as ElementTree
 
-from tasks.compare import COMPARED, Cell, compare
+from tasks.compare import COMPARED, Cell, Row, compare
 from tasks.report import learning_curve, markdown, plain, table
+from tasks.specs import NoiseSpec
 
 
-def rows(value: float = 0.123456):
-    cells = [Cell("sasrec-bce", ratio, seed, dict.fromkeys(COMPARED, value)) for ratio in (0.0, 0.2) for seed in (1, 2)]
-    return compare(cells)
+def rows(value: float = 0.123456, **noise: str) -> tuple[Row, ...]:
+    spec = NoiseSpec.model_validate(noise)
+    return compare(
+        Cell("sasrec-bce", ratio, spec.described(ratio), seed, dict.fromkeys(COMPARED, value))
+        for ratio in (0.0, 0.2)
+        for seed in (1, 2)
+    )
 
 
 def test_the_table_shows_absolute_values_and_retention() -> None:
@@ -22,6 +27,14 @@ def test_the_table_shows_absolute_values_and_retention() -> None:
         "Retention": "100.0%",
     }
     assert table(rows(0.0))[0]["Retention"] == "–"
+
+
+def test_the_table_says_what_noise_it_was_and_where_if_not_the_usual() -> None:
+    swapped = rows(kind="swap", where="histories")
+    assert [row["Noise"] for row in table(swapped)] == ["0%", "20% swap in histories"]
+    assert [row["Noise"] for row in table(rows(where="training"))] == ["0%", "20% in training"]
+    assert "20% swap in histories" in plain(swapped)
+    assert "20% swap in histories" in markdown(swapped)
 
 
 def test_the_terminals_columns_line_up() -> None:

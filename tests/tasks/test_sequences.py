@@ -5,13 +5,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from models.config import ModelConfig, TrainingConfig
 from models.engine.sequences import load_log
 from tasks.errors import InputError
+from tasks.execution import resolve
 from tasks.home import Home
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
+from tasks.specs import ExecutionSpec, PrepareSpec
+from tasks.train import train
 
 Read = Callable[[Path], list[tuple[Any, ...]]]
 
@@ -35,6 +40,15 @@ def test_the_arrays_are_the_tables(tiny_snapshot: Snapshot, home: Home, rows_of:
         found = zip(targets.users.tolist(), targets.items.tolist(), targets.histories.tolist(), strict=True)
         assert list(found) == [(user, item, history) for _, user, item, _, history in rows]
         assert rows
+    assert set(log.targets) == {"validation", "promotion", "test"}
+
+
+def test_a_snapshot_without_promotion_targets_has_empty_arrays(
+    ingest_file: Callable[..., Snapshot], tiny_log: Path, home: Home
+) -> None:
+    log = load_log(export_log(ingest_file(tiny_log, prepare=PrepareSpec(promotion=0), time="ts"), home=home))
+    assert len(log.targets["promotion"]) == 0
+    assert len(log.targets["validation"]) == len(log.targets["test"]) > 0
 
 
 def test_a_log_without_times_has_none(
@@ -61,3 +75,42 @@ def test_a_damaged_snapshot_is_not_trained_on(tiny_snapshot: Snapshot, home: Hom
     with pytest.raises(InputError, match=r"interactions\.parquet"):
         export_log(tiny_snapshot, home=home)
     assert list(home.steps.rglob("*.npz")) == []
+
+
+def test_damage_is_named_before_training_though_the_arrays_are_there(tiny_snapshot: Snapshot, home: Home) -> None:
+    export_log(tiny_snapshot, home=home)
+    content = bytearray(tiny_snapshot.interactions.read_bytes())
+    content[len(content) // 2] ^= 1
+    tiny_snapshot.interactions.write_bytes(content)
+    folder = home.steps / "train" / "a"
+    with pytest.raises(InputError, match=r"interactions\.parquet is damaged"):
+        train(
+            tiny_snapshot,
+            tiny_snapshot,
+            ModelConfig(),
+            TrainingConfig(),
+            seed=1,
+            evaluation_seed=0,
+            execution=resolve(ExecutionSpec(device="cpu")),
+            time_limit_minutes=1,
+            made_by={},
+            folder=folder,
+            home=home,
+            on_epoch=print,
+        )
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("place", [0.3, 0.999])
+def test_damaged_arrays_are_written_anew(tiny_snapshot: Snapshot, home: Home, place: float) -> None:
+    path = export_log(tiny_snapshot, home=home)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(place * len(whole))])
+    assert export_log(tiny_snapshot, home=home) == path
+    with np.load(path) as arrays:
+        flipped = bytearray(path.read_bytes())
+        flipped[whole.index(arrays["items"].tobytes())] ^= 1
+        written = arrays["items"].tolist()
+    path.write_bytes(flipped)
+    with np.load(export_log(tiny_snapshot, home=home)) as arrays:
+        assert arrays["items"].tolist() == written

@@ -107,8 +107,15 @@ def test_a_damaged_byte_is_named(tiny_log: Path, tiny_snapshot: Snapshot, ingest
 
 def test_a_newer_format_is_refused_in_one_sentence(tiny_snapshot: Snapshot) -> None:
     path = tiny_snapshot.path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2, "surprise": True}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3, "surprise": True}))
     with pytest.raises(InputError, match="newer version of this project"):
+        open_snapshot(tiny_snapshot.path)
+
+
+def test_an_older_format_is_refused_with_what_to_do(tiny_snapshot: Snapshot) -> None:
+    path = tiny_snapshot.path / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 1}))
+    with pytest.raises(InputError, match=r"older version .*snapshot format 1.*: ingest the log again"):
         open_snapshot(tiny_snapshot.path)
 
 

@@ -1,42 +1,172 @@
 """The log that a job starts from."""
 
-from collections.abc import Callable
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tasks import datasets, source
+from tasks.datasets import DataSet
 from tasks.errors import InputError
+from tasks.fetch import Kept, Remote
 from tasks.home import Home
-from tasks.source import identity, obtain_log
+from tasks.logs import identity
+from tasks.source import inspect_source, obtain_log
 from tasks.specs import Columns, ShoppersSpec, SourceSpec
+from tests.tasks.servers import Owner, serving
+from tests.tasks.test_fetch import archive
+
+TEXT = "user_id,item_id\na,1\na,2\na,3\n"
+
+
+@pytest.fixture
+def owner() -> Iterator[Owner]:
+    with serving(Owner({"/log.csv": TEXT.encode()})) as served:
+        yield served
 
 
 def test_the_generated_log_is_made_once_and_again_the_same(home: Home, tmp_path: Path) -> None:
-    source = SourceSpec(shoppers=ShoppersSpec(users=10, items=50))
-    first = obtain_log(source, home=home)
+    asked = SourceSpec(shoppers=ShoppersSpec(users=10, items=50))
+    first = obtain_log(asked, home=home)
     [made] = first.files
     written = made.path.stat().st_mtime_ns
-    assert obtain_log(source, home=home) == first
+    assert obtain_log(asked, home=home) == first
     assert made.path.stat().st_mtime_ns == written
-    elsewhere = obtain_log(source, home=Home(tmp_path / "elsewhere"))
+    elsewhere = obtain_log(asked, home=Home(tmp_path / "elsewhere"))
     assert elsewhere.files[0].sha256 == made.sha256
     other = obtain_log(SourceSpec(shoppers=ShoppersSpec(users=10, items=50, seed=8)), home=home)
     assert other.files[0].path != made.path
     assert other.files[0].sha256 != made.sha256
+    by_name = obtain_log(asked.model_copy(update={"path": "shoppers"}), home=home)
+    assert identity(by_name) == identity(first)
 
 
 def test_a_log_is_known_by_its_bytes_and_how_they_are_read(home: Home, write_log: Callable[..., Path]) -> None:
-    text = "user_id,item_id\na,1\na,2\na,3\n"
     one, same, other = (
         SourceSpec(path=str(write_log(content, name)))
-        for name, content in (("one.csv", text), ("same.csv", text), ("other.csv", text + "b,1\n"))
+        for name, content in (("one.csv", TEXT), ("same.csv", TEXT), ("other.csv", TEXT + "b,1\n"))
     )
-    known = [identity(obtain_log(source, home=home)) for source in (one, same, other)]
+    known = [identity(obtain_log(asked, home=home)) for asked in (one, same, other)]
     assert known[0] == known[1] != known[2]
     renamed = one.model_copy(update={"columns": Columns(user="item_id", item="user_id")})
     assert identity(obtain_log(renamed, home=home)) != known[0]
 
 
+def test_a_log_is_the_same_wherever_it_lies(
+    home: Home, owner: Owner, write_log: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = identity(obtain_log(SourceSpec(path=str(write_log(TEXT))), home=home))
+    there = obtain_log(SourceSpec(path=f"{owner.address}/log.csv?X-Amz-Signature=deadbeef"), home=home)
+    assert identity(there) == here
+    assert there.source.path == f"{owner.address}/log.csv"
+
+
 def test_a_missing_file_is_said(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.csv"):
+    with pytest.raises(InputError, match=r"absent\.csv does not exist"):
         obtain_log(SourceSpec(path=str(tmp_path / "absent.csv")), home=home)
+
+
+def test_a_pattern_stands_for_its_files_in_the_order_of_their_names(
+    home: Home, tmp_path: Path, write_log: Callable[..., Path]
+) -> None:
+    written = [write_log(TEXT + f"b,{day}\n", f"2024-{day}.csv") for day in ("03", "01", "02")]
+    write_log(TEXT, "2023-12.csv")
+    write_log(TEXT, ".2024-hidden.csv")
+    (tmp_path / "2024-folder").mkdir()
+    log = obtain_log(SourceSpec(path=str(tmp_path / "2024-*")), home=home)
+    assert [file.path for file in log.files] == sorted(written)
+    assert [file.sha256 for file in log.files] == [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(written)
+    ]
+    inspect_source(SourceSpec(path=str(tmp_path / "2024-0[12].csv")))
+
+
+def test_a_pattern_that_matches_nothing_is_refused(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"2025-\*\.csv matches no file"):
+        obtain_log(SourceSpec(path=str(tmp_path / "2025-*.csv")), home=home)
+
+
+def test_a_file_with_the_characters_of_a_pattern_is_that_file(
+    home: Home, tmp_path: Path, write_log: Callable[..., Path]
+) -> None:
+    literal = write_log(TEXT, "log[1].csv")
+    write_log(TEXT, "log1.csv")
+    log = obtain_log(SourceSpec(path=str(literal)), home=home)
+    assert [file.path for file in log.files] == [literal]
+
+
+def test_a_folder_is_refused(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        inspect_source(SourceSpec(path=str(tmp_path)))
+
+
+def test_an_address_is_inspected_without_its_being_fetched(home: Home, owner: Owner) -> None:
+    inspect_source(SourceSpec(path=f"{owner.address}/log.csv"), home=home)
+    assert len(owner.heard) == 1
+    assert not home.root.exists()
+    with pytest.raises(InputError, match="does not exist"):
+        inspect_source(SourceSpec(path=f"{owner.address}/absent.csv"), home=home)
+    with pytest.raises(InputError, match=r"cannot be reached"):
+        inspect_source(SourceSpec(path="http://127.0.0.1:9/log.csv"), home=home)
+    with pytest.raises(InputError, match="cannot be fetched"):
+        inspect_source(SourceSpec(path="ftp://host/log.csv"), home=home)
+
+
+def test_who_fetches_may_be_chosen(home: Home, write_log: Callable[..., Path]) -> None:
+    asked: list[str] = []
+
+    def fetch(remote: Remote) -> Kept:
+        asked.append(remote.address)
+        return Kept(write_log(TEXT), "f" * 64)
+
+    log = obtain_log(SourceSpec(path="https://host/log.csv?token=s3cret"), home=home, fetch=fetch)
+    assert asked == ["https://host/log.csv?token=s3cret"]
+    assert log.files[0].sha256 == "f" * 64
+    assert "s3cret" not in repr(log)
+
+
+def test_a_spec_is_written_without_the_secrets_of_its_address() -> None:
+    spec = SourceSpec(path="https://ann:s3cret@host/log.csv?sig=deadbeef")
+    assert spec.model_dump()["path"] == "https://host/log.csv"
+    assert not re.search("ann|s3cret|deadbeef", spec.model_dump_json())
+    assert SourceSpec(path="logs/2024-?.csv").model_dump()["path"] == "logs/2024-?.csv"
+
+
+@pytest.fixture
+def as_owned(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    """MovieLens 100K, of which the test's own server is the owner."""
+    rows = b"".join(b"%d\t%d\t%d\t%d\n" % (n % 9 + 1, n + 1, n % 5 + 1, 880_000_000 + n) for n in range(100))
+    packed = archive({"ml-100k/u.data": rows, "ml-100k/README": b"terms"})
+    owner.files = {"/ml-100k.zip": packed, "/ml-100k.zip.md5": hashlib.md5(packed).hexdigest().encode()}
+    entry = replace(
+        datasets.DATASETS["ml-100k"],
+        address=f"{owner.address}/ml-100k.zip",
+        md5_address=f"{owner.address}/ml-100k.zip.md5",
+    )
+    monkeypatch.setattr(source, "known", lambda name: entry if name == "ml-100k" else None)
+    return entry
+
+
+def test_a_public_data_set_is_fetched_from_its_owner_by_its_name(home: Home, as_owned: DataSet) -> None:
+    inspect_source(SourceSpec(path="ml-100k"), home=home)
+    log = obtain_log(SourceSpec(path="ml-100k"), home=home)
+    assert log.source.format == "movielens-100k"
+    assert log.files[0].path.name == "u.data"
+    assert log.files[0].path.read_bytes().count(b"\n") == 100
+
+
+def test_a_file_of_a_data_sets_name_is_that_file(
+    home: Home, as_owned: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ml-100k").write_text("1\t2\t3\t880000000\n")
+    log = obtain_log(SourceSpec(path="ml-100k", format="movielens-100k"), home=home)
+    assert log.files[0].path == Path("ml-100k")
+
+
+def test_a_data_set_that_a_person_has_to_get_says_how(home: Home) -> None:
+    with pytest.raises(InputError, match=r"7z x .* --source yoochoose-clicks\.dat --format yoochoose"):
+        inspect_source(SourceSpec(path="yoochoose"), home=home)

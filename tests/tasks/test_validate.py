@@ -2,16 +2,23 @@
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pytest
 
 from tasks.errors import InputError
-from tasks.validate import EXPECTATIONS, Outcome, ValidationFailed, ValidationReport, load_limits, validate
+from tasks.snapshots import SCHEMA_VERSION
+from tasks.validate import EXPECTATIONS, REPORT, validate
+from tasks.validation.checks import finds_none
+from tasks.validation.limits import load_limits
+from tasks.validation.report import Outcome, ValidationFailed, ValidationReport
+from tasks.validation.running import evaluate
 
 USERS, EVENTS, ITEMS = 40, 10, 30
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -25,26 +32,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> tuple[ValidationReport, ValidationReport]:
-    """A sound snapshot and a badly corrupted one without times, checked by two threads at once."""
-    corrupted = write_snapshot(
-        folder / "corrupted",
+    """A sound snapshot and one without times and with an unknown label, checked by two threads at once."""
+    timeless = write_snapshot(
+        folder / "timeless",
         faults=(
-            "UPDATE interactions SET noise_kind = 'replace' WHERE position IN (0, 1, 2, 3)",
-            "UPDATE interactions SET noise_kind = 'replace' WHERE \"user\" = 5 AND position = 9",
             "UPDATE interactions SET noise_kind = 'gremlin' WHERE \"user\" = 6 AND position = 5",
             "UPDATE interactions SET time = NULL",
         ),
-        noisy=161,
+        noisy=1,
         labelled=True,
         has_times=False,
-        spec={"corrupt": {"kind": "replace", "ratio": 0.2, "seed": 0}},
     )
-    paths = [write_snapshot(folder / "sound"), corrupted]
+    paths = [write_snapshot(folder / "sound"), timeless]
+    limits = loose(folder / "loose.yaml")
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(validate, path, docs=folder / "docs", now=NOW) for path in paths]
-    failure = runs[1].exception()
-    assert isinstance(failure, ValidationFailed)
-    return runs[0].result(), failure.report
+        runs = [pool.submit(validate, path, docs=folder / "docs", expectations=limits, now=NOW) for path in paths]
+    return runs[0].result(), runs[1].result()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def sound(both: tuple[ValidationReport, ValidationReport]) -> ValidationReport:
 
 
 @pytest.fixture(scope="module")
-def corrupted(both: tuple[ValidationReport, ValidationReport]) -> ValidationReport:
+def timeless(both: tuple[ValidationReport, ValidationReport]) -> ValidationReport:
     return both[1]
 
 
@@ -92,7 +95,7 @@ def broken(folder: Path) -> ValidationFailed:
         ),
     )
     with pytest.raises(ValidationFailed) as failure:
-        validate(path, docs=folder / "docs", now=NOW)
+        validate(path, docs=folder / "docs", expectations=loose(folder / "broken.yaml"), now=NOW)
     return failure.value
 
 
@@ -125,25 +128,25 @@ def test_the_report_is_json(sound: ValidationReport, broken: ValidationFailed) -
     [
         ("interactions", "user", "never null", 1, {"user": None, "position": 9}),
         ("interactions", "user", "a known one", 1, {"user": 4000, "position": 9}),
-        ("interactions", "item", "never null", 1, {"user": 3, "position": 4, "item": None}),
-        ("interactions", "item", "padding", 2, {"user": 4, "position": 4, "item": 0}),
-        ("interactions", "item", "padding", 2, {"user": 5, "position": 4, "item": 31}),
-        ("interactions", "position", "never null", 1, {"user": 6, "position": None}),
-        ("interactions", "position", "one interaction", 1, {"user": 7, "position": 3, "times_found": 2}),
-        ("interactions", "position", "stored by", 2, {"user": 22, "position": 1, "position_before": 2}),
-        ("interactions", "position", "without gaps", 2, {"user": 8, "position": 7, "expected_position": 5}),
-        ("interactions", "time", "never null", 1, {"user": 9, "position": 4, "time": None}),
-        ("interactions", "time", "backwards", 2, {"user": 10, "position": 4, "time": 1650000000000000}),
-        ("interactions", "noise_kind", "without noise labels", 1, {"user": 12, "position": 4}),
-        ("interactions", "noise_kind", "noisy training", 1, {"found": 1, "manifest": 0}),
+        ("interactions", "item", "never null", 1, {"user_id": "u3", "position": 4, "item": None}),
+        ("interactions", "item", "padding", 2, {"user_id": "u4", "position": 4, "item": 0}),
+        ("interactions", "item", "padding", 2, {"user_id": "u5", "position": 4, "item": 31}),
+        ("interactions", "position", "never null", 1, {"user_id": "u6", "position": None}),
+        ("interactions", "position", "one interaction", 1, {"user_id": "u7", "position": 3}),
+        ("interactions", "position", "stored by", 2, {"user_id": "u22", "position": 1, "position_before": 2}),
+        ("interactions", "position", "without gaps", 6, {"user_id": "u8", "position": 7, "expected_position": 5}),
+        ("interactions", "time", "never null", 1, {"user_id": "u9", "position": 4, "time": None}),
+        ("interactions", "time", "backwards", 1, {"user_id": "u10", "position": 4, "time": 1650000000000000}),
+        ("interactions", "noise_kind", "without noise labels", 1, {"user_id": "u12", "position": 4}),
+        ("interactions", "noise_kind", "numbers of training", 1, {"noisy": 1, "noisy_in_manifest": 0}),
         ("targets", "target", "unique", 2, {"target": 500, "user": 13}),
-        ("targets", "split", "validation or test", 1, {"user": 15, "split": "train"}),
+        ("targets", "split", "validation, promotion or test", 1, {"user": 15, "split": "train"}),
         ("targets", "split", "manifest's number", 1, {"split": "validation", "manifest": 40, "found": 39}),
-        ("targets", "item", "at its position", 7, {"user": 16, "history": 9}),
-        ("targets", "history", "training positions", 5, {"user": 17, "history": 7, "train_length": 8}),
-        ("targets", "split", "at most one", 1, {"user": 18, "split": "test", "targets_found": 2}),
+        ("targets", "item", "at its position", 7, {"user_id": "u16", "history": 9}),
+        ("targets", "history", "training positions", 5, {"user_id": "u17", "history": 7, "train_length": 8}),
+        ("targets", "split", "last event is the test", 6, {"user_id": "u18", "test": 2, "validation": 0}),
         ("users", "user_id", "unique", 2, {"user": 19, "user_id": "u20"}),
-        ("users", "train_length", "no longer", 1, {"user": 21, "train_length": 11, "events": 10}),
+        ("users", "train_length", "no longer", 1, {"user_id": "u21", "train_length": 11, "events": 10}),
         ("items", "item_id", "never null", 1, {"item": 30, "item_id": None}),
         ("items", "item", "numbered", 1, {"item": 99}),
     ],
@@ -191,9 +194,25 @@ def test_data_docs_show_the_failed_expectation(broken: ValidationFailed, sound: 
     assert broken.report.docs.parent.name == "broken"
     pages = site(broken.report)
     assert "positions run from 0 without gaps" in pages
+    assert "last event is the test" in broken.report.docs.read_text(encoding="utf-8")
     assert "expected_position" in pages
     assert "expected_position" not in site(sound)
+    assert json.loads((sound.docs.parent / REPORT).read_text(encoding="utf-8")) == json.loads(
+        json.dumps(sound.to_json())
+    )
     assert sorted(path.name for path in sound.docs.parents[1].iterdir() if path.name.startswith(".")) == []
+
+
+def test_data_docs_want_nothing_from_other_servers(sound: ValidationReport) -> None:
+    pages = list(sound.docs.parent.rglob("*.html"))
+    assert len(pages) == 9
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(?:script|img|link)\b[^>]*(?:src|href)=.https?:", text), page
+        assert "<style>" in text
+    linked = re.findall(r'href="(validations/[^"]+)"', sound.docs.read_text(encoding="utf-8"))
+    assert linked
+    assert all((sound.docs.parent / unquote(link)).is_file() for link in linked)
 
 
 def test_warnings_do_not_stop_and_limits_come_from_the_file(folder: Path) -> None:
@@ -205,60 +224,61 @@ def test_warnings_do_not_stop_and_limits_come_from_the_file(folder: Path) -> Non
             'UPDATE interactions SET time = 1700000000000000 WHERE "user" = 12 AND position < 8',
         ),
     )
-    limits = folder / "strict.yaml"
-    text = EXPECTATIONS.read_text(encoding="utf-8").replace("most: 5000", "most: 7")
-    limits.write_text(text, encoding="utf-8")
+    limits = loose(folder / "strict.yaml", ("most: 5000", "most: 7"))
     report = validate(path, docs=folder / "docs", expectations=limits, now=NOW)
     assert report.failures == ()
     found = {o.name: o for o in report.warnings}
-    assert len(found) == 4, found
+    assert len(found) == 5, found
     future = find(report, "interactions", "time", "times lie")
-    assert [(row["user"], row["position"], row["date"][:4]) for row in future.rows] == [(11, 9, "2074")]
+    assert [(row["user_id"], row["position"]) for row in future.rows] == [("u11", 9)]
     busy = find(report, "interactions", "time", "in a day")
-    assert {"user": 12, "date": "2023-11-14", "events": 8} in busy.rows
+    assert {"user_id": "u12", "date": "2023-11-14", "events": 8} in busy.rows
     assert find(report, "interactions", None, "repeat").unexpected == 7
     assert find(report, "items", "item", "no training event").unexpected == ITEMS - 1
 
 
-def test_an_expectation_that_crashes_counts_as_failed_and_critical(folder: Path) -> None:
-    path = write_snapshot(folder / "crashed", faults=("ALTER TABLE interactions DROP COLUMN time",))
+def test_a_table_without_a_column_is_asked_for_nothing_else(folder: Path) -> None:
+    path = write_snapshot(folder / "columns", faults=("ALTER TABLE interactions DROP COLUMN time",))
     with pytest.raises(ValidationFailed, match="has its columns with their types") as failure:
         validate(path, docs=folder / "docs", now=NOW)
-    report = failure.value.report
     assert "column_name time, expected_type BIGINT, found_type null" in str(failure.value)
-    for name in ("never null", "backwards", "times lie", "in a day"):
-        outcome = find(report, "interactions", "time", name)
-        assert not outcome.success
-        assert outcome.severity == "critical"
-        assert outcome.crash
-    assert find(report, "targets", "target", "unique").success
+    assert len(failure.value.report.outcomes) == len(TABLES)
 
 
-def test_injected_noise_is_held_to_its_spec(corrupted: ValidationReport) -> None:
-    assert {o.name for o in corrupted.failures} == {
-        "the share of injected noise in the training part is 0.2",
-        "noise is injected into the training part only",
-    }
-    (ratio,) = find(corrupted, "interactions", "noise_kind", "share of injected").rows
-    assert (ratio["ratio_asked"], ratio["ratio_found"], ratio["training_positions"]) == (0.2, 0.5, 320)
-    (outside,) = find(corrupted, "interactions", "noise_kind", "training part only").rows
-    assert (outside["user"], outside["position"]) == (5, 9)
-    (unknown,) = corrupted.warnings
-    assert unknown.rows[0]["noise_kind"] == "gremlin"
+def test_an_expectation_that_crashes_counts_as_failed_and_critical(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE log AS SELECT 1 AS a")
+        checks = [finds_none("it {works}", "log", None, "select * from absent", severity="warning")]
+        (outcome,) = evaluate(checks, connection, subject="crashed", site=tmp_path / "site")
+    assert not outcome.success
+    assert outcome.severity == "critical"
+    assert "absent" in str(outcome.crash)
 
 
-def test_a_log_without_times_is_not_asked_for_them(corrupted: ValidationReport) -> None:
-    assert [o.name for o in corrupted.outcomes if o.column == "time"] == ["a log without times has none"]
+def test_a_severity_is_the_files(folder: Path) -> None:
+    path = write_snapshot(folder / "severe", faults=("UPDATE interactions SET item = 1 WHERE position < 8",))
+    text = EXPECTATIONS.read_text(encoding="utf-8").replace(
+        "largest_share: 0.2\n    severity: warning", "largest_share: 0.2\n    severity: critical"
+    )
+    (folder / "severe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValidationFailed, match="no training event"):
+        validate(path, docs=folder / "docs", expectations=folder / "severe.yaml", now=NOW)
+
+
+def test_a_log_without_times_is_not_asked_for_them(timeless: ValidationReport) -> None:
+    assert [o.name for o in timeless.outcomes if o.column == "time"] == ["a log without times has none"]
+    (unknown,) = timeless.warnings
+    assert unknown.rows[0] == {"noise_kind": "gremlin", "interactions": 1}
 
 
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
         (("rows_shown", "rows_show"), "no such key is known"),
-        (("most: 5000", "most: 5000\n  least: 3"), "events_per_day.least: no such key is known"),
-        (("most: 5000", "most: many"), "events_per_day.most: "),
-        (("severity: warning", "severity: fatal"), "times.severity: "),
-        (("tolerance: 0.01", ""), "noise_ratio.tolerance: the key is absent"),
+        (("most: 5000", "most: 5000\n    least: 3"), "raw.events_per_day.least: no such key is known"),
+        (("most: 5000", "most: many"), "raw.events_per_day.most: "),
+        (("severity: warning", "severity: fatal"), "raw.times.severity: "),
+        (("tolerance: 0.01", ""), "corrupted.noise_ratio.tolerance: the key is absent"),
         (("rows_shown: 3", "rows_shown: [3"), "not valid YAML"),
     ],
 )
@@ -285,6 +305,15 @@ def test_a_snapshot_that_cannot_be_read_is_refused_and_leaves_no_docs(folder: Pa
     with pytest.raises(InputError, match="not a snapshot"):
         validate(tmp_path / "absent", docs=tmp_path / "docs", now=NOW)
     assert list((tmp_path / "docs").iterdir()) == []
+
+
+def loose(path: Path, *edits: tuple[str, str]) -> Path:
+    """A file of limits for small snapshots, with further edits."""
+    text = EXPECTATIONS.read_text(encoding="utf-8")
+    for edit in (("least: 100\n", "least: 30\n"), *edits):
+        text = text.replace(*edit)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def find(report: ValidationReport, table: str, column: str | None, name: str) -> Outcome:
@@ -329,17 +358,18 @@ def write_snapshot(path: Path, *, faults: tuple[str, ...] = (), noisy: int = 0, 
         "users": USERS,
         "items": ITEMS,
         "targets_validation": USERS,
+        "targets_promotion": 0,
         "targets_test": USERS,
         "noisy": noisy,
         "training": USERS * (EVENTS - 2),
     }
     content = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "digest": "0" * 64,
         "parent": None,
         "clean": "0" * 64,
         "sources": [],
-        "spec": {},
+        "spec": {"prepare": {"promotion": 0.0}},
         "realised_ratio": None,
         "counts": counts,
         "labelled": False,

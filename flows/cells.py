@@ -1,0 +1,122 @@
+"""Train, rank and record the cells of a job, several side by side: what the main job and every study share."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks import job as jobs
+from tasks.errors import InputError
+from tasks.execution import Execution, side_by_side
+from tasks.progress import Progress
+from tasks.specs import ExecutionSpec
+from tasks.steps import SideBySide, Steps, evaluate_step, evaluated_by, train_step, trained_by
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """By a cell's number its metrics, or why it has none."""
+
+    metrics: dict[int, dict[str, float]]
+    failures: dict[int, Exception]
+
+
+def train_rank_and_record(
+    job: jobs.Job,
+    spec: ExecutionSpec,
+    execution: Execution,
+    steps: Steps,
+    *,
+    expected: Mapping[str, float],
+) -> Outcomes:
+    """Train every cell, several at a time; rank and record each as soon as it is trained.
+
+    Only this thread records. A cell that fails is said and recorded as such, and stops no other. `expected` gives the
+    seconds that trainings (by key) will presumably take, for the time to go; those that it lacks count alike.
+    """
+    cells = job.cells
+    at_a_time = side_by_side(spec, execution)
+    trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
+    logger = get_run_logger()
+    logger.info(
+        "%s cells, %s trainings, %s at a time, on %s", len(cells), len(trainings), at_a_time, execution.processor
+    )
+    fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
+    progress = Progress(len(cells), fresh, started=time.monotonic())
+    outcomes = Outcomes({}, {})
+    runner: ThreadPoolTaskRunner[Any]
+    with (
+        ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
+        SideBySide[_Training | _Ranking](steps, runner, at_a_time=at_a_time) as work,
+    ):
+        for key, numbers in trainings.items():
+            work.add(
+                _Training(numbers),
+                train_step,
+                key=key,
+                label=cells[numbers[0]].label,
+                cell=cells[numbers[0]],
+                execution=execution,
+                time_limit_minutes=spec.time_limit_minutes,
+                tracker=job.tracker,
+                run_id=job.children[numbers[0]],
+            )
+        for ended, failure in work:
+            if failure is not None:
+                work.fill()
+                outcomes.failures.update(_failed(job, ended.cells, failure))
+                progress.trained(cells[ended.cells[0]].train_key)
+            elif isinstance(ended, _Training):
+                progress.trained(cells[ended.cells[0]].train_key)
+                for key, numbers in _grouped((cells[number].evaluate_key, number) for number in ended.cells).items():
+                    cell = cells[numbers[0]]
+                    work.add_next(
+                        _Ranking(numbers), evaluate_step, key=key, label=cell.label, cell=cell, execution=execution
+                    )
+                continue
+            else:
+                work.fill()
+                for number in ended.cells:
+                    try:
+                        outcomes.metrics[number] = jobs.record(
+                            job, number, trained_by(cells[number]), evaluated_by(cells[number])
+                        )
+                    except Exception as unrecorded:
+                        outcomes.failures.update(_failed(job, (number,), unrecorded))
+            progress.done, progress.failed = len(outcomes.metrics), len(outcomes.failures)
+            logger.info("%s", progress.told(under_way=work.under_way, now=time.monotonic()))
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A training under way, for the cells of these numbers."""
+
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """A ranking under way, for the cells of these numbers."""
+
+    cells: tuple[int, ...]
+
+
+def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[int, Exception]:
+    """Say and record that cells failed."""
+    for number in numbers:
+        if not isinstance(failure, InputError):
+            get_run_logger().error("%s failed: %s", job.cells[number].label, jobs.reason(failure))
+        jobs.record_failure(job, number)
+    return dict.fromkeys(numbers, failure)
+
+
+def _grouped(numbers: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """The numbers that go with each key."""
+    groups: dict[str, tuple[int, ...]] = {}
+    for key, number in numbers:
+        groups[key] = (*groups.get(key, ()), number)
+    return groups

@@ -1,0 +1,5 @@
+"""What can go wrong with a model in ways that a caller tells apart."""
+
+
+class Diverged(ArithmeticError):
+    """The loss or the scores stopped being numbers: the settings, not the input, want changing."""

@@ -1,0 +1,152 @@
+"""Forget a person: a new snapshot without them, and what still knows them.
+
+Preparation is not done again: who and what was kept by the k-core stays, and so do the other users' split and
+training parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+import sql
+from tasks.engine import engine, one_row
+from tasks.errors import InputError
+from tasks.home import Home
+from tasks.references import References, references
+from tasks.scratch import working_folder
+from tasks.shelf import Entry, read_shelf, standing_on
+from tasks.snapshots import Origin, Snapshot, Traits, snapshot_name, verify_files, write_snapshot
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The snapshot `old`, and `new` without `users` of its users."""
+
+    old: Snapshot
+    new: Snapshot
+    users: int
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What still knows the forgotten.
+
+    `noisy`: the snapshots that stand on the old one; `others`: those of the same files, made another way. `used`: what
+    refers to the old or the noisy ones, None where it could not be looked up for the reason in `unknown`. `scored`:
+    files with their rows.
+    """
+
+    noisy: tuple[Entry, ...]
+    others: tuple[Snapshot, ...]
+    used: References | None
+    unknown: str | None
+    scored: tuple[Path, ...]
+
+
+def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
+    """Write the snapshot without the users with these raw ids, and without the items that only they had.
+
+    Users, items and targets are numbered anew in their old order. Its spec says how many were forgotten, not who.
+
+    Raises `InputError` where a file of the snapshot is damaged, where it has injected noise, where an id is not one
+    of its users', or where nobody to rank would be left.
+    """
+    manifest = snapshot.manifest
+    if manifest.clean != manifest.digest:
+        raise InputError(
+            f"the snapshot {snapshot.name} has injected noise: forget the person in the clean one, "
+            f"{snapshot_name(manifest.clean)}, and put noise into what comes of it"
+        )
+    verify_files(snapshot)
+    wanted = sorted(set(ids))
+    with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
+        _refuse_unknown(connection, snapshot, wanted)
+        _leave_out(connection, snapshot, wanted)
+        if one_row(connection, "SELECT count(*) FROM targets") == (0,):
+            raise InputError(f"without them nobody in the snapshot {snapshot.name} would be left to rank")
+        origin = Origin(
+            sources=manifest.sources,
+            spec={**manifest.spec, "forget": manifest.spec.get("forget", 0) + len(wanted)},
+            parent=manifest.digest,
+            realised_ratio=manifest.realised_ratio,
+        )
+        traits = Traits.model_validate(manifest.model_dump(include=set(Traits.model_fields)))
+        new = write_snapshot(connection, work, home=home, traits=traits, origin=origin)
+    return Forgotten(snapshot, new, len(wanted))
+
+
+def ids_in(text: str, snapshot: Snapshot) -> list[str]:
+    """The raw ids that a person means by `text`: one that has commas in it where there is such a user, else several
+    between commas.
+    """
+    return [text] if _has_any(snapshot, [text]) else [part.strip() for part in text.split(",")]
+
+
+def holders(text: str, *, home: Home) -> tuple[Snapshot, ...]:
+    """The clean snapshots that have a user whom `text` names (see `ids_in`), the oldest first."""
+    return tuple(snapshot for snapshot in _clean_ones(home) if _has_any(snapshot, ids_in(text, snapshot)))
+
+
+def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
+    """What still knows the users of `snapshot` with these raw ids."""
+    noisy = standing_on(snapshot.name, read_shelf(home))
+    files_read = {file.sha256 for file in snapshot.manifest.sources}
+    others = tuple(
+        other
+        for other in _clean_ones(home)
+        if _has_any(other, ids)
+        and other.digest != snapshot.digest
+        and files_read & {file.sha256 for file in other.manifest.sources}
+    )
+    names = [snapshot.name, *(entry.name for entry in noisy)]
+    with duckdb.connect() as connection:
+        files = [path for name in names for path in sorted(home.recommendations.glob(f"*-{name}/*.parquet"))]
+        scored = tuple(path for path in files if _has_row(connection, path, ids))
+    try:
+        found = references(names, home=home)
+    except InputError as error:
+        return Remains(noisy, others, None, str(error), scored)
+    runs = {run.run_id: run for each in found.values() for run in each.runs}
+    models = {(model.name, model.version): model for each in found.values() for model in each.models}
+    used = References(tuple(runs.values()), tuple(models.values()))
+    return Remains(noisy, others, used, None, scored)
+
+
+def _clean_ones(home: Home) -> list[Snapshot]:
+    """The snapshots without injected noise whose users can be asked for."""
+    whole = [entry.snapshot for entry in read_shelf(home) if entry.snapshot and not entry.stands_on]
+    return [snapshot for snapshot in whole if snapshot.users.is_file()]
+
+
+def _has_any(snapshot: Snapshot, ids: Sequence[str]) -> bool:
+    with duckdb.connect() as connection:
+        return bool(_known(connection, snapshot, ids))
+
+
+def _refuse_unknown(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, ids: Sequence[str]) -> None:
+    unknown = sorted(set(ids) - _known(connection, snapshot, ids))
+    if unknown:
+        query = sql.load("forget/nearest", users=sql.literal(str(snapshot.users)))
+        nearest = ", ".join(repr(row[0]) for row in connection.execute(query, {"id": unknown[0]}).fetchall())
+        raise InputError(f"the snapshot {snapshot.name} has no user {unknown[0]!r}: the nearest ids are {nearest}")
+
+
+def _known(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, ids: Sequence[str]) -> set[str]:
+    query = sql.load("forget/known", users=sql.literal(str(snapshot.users)))
+    return {str(row[0]) for row in connection.execute(query, {"ids": list(ids)}).fetchall()}
+
+
+def _leave_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, ids: Sequence[str]) -> None:
+    """Make the snapshot's four tables without those users."""
+    interactions = sql.literal(str(snapshot.interactions))
+    connection.execute(sql.load("forget/users", users=sql.literal(str(snapshot.users))), {"ids": list(ids)})
+    connection.execute(sql.load("forget/items", items=sql.literal(str(snapshot.items)), interactions=interactions))
+    connection.execute(sql.load("forget/interactions", interactions=interactions))
+    connection.execute(sql.load("forget/targets", targets=sql.literal(str(snapshot.targets))))
+
+
+def _has_row(connection: duckdb.DuckDBPyConnection, path: Path, ids: Sequence[str]) -> bool:
+    query = sql.load("forget/scored", file=sql.literal(str(path)))
+    return one_row(connection, query, {"ids": list(ids)}) != (0,)

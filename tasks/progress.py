@@ -1,0 +1,61 @@
+"""How far a job is, and how long it will still take by what it has measured."""
+
+from collections.abc import Mapping
+
+UNDER_WAY = 0.5
+"""How much of a training that is under way is taken to be done."""
+
+
+class Progress:
+    """Counts cells as they end. Time to go comes from the trainings of this run that have ended.
+
+    `trainings` are those that have to be made, by key, with the seconds that each is expected to take (only their
+    proportions count); what is cached is not among them.
+    """
+
+    def __init__(self, cells: int, trainings: Mapping[str, float], *, started: float) -> None:
+        self._cells = cells
+        self._left = dict(trainings)
+        self._started = started
+        self._trained = 0.0
+        self.done = 0
+        self.failed = 0
+
+    def trained(self, key: str) -> None:
+        """A training has ended, with a result or without."""
+        self._trained += self._left.pop(key, 0.0)
+
+    def seconds_to_go(self, *, under_way: int, now: float) -> float | None:
+        """None where nothing has been measured yet; 0 where nothing is left to train."""
+        if not self._left:
+            return 0.0
+        running = UNDER_WAY * sum(list(self._left.values())[:under_way])
+        if not self._trained:
+            return None
+        done = self._trained + running
+        return (now - self._started) * (sum(self._left.values()) - running) / done
+
+    def told(self, *, under_way: int, now: float) -> str:
+        """A line: "7 of 24 cells done, 1 failed, 2 running, 14 left, about 3 min to go"."""
+        ended = self.done + self.failed
+        running = min(under_way, self._cells - ended)
+        parts = [f"{self.done} of {self._cells} cells done"]
+        parts += [f"{self.failed} failed"] * bool(self.failed)
+        parts += [f"{running} running", f"{self._cells - ended - running} left"]
+        to_go = self.seconds_to_go(under_way=under_way, now=now)
+        if to_go is None:
+            parts.append("time to go not known yet")
+        elif ended < self._cells:
+            parts.append(f"about {duration(to_go)} to go")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "40 s", "7 min", "2 h 10 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

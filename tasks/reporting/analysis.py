@@ -1,0 +1,264 @@
+"""From a study's ranks to its statistics: comparisons, retention, gap closed and slices at every place."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.home import Home
+from tasks.statistics.comparison import Table, compare, jointly
+from tasks.statistics.estimates import Floats
+from tasks.statistics.panel import Panel, Scores, align, attribute, scores
+from tasks.statistics.relative import gaps_closed, retentions
+from tasks.statistics.slices import (
+    Bins,
+    history_bins,
+    noise_bins,
+    noise_share,
+    popularity_bins,
+    sliced,
+    tertile_edges,
+)
+from tasks.study.result import (
+    CellResult,
+    Comparison,
+    Gaps,
+    Noise,
+    Place,
+    Retained,
+    SlicedMetric,
+    StudyResult,
+)
+
+FULL = "test.full_unseen.ndcg_at_10"
+SAMPLED = "test.sampled100.ndcg_at_10"
+PAIR = (FULL, SAMPLED)
+"""The main metric under both protocols: a gain counts only where it holds on both."""
+
+METRICS = (FULL, SAMPLED, "test.full_unseen.hit_at_10", "test.sampled100.hit_at_10")
+FIELDS = ("dataset", "method", "methods", "seed", "seeds", "noise", "source")
+"""Axes that a cell has a field of its own for."""
+
+NOISE_SHARE = "noise_share"
+WITHOUT = " without noise"
+SEED = 20_240_607
+"""Of the bootstrap's draws: the same ranks give the same intervals."""
+
+Ranks = Callable[[CellResult], pd.DataFrame]
+"""A cell's `ranks.parquet`, with a column `noise_share` (of each target's history) where that is known."""
+
+
+def analysed(result: StudyResult, ranks: Ranks) -> StudyResult:
+    """The result with everything that is made of its ranks. Cells that failed are left out."""
+    places = _places(result, ranks)
+    families: dict[tuple[str, str], list[tuple[Place, Table]]] = {}
+    retained: list[Retained] = []
+    gaps: list[Gaps] = []
+    slices: list[SlicedMetric] = []
+    for place in places:
+        for metric in METRICS:
+            table = compare(place.panel(metric), metric=metric, reference=place.reference, rng=_rng())
+            families.setdefault((place.at.dataset, metric), []).append((place.at, table))
+        for metric in PAIR:
+            gaps += _gaps(result, place, metric)
+        if is_loudest(result, place.at):
+            slices += [cut for metric in PAIR for cut in _slices(place, metric)]
+    for metric in PAIR:
+        retained += _retained(places, metric)
+    comparisons = [
+        Comparison(place=place, table=table)
+        for members in families.values()
+        for (place, _), table in zip(members, jointly([table for _, table in members]), strict=True)
+    ]
+    return replace(
+        result, comparisons=tuple(comparisons), retained=tuple(retained), gaps=tuple(gaps), slices=tuple(slices)
+    )
+
+
+def ranks_in(home: Home) -> Ranks:
+    """Ranks as the state folder holds them, with each history's share of noise where the snapshot is still there."""
+
+    @lru_cache(maxsize=4)
+    def interactions(digest: str) -> pd.DataFrame | None:
+        path = home.snapshots / digest[:16] / "interactions.parquet"
+        return pd.read_parquet(path, columns=["user", "noise_kind"]) if path.exists() else None
+
+    def read(cell: CellResult) -> pd.DataFrame:
+        if cell.ranks is None:
+            raise ValueError(f"the cell {cell.label!r} has no ranks")
+        frame = pd.read_parquet(home.root / cell.ranks)
+        log = interactions(cell.histories) if cell.histories else None
+        if log is None or log["noise_kind"].isna().all():
+            return frame
+        shares = noise_share(
+            log["user"].to_numpy(dtype=np.int64),
+            log["noise_kind"].notna().to_numpy(),
+            target_users=frame["user"].to_numpy(dtype=np.int64),
+            histories=frame["history"].to_numpy(dtype=np.int64),
+        )
+        return frame.assign(**{NOISE_SHARE: shares})
+
+    return read
+
+
+def compared_axes(result: StudyResult) -> tuple[str, ...]:
+    """The axes whose values are compared with each other: those that the reference names."""
+    return ("method",) if isinstance(result.reference, str) else tuple(result.reference)
+
+
+def variant(cell: CellResult, result: StudyResult) -> str:
+    """What a cell is called beside those that it is compared with."""
+    others = [axis for axis in compared_axes(result) if axis != "method" and axis in cell.axes]
+    several = len({other.method for other in result.cells}) > 1
+    parts = [f"{axis_label(axis)} {value_label(cell.axes[axis])}" for axis in others]
+    return ", ".join([cell.method, *parts] if several or not parts else parts)
+
+
+def place_of(cell: CellResult, result: StudyResult) -> Place:
+    """Where a cell is compared. No noise is the same place whatever its kind would have been."""
+    elsewhere = {*compared_axes(result), *FIELDS}
+    setting = {
+        axis: value
+        for axis, value in cell.axes.items()
+        if axis not in elsewhere and axis.split(".", 1)[0] not in ("noise", "source")
+    }
+    return Place(dataset=cell.dataset, noise=noise_of(cell), setting=setting)
+
+
+def noise_of(cell: CellResult) -> Noise | None:
+    """A cell's noise whatever its draw, None where there is none."""
+    return cell.noise.without_seed if cell.noise is not None and cell.noise.ratio > 0.0 else None
+
+
+def axis_label(axis: str) -> str:
+    """An axis as a reader knows it."""
+    known = {"model.beta": "β", "model.gamma": "γ", "model.gate_logit": "Φ₀", "model.jacobian": "γ"}
+    return known.get(axis, axis.rsplit(".", 1)[-1].replace("_", " "))
+
+
+def value_label(value: object) -> str:
+    """A value of an axis, short."""
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The cells of a place by variant and replicate, with their ranks."""
+
+    at: Place
+    reference: str
+    cells: Mapping[tuple[str, int], CellResult]
+    ranks: Ranks
+
+    def scores(self, metric: str, *, named: str = "{}") -> Iterator[Scores]:
+        """Every training's values; `named` says what a variant is called."""
+        for (name, seed), cell in self.cells.items():
+            yield scores(self.ranks(cell), metric, method=named.format(name), seed=seed)
+
+    def panel(self, metric: str) -> Panel:
+        return align(self.scores(metric))
+
+
+def _places(result: StudyResult, ranks: Ranks) -> list[_Placed]:
+    groups: dict[str, tuple[Place, dict[tuple[str, int], CellResult]]] = {}
+    done = [cell for cell in result.cells if cell.status == "done"]
+    replicates = _replicates(done)
+    for cell in done:
+        at = place_of(cell, result)
+        _, members = groups.setdefault(repr(at), (at, {}))
+        members.setdefault((variant(cell, result), replicates(cell)), cell)
+    placed = []
+    for at, members in groups.values():
+        reference = next((name for (name, _), cell in members.items() if _is_reference(cell, result)), None)
+        if reference is None:
+            borrowed = {
+                (variant(cell, result), replicates(cell)): cell
+                for cell in done
+                if _is_reference(cell, result) and _agrees(place_of(cell, result), at)
+            }
+            members = {**borrowed, **members}
+            reference = next(iter(members))[0]
+        placed.append(_Placed(at=at, reference=reference, cells=members, ranks=ranks))
+    return placed
+
+
+def _agrees(own: Place, other: Place) -> bool:
+    """Whether a place has the same dataset and noise, and no axis with another value."""
+    same = own.dataset == other.dataset and own.noise == other.noise
+    return same and all(value is None or other.setting.get(axis) == value for axis, value in own.setting.items())
+
+
+def _is_reference(cell: CellResult, result: StudyResult) -> bool:
+    if isinstance(result.reference, str):
+        return cell.method == result.reference
+    held: dict[str, Any] = {"method": cell.method, **cell.axes}
+    return all(held.get(axis) == value for axis, value in result.reference.items())
+
+
+def _replicates(cells: Sequence[CellResult]) -> Callable[[CellResult], int]:
+    """A cell's number among repetitions: its seed, or that of its pair of seeds where noise was drawn several times."""
+
+    def pair(cell: CellResult) -> tuple[int, int]:
+        drawn = cell.noise.seed if cell.noise is not None and cell.noise.ratio > 0.0 else None
+        return (cell.seed, -1 if drawn is None else drawn)
+
+    draws = {second for _, second in map(pair, cells) if second >= 0}
+    if len(draws) <= 1:
+        return lambda cell: cell.seed
+    order = {found: number for number, found in enumerate(sorted({pair(cell) for cell in cells}))}
+    return lambda cell: order[pair(cell)]
+
+
+def _retained(places: Sequence[_Placed], metric: str) -> Iterator[Retained]:
+    """At every noisy place that has one without noise beside it, what each variant of both keeps."""
+    quiet = {repr((place.at.dataset, place.at.setting)): place for place in places if place.at.noise is None}
+    for place in places:
+        base = quiet.get(repr((place.at.dataset, place.at.setting)))
+        if place.at.noise is None or base is None:
+            continue
+        panel = align([*place.scores(metric), *base.scores(metric, named="{}" + WITHOUT)])
+        bases = {name: name + WITHOUT for name in panel.methods if name + WITHOUT in panel.methods}
+        if bases:
+            yield Retained(place=place.at, metric=metric, retentions=retentions(panel, bases, rng=_rng()))
+
+
+def _gaps(result: StudyResult, place: _Placed, metric: str) -> Iterator[Gaps]:
+    names = {variant(cell, result): cell.method for cell in place.cells.values()}
+    oracle = next((name for name, method in names.items() if method == result.oracle), None)
+    others = [name for name in names if name not in (oracle, place.reference)]
+    if oracle is not None and oracle != place.reference and others:
+        found = gaps_closed(place.panel(metric), others, noisy=place.reference, oracle=oracle, rng=_rng())
+        yield Gaps(place=place.at, metric=metric, gaps=found)
+
+
+def is_loudest(result: StudyResult, place: Place) -> bool:
+    """Whether the study has no more noise of this kind on this dataset."""
+    found = {noise_of(cell) for cell in result.cells if cell.dataset == place.dataset and cell.status == "done"}
+    if place.noise is None:
+        return found == {None}
+    own = (place.noise.kind, place.noise.where)
+    return place.noise.ratio == max(noise.ratio for noise in found if noise and (noise.kind, noise.where) == own)
+
+
+def _slices(place: _Placed, metric: str) -> Iterator[SlicedMetric]:
+    panel = place.panel(metric)
+    frame = place.ranks(next(iter(place.cells.values())))
+    popularity, history = attribute(frame, "popularity", panel), attribute(frame, "history", panel)
+    cuts: list[tuple[Floats, Bins]] = [
+        (popularity, popularity_bins(tertile_edges(popularity))),
+        (history, history_bins(tertile_edges(history))),
+    ]
+    if NOISE_SHARE in frame:
+        shares = frame.set_index("target")[NOISE_SHARE].reindex(panel.targets).to_numpy(dtype=np.float64)
+        cuts.append((shares, noise_bins()))
+    for quantity, bins in cuts:
+        cut = sliced(panel, quantity, bins, reference=place.reference, rng=_rng())
+        if sum(part.targets > 0 for part in cut.slices) > 1:
+            yield SlicedMetric(place=place.at, metric=metric, sliced=cut)
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(SEED)

@@ -1,0 +1,196 @@
+"""Tables of text for people, and frames of numbers for programs: HTML, Markdown, LaTeX, CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tasks.reporting.svg import element, escape, words
+
+Number = str | int | float | None
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "−": "$-$",
+    "–": "--",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "Φ": r"$\Phi$",
+    "₀": "$_0$",
+    "▲": r"$^{+}$",
+    "▼": r"$^{-}$",
+    "○": r"$^{\circ}$",
+    "…": r"\ldots{}",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{NARROW NO-BREAK SPACE}": r"\,",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A cell of a table. value: what it is sorted by; note: small print under it; mark: ▲, ▼ or ○ after it."""
+
+    text: str
+    value: Number = None
+    note: str = ""
+    mark: str = ""
+    best: bool = False
+
+    @property
+    def plain(self) -> str:
+        return " ".join(part for part in (self.text + self.mark, f"({self.note})" if self.note else "") if part)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, and whether it holds numbers."""
+
+    name: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table. `breaks`: the rows before which a group begins."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Item, ...], ...]
+    breaks: frozenset[int] = field(default=frozenset())
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Numbers by column, as a program reads them."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Number, ...], ...]
+
+    def csv(self) -> str:
+        """Comma-separated, full precision, nothing where there is no value."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([self.columns, *(["" if value is None else value for value in row] for row in self.rows)])
+        return text.getvalue()
+
+
+MARKS = {"▲": "significantly better", "▼": "significantly worse", "○": "not significant"}
+
+
+def html(grid: Grid) -> str:
+    """A table that the page's script lets people sort, in a box that scrolls by itself."""
+    head = (
+        element(
+            "th",
+            element("button", f'{escape(column.name)}<span class="arrow" aria-hidden="true"></span>', type="button"),
+            scope="col",
+            class_="number" if column.numeric else None,
+        )
+        for column in grid.columns
+    )
+    body = (
+        element("tr", _row(row, grid.columns), class_="first" if number in grid.breaks else None)
+        for number, row in enumerate(grid.rows)
+    )
+    table = element(
+        "table",
+        words("caption", grid.caption) + element("thead", element("tr", head)) + element("tbody", body),
+        class_="sortable",
+        id=f"table-{grid.name}",
+    )
+    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=grid.caption)
+
+
+def markdown(grid: Grid) -> str:
+    """The table in GitHub's Markdown; the best values are bold."""
+    lines = [
+        _markdown_row([column.name for column in grid.columns]),
+        "|" + "|".join("---:" if column.numeric else "---" for column in grid.columns) + "|",
+        *(_markdown_row([item.plain for item in row], best=[item.best for item in row]) for row in grid.rows),
+    ]
+    return "\n".join(["", *lines, "", _markdown(grid.caption), ""]).lstrip("\n")
+
+
+def latex(grid: Grid) -> str:
+    """The table as LaTeX with the rules of booktabs; the best values are bold."""
+    kinds = "".join("r" if column.numeric else "l" for column in grid.columns)
+    body = []
+    for number, row in enumerate(grid.rows):
+        if number and number in grid.breaks:
+            body.append(r"\midrule")
+        cells = (rf"\textbf{{{_latex(item.plain)}}}" if item.best else _latex(item.plain) for item in row)
+        body.append(" & ".join(cells) + r" \\")
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs} and, for wide tables, \\usepackage{graphicx}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(grid.caption)}}}",
+            rf"\begin{{tabular}}{{{kinds}}}",
+            r"\toprule",
+            " & ".join(_latex(column.name) for column in grid.columns) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _row(row: Sequence[Item], columns: Sequence[Column]) -> str:
+    return "".join(_item(item, column) for item, column in zip(row, columns, strict=True))
+
+
+def _item(item: Item, column: Column) -> str:
+    held = words("b", item.text) + '<span class="hidden"> (best)</span>' if item.best else escape(item.text)
+    if item.mark:
+        sign = words("span", item.mark, class_=f"sign {_sign(item.mark)}", aria_hidden="true", title=MARKS[item.mark])
+        held += sign + words("span", f" {MARKS[item.mark]}", class_="hidden")
+    if item.note:
+        held += words("small", item.note)
+    value = item.text if item.value is None and not column.numeric else item.value
+    return element(
+        "td",
+        held,
+        class_="number" if column.numeric else None,
+        data_value="" if value is None else repr(value) if isinstance(value, float) else value,
+    )
+
+
+def _sign(mark: str) -> str:
+    return {"▲": "up", "▼": "down"}.get(mark, "level")
+
+
+def _markdown_row(texts: Sequence[str], *, best: Sequence[bool] = ()) -> str:
+    cells = [_markdown(text) for text in texts]
+    marked = [f"**{cell}**" if bold else cell for cell, bold in zip(cells, best or [False] * len(cells), strict=True)]
+    return "| " + " | ".join(marked) + " |"
+
+
+def _markdown(text: str) -> str:
+    flat = " ".join(text.split())
+    for sign in "\\|*_`<>[]":
+        flat = flat.replace(sign, f"\\{sign}")
+    return flat
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split(" ")).replace("\n", " "))

@@ -1,0 +1,45 @@
+"""SVG and HTML as text: every attribute and every word escaped, numbers short, always well-formed XML."""
+
+import re
+from collections.abc import Iterable
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def escape(text: object) -> str:
+    """The text as it may stand in an element or in a quoted attribute; characters that XML lacks become a mark."""
+    clean = _FORBIDDEN.sub("\ufffd", str(text))
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
+        clean = clean.replace(sign, entity)
+    return clean
+
+
+def element(tag: str, content: str | Iterable[str] = "", **attributes: object) -> str:
+    """An element around what is markup already. `class_` and `stroke_width` are class and stroke-width; an attribute
+    that is None is left out, floats have two decimals.
+    """
+    held = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        for name, value in attributes.items()
+        if value is not None
+    )
+    inner = content if isinstance(content, str) else "".join(content)
+    return f"<{tag}{held}>{inner}</{tag}>"
+
+
+def words(tag: str, text: object, **attributes: object) -> str:
+    """An element around text that is not markup."""
+    return element(tag, escape(text), **attributes)
+
+
+def path(points: Iterable[tuple[float, float]], *, closed: str = "", **attributes: object) -> str:
+    """A path through the points; `closed` "Z" leads it back."""
+    steps = "L".join(f"{_short(float(x))} {_short(float(y))}" for x, y in points)
+    return element("path", d=f"M{steps}{closed}", **attributes)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        said = f"{value:.2f}".rstrip("0").rstrip(".")
+        return "0" if said == "-0" else said
+    return str(value)

@@ -1,0 +1,225 @@
+"""The table of a comparison: each method's mean, its difference to a reference, and in words whether that is one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tasks.statistics import seeds
+from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample
+from tasks.statistics.estimates import ALPHA, LEVEL, Estimate, column, difference, gain
+from tasks.statistics.multiple import Adjusted, holm
+from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
+from tasks.statistics.panel import Panel
+
+
+@dataclass(frozen=True)
+class Against:
+    """A method beside the reference; differences are the method's less the reference's.
+
+    difference, gain (in %): of means over targets, with intervals over users and over seeds. t, wilcoxon, effect: over
+    users, each one a pair of their mean values, whose mean difference is `user_difference`. Where users have one target
+    each it is `difference`; else it weighs users alike and not targets. The two `adjusted` p-values are Holm's over all
+    comparisons of the table, and `verdict` rests on that of t, because the claim is about a mean.
+    """
+
+    difference: Estimate
+    difference_over_seeds: Estimate
+    gain: Estimate
+    gain_over_seeds: Estimate
+    user_difference: float
+    t: Test
+    wilcoxon: Test
+    t_over_seeds: Test
+    wilcoxon_over_seeds: Test
+    t_adjusted: Adjusted | None
+    wilcoxon_adjusted: Adjusted | None
+    effect: Effect | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself."""
+
+    method: str
+    seeds: tuple[int, ...]
+    over_seeds: Estimate
+    over_users: Estimate
+    against: Against | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """All methods of a panel beside the reference, in the panel's order."""
+
+    metric: str
+    reference: str
+    alternative: Alternative
+    alpha: float
+    targets: int
+    users: int
+    rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table in numbers, strings, lists and None alone: JSON can hold it."""
+        return asdict(self)
+
+
+def compare(
+    panel: Panel,
+    *,
+    metric: str,
+    reference: str,
+    rng: np.random.Generator,
+    alternative: Alternative = "two-sided",
+    level: float = LEVEL,
+    alpha: float = ALPHA,
+    resamples: int = RESAMPLES,
+) -> Table:
+    """Compare every method of a panel with the reference.
+
+    `alternative` "greater" asks whether a method is better and nothing else; the intervals have two sides all the same.
+
+    Raises `ValueError` where the reference is not in the panel.
+    """
+    panel.column(reference)
+    sample = panel.sample()
+    resampled = resample(sample, rng=rng, resamples=resamples)
+    rows = tuple(
+        Row(
+            method=method,
+            seeds=panel.seeds[method],
+            over_seeds=seeds.mean(panel.seed_means(method), level=level),
+            over_users=interval(resampled, column(panel.column(method)), level=level),
+            against=None
+            if method == reference
+            else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
+        )
+        for method in panel.methods
+    )
+    table = Table(
+        metric=metric,
+        reference=reference,
+        alternative=alternative,
+        alpha=alpha,
+        targets=len(panel.targets),
+        users=sample.users,
+        rows=rows,
+    )
+    return jointly([table])[0]
+
+
+def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
+    """The tables with p-values adjusted over the comparisons of all of them, as where each is one noise ratio.
+
+    Raises `ValueError` where they differ in alpha.
+    """
+    alphas = {table.alpha for table in tables}
+    if len(alphas) > 1:
+        raise ValueError(f"tables judged together need one alpha, and these have {sorted(alphas)}")
+    compared = [row.against for table in tables for row in table.rows if row.against is not None]
+    alpha = next(iter(alphas), ALPHA)
+    t_adjusted = iter(holm([against.t.p for against in compared], alpha=alpha))
+    wilcoxon_adjusted = iter(holm([against.wilcoxon.p for against in compared], alpha=alpha))
+    return tuple(
+        replace(table, rows=tuple(_judged(row, table.reference, t_adjusted, wilcoxon_adjusted) for row in table.rows))
+        for table in tables
+    )
+
+
+def _against(
+    panel: Panel,
+    resampled: Resampled,
+    method: str,
+    reference: str,
+    *,
+    alternative: Alternative,
+    level: float,
+    alpha: float,
+) -> Against:
+    at, base = panel.column(method), panel.column(reference)
+    user_means = resampled.sample.user_means
+    own, other = user_means[:, at], user_means[:, base]
+    seed_own, seed_other = panel.seed_pairs(method, reference)
+    return Against(
+        difference=interval(resampled, difference(at, base), level=level),
+        difference_over_seeds=seeds.mean(seed_own - seed_other, level=level),
+        gain=interval(resampled, gain(at, base), level=level),
+        gain_over_seeds=seeds.ratio(seed_own - seed_other, seed_other, scale=100.0, level=level),
+        user_difference=float((own - other).mean()),
+        t=t_test(own, other, alternative=alternative),
+        wilcoxon=wilcoxon(own, other, alternative=alternative, alpha=alpha),
+        t_over_seeds=t_test(seed_own, seed_other, alternative=alternative),
+        wilcoxon_over_seeds=wilcoxon(seed_own, seed_other, alternative=alternative, alpha=alpha),
+        t_adjusted=None,
+        wilcoxon_adjusted=None,
+        effect=effect(own, other),
+        verdict="",
+    )
+
+
+def _judged(
+    row: Row, reference: str, t_adjusted: Iterator[Adjusted | None], wilcoxon_adjusted: Iterator[Adjusted | None]
+) -> Row:
+    if row.against is None:
+        return row
+    against = replace(row.against, t_adjusted=next(t_adjusted), wilcoxon_adjusted=next(wilcoxon_adjusted))
+    return replace(row, against=replace(against, verdict=_verdict(against, reference)))
+
+
+def _verdict(against: Against, reference: str) -> str:
+    """In words: significant or not, the interval, and what stands against taking it at its word."""
+    adjusted = against.t_adjusted
+    if adjusted is None:
+        return f"not tested: {against.t.reason}"
+    if against.effect is not None and against.effect.tied == 1.0:
+        return f"not significant: the same as {reference} for every user"
+    parts = [_interval_words(against)]
+    low, high = against.difference.low, against.difference.high
+    if adjusted.significant:
+        better = against.user_difference > 0.0
+        opening = f"significantly {'better' if better else 'worse'} than {reference} ({_p_words(adjusted)})"
+        if low is not None and high is not None and not (low > 0.0 if better else high < 0.0):
+            parts.append("which does not bear it out (it weighs users by their targets, the test weighs them alike)")
+        parts += _seed_words(against)
+    else:
+        one_sided = against.t.alternative == "greater"
+        opening = f"not significantly better than {reference}" if one_sided else "not significant"
+        if against.difference.excludes(0.0) and not one_sided:
+            parts.append(f"but {_p_words(adjusted)}")
+    return f"{opening}: {', '.join(parts)}"
+
+
+def _interval_words(against: Against) -> str:
+    """The interval of the difference, in % of the reference where that has one."""
+    if against.gain.low is not None and against.gain.high is not None:
+        low, high = against.gain.low, against.gain.high
+        least = min((abs(limit) for limit in (low, high) if limit), default=1.0)
+        digits = 1 if least >= 0.05 else 2
+        limits = f"{_signed(low, digits)} % to {_signed(high, digits)} %"
+    elif against.difference.low is not None and against.difference.high is not None:
+        limits = f"{_signed(against.difference.low, 4)} to {_signed(against.difference.high, 4)}"
+    else:
+        return f"the difference has no interval ({against.difference.reason})"
+    return f"{100.0 * against.difference.level:g} % interval of the difference {limits}"
+
+
+def _seed_words(against: Against) -> list[str]:
+    over = against.difference_over_seeds
+    if not over.bounded:
+        return ["over users alone: how much other seeds would change is not known"]
+    if over.excludes(0.0):
+        return []
+    return [f"but over {over.n} seeds its interval includes 0, so another training may not show it"]
+
+
+def _p_words(adjusted: Adjusted) -> str:
+    said = "p < 0.001" if adjusted.p < 0.001 else f"p = {adjusted.p:.2g}"
+    return f"{said} by Holm over {adjusted.comparisons} comparisons" if adjusted.comparisons > 1 else said
+
+
+def _signed(number: float, digits: int) -> str:
+    said = f"{number:+.{digits}f}"
+    return said[1:] if float(said) == 0.0 else said.replace("-", "−")

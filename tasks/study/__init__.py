@@ -1,0 +1,1 @@
+"""Studies: a question as a file, its cells, and what came of them."""

@@ -1,0 +1,244 @@
+"""What came of a study, as `study.json` holds it: the interface between the flow, the report and whoever reads on."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.statistics.comparison import Table
+from tasks.statistics.relative import GapClosed, Retention
+from tasks.statistics.slices import Sliced
+
+AxisValue = str | int | float | bool | None
+Setting = dict[str, AxisValue]
+"""By axis, the value."""
+
+CURVE_POINTS = 200
+"""How many points of an ROC curve are kept at most."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise put in on purpose. `seed` is None where it does not matter which draw it was."""
+
+    kind: str
+    ratio: float
+    where: str
+    seed: int | None = None
+
+    @property
+    def without_seed(self) -> "Noise":
+        return Noise(self.kind, self.ratio, self.where)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of the raw log."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A snapshot that cells used. clean: the digest of the one without injected noise; docs: its checks' pages."""
+
+    name: str
+    digest: str
+    clean: str
+    counts: dict[str, int]
+    sources: tuple[SourceFile, ...]
+    noise: Noise | None
+    docs: str | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a training cost. seconds: of training; parameters: trained numbers; None where it was not measured."""
+
+    best_epoch: int | None = None
+    epochs: int | None = None
+    seconds: float | None = None
+    parameters: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch's metrics by name; None for what was no finite number."""
+
+    epoch: int
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One experiment. `ranks` is a path relative to the state folder; `failure` says in a sentence why there is none."""
+
+    axes: Setting
+    label: str
+    dataset: str
+    method: str
+    noise: Noise | None
+    model: dict[str, Any]
+    training: dict[str, Any]
+    seed: int
+    status: Literal["done", "failed"]
+    failure: str | None
+    snapshot: str | None
+    histories: str | None
+    train_key: str | None
+    evaluate_key: str | None
+    ranks: str | None
+    mlflow_run: str | None
+    figures: Figures
+    history: tuple[Epoch, ...]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where methods are compared: on one dataset, at one noise, under one value of each axis that is not compared."""
+
+    dataset: str
+    noise: Noise | None
+    setting: Setting
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison's table at one place; the table names its metric and its reference."""
+
+    place: Place
+    table: Table
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What noise leaves of each method's metric at a place."""
+
+    place: Place
+    metric: str
+    retentions: tuple[Retention, ...]
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """How much of the distance to the oracle each method closes at a place."""
+
+    place: Place
+    metric: str
+    gaps: tuple[GapClosed, ...]
+
+
+@dataclass(frozen=True)
+class SlicedMetric:
+    """A metric at a place by parts of the targets."""
+
+    place: Place
+    metric: str
+    sliced: Sliced
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a method tells the noise in its training data: its ROC curve and the area under it.
+
+    positives, negatives: how many interactions are noise, how many are not. The rates [points] rise from 0 to 1.
+    """
+
+    place: Place
+    method: str
+    seed: int
+    positives: int
+    negatives: int
+    auroc: float
+    false_positive_rates: tuple[float, ...]
+    true_positive_rates: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        noisy: NDArray[np.bool_],
+        scores: NDArray[np.float64],
+        *,
+        place: Place,
+        method: str,
+        seed: int,
+    ) -> "Detection":
+        """From labels [n] and scores [n] that are higher where a method suspects noise; ties count half.
+
+        Raises `ValueError` where all or none are noise: there is no curve then.
+        """
+        positives, negatives = int(noisy.sum()), int((~noisy).sum())
+        if not positives or not negatives:
+            raise ValueError("an ROC curve needs interactions that are noise and some that are not")
+        order = np.argsort(-scores, kind="stable")
+        last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0.0, True))
+        true = np.append(0.0, np.cumsum(noisy[order])[last_of_ties] / positives)
+        false = np.append(0.0, np.cumsum(~noisy[order])[last_of_ties] / negatives)
+        kept = np.unique(np.linspace(0, len(true) - 1, min(len(true), CURVE_POINTS)).round().astype(np.int64))
+        return cls(
+            place=place,
+            method=method,
+            seed=seed,
+            positives=positives,
+            negatives=negatives,
+            auroc=float(np.trapezoid(true, false)),
+            false_positive_rates=tuple(float(rate) for rate in false[kept]),
+            true_positive_rates=tuple(float(rate) for rate in true[kept]),
+        )
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study's outcome.
+
+    reference: whom the others are compared with, a method's name or values of axes; the axes that it names are those
+    compared. oracle: the method that knows what is noise, where the study has one. started: ISO 8601, UTC.
+    comparisons and what follows are made of the cells' ranks (`tasks.reporting.analysis.analysed`).
+    """
+
+    name: str
+    question: str
+    reference: str | Setting
+    spec: dict[str, Any]
+    axes: dict[str, tuple[AxisValue, ...]]
+    code: dict[str, Any]
+    execution: dict[str, Any]
+    started: str
+    seconds: float
+    datasets: tuple[Dataset, ...]
+    cells: tuple[CellResult, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    oracle: str | None = None
+    retained: tuple[Retained, ...] = ()
+    gaps: tuple[Gaps, ...] = ()
+    slices: tuple[SlicedMetric, ...] = ()
+    detection: tuple[Detection, ...] = ()
+
+    def to_json(self) -> str:
+        """The text of `study.json`, the same for the same result; numbers that are not finite become null."""
+        return json.dumps(_finite(asdict(self)), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "StudyResult":
+        """The result that `to_json` wrote. Raises pydantic's `ValidationError` for another text."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(cls).validate_json(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(held) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(held) for held in value]
+    return value

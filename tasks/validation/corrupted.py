@@ -1,0 +1,88 @@
+"""What is asked of a snapshot with noise put into it on purpose, beside all that is asked of every snapshot."""
+
+from collections.abc import Iterator
+
+import duckdb
+
+import sql
+from tasks.snapshots import Manifest
+from tasks.specs import CorruptSpec
+from tasks.validation.checks import Check, finds_none
+from tasks.validation.limits import CorruptedLimits
+
+
+def prepare_comparison(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the table that the comparison reads, over the views `clean_…` of the clean snapshot's files."""
+    connection.execute(sql.load("validate/clean_open"))
+
+
+def corrupted_checks(manifest: Manifest, *, limits: CorruptedLimits, compared: bool) -> Iterator[Check]:
+    """How much noise there is, and where; with the clean snapshot at hand (`compared`), that nothing else changed."""
+    spec = CorruptSpec.model_validate(manifest.spec["corrupt"])
+    if spec.kind != "delete" or compared:
+        yield _ratio(spec, manifest, limits=limits)
+    yield finds_none(
+        "noise is put only before a user's first target",
+        "interactions",
+        "noise_kind",
+        sql.load("validate/noise_outside_open", kind=sql.literal(spec.kind)),
+    )
+    if not compared:
+        # No row of it is there, and this one expects some.
+        yield finds_none(
+            "the clean snapshot lies beside this one, to be compared with",
+            "interactions",
+            None,
+            sql.load("validate/clean_absent", digest=sql.literal(manifest.clean)),
+            severity=limits.clean_absent.severity,
+        )
+        return
+    yield finds_none(
+        "the targets are the clean snapshot's",
+        "targets",
+        "item",
+        sql.load("validate/changed_targets"),
+    )
+    yield finds_none("the items are the clean snapshot's", "items", "item_id", sql.load("validate/changed_items"))
+    adds_users = spec.kind == "bots"
+    yield finds_none(
+        "the users are the clean snapshot's" + (", and bots behind them" if adds_users else ""),
+        "users",
+        "user_id",
+        sql.load("validate/changed_users", adds_users=str(adds_users).lower()),
+    )
+    yield finds_none(
+        "from a user's first target on, the events are the clean snapshot's",
+        "interactions",
+        "item",
+        sql.load("validate/changed_tails"),
+    )
+    yield finds_none(
+        "the interactions that are not labelled are the clean snapshot's", "interactions", "item", _kept(spec)
+    )
+
+
+def _ratio(spec: CorruptSpec, manifest: Manifest, *, limits: CorruptedLimits) -> Check:
+    tolerance = repr(limits.noise_ratio.tolerance)
+    asked = repr(spec.ratio)
+    stated = "null" if manifest.realised_ratio is None else repr(manifest.realised_ratio)
+    if spec.kind == "delete":
+        query = sql.load("validate/deleted_ratio", asked=asked, manifest=stated, tolerance=tolerance)
+        name = f"the share of the open events that were deleted is {spec.ratio:g}"
+    else:
+        query = sql.load(
+            "validate/noise_ratio", kind=sql.literal(spec.kind), asked=asked, manifest=stated, tolerance=tolerance
+        )
+        name = f"the share of the open events that are noise ({spec.kind}) is {spec.ratio:g}"
+    return finds_none(name, "interactions", "noise_kind", query, severity=limits.noise_ratio.severity)
+
+
+def _kept(spec: CorruptSpec) -> str:
+    """The query for events that a kind of noise should have left alone."""
+    match spec.kind:
+        case "replace" | "popular" | "swap":
+            return sql.load("validate/changed_in_place", kind=sql.literal(spec.kind))
+        case "insert" | "burst" | "sharing" | "bots":
+            return sql.load("validate/changed_around", kind=sql.literal(spec.kind))
+        case "delete":
+            return sql.load("validate/changed_by_deletion")

@@ -1,0 +1,387 @@
+"""From trainings' ranks to tables, slices, retention and gap closed."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from models.engine.metrics import PROTOCOLS, summary
+from tasks.statistics import seeds
+from tasks.statistics.comparison import Table, compare, jointly
+from tasks.statistics.estimates import Floats
+from tasks.statistics.panel import Panel, Scores, align, attribute, scores
+from tasks.statistics.relative import gaps_closed, retentions
+from tasks.statistics.slices import (
+    Bins,
+    head_edges,
+    history_bins,
+    noise_bins,
+    noise_share,
+    place,
+    popularity_bins,
+    sliced,
+    tertile_edges,
+)
+
+USERS = 400
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def training(method: str, seed: int, values: Floats, *, users: "np.ndarray | None" = None) -> Scores:
+    targets = np.arange(len(values))
+    return Scores(method, seed, targets, targets if users is None else users, np.asarray(values, dtype=np.float64))
+
+
+def panel_of(shifts: dict[str, float], *, runs: int = 3, noise: float = 0.1, seed: int = 0) -> Panel:
+    """A method a shift: a user's own level around 0.5, the shift, and noise of each training's own."""
+    draw = rng(seed)
+    level = draw.normal(0.5, 0.2, USERS)
+    return align(
+        training(method, run, level + shift + draw.normal(0.0, noise, USERS))
+        for method, shift in shifts.items()
+        for run in range(runs)
+    )
+
+
+def table_of(panel: Panel, **options: object) -> Table:
+    return compare(panel, metric="test.full_unseen.ndcg_at_10", reference="base", rng=rng(), **options)  # type: ignore[arg-type]
+
+
+def frame(ranks: list[float], *, split: str = "test") -> pd.DataFrame:
+    size = len(ranks)
+    return pd.DataFrame(
+        {"target": np.arange(size)[::-1], "split": split, "user": np.arange(size) // 2, "history": np.arange(size)}
+        | {f"rank_{name}": np.array(ranks, dtype=np.float32) for name in PROTOCOLS}
+    )
+
+
+# --- panels -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hit_at_5", "ndcg_at_10", "mrr_at_20"])
+def test_per_target_values_have_the_metric_as_their_mean(name: str) -> None:
+    ranks = pd.concat([frame([0.0, 3.5, 7.0, 19.0, 40.0]), frame([0.0, 0.0], split="validation")])
+    found = scores(ranks, f"test.full_all.{name}", method="a", seed=1)
+    expected = summary({"full_all": ranks[ranks["split"] == "test"]["rank_full_all"].to_numpy()}, "test")
+    assert found.values.mean() == pytest.approx(expected[f"test.full_all.{name}"])
+    assert len(found.targets) == 5
+
+
+def test_a_name_that_is_no_metric_is_refused() -> None:
+    for name in ("test.full_unseen.recall_at_10", "ndcg_at_10", "test.full_unseen.ndcg_at_0"):
+        with pytest.raises(ValueError, match="names no metric"):
+            scores(frame([0.0]), name, method="a", seed=0)
+
+
+def test_trainings_are_brought_into_line_by_target_number() -> None:
+    first = Scores("a", 2, np.array([5, 3, 9]), np.array([1, 0, 1]), np.array([0.5, 0.3, 0.9]))
+    second = Scores("a", 1, np.array([9, 5, 3]), np.array([1, 1, 0]), np.array([9.0, 5.0, 3.0]))
+    panel = align([first, second])
+    assert panel.targets.tolist() == [3, 5, 9]
+    assert panel.users.tolist() == [0, 1, 1]
+    assert panel.seeds == {"a": (1, 2)}
+    assert panel.values["a"].tolist() == [[3.0, 5.0, 9.0], [0.3, 0.5, 0.9]]
+    ranks = pd.DataFrame({"target": [9, 3, 5, 4], "popularity": [90, 30, 50, 40]})
+    assert attribute(ranks, "popularity", panel).tolist() == [30.0, 50.0, 90.0]
+    with pytest.raises(ValueError, match="target 9 has no popularity"):
+        attribute(ranks[ranks["target"] != 9], "popularity", panel)
+
+
+def test_trainings_on_other_targets_are_refused_by_name() -> None:
+    whole = training("a", 1, np.zeros(9))
+    short = Scores("b", 2, np.array([*range(1, 9), 77]), np.array([*range(1, 9), 77]), np.zeros(9))
+    with pytest.raises(ValueError, match=r"b with seed 2 .* a with seed 1: it lacks target 0 and has besides.* 77"):
+        align([whole, short])
+    many = Scores("b", 2, np.arange(2), np.arange(2), np.zeros(2))
+    with pytest.raises(ValueError, match="lacks targets 2, 3, 4, 5, 6 and 2 more"):
+        align([whole, many])
+    with pytest.raises(ValueError, match="other users than a with seed 1 at targets 0, 1, 2"):
+        align([whole, training("b", 2, np.zeros(9), users=np.array([5, 6, 7, 3, 4, 5, 6, 7, 8]))])
+    with pytest.raises(ValueError, match="a with seed 1 is there twice"):
+        align([whole, whole])
+    with pytest.raises(ValueError, match="has target 4 twice"):
+        align([Scores("a", 1, np.array([4, 4]), np.array([1, 1]), np.zeros(2))])
+    with pytest.raises(ValueError, match="no finite value for target 1"):
+        align([training("a", 1, np.array([0.0, np.nan]))])
+    with pytest.raises(ValueError, match="no targets"):
+        align([])
+
+
+# --- the table ----------------------------------------------------------------
+
+
+def test_the_table_is_what_scipy_says_of_the_same_numbers() -> None:
+    panel = panel_of({"base": 0.0, "up": 0.03, "same": 0.0})
+    table = table_of(panel)
+    assert [row.method for row in table.rows] == ["base", "up", "same"]
+    assert (table.targets, table.users) == (USERS, USERS)
+    base, up, same = table.rows
+    assert base.against is None
+    assert up.over_seeds == seeds.mean(panel.values["up"].mean(axis=1))
+    assert up.over_users.value == pytest.approx(panel.values["up"].mean())
+    averages = {method: values.mean(axis=0) for method, values in panel.values.items()}
+    p_values = {}
+    for row in (up, same):
+        assert row.against is not None
+        own, other = averages[row.method], averages["base"]
+        p_values[row.method] = scipy.stats.ttest_rel(own, other).pvalue
+        assert row.against.t.p == pytest.approx(p_values[row.method])
+        assert row.against.wilcoxon.p == pytest.approx(scipy.stats.wilcoxon(own, other, method="asymptotic").pvalue)
+        paired_seeds = scipy.stats.ttest_rel(panel.seed_means(row.method), panel.seed_means("base"))
+        assert row.against.t_over_seeds.p == pytest.approx(paired_seeds.pvalue)
+        assert row.against.wilcoxon_over_seeds.p is None
+        assert row.against.difference.value == pytest.approx((own - other).mean())
+        assert row.against.user_difference == pytest.approx((own - other).mean())
+        assert row.against.gain.value == pytest.approx(100 * (own.mean() / other.mean() - 1))
+        assert row.against.gain_over_seeds.value == pytest.approx(row.against.gain.value)
+    assert up.against is not None
+    assert up.against.t_adjusted is not None
+    assert up.against.t_adjusted.p == pytest.approx(2 * p_values["up"])
+
+
+def test_a_table_goes_into_json_as_it_is() -> None:
+    told = json.loads(json.dumps(table_of(panel_of({"base": 0.0, "up": 0.03}, runs=1)).to_dict(), allow_nan=False))
+    assert told["rows"][1]["over_seeds"]["low"] is None
+    assert "two are needed" in told["rows"][1]["over_seeds"]["reason"]
+    assert told["rows"][1]["against"]["t"]["alternative"] == "two-sided"
+
+
+def test_the_same_generator_gives_the_same_table() -> None:
+    panel = panel_of({"base": 0.0, "up": 0.03})
+    assert table_of(panel) == table_of(panel)
+
+
+def verdict(table: Table, method: str) -> str:
+    return next(row.against.verdict for row in table.rows if row.method == method and row.against is not None)
+
+
+def test_verdicts_say_what_is_significant_and_what_is_not() -> None:
+    table = table_of(panel_of({"base": 0.0, "up": 0.05, "same": 0.0, "down": -0.05}))
+    assert verdict(table, "up").startswith(
+        "significantly better than base (p < 0.001 by Holm over 3 comparisons): 95 %"
+    )
+    assert verdict(table, "down").startswith("significantly worse than base")
+    same = verdict(table, "same")
+    assert same.startswith("not significant: 95 % interval of the difference −")
+    assert " % to +" in same
+
+
+def test_a_one_sided_table_only_asks_for_better() -> None:
+    table = table_of(panel_of({"base": 0.0, "down": -0.05, "up": 0.05}), alternative="greater")
+    assert verdict(table, "down").startswith("not significantly better than base: 95 % interval of the difference −")
+    assert verdict(table, "up").startswith("significantly better than base")
+
+
+def test_a_verdict_says_when_other_seeds_could_undo_it() -> None:
+    assert verdict(table_of(panel_of({"base": 0.0, "up": 0.05}, runs=1)), "up").endswith(
+        "over users alone: how much other seeds would change is not known"
+    )
+    draw = rng(1)
+    level = draw.normal(0.5, 0.2, USERS)
+    shaky = [
+        training(method, run, level + shift + draw.normal(0.0, 0.01, USERS))
+        for method, shifts in {"base": (0.0, 0.0, 0.0), "up": (0.09, -0.04, 0.04)}.items()
+        for run, shift in enumerate(shifts)
+    ]
+    assert verdict(table_of(align(shaky)), "up").endswith(
+        "but over 3 seeds its interval includes 0, so another training may not show it"
+    )
+
+
+def test_a_verdict_says_when_only_the_correction_stands_against_it() -> None:
+    """One difference with p about 0.03 beside nine that are nothing."""
+    draw = rng(3)
+    other = draw.normal(0.5, 0.1, USERS)
+    noise = draw.normal(0.0, 1.0, USERS)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    trainings = [training("base", 0, other), training("up", 0, other + 0.1 * (noise + 2.2 / math.sqrt(USERS)))]
+    trainings += [training(f"none {index}", 0, other + draw.permutation(0.1 * noise)) for index in range(9)]
+    told = verdict(table_of(align(trainings)), "up")
+    assert told.startswith("not significant: 95 % interval of the difference +")
+    assert told.endswith("but p = 0.28 by Holm over 10 comparisons")
+
+
+def test_a_verdict_says_when_users_alike_and_targets_alike_disagree() -> None:
+    """Forty users with one target each gain; two with five hundred each lose."""
+    users = np.concatenate([np.arange(40), np.repeat([40, 41], 500)])
+    base = rng(4).normal(0.5, 0.1, len(users))
+    up = base + np.where(users < 40, 0.2, -0.2) + rng(5).normal(0.0, 0.05, len(users))
+    table = table_of(align([training("base", 0, base, users=users), training("up", 0, up, users=users)]))
+    against = table.rows[1].against
+    assert against is not None
+    assert against.user_difference > 0 > (against.difference.value or 0.0)
+    assert against.verdict.startswith("significantly better than base")
+    assert "does not bear it out" in against.verdict
+
+
+def test_identical_methods_are_not_significant_and_a_lone_user_is_not_tested() -> None:
+    values = rng().random(USERS)
+    assert verdict(table_of(align([training("base", 0, values), training("up", 0, values)])), "up") == (
+        "not significant: the same as base for every user"
+    )
+    lone = np.zeros(5, dtype=np.int64)
+    pair = [training("base", 0, values[:5], users=lone), training("up", 0, values[5:10], users=lone)]
+    assert verdict(table_of(align(pair)), "up").startswith("not tested: one pair")
+
+
+def test_a_method_with_seeds_of_its_own_is_paired_at_those_that_both_have() -> None:
+    draw = rng()
+    trainings = [training("base", run, draw.random(USERS)) for run in (1, 2, 3)]
+    trainings += [training("up", run, draw.random(USERS)) for run in (2, 3, 4)]
+    row = table_of(align(trainings)).rows[1]
+    assert row.seeds == (2, 3, 4)
+    assert row.against is not None
+    assert row.against.difference_over_seeds.n == 2
+    expected = np.mean([trainings[4 - 1].values.mean() - trainings[1].values.mean(),
+                        trainings[5 - 1].values.mean() - trainings[2].values.mean()])  # fmt: skip
+    assert row.against.difference_over_seeds.value == pytest.approx(expected)
+
+
+def test_tables_of_several_noise_ratios_are_judged_together() -> None:
+    one, two = (table_of(panel_of({"base": 0.0, "up": 0.012}, seed=seed)) for seed in (6, 7))
+    together = jointly([one, two])
+    p_values = [table.rows[1].against.t.p for table in (one, two) if table.rows[1].against]
+    adjusted = [
+        table.rows[1].against.t_adjusted.p
+        for table in together
+        if table.rows[1].against and table.rows[1].against.t_adjusted
+    ]
+    low, high = sorted(p for p in p_values if p is not None)
+    assert sorted(adjusted) == pytest.approx([2 * low, max(2 * low, high)])
+    assert "over 2 comparisons" in str(together[0].rows[1].against)
+    with pytest.raises(ValueError, match="one alpha"):
+        jointly([one, table_of(panel_of({"base": 0.0, "up": 0.0}), alpha=0.01)])
+
+
+def test_a_reference_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="no method 'base'; there are a, b"):
+        table_of(panel_of({"a": 0.0, "b": 0.0}))
+
+
+# --- retention and gap closed -------------------------------------------------
+
+
+def test_retention_comes_with_both_values_and_intervals() -> None:
+    panel = panel_of({"a at 0 %": 0.0, "a at 20 %": -0.1})
+    (found,) = retentions(panel, {"a at 20 %": "a at 0 %"}, rng=rng())
+    kept, base = panel.values["a at 20 %"].mean(), panel.values["a at 0 %"].mean()
+    assert (found.value.value, found.base.value) == pytest.approx((kept, base))
+    assert found.share.value == pytest.approx(kept / base)
+    assert found.share.low is not None
+    assert found.share.high is not None
+    assert found.share.low < 0.8 < found.share.high
+    assert found.share_over_seeds.value == pytest.approx(kept / base)
+    assert found.share_over_seeds.bounded
+
+
+def test_gap_closed_where_there_is_a_gap() -> None:
+    panel = panel_of({"noisy": 0.0, "denoised": 0.06, "oracle": 0.1, "worse": -0.05})
+    half, worse = gaps_closed(panel, ["denoised", "worse"], noisy="noisy", oracle="oracle", rng=rng())
+    assert half.share.value == pytest.approx(0.6, abs=0.1)
+    assert not half.share.excludes(0.6)
+    assert half.share.excludes(0.0)
+    assert half.share.excludes(1.0)
+    assert half.share_over_seeds.value == pytest.approx(half.share.value)
+    assert worse.share.value is not None
+    assert worse.share.value < 0.0
+    assert json.dumps(half.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("shift", "reason"), [(0.0, "within 2 standard errors"), (-0.1, "below the noisy training")])
+def test_gap_closed_is_not_shown_where_there_is_none(shift: float, reason: str) -> None:
+    panel = panel_of({"noisy": 0.0, "denoised": 0.06, "oracle": shift})
+    (found,) = gaps_closed(panel, ["denoised"], noisy="noisy", oracle="oracle", rng=rng())
+    for hidden in (found.share, found.share_over_seeds):
+        assert hidden.value is None
+        assert reason in str(hidden.reason)
+    assert found.value.value is not None
+
+
+def test_two_standard_errors_are_where_the_gap_begins_to_be_shown() -> None:
+    noise = rng().normal(size=100)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)  # a standard error of 0.1
+    for gap, shown in ((0.19, False), (0.21, True)):
+        panel = align([training("noisy", 0, np.ones(100)), training("oracle", 0, 1 + gap + noise)])
+        (found,) = gaps_closed(panel, ["noisy"], noisy="noisy", oracle="oracle", rng=rng())
+        assert (found.share.value == 0.0) is shown
+        assert (found.share.value is None) is not shown
+
+
+def test_a_gap_that_the_seeds_do_not_agree_on_is_not_shown() -> None:
+    level = rng().random(USERS)
+    panel = align(
+        training(method, run, level * (1 + shift))
+        for method, shifts in {"noisy": (0.0, 0.0), "oracle": (0.3, -0.1)}.items()
+        for run, shift in enumerate(shifts)
+    )
+    (found,) = gaps_closed(panel, ["noisy"], noisy="noisy", oracle="oracle", rng=rng())
+    assert "standard errors" in str(found.share.reason)
+
+
+# --- slices -------------------------------------------------------------------
+
+
+def test_values_on_an_edge_belong_above_it_and_undefined_ones_nowhere() -> None:
+    assert place(np.array([0.0, 5.0, 9.9, 10.0, np.nan]), (5.0, 10.0)).tolist() == [0, 1, 1, 2, -1]
+
+
+def test_every_slice_has_its_number_mean_interval_and_difference() -> None:
+    panel = panel_of({"base": 0.0, "up": 0.05})
+    history = np.arange(USERS, dtype=np.float64)
+    history[0] = np.nan
+    found = sliced(panel, history, history_bins((100, 1000)), reference="base", rng=rng())
+    assert [part.label for part in found.slices] == ["under 100", "100 to under 1000", "1000 and over"]
+    assert [part.targets for part in found.slices] == [99, 300, 0]
+    assert found.unplaced == 1
+    middle, last = found.slices[1:]
+    assert middle.users == 300
+    assert middle.means["up"].value == pytest.approx(panel.values["up"][:, 100:].mean())
+    assert middle.differences["up"].value == pytest.approx((panel.values["up"] - panel.values["base"])[:, 100:].mean())
+    assert middle.differences["up"].excludes(0.0)
+    assert set(middle.differences) == {"up"}
+    assert (last.users, last.means["up"].value, last.means["up"].n) == (0, None, 0)
+    assert last.differences["up"].reason == "the slice has no targets"
+    assert (last.low, last.high) == (1000, None)
+    assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_edges_rise_and_every_part_has_a_label() -> None:
+    assert popularity_bins((5.0, 5.0)).labels[1] == "middle: 5 to under 5"
+    with pytest.raises(ValueError, match="must rise"):
+        history_bins((10, 5))
+    with pytest.raises(ValueError, match="need 2 labels"):
+        Bins("history", (1.0,), ("all",))
+
+
+def test_tertiles_hold_a_third_each() -> None:
+    values = rng().permutation(np.arange(300.0))
+    assert np.bincount(place(values, tertile_edges(values))).tolist() == [100, 100, 100]
+
+
+def test_head_and_tail_hold_a_third_of_the_interactions_each() -> None:
+    popularity = np.array([60] + [12] * 5 + [2] * 30)
+    edges = head_edges(popularity)
+    held = np.bincount(place(popularity.astype(float), edges), weights=popularity, minlength=3)
+    assert held.tolist() == [60.0, 60.0, 60.0]
+    assert popularity_bins(edges).labels == ("tail: under 12", "middle: 12 to under 60", "head: 60 and over")
+    assert head_edges(np.array([1, 100])) == (100.0, 100.0)  # one item is the head, and nothing between
+    for empty in (lambda: head_edges(np.array([], dtype=np.int64)), lambda: tertile_edges(np.array([np.nan]))):
+        with pytest.raises(ValueError, match="to part in three"):
+            empty()
+
+
+def test_the_share_of_noise_is_of_what_came_before_the_target() -> None:
+    users = np.array([0, 0, 0, 2, 2, 2, 2])
+    noisy = np.array([True, False, True, False, False, True, True])
+    found = noise_share(users, noisy, target_users=np.array([2, 0, 0, 2]), histories=np.array([3, 0, 2, 2]))
+    np.testing.assert_allclose(found, [1 / 3, np.nan, 0.5, 0.0])
+    assert place(found, noise_bins().edges).tolist() == [3, -1, 3, 0]
+    assert noise_bins().labels == ("none", "under 10 %", "10 % to under 25 %", "25 % and over")
+    with pytest.raises(ValueError, match="user 0 has fewer"):
+        noise_share(users, noisy, target_users=np.array([0]), histories=np.array([4]))

@@ -1,0 +1,161 @@
+"""What the tests and intervals promise, seen over many simulated evaluations: seeded, so each comes out the same."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from tasks.statistics import paired, seeds
+from tasks.statistics.bootstrap import cluster, interval, resample
+from tasks.statistics.estimates import Floats, Integers, Statistic, closed_gap, column, difference, gain
+from tasks.statistics.multiple import holm
+
+Draw = Callable[[np.random.Generator], tuple[Floats, Integers]]
+
+
+def hit_pairs(rng: np.random.Generator, *, users: int = 200) -> tuple[Floats, Integers]:
+    """Two trainings of one method, [users, 2]: about 15 % hits, most users the same under both."""
+    taste = rng.normal(size=(users, 1))
+    return ((taste + 0.5 * rng.normal(size=(users, 2))) > 1.2).astype(float), np.arange(users)
+
+
+def ndcg_pairs(rng: np.random.Generator, *, users: int = 200) -> tuple[Floats, Integers]:
+    """As `hit_pairs`, with NDCG@10 of a rank: most are 0, the others skewed."""
+    taste = rng.normal(size=(users, 1))
+    ranks = np.exp(2.5 - 1.2 * taste + 0.8 * rng.normal(size=(users, 2)))
+    return np.where(ranks < 10, 1 / np.log2(ranks + 2), 0.0), np.arange(users)
+
+
+def sessions(rng: np.random.Generator, *, users: int = 120) -> tuple[Floats, Integers]:
+    """Hits of users with 1, 2, 3 … targets each and a hit rate of their own: [targets, 1], mean 0.25."""
+    owners = np.repeat(np.arange(users), rng.geometric(0.15, users))
+    rates = rng.beta(0.75, 2.25, users)
+    return (rng.random(len(owners)) < rates[owners]).astype(float)[:, None], owners
+
+
+def within(count: int, trials: int, rate: float) -> bool:
+    """Whether so many successes are no surprise at this rate: the central 99.9 % of the binomial."""
+    low, high = scipy.stats.binom.interval(0.999, trials, rate)
+    return bool(low <= count <= high)
+
+
+def covered(draw: Draw, truths: Sequence[tuple[Statistic, float]], *, trials: int, seed: int) -> list[tuple[int, int]]:
+    """For each statistic, how many bootstrap intervals hold the truth, and how many there are."""
+    rng = np.random.default_rng(seed)
+    counts = [(0, 0)] * len(truths)
+    for _ in range(trials):
+        resampled = resample(cluster(*draw(rng)), rng=rng, resamples=399)
+        for place, (statistic, truth) in enumerate(truths):
+            found = interval(resampled, statistic)
+            holds, bounded = counts[place]
+            counts[place] = holds + (found.bounded and not found.excludes(truth)), bounded + found.bounded
+    return counts
+
+
+@pytest.mark.parametrize("draw", [hit_pairs, ndcg_pairs])
+def test_a_true_null_is_rejected_in_5_percent(draw: Draw) -> None:
+    rng = np.random.default_rng(20)
+    trials = 1000
+    rejected = dict.fromkeys(itertools.product(("t", "wilcoxon"), ("two-sided", "greater")), 0)
+    for _ in range(trials):
+        values, _ = draw(rng)
+        for name, alternative in rejected:
+            test = paired.t_test if name == "t" else paired.wilcoxon
+            p = test(values[:, 0], values[:, 1], alternative=alternative).p
+            rejected[name, alternative] += p is not None and p <= 0.05
+    for (name, _), count in rejected.items():
+        if draw is hit_pairs and name == "wilcoxon":
+            # Counted out on few distinct sums, it keeps below its level.
+            assert 0.02 * trials < count <= scipy.stats.binom.ppf(0.9995, trials, 0.05), rejected
+        else:
+            assert within(count, trials, 0.05), rejected
+
+
+@pytest.mark.parametrize(
+    ("draw", "mean"), [(hit_pairs, float(scipy.stats.norm.sf(1.2 / np.sqrt(1.25)))), (ndcg_pairs, None)]
+)
+def test_bootstrap_intervals_hold_the_truth_in_95_percent(draw: Draw, mean: float | None) -> None:
+    """Of the difference and the relative gain of two methods that are the same; of a mean where it is known."""
+    truths = [(difference(1, 0), 0.0), (gain(1, 0), 0.0)] + ([(column(0), mean)] if mean is not None else [])
+    for holds, trials in covered(draw, truths, trials=400, seed=21):
+        assert trials == 400
+        assert within(holds, trials, 0.95), holds / trials
+
+
+@pytest.mark.parametrize("clear", [3.0, 6.0])
+def test_intervals_of_the_gap_closed_hold_it_in_95_percent(clear: float) -> None:
+    """Where they have bounds: a gap of 3 standard errors has none in one evaluation out of eight."""
+
+    def draw(rng: np.random.Generator) -> tuple[Floats, Integers]:
+        gap = clear * np.sqrt(2 / 100)
+        return rng.normal(size=(100, 3)) + np.array([0.0, gap / 2, gap]), np.arange(100)
+
+    ((holds, trials),) = covered(draw, [(closed_gap(1, noisy=0, oracle=2), 0.5)], trials=400, seed=23)
+    assert trials > 300
+    assert within(holds, trials, 0.95), holds / trials
+
+
+def test_users_with_many_targets_need_to_be_resampled_whole() -> None:
+    def one_by_one(rng: np.random.Generator) -> tuple[Floats, Integers]:
+        values, _ = sessions(rng)
+        return values, np.arange(len(values))
+
+    ((holds, trials),) = covered(sessions, [(column(0), 0.25)], trials=400, seed=24)
+    assert within(holds, trials, 0.95), holds / trials
+    ((naive, trials),) = covered(one_by_one, [(column(0), 0.25)], trials=60, seed=24)
+    assert naive < 0.8 * trials
+
+
+def test_intervals_over_seeds_hold_the_truth_in_95_percent() -> None:
+    rng = np.random.default_rng(25)
+    trials = 2000
+    holds = {"mean": 0, "ratio": 0}
+    for _ in range(trials):
+        below = rng.normal(0.2, 0.01, 4)
+        above = 0.9 * below + rng.normal(0.0, 0.01, 4)
+        holds["mean"] += not seeds.mean(below).excludes(0.2)
+        holds["ratio"] += not seeds.ratio(above, below).excludes(0.9)
+    assert within(holds["mean"], trials, 0.95), holds
+    assert within(holds["ratio"], trials, 0.95), holds
+
+
+def test_holm_keeps_the_error_rate_of_a_table_that_shares_its_reference() -> None:
+    rng = np.random.default_rng(26)
+    trials, methods = 600, 6
+    false, unadjusted, missed = 0, 0, 0
+    for _ in range(trials):
+        reference = rng.normal(size=50)
+        table = reference + rng.normal(size=(methods, 50))
+        table[0] += 1.0  # one true difference among the others
+        p_values = [paired.t_test(row, reference).p for row in table]
+        adjusted = holm(p_values)
+        false += any(one is not None and one.significant for one in adjusted[1:])
+        unadjusted += any(p is not None and p <= 0.05 for p in p_values[1:])
+        missed += adjusted[0] is None or not adjusted[0].significant
+    assert false <= scipy.stats.binom.ppf(0.9995, trials, 0.05)
+    assert unadjusted > 0.15 * trials
+    assert missed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bca", "percentile"])
+@pytest.mark.parametrize("users", [60, 300])
+def test_coverage_over_users_at_several_sizes(users: int, kind: "str") -> None:
+    """Of a mean over users with many targets: 95 % from a few hundred users on, not under 90 % with 60."""
+    rng = np.random.default_rng(27)
+    trials = 1000
+    truth = 0.25
+    holds = 0
+    for _ in range(trials):
+        found = interval(
+            resample(cluster(*sessions(rng, users=users)), rng=rng, resamples=999),
+            column(0),
+            kind=kind,  # type: ignore[arg-type]
+        )
+        holds += not found.excludes(truth)
+    if users == 60:
+        assert holds > 0.90 * trials
+    else:
+        assert within(holds, trials, 0.95), holds / trials

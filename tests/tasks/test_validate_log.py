@@ -1,0 +1,149 @@
+"""Logs with planted faults: what stops them is said in one sentence, what is odd about them is reported."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import InputError
+from tasks.logs import log_of
+from tasks.specs import Columns, SourceSpec
+from tasks.validate import EXPECTATIONS, validate_log
+from tasks.validation.report import Outcome, ValidationFailed, ValidationReport
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+HEADER = "who,what,when,stars,n\n"
+SOUND = "".join(f"u{i % 40},i{i % 31},{1_500_000_000 + i * 97},{i % 5 + 1},{i}\n" for i in range(800))
+COLUMNS = Columns(user="who", item="what", time="when", rating="stars", order="n")
+
+Checking = Callable[..., ValidationReport]
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> Checking:
+    """`check(text)` is the report of a log."""
+    folder = tmp_path_factory.mktemp("logs")
+
+    def run(text: str, *, columns: Columns = COLUMNS, expectations: Path = EXPECTATIONS) -> ValidationReport:
+        path = folder / "log.csv"
+        path.write_text(text, encoding="utf-8")
+        log = log_of(SourceSpec(path=str(path), columns=columns), path)
+        return validate_log(log, docs=folder / "docs", expectations=expectations, now=NOW)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def odd(check: Checking) -> ValidationReport:
+    """A log with a fault of each sort that does not stop a run."""
+    faults = [
+        " u1,i1,1500000000,1,9000\n",
+        "NaN,i1,1500000001,1,9001\n",
+        "u2,null,1500000002,1,9002\n",
+        f"{'u' * 201},i1,1500000003,1,9003\n",
+        "u3,i3,4000000000,1,9004\n",
+        "u4,i4,1500000004,1000,9005\n",
+        "u5,i5,1500000005,lots,9006\n",
+        *("u6,i6,1500000006,1,9007\n" for _ in range(150)),
+        *(f"once{n},item{n},1500000007,1,{n}\n" for n in range(100)),
+    ]
+    return check(HEADER + SOUND + "".join(faults))
+
+
+@pytest.fixture(scope="module")
+def refused(check: Checking) -> ValidationFailed:
+    """A log that cannot be ingested, for each reason there is."""
+    with pytest.raises(ValidationFailed) as failure:
+        check(HEADER + SOUND + "u1,i2,1500000000000,4,3\n,i3,1500000000,3,4\nu2,,1500000000,1,\nu3,i4,oops,5,7\n")
+    return failure.value
+
+
+def test_a_sound_log_passes_and_has_docs(check: Checking) -> None:
+    report = check(HEADER + SOUND)
+    assert [o for o in report.outcomes if not o.success] == []
+    assert report.suite == "raw"
+    assert report.docs.is_file()
+    assert report.docs.parent.name.startswith("log-")
+
+
+@pytest.mark.parametrize(
+    ("name", "unexpected", "row"),
+    [
+        ("user_id looks like one", 3, {"user_id": "« u1»", "first_row": 801}),
+        ("user_id looks like one", 3, {"user_id": "«NaN»", "events": 1}),
+        ("item_id looks like one", 1, {"item_id": "«null»", "first_row": 803}),
+        ("times lie between", 1, {"row": 805, "who": "u3", "when": "4000000000"}),
+        ("every rating is", 2, {"row": 806, "stars": "1000"}),
+        ("every rating is", 2, {"row": 807, "stars": "lots"}),
+        ("events in a second", 1, {"user_id": "u6", "since": "2017-07-14 02:40:06", "events": 150}),
+        ("repeat a user's item at the same time", 149, {"row": 809, "first_row": 808}),
+        ("order of another", 149, {"row": 809, "user_id": "u6"}),
+        ("users have a single event", 103, {"user_id": "once0"}),
+        ("items have a single event", 101, {"item_id": "item0"}),
+    ],
+)
+def test_what_is_odd_is_reported_with_its_rows(
+    odd: ValidationReport, *, name: str, unexpected: int, row: dict[str, object]
+) -> None:
+    assert odd.failures == ()
+    outcome = find(odd, name)
+    assert outcome.severity == "warning"
+    assert any(row.items() <= found.items() for found in outcome.rows), outcome.rows
+    assert outcome.unexpected == unexpected
+
+
+def test_what_ingest_would_refuse_is_told_in_its_sentence(refused: ValidationFailed) -> None:
+    assert "log.csv, row 802, column 'who': no user id; see " in str(refused)
+    assert "\n" not in str(refused)
+    assert refused.report.docs.is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("has a user id", {"row": 802, "who": None, "what": "i3"}),
+        ("has an item id", {"row": 803, "who": "u2", "what": None}),
+        ("has a time", {"row": 804, "when": "oops"}),
+        ("in one unit", {"unit": "milliseconds", "rows": 1, "first_row": 801, "time": "1500000000000"}),
+        ("number to order by", {"row": 803, "n": None}),
+    ],
+)
+def test_every_row_that_cannot_be_ingested_is_in_the_report(
+    refused: ValidationFailed, *, name: str, row: dict[str, object]
+) -> None:
+    outcome = find(refused.report, name)
+    assert outcome.severity == "critical"
+    assert outcome.crash is None
+    assert any(row.items() <= found.items() for found in outcome.rows), outcome.rows
+
+
+def test_a_mixture_of_clock_units_stops_the_run(check: Checking) -> None:
+    with pytest.raises(ValidationFailed, match=r"row 801, column 'when': '1500000000000' is in milliseconds"):
+        check(HEADER + SOUND + "u1,i2,1500000000000,4,3\n")
+
+
+def test_a_small_log_without_times_is_asked_for_less(check: Checking, tmp_path: Path) -> None:
+    limits = tmp_path / "strict.yaml"
+    text = EXPECTATIONS.read_text(encoding="utf-8")
+    limits.write_text(text.replace("least: 20\n    severity: warning", "least: 20\n    severity: critical"))
+    with pytest.raises(ValidationFailed, match="there are at least 20 users") as failure:
+        check("who,what\n" + "a,b\na,b\n", columns=Columns(user="who", item="what"), expectations=limits)
+    assert "log log.csv" in str(failure.value)
+    assert {o.name for o in failure.value.report.failures} == {
+        "there are at least 20 users",
+        "there are at least 20 items",
+    }
+    assert find(failure.value.report, "repeat a user's item").unexpected == 1
+
+
+def test_a_log_without_rows_is_refused_as_ingest_would(check: Checking) -> None:
+    with pytest.raises(InputError, match="holds no interactions") as failure:
+        check(HEADER)
+    assert not isinstance(failure.value, ValidationFailed)
+
+
+def find(report: ValidationReport, name: str) -> Outcome:
+    """The one outcome whose name contains `name`."""
+    (outcome,) = (o for o in report.outcomes if name in o.name)
+    return outcome
