@@ -12,14 +12,18 @@ from typing import Any, NoReturn
 
 from flows.options import (
     add_datasets,
+    add_diff,
     add_recommend,
+    add_rerun,
     add_run,
     add_snapshots,
     add_source,
+    add_study,
     add_ui,
     ingest_spec,
     recommend_spec,
     robustness_spec,
+    study_request,
 )
 
 PROGRAM = "rec-denoiser"
@@ -36,6 +40,9 @@ tracked and repeatable.
 
 commands:
   run          the main job: from a log to a table and a registered model
+  study        many experiments for one question, compared and reported
+  rerun        make a run again, and compare it bit by bit
+  diff         what two runs say differently
   ingest       make a checked snapshot of a log
   datasets     list public data sets; show or fetch one
   snapshots    list, show, verify, compare and remove snapshots; forget a person
@@ -71,6 +78,30 @@ examples:
       any CSV, TSV, JSON-lines or Parquet file with named columns
   rec-denoiser run --source log.csv --time-col when --noise 0 --json result.json
       the log as it is, with the figures written to a file"""
+
+STUDY_EXAMPLES = """\
+examples:
+  rec-denoiser study
+      the studies that come with the project
+  rec-denoiser study quick --dry-run
+      its cells, what of them is cached, and what they will take
+  rec-denoiser study studies/figure-2.yaml --set base.source.path=log.csv \\
+                     --set 'axes.seed=[1, 2]' --set name=figure-2-mine
+      the same experiments on a log of one's own"""
+
+RERUN_EXAMPLES = """\
+examples:
+  rec-denoiser rerun 3f9a1c2b
+      the beginning of a training's run id, as MLflow shows it, is enough
+  rec-denoiser rerun 3f9a1c2b --home /tmp/again
+      the same, and the new weights and ranks are kept there"""
+
+DIFF_EXAMPLES = """\
+examples:
+  rec-denoiser diff 3f9a1c2b 77d0e5f1
+      settings, data, code, packages, machine and metrics, with paired tests
+  rec-denoiser diff 3f9a1c2b 77d0e5f1 --json > difference.json
+      the same as JSON"""
 
 INGEST_EXAMPLES = """\
 examples:
@@ -212,6 +243,38 @@ def _parser() -> argparse.ArgumentParser:
             usage="[--source PATH] [options]",
         )
     )
+    add_study(
+        command(
+            "study",
+            _study,
+            about="Run every cell of a study, compare them with its reference, and write the report.\n"
+            "Given again, it takes finished cells from the cache and goes on where it was\n"
+            "interrupted.",
+            epilog=STUDY_EXAMPLES,
+            usage="[FILE] [options]",
+        )
+    )
+    add_rerun(
+        command(
+            "rerun",
+            _rerun,
+            about="Train and rank again what an MLflow run holds, on its data, with its seeds and\n"
+            "execution record, without the cache; say where code, packages or machine differ,\n"
+            "and of each metric whether it is identical. The exit status is 0 if all are,\n"
+            "else 1.",
+            epilog=RERUN_EXAMPLES,
+            usage="RUN_ID [--home FOLDER]",
+        )
+    )
+    add_diff(
+        command(
+            "diff",
+            _diff,
+            about="Compare two trainings that MLflow holds.",
+            epilog=DIFF_EXAMPLES,
+            usage="RUN_A RUN_B [--json]",
+        )
+    )
     add_source(
         command(
             "ingest",
@@ -284,6 +347,38 @@ def _run(options: argparse.Namespace) -> int:
     from flows.running import run_job
 
     return run_job(spec, json_path=options.json)
+
+
+def _study(options: argparse.Namespace) -> int:
+    from flows.studying import dry_run, list_studies, run_study
+
+    if options.file is None:
+        return list_studies()
+    request = study_request(options)
+    if options.dry_run:
+        return dry_run(request, json_path=options.json)
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    return run_study(request, json_path=options.json)
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.runs import run_rerun
+
+    return run_rerun(options.run, folder=options.home)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.runs import run_diff
+
+    return run_diff(options.a, options.b, as_json=options.json)
 
 
 def _ingest(options: argparse.Namespace) -> int:

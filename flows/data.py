@@ -11,6 +11,7 @@ from tasks.home import Home
 from tasks.keys import step_key
 from tasks.layouts import described
 from tasks.logs import Log, identity
+from tasks.plan import corrupt_key, ingest_key
 from tasks.snapshots import Snapshot
 from tasks.source import obtain_log
 from tasks.specs import CorruptSpec, IngestSpec, PrepareSpec, SourceSpec
@@ -35,7 +36,7 @@ def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, 
     log = obtain_log(source, home=home, fetch=lambda remote: fetch_step(remote, label=dataset))
     get_run_logger().info("read as %s", described([file.path for file in log.files], log.source))
     _check_log(log, steps, label=dataset)
-    key = step_key(("tasks.ingest",), identity(log) | {"prepare": prepare.model_dump(mode="json")})
+    key = ingest_key(log, prepare)
     snapshot = snapshot_named(steps.run(ingest_step, log, prepare, key=key, label=dataset))
     _check(snapshot, steps, label=dataset)
     return snapshot
@@ -46,7 +47,7 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     if corruption.ratio == 0:
         return clean
     label = f"{corruption.kind} {corruption.ratio:.0%}"
-    key = step_key(("tasks.corrupt",), {"snapshot": clean.digest, "corrupt": corruption.model_dump(mode="json")})
+    key = corrupt_key(clean, corruption)
     snapshot = snapshot_named(steps.run(corrupt_step, clean, corruption, key=key, label=label))
     _check(snapshot, steps, label=label)
     return snapshot

@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from tasks.formats import known_formats
 
 if TYPE_CHECKING:
-    from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec
+    from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, StudyRequest
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -228,6 +227,52 @@ def add_snapshots(parser: argparse.ArgumentParser) -> None:
     forget.add_argument("--user", required=True, metavar="ID,ID", help="raw ids, exactly")
 
 
+def add_rerun(parser: argparse.ArgumentParser) -> None:
+    """The options of `rerun`."""
+    parser.add_argument("run", metavar="RUN_ID", help="the MLflow run of a training, or the beginning of its id")
+    parser.add_argument(
+        "--home",
+        metavar="FOLDER",
+        help="an empty or new folder that keeps the new weights and ranks (default: they are thrown away)",
+    )
+
+
+def add_diff(parser: argparse.ArgumentParser) -> None:
+    """The options of `diff`."""
+    for run, other in (("a", "RUN_A"), ("b", "RUN_B")):
+        parser.add_argument(run, metavar=other, help="the MLflow run of a training, or the beginning of its id")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """The options of `study`."""
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="a study's file, or the name of a shipped one (default: list these)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the cells, what is cached, and expected time and memory"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        help="set something over the file: base.SETTING=VALUE, axes.SETTING=[VALUE, …], execution.SETTING=VALUE, "
+        "name=NAME, reference=METHOD, include=[…], exclude=[…]; repeatable, values as in YAML",
+    )
+    parser.add_argument(
+        "--side-by-side", type=_whole(1), metavar="N", help="cells at a time (default: as many as cores allow)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the study's result to FILE as well")
+
+
+def study_request(options: argparse.Namespace) -> "StudyRequest":
+    """The request of `study`'s options."""
+    at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]
+    request: StudyRequest = _validated("StudyRequest", {"file": options.file, "overrides": [*options.set, *at_a_time]})
+    return request
+
+
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
     from tasks.errors import InputError
@@ -266,7 +311,7 @@ def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
 
 def _log_part(options: argparse.Namespace) -> dict[str, Any]:
     """source, prepare and dataset, as every command that reads a log takes them."""
-    from tasks.datasets import GENERATED
+    from tasks.datasets import GENERATED, named_after
 
     columns = _given(options, **{role: f"{role}_col" for role in ("user", "item", "time", "order", "rating", "noise")})
     source = _given(options, "format", path="source")
@@ -274,10 +319,15 @@ def _log_part(options: argparse.Namespace) -> dict[str, Any]:
         del source["path"]
     if columns or "path" not in source:
         source["columns"] = columns
-    named = options.dataset or (_dataset_name(options.source) if options.source else None)
-    return {"source": source, "prepare": _given(options, user_core="k_core", item_core="k_core")} | (
-        {"dataset": named} if named else {}
-    )
+    named = options.dataset or (named_after(options.source) if options.source else None)
+    return {"source": source, "prepare": _prepare_part(options)} | ({"dataset": named} if named else {})
+
+
+def _prepare_part(options: argparse.Namespace) -> dict[str, Any]:
+    both = _given(options, user_core="k_core", item_core="k_core")
+    settings = _given(options, "min_rating", "duplicates", "user_core", "item_core", "promotion", seed="split_seed")
+    split = _given(options, "min_events", "validation", "test", "targets", kind="split")
+    return both | settings | ({"split": {"kind": "leave-one-out"} | split} if split else {})
 
 
 def _validated(name: str, values: dict[str, Any]) -> Any:
@@ -293,6 +343,8 @@ def _validated(name: str, values: dict[str, Any]) -> Any:
         first = error.errors()[0]
         fields = [part for part in first["loc"] if isinstance(part, str)]
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden" and "split" in fields:
+            message = f"the split {fields[-2]} takes no such option"
         raise InputError(f"{_option(fields[-1])}: {message}" if fields else message) from None
 
 
@@ -306,16 +358,6 @@ def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str
     """Those of the options that were given, by their names in the spec."""
     wanted = {name: name for name in names} | renamed
     return {key: getattr(options, name) for key, name in wanted.items() if getattr(options, name) is not None}
-
-
-def _dataset_name(path: str) -> str:
-    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`; of an address, without its secrets."""
-    from tasks.addresses import scheme_of, without_secrets
-
-    path = unquote(without_secrets(path)) if scheme_of(path) else path
-    stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
-    stem = re.sub(r"(\.u)?(\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
-    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
 
 
 class _Exported(argparse.Action):

@@ -44,7 +44,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
             jobs.record_checks(job, steps.reports)
             outcomes = train_rank_and_record(job, spec.execution, execution, steps, expected={})
             if outcomes.failures:
-                raise jobs.failure_of(job, outcomes.failures)
+                raise jobs.failure_of([cell.label for cell in cells], outcomes.failures)
             metrics = [outcomes.metrics[number] for number in range(len(cells))]
             rows = jobs.comparison(job, metrics)
             best = jobs.best_cell(job, metrics)

@@ -24,14 +24,14 @@ MLFLOW_PORT = 5000
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     """The main job; exit status."""
     if json_path is not None:
-        _refuse_unwritable(Path(json_path))
-    _refuse_unreadable(spec.source)
+        refuse_unwritable(Path(json_path))
+    refuse_unreadable(spec.source)
     from flows.robustness import robustness
     from tasks.compare import Row
     from tasks.report import plain
 
     started = time.monotonic()
-    outcome = _flow(lambda: robustness(spec))
+    outcome = follow(lambda: robustness(spec))
     seconds = time.monotonic() - started
     rows = [Row(**row) for row in outcome["rows"]]
     registered = outcome["registered"]
@@ -55,10 +55,10 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
 
 def run_ingest(spec: IngestSpec) -> int:
     """Make a checked snapshot; exit status."""
-    _refuse_unreadable(spec.source)
+    refuse_unreadable(spec.source)
     from flows.data import ingest
 
-    outcome = _flow(lambda: ingest(spec))
+    outcome = follow(lambda: ingest(spec))
     counts = outcome["counts"]
     print(f"\nSnapshot {outcome['snapshot']}")
     print(f"  {counts['interactions']:,} interactions · {counts['users']:,} users · {counts['items']:,} items")
@@ -69,13 +69,13 @@ def run_ingest(spec: IngestSpec) -> int:
 def run_recommend(spec: RecommendSpec) -> int:
     """Score one history, or every user of a log; exit status."""
     if spec.history is None:
-        _refuse_unreadable(spec.source)
+        refuse_unreadable(spec.source)
     from tasks.recommend import load_registered
 
     load_registered(registered_name(spec.dataset), alias=spec.alias, home=Home.from_environment())
     from flows.recommend import recommend
 
-    outcome = _flow(lambda: recommend(spec))
+    outcome = follow(lambda: recommend(spec))
     if "path" in outcome:
         print(f"\n{outcome['users']:,} users scored by {outcome['model']}: {outcome['path']}")
         return 0
@@ -114,7 +114,7 @@ def become(*module: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", *module])
 
 
-def _flow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run a flow. Raises `InputError` where bad input is behind a failure, else `RunFailed`."""
     one_sentence_for_bad_input()
     _start_server_apart()
@@ -149,7 +149,7 @@ def _start_server_apart() -> None:
         raise RunFailed(f"Prefect's temporary server did not start: {failures[0]}")
 
 
-def _refuse_unreadable(source: SourceSpec) -> None:
+def refuse_unreadable(source: SourceSpec) -> None:
     """Say that a file is wrong before Prefect is imported and a server is started for it."""
     from tasks.source import inspect_source
 
@@ -162,7 +162,7 @@ def _without_secrets(argument: str) -> str:
     return f"{option}{mark}{without_secrets(value)}"
 
 
-def _refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path) -> None:
     """Raise `InputError` where a result could not be written to `path` in the end."""
     if path.is_dir():
         raise InputError(f"--json: {path} is a folder: name a file")

@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -141,9 +142,22 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
         "epochs": progress.epoch,
         "seconds": progress.seconds,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "users": len(log.sequences.train_lengths),
+        "positions": int((log.sequences.train_lengths - 1).clamp(0, config.length).sum()),
+        "device": request["device"],
+        "threads": request["threads"],
+        "batch_size": training.config.batch_size,
+        "max_epochs": training.config.epochs,
+        "peak_memory_bytes": _peak_memory(),
         "made_by": request.get("made_by", {}),
         "history": [asdict(epoch) for epoch in progress.history],
     }
+
+
+def _peak_memory() -> int:
+    """The most memory that this process has had, in bytes; what lies on a GPU is not in it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @contextlib.contextmanager

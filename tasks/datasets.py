@@ -5,9 +5,12 @@ for a login, a form or a tool of its own is left to a person. A new data set is 
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
+from tasks.addresses import scheme_of, without_secrets
 from tasks.fetch import Remote
 
 GENERATED = "shoppers"
@@ -50,6 +53,14 @@ def nearest(name: str) -> str | None:
     """The known name that is most like `name`, where one is."""
     close = difflib.get_close_matches(name.lower(), list(DATASETS), n=1)
     return close[0] if close else None
+
+
+def named_after(path: str) -> str:
+    """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`; of an address, without its secrets."""
+    path = unquote(without_secrets(path)) if scheme_of(path) else path
+    stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
+    stem = re.sub(r"(\.u)?(\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
 
 
 def remote_of(dataset: DataSet) -> Remote | None:

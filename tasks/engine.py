@@ -2,6 +2,8 @@
 
 import os
 import re
+import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +18,16 @@ THREADS_VARIABLE = "REC_DENOISER_THREADS"
 
 
 @contextmanager
-def engine(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own; what does not fit into memory goes to `spill`; dates without a zone are UTC.
+def engine(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own; what does not fit into memory goes to `spill`, or to the system's temporary folder;
+    dates without a zone are UTC.
 
     It takes at most REC_DENOISER_MEMORY (default: 80 % of the machine's) and REC_DENOISER_THREADS (default: every
     core); neither changes a result. Raises `InputError` where one of them makes no sense, or where that memory turns
     out too little.
     """
-    with duckdb.connect(":memory:", config={"temp_directory": str(spill), **limits()}) as connection:
+    folder = spill or Path(tempfile.gettempdir()) / f"rec-denoiser-{secrets.token_hex(8)}"
+    with duckdb.connect(":memory:", config={"temp_directory": str(folder), **limits()}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
             yield connection

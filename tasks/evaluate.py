@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 
 import sql
 from models.engine.metrics import PROTOCOLS, summary
+from tasks.engine import engine
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.scratch import publish, working_folder
@@ -100,7 +100,7 @@ def _write_ranks(arrays: Path, path: Path, histories: Snapshot, clean: Snapshot)
         clean_interactions=sql.literal(str(clean.interactions)),
         clean_users=sql.literal(str(clean.users)),
     )
-    with duckdb.connect() as connection:
+    with engine() as connection:
         connection.register("ranked", ranked)
         connection.execute(f"COPY ({query}) TO {sql.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
 

@@ -141,6 +141,20 @@ def is_kept(remote: Remote, *, home: Home) -> bool:
     return record is not None and (folder / record.file).is_file()
 
 
+def kept(remote: Remote, *, home: Home) -> Kept | None:
+    """The copy in the state folder, without asking the file's owner or reading it; None where there is none."""
+    folder = _folder(remote, home)
+    record = _record(folder)
+    if record is None:
+        return None
+    if remote.member is None:
+        path, sha256 = folder / record.file, record.sha256
+    else:
+        path = folder / file_name(f"zip://{remote.member}")
+        sha256 = record.members.get(remote.member, {}).get("sha256", "")
+    return Kept(path, sha256) if sha256 and path.is_file() else None
+
+
 def address_of(text: str) -> str:
     """`text`, checked to be the address of a file. Raises `InputError` where it is none."""
     scheme = scheme_of(text)

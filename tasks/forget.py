@@ -101,7 +101,7 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
         and files_read & {file.sha256 for file in other.manifest.sources}
     )
     names = [snapshot.name, *(entry.name for entry in noisy)]
-    with duckdb.connect() as connection:
+    with engine() as connection:
         files = [path for name in names for path in sorted(home.recommendations.glob(f"*-{name}/*.parquet"))]
         scored = tuple(path for path in files if _has_row(connection, path, ids))
     try:
@@ -121,7 +121,7 @@ def _clean_ones(home: Home) -> list[Snapshot]:
 
 
 def _has_any(snapshot: Snapshot, ids: Sequence[str]) -> bool:
-    with duckdb.connect() as connection:
+    with engine() as connection:
         return bool(_known(connection, snapshot, ids))
 
 

@@ -17,11 +17,13 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.leases import Lease, sole_holder
 from tasks.plan import Cell, parameters
+from tasks.provenance import provenance
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import RobustnessSpec
 from tasks.track import TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import Trained
+from tasks.watching import SYSTEM_FILE, samples_in
 
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
 PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
@@ -109,6 +111,12 @@ def record_checks(job: Job, reports: Sequence[Mapping[str, Any]]) -> None:
     job.tracker.set_tags(job.parent, {"checks.expectations": str(expectations), "checks.warnings": str(len(warnings))})
 
 
+def record_folder(job: Job, folder: Path) -> None:
+    """Put files about the job as a whole into the parent run, where it is not finished already."""
+    if not job.tracker.is_finished(job.parent):
+        job.tracker.log_folder(job.parent, folder, under="")
+
+
 def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dict[str, float]:
     """Put a finished training's figures and files into its run, and close it; its metrics."""
     cell, run_id, tracker = job.cells[number], job.children[number], job.tracker
@@ -118,13 +126,43 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     result = trained.result()
     when = int(evaluated.ranks.stat().st_mtime * 1000)
     tracker.log_history(run_id, result["history"])
-    final = _final_figures(metrics) | {f"training.{name}": value for name, value in _training_figures(result).items()}
-    tracker.log_metrics(run_id, final, timestamp=when)
+    tracker.log_system(run_id, samples_in(trained.folder / SYSTEM_FILE))
+    tracker.log_metrics(run_id, final_figures(result, metrics), timestamp=when)
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
     tracker.close_run(run_id, "FINISHED")
     return metrics
+
+
+def final_figures(result: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, float]:
+    """The figures of a training's `result.json` and of its chosen weights, as a run holds them. Validation has curves
+    by epoch; its final figures go under a name of their own, so that the curves keep one value an epoch and do not end
+    in another figure than they show.
+    """
+    chosen = {f"chosen.{name}" if name.startswith("validation.") else name: value for name, value in metrics.items()}
+    return chosen | {f"training.{name}": value for name, value in _training_figures(result).items()}
+
+
+def describe(tracker: Tracker, run_id: str, cell: Cell, execution: Execution) -> None:
+    """Put into a run what it takes to make it again: `spec.json`, a `CellSpec`, and `provenance.json`, a
+    `tasks.provenance.Provenance`; and its parameters and datasets, by which it is found.
+    """
+    tracker.log_params(run_id, parameters(cell))
+    tracker.log_dataset(run_id, _note(cell, cell.snapshot, context="training"))
+    if cell.histories.digest != cell.snapshot.digest:
+        tracker.log_dataset(run_id, _note(cell, cell.histories, context="evaluation"))
+    made_from = provenance(cell, execution, code=tracker.code)
+    tracker.log_text(
+        run_id,
+        {"spec.json": cell.spec.model_dump_json(indent=1), "provenance.json": made_from.model_dump_json(indent=1)},
+    )
+
+
+def cell_tags(cell: Cell) -> dict[str, str]:
+    """What runs of a cell are grouped by, beside the study."""
+    kind = cell.spec.noise.kind if cell.ratio else "none"
+    return {"dataset": cell.dataset, "method": cell.method, "noise_kind": kind}
 
 
 def record_failure(job: Job, number: int) -> None:
@@ -133,20 +171,20 @@ def record_failure(job: Job, number: int) -> None:
         job.tracker.close_run(job.children[number], "FAILED")
 
 
-def failure_of(job: Job, failures: Mapping[int, Exception]) -> Exception:
+def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exception:
     """What a job ends with, some of whose cells failed (by number): a sentence that names them. Where all failed for
-    input that cannot be used, that is what is wrong with the job.
+    input that cannot be used, that is what is wrong with the job. `labels` are those of all cells.
     """
     first = next(iter(failures.values()))
-    if len(failures) == len(job.cells) and all(isinstance(failure, InputError) for failure in failures.values()):
+    if len(failures) == len(labels) and all(isinstance(failure, InputError) for failure in failures.values()):
         return first
     by_reason: dict[str, list[str]] = {}
     for number, failure in sorted(failures.items()):
-        by_reason.setdefault(reason(failure), []).append(job.cells[number].label)
-    told = "; ".join(f"{' / '.join(labels)}: {why}" for why, labels in by_reason.items())
-    others = "" if len(failures) == len(job.cells) else "the others are recorded, and "
+        by_reason.setdefault(reason(failure), []).append(labels[number])
+    told = "; ".join(f"{' / '.join(named)}: {why}" for why, named in by_reason.items())
+    others = "" if len(failures) == len(labels) else "the others are recorded, and "
     return RunFailed(
-        f"{len(failures)} of {len(job.cells)} trainings failed; {others}the same command goes on from here. "
+        f"{len(failures)} of {len(labels)} trainings failed; {others}the same command goes on from here. "
         f"Failed: {told}"
     )
 
@@ -258,27 +296,16 @@ def _open_child(tracker: Tracker, cell: Cell, parent: str, tags: Mapping[str, st
         _run_key(cell),
         name=cell.label,
         parent=parent,
-        tags={**tags, "dataset": cell.dataset, "method": cell.method},
+        tags={**tags, **cell_tags(cell)},
     )
     if not tracker.is_finished(run_id):
-        tracker.log_params(run_id, parameters(cell))
-        tracker.log_dataset(run_id, _note(cell, cell.snapshot, context="training"))
-        if cell.histories.digest != cell.snapshot.digest:
-            tracker.log_dataset(run_id, _note(cell, cell.histories, context="evaluation"))
-        tracker.log_text(run_id, {"execution.json": json.dumps(execution.to_dict(), indent=1)})
+        describe(tracker, run_id, cell, execution)
     return run_id
 
 
 def _run_key(cell: Cell) -> str:
     """A run is known by its steps and by what it says: the same training under another name is another run."""
     return job_key((cell.train_key, cell.evaluate_key, canonical_json(parameters(cell))))
-
-
-def _final_figures(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The figures of the chosen weights. Validation has curves by epoch; its final figures go under a name of their
-    own, so that the curves keep one value an epoch and do not end in another figure than they show.
-    """
-    return {f"chosen.{name}" if name.startswith("validation.") else name: value for name, value in metrics.items()}
 
 
 def _note(cell: Cell, snapshot: Snapshot, *, context: str) -> DatasetNote:

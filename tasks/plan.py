@@ -1,14 +1,16 @@
-"""The trainings and rankings of a job, with the keys of their steps."""
+"""The cells of a job, with the keys of their steps."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from models.config import ModelConfig, TrainingConfig
+from tasks.diff import flat
 from tasks.execution import Execution
 from tasks.keys import code_digest, step_key
+from tasks.logs import Log, identity
 from tasks.snapshots import Snapshot
-from tasks.specs import CellSpec
+from tasks.specs import CellSpec, CorruptSpec, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 EVALUATE_CODE = ("tasks.evaluate", "models.__main__")
@@ -122,7 +124,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
     """A cell's settings as flat MLflow parameters: filter by `params.noise_ratio = '0.2'`. Of the model's, those that
     it reads.
     """
-    noise = cell.spec.noise
+    noise, prepare = cell.spec.noise, cell.spec.prepare.model_dump(mode="json")
     return {
         "dataset": cell.dataset,
         "method": cell.method,
@@ -134,9 +136,20 @@ def parameters(cell: Cell) -> dict[str, Any]:
         "evaluation_seed": cell.evaluation_seed,
         "snapshot": cell.snapshot.name,
         "histories": cell.histories.name,
+        **{name: "none" if value is None else value for name, value in flat({"prepare": prepare})},
         **{f"model.{name}": value for name, value in cell.model.effective().items()},
         **{f"training.{name}": value for name, value in cell.training.to_dict().items()},
     }
+
+
+def ingest_key(log: Log, prepare: PrepareSpec) -> str:
+    """The key of the step that makes a log's snapshot."""
+    return step_key(("tasks.ingest",), identity(log) | {"prepare": prepare.model_dump(mode="json")})
+
+
+def corrupt_key(clean: Snapshot, corruption: CorruptSpec) -> str:
+    """The key of the step that corrupts a snapshot."""
+    return step_key(("tasks.corrupt",), {"snapshot": clean.digest, "corrupt": corruption.model_dump(mode="json")})
 
 
 def training_code() -> str:

@@ -13,22 +13,27 @@ from pathlib import Path
 from tasks.home import Home
 
 
-def write_receipt(key: str, outputs: Iterable[Path], *, home: Home) -> None:
-    """Say that the step left `outputs`."""
+def write_receipt(key: str, files: Iterable[Path], *, home: Home) -> None:
+    """Say that the step left `files`."""
     path = _path(key, home)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    partial.write_text(json.dumps([os.path.relpath(output, home.root) for output in outputs]), encoding="utf-8")
+    partial.write_text(json.dumps([os.path.relpath(file, home.root) for file in files]), encoding="utf-8")
     partial.replace(path)
 
 
 def holds(key: str, *, home: Home) -> bool:
     """Has the step been done, and is all that it left still there?"""
+    return outputs(key, home=home) is not None
+
+
+def outputs(key: str, *, home: Home) -> list[Path] | None:
+    """What the step left, where it has been done and all of it is still there."""
     path = _path(key, home)
     if not path.exists():
-        return False
-    outputs: list[str] = json.loads(path.read_text(encoding="utf-8"))
-    return all((home.root / output).exists() for output in outputs)
+        return None
+    left = [home.root / output for output in json.loads(path.read_text(encoding="utf-8"))]
+    return left if all(output.exists() for output in left) else None
 
 
 def _path(key: str, home: Home) -> Path:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pandas as pd
 
 import sql
+from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.scratch import working_folder
@@ -80,7 +80,7 @@ def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
         users=sql.literal(str(snapshot.users)),
         items=sql.literal(str(snapshot.items)),
     )
-    with duckdb.connect() as connection:
+    with engine() as connection:
         frame = connection.execute(query).df()
     return [frame.iloc[start : start + USERS_AT_A_TIME] for start in range(0, len(frame), USERS_AT_A_TIME)]
 

@@ -8,9 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 import sql
+from tasks.engine import engine
 from tasks.home import PROJECT_ROOT, Home
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
@@ -73,7 +72,7 @@ def register(
     found = _version_of(tracker.client, name, key)
     is_new = found is None
     if found is None:
-        uri = _log_model(trained, snapshot, name=name, run_id=run_id, home=home)
+        uri = _log_model(trained, snapshot, name=name, run_id=run_id, tracker=tracker, home=home)
         facts = {
             TAG_KEY: key,
             TAG_SNAPSHOT: snapshot.manifest.clean,
@@ -88,8 +87,8 @@ def register(
     return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]))
 
 
-def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, home: Home) -> str:
-    """Log the model to its run; the URI of what was logged."""
+def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, tracker: Tracker, home: Home) -> str:
+    """Log the model to its run, whose parameters and figures become the model's too; the URI of what was logged."""
     import mlflow
     import pandas as pd
 
@@ -106,6 +105,7 @@ def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, 
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="model",
+                step=tracker.chosen_epoch(run_id),  # MLflow gives the model the curves' figures at this step
                 python_model=str(PROJECT_ROOT / "models" / "serving.py"),
                 artifacts={"model": str(folder)},
                 code_paths=[str(_code(work))],
@@ -114,6 +114,7 @@ def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, 
                 pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in REQUIREMENTS],
                 metadata={"snapshot": snapshot.digest, "registered_as": name},
             )
+    tracker.link_model(run_id, str(info.model_id))
     return str(info.model_uri)
 
 
@@ -153,7 +154,7 @@ def _catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
         interactions=sql.literal(str(snapshot.interactions)),
         users=sql.literal(str(snapshot.users)),
     )
-    with duckdb.connect() as connection:
+    with engine() as connection:
         rows = connection.execute(query).fetchall()
     as_id = int if snapshot.manifest.item_id_type == "integer" else str
     return [as_id(raw) for raw, _ in rows], [int(popularity) for _, popularity in rows]

@@ -3,10 +3,10 @@
 import zipfile
 from pathlib import Path
 
-import duckdb
 import numpy as np
 
 import sql
+from tasks.engine import engine
 from tasks.home import Home
 from tasks.keys import code_digest
 from tasks.scratch import working_folder
@@ -47,7 +47,7 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
     interactions, users, targets = (
         sql.literal(str(path)) for path in (snapshot.interactions, snapshot.users, snapshot.targets)
     )
-    with duckdb.connect() as connection:
+    with engine() as connection:
         events = connection.execute(sql.load("sequences/events", interactions=interactions)).fetchnumpy()
         people = connection.execute(sql.load("sequences/users", interactions=interactions, users=users)).fetchnumpy()
         arrays: dict[str, np.ndarray] = {

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 import sql
 from tasks.digests import file_digest
-from tasks.engine import one_row
+from tasks.engine import engine, one_row
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.snapshots import TABLES, Manifest, Snapshot, Traits, logical_digest, open_snapshot, snapshot_name
@@ -142,7 +142,7 @@ def _contradictions(path: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _counted(path: Path) -> dict[str, int]:
-    with duckdb.connect() as connection:
+    with engine() as connection:
         for table in TABLES:
             file = sql.literal(str(path / f"{table}.parquet"))
             connection.execute(sql.load("shelf/table", table=table, file=file))

@@ -54,11 +54,24 @@ def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept
         return Log((LogFile(kept.path, kept.sha256),), _with_format(found.source, (kept.path,)))
     if found.paths:
         return log_of(_with_format(found.source, found.paths), *found.paths)
-    name = f"shoppers-{spec_digest(source.shoppers)[:12]}-{code_digest(('tasks.shoppers',))[:12]}.parquet"
-    path = home.sources / name
+    path = _generated(source, home)
     if not path.exists():
         generate(source.shoppers, path)
     return log_of(found.source, path)
+
+
+def is_here(source: SourceSpec, *, home: Home) -> bool:
+    """Can `obtain_log` give the log without fetching or generating anything? Raises as `inspect_source` does."""
+    found = _located(source)
+    if found.remote is not None:
+        return fetching.kept(found.remote, home=home) is not None
+    return bool(found.paths) or _generated(source, home).exists()
+
+
+def _generated(source: SourceSpec, home: Home) -> Path:
+    """Where the generated log of the source's shoppers lies, or will."""
+    name = f"shoppers-{spec_digest(source.shoppers)[:12]}-{code_digest(('tasks.shoppers',))[:12]}.parquet"
+    return home.sources / name
 
 
 def _with_format(source: SourceSpec, paths: tuple[Path, ...]) -> SourceSpec:

@@ -315,6 +315,30 @@ class RobustnessSpec(Spec):
         )
 
 
+class StudySpec(Spec):
+    """A question and the experiments that answer it, as its file says it (`tasks.study` makes cells of it).
+
+    base: settings of every cell; axes: by setting, or by a name of one's own, the values to be crossed; include,
+    exclude: cells more and less; reference: the method, or the values of axes, that the others are compared with.
+    """
+
+    name: Name
+    question: Annotated[str, Field(min_length=1)]
+    base: dict[str, Any] = {}
+    axes: dict[str, list[Any]] = {}
+    include: tuple[dict[str, Any], ...] = ()
+    exclude: tuple[dict[str, Any], ...] = ()
+    reference: str | dict[str, Any]
+    execution: ExecutionSpec = ExecutionSpec()
+
+
+class StudyRequest(Spec):
+    """A study to be run: its file, or the name of one in `studies/`, and what is set over it (as "axes.seed=[1]")."""
+
+    file: Annotated[str, Field(min_length=1)]
+    overrides: tuple[str, ...] = ()
+
+
 class IngestSpec(Spec):
     """A log to be made into a checked snapshot."""
 
@@ -336,6 +360,15 @@ class RecommendSpec(Spec):
     prepare: PrepareSpec = PrepareSpec()
     k: Annotated[int, Field(ge=1)] = 10
     exclude_seen: bool = True
+
+
+class RerunSpec(Spec):
+    """A run to be made again: the beginning of its id in MLflow, and where its training and ranking are kept; they are
+    thrown away where no folder is given.
+    """
+
+    run: Annotated[str, Field(min_length=1)]
+    folder: str | None = None
 
 
 def registered_name(dataset: str) -> str:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +38,7 @@ from tasks.track import Tracker
 from tasks.train import Trained, train, training_folder
 from tasks.validate import validate, validate_log
 from tasks.validation.report import ValidationReport, describe
+from tasks.watching import SYSTEM_FILE, watched
 from tasks.workers import WorkerDied, stop_workers
 
 Json = dict[str, Any]
@@ -46,7 +48,6 @@ LIMITS = {"cpu": "rec-denoiser-cpu", "cuda": "rec-denoiser-gpu"}
 
 TAG_TRAINING_CODE = "rec_denoiser.training_sha256"
 SECONDS_BETWEEN_LINES = 10.0
-SECONDS_BETWEEN_WRITES = 1.0
 DATA_STEP_SECONDS = 6 * 3600.0
 
 
@@ -132,44 +133,39 @@ def train_step(
 ) -> str:
     """The name of the training's folder; its curves go to the MLflow run as it trains."""
     home = Home.from_environment()
-    folder = training_folder(key, home=home)
-    with _slot(execution.device), _Curves(tracker, run_id, label=label, epochs=cell.training.epochs) as curves:
-        trained = train(
-            cell.snapshot,
-            cell.clean,
-            cell.model,
-            cell.training,
-            seed=cell.seed,
-            evaluation_seed=cell.evaluation_seed,
-            execution=execution,
-            time_limit_minutes=time_limit_minutes,
-            made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
-            folder=folder,
-            home=home,
-            on_epoch=curves,
-        )
+    trained = _train(cell, execution, time_limit_minutes, tracker=tracker, run_id=run_id, label=label, home=home)
     write_receipt(key, trained.files, home=home)
-    return folder.name
+    return trained.folder.name
 
 
 @task(name="evaluate", **CACHED, **RETRIED)
 def evaluate_step(cell: Cell, *, execution: Execution, key: str, label: str) -> str:  # noqa: ARG001
     """The name of the folder that holds the ranks."""
     home = Home.from_environment()
-    folder = evaluation_folder(key, home=home)
-    trained = Trained(training_folder(cell.train_key, home=home))
-    with _slot(execution.device):
-        evaluated = evaluate(
-            trained,
-            cell.histories,
-            cell.clean,
-            evaluation_seed=cell.evaluation_seed,
-            execution=execution,
-            folder=folder,
-            home=home,
-        )
+    evaluated = _evaluate(cell, execution, home=home)
     write_receipt(key, [evaluated.ranks], home=home)
-    return folder.name
+    return evaluated.folder.name
+
+
+@task(name="train again", cache_policy=NO_CACHE, task_run_name=_name, **RETRIED)
+def train_again_step(
+    cell: Cell,
+    *,
+    execution: Execution,
+    time_limit_minutes: float,
+    tracker: Tracker,
+    run_id: str,
+    folder: Path,
+    label: str,
+) -> Trained:
+    """Train a cell in a state folder of its own, which holds nothing yet."""
+    return _train(cell, execution, time_limit_minutes, tracker=tracker, run_id=run_id, label=label, home=Home(folder))
+
+
+@task(name="evaluate again", cache_policy=NO_CACHE, task_run_name=_name, **RETRIED)
+def evaluate_again_step(cell: Cell, *, execution: Execution, folder: Path, label: str) -> Evaluated:  # noqa: ARG001
+    """Rank with what `train_again_step` left in the same folder."""
+    return _evaluate(cell, execution, home=Home(folder))
 
 
 @task(name="register", cache_policy=NO_CACHE, task_run_name=_name)
@@ -343,6 +339,50 @@ def evaluated_by(cell: Cell) -> Evaluated:
     return Evaluated(evaluation_folder(cell.evaluate_key, home=Home.from_environment()))
 
 
+def _train(
+    cell: Cell,
+    execution: Execution,
+    time_limit_minutes: float,
+    *,
+    tracker: Tracker,
+    run_id: str,
+    label: str,
+    home: Home,
+) -> Trained:
+    """A cell's training in the state folder `home`, its curves in the MLflow run."""
+    folder = training_folder(cell.train_key, home=home)
+    with _slot(execution.device), tracker.curves(run_id) as curves:
+        return train(
+            cell.snapshot,
+            cell.clean,
+            cell.model,
+            cell.training,
+            seed=cell.seed,
+            evaluation_seed=cell.evaluation_seed,
+            execution=execution,
+            time_limit_minutes=time_limit_minutes,
+            made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
+            folder=folder,
+            home=home,
+            on_epoch=_Told(curves, label=label, epochs=cell.training.epochs),
+            watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),
+        )
+
+
+def _evaluate(cell: Cell, execution: Execution, *, home: Home) -> Evaluated:
+    """A cell's ranking in the state folder `home`, which holds its training."""
+    with _slot(execution.device):
+        return evaluate(
+            Trained(training_folder(cell.train_key, home=home)),
+            cell.histories,
+            cell.clean,
+            evaluation_seed=cell.evaluation_seed,
+            execution=execution,
+            folder=evaluation_folder(cell.evaluate_key, home=home),
+            home=home,
+        )
+
+
 def _stop(futures: Collection[PrefectFuture[Any]]) -> None:
     """End what was submitted. A step that is about to start its worker gets there first, hence again and again."""
     running = [future.wrapped_future for future in futures if isinstance(future, PrefectConcurrentFuture)]
@@ -377,30 +417,22 @@ def _slot(device: str) -> Iterator[None]:
         yield
 
 
-class _Curves:
-    """Hears a training's epochs: writes them to MLflow in groups, and a line to the log now and then."""
+class _Told:
+    """Hears a training's epochs: passes them on, and says how it goes now and then."""
 
-    def __init__(self, tracker: Tracker, run_id: str, *, label: str, epochs: int) -> None:
-        self._tracker = tracker
-        self._run_id = run_id
+    def __init__(self, pass_on: Callable[[Mapping[str, Any]], None], *, label: str, epochs: int) -> None:
+        self._pass_on = pass_on
         self._label = label
         self._epochs = epochs
         self._logger = get_run_logger()
-        self._waiting: list[Mapping[str, Any]] = []
-        self._written = self._said = time.monotonic()
+        self._said = time.monotonic()
         self._best = 0.0
-
-    def __enter__(self) -> "_Curves":
-        self._logger.info("%s: training starts, at most %s epochs", self._label, self._epochs)
-        return self
+        self._logger.info("%s: training starts, at most %s epochs", label, epochs)
 
     def __call__(self, record: Mapping[str, Any]) -> None:
-        self._waiting.append(record)
-        value = record["metrics"].get(SELECTION_METRIC)
-        self._best = max(self._best, value or 0.0)
+        self._pass_on(record)
+        self._best = max(self._best, record["metrics"].get(SELECTION_METRIC) or 0.0)
         now = time.monotonic()
-        if now - self._written > SECONDS_BETWEEN_WRITES:
-            self._write()
         if now - self._said > SECONDS_BETWEEN_LINES:
             self._said = now
             left = (self._epochs - record["epoch"]) * record["metrics"]["time.epoch_seconds"]
@@ -412,11 +444,3 @@ class _Curves:
                 self._best,
                 left,
             )
-
-    def __exit__(self, *failure: object) -> None:
-        self._write()
-
-    def _write(self) -> None:
-        self._tracker.log_history(self._run_id, self._waiting)
-        self._waiting = []
-        self._written = time.monotonic()

@@ -4,12 +4,15 @@ Runs are found by tags, never by name, so that a job started again goes on in th
 that is logged is derived from files of the steps, so logging it twice changes nothing.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +27,15 @@ EXPERIMENT = "robustness"
 TAG_KEY = "rec_denoiser.key"
 TAG_PREFECT = "prefect.flow_run_id"
 TAG_PARENT = "mlflow.parentRunId"
-EPOCHS_IN_A_BATCH = 50
+TAG_CONTEXT = "mlflow.data.context"
+FINAL = ("test.", "promotion.", "chosen.")
+"""What names of figures of the chosen weights begin with."""
+
+TAG_RERUN_OF = "rec_denoiser.rerun_of"
+RECORDS_IN_A_BATCH = 50
 PARAMETERS_IN_A_BATCH = 100
+SECONDS_BETWEEN_WRITES = 1.0
+SQLITE = "sqlite:"
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,16 @@ def connect(home: Home) -> "MlflowClient":
 
 
 class Tracker:
-    """MLflow runs of one experiment. Threads may share one: it writes one thing at a time, as SQLite wants."""
+    """MLflow runs of one experiment. Threads may share one, and processes the database: where that is SQLite, one
+    writes at a time. (Two that read and then write in one transaction each would make SQLite refuse one of them.)
+    """
 
     def __init__(self, home: Home, *, experiment: str = EXPERIMENT) -> None:
         self.uri = tracking_uri(home)
         self.client = connect(home)
-        self._writing = threading.RLock()
+        self._thread = threading.RLock()
+        self._depth = 0
+        self._lock = home.mlflow / ".writer" if self.uri.startswith(SQLITE) else None
         self.code = code_tags()
         self.experiment_id = self._experiment(experiment, home)
 
@@ -72,14 +86,15 @@ class Tracker:
         if found is not None and found.info.status == "FINISHED":
             return str(found.info.run_id)
         every_tag = {**self.code, **(tags or {})}
-        if found is not None:
-            run_id: str = found.info.run_id
-            self.client.update_run(run_id, status="RUNNING")
-            self.set_tags(run_id, every_tag)
-            return run_id
-        identity = {TAG_KEY: key} | ({TAG_PARENT: parent} if parent else {})
-        created = self.client.create_run(self.experiment_id, run_name=name, tags=every_tag | identity)
-        return str(created.info.run_id)
+        with self._writing():
+            if found is not None:
+                run_id: str = found.info.run_id
+                self.client.update_run(run_id, status="RUNNING")
+                self.set_tags(run_id, every_tag)
+                return run_id
+            identity = {TAG_KEY: key} | ({TAG_PARENT: parent} if parent else {})
+            created = self.client.create_run(self.experiment_id, run_name=name, tags=every_tag | identity)
+            return str(created.info.run_id)
 
     def is_finished(self, run_id: str) -> bool:
         """Does the run hold all that it is going to hold?"""
@@ -87,7 +102,7 @@ class Tracker:
 
     def close_run(self, run_id: str, status: str) -> None:
         """`status` is FINISHED, FAILED or KILLED."""
-        with self._writing:
+        with self._writing():
             if self.client.get_run(run_id).info.status != status:
                 self.client.set_terminated(run_id, status=status)
 
@@ -108,33 +123,73 @@ class Tracker:
         from mlflow.entities import Param
 
         entries = [Param(name, str(value)) for name, value in params.items()]
-        for start in range(0, len(entries), PARAMETERS_IN_A_BATCH):
-            self.client.log_batch(run_id, params=entries[start : start + PARAMETERS_IN_A_BATCH])
+        with self._writing():
+            for start in range(0, len(entries), PARAMETERS_IN_A_BATCH):
+                self.client.log_batch(run_id, params=entries[start : start + PARAMETERS_IN_A_BATCH])
 
     def log_history(self, run_id: str, history: Iterable[Mapping[str, Any]]) -> None:
         """Epoch records `{"epoch", "timestamp", "metrics"}`; epochs that the run holds already are passed over."""
-        from mlflow.entities import Metric
+        # The loss is in every epoch's record.
+        self._log_curves(run_id, [(record["epoch"], record) for record in history], told_by="train.loss")
 
-        with self._writing:
-            logged = self._last_step(run_id)
-            fresh = [record for record in history if record["epoch"] > logged]
-            # An epoch goes into one batch, so that a killed process leaves it there whole or not at all.
-            for start in range(0, len(fresh), EPOCHS_IN_A_BATCH):
-                metrics = [
-                    Metric(name, float(value), int(record["timestamp"]), int(record["epoch"]))
-                    for record in fresh[start : start + EPOCHS_IN_A_BATCH]
-                    for name, value in record["metrics"].items()
-                ]
-                self.client.log_batch(run_id, metrics=metrics)
+    def log_system(self, run_id: str, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Samples `{"step", "timestamp", "metrics"}` of what a training took of the machine (`tasks.watching`), which
+        MLflow shows apart from other metrics; those that the run holds already are passed over.
+        """
+        if samples:
+            told_by = next(iter(samples[0]["metrics"]))
+            self._log_curves(run_id, [(sample["step"], sample) for sample in samples], told_by=told_by)
+
+    def curves(self, run_id: str) -> "Curves":
+        """A writer of a run's epochs as they come."""
+        return Curves(self, run_id)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: int) -> None:
         """Final figures, at step 0. The same figures at the same `timestamp` (ms) leave one value each."""
         from mlflow.entities import Metric
 
-        with self._writing:
+        with self._writing():
             held = self.client.get_run(run_id).data.metrics
             fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
             self.client.log_batch(run_id, metrics=fresh)
+
+    def chosen_epoch(self, run_id: str) -> int:
+        """The epoch whose weights were chosen, 0 where the run does not say."""
+        return int(self.client.get_run(run_id).data.metrics.get("training.best_epoch", 0))
+
+    def link_model(self, run_id: str, model_id: str) -> None:
+        """Give a logged model the final figures of its run, on the dataset that it was ranked with, so that MLflow's
+        Models page shows and compares them.
+        """
+        from mlflow.entities import Metric
+
+        with self._writing():
+            run = self.client.get_run(run_id)
+            ranked_with = {
+                tag.value: entry.dataset
+                for entry in (run.inputs.dataset_inputs if run.inputs else ())
+                for tag in entry.tags
+                if tag.key == TAG_CONTEXT
+            }
+            dataset = ranked_with.get("evaluation") or ranked_with.get("training")
+            held = {metric.key for metric in self.client.get_logged_model(model_id).metrics or ()}
+            final = {name: run.data.metrics[name] for name in run.data.metrics.keys() - held if name.startswith(FINAL)}
+            figures = [
+                Metric(
+                    name,
+                    value,
+                    # At another time it would be a second figure of the run's.
+                    self.client.get_metric_history(run_id, name)[-1].timestamp,
+                    0,
+                    model_id=model_id,
+                    dataset_name=dataset.name if dataset else None,
+                    dataset_digest=dataset.digest if dataset else None,
+                    run_id=run_id,
+                )
+                for name, value in final.items()
+            ]
+            if figures:
+                self.client.log_batch(run_id, metrics=figures)
 
     def log_dataset(self, run_id: str, dataset: DatasetNote) -> None:
         """Attach a snapshot under our own digest: MLflow's would not see changes past its first rows."""
@@ -147,8 +202,9 @@ class Tracker:
             source=json.dumps({"uri": dataset.source}),
             profile=json.dumps(dict(dataset.profile)),
         )
-        tags = [InputTag("mlflow.data.context", dataset.context), InputTag("sha256", dataset.digest)]
-        self.client.log_inputs(run_id, datasets=[DatasetInput(entry, tags)])
+        tags = [InputTag(TAG_CONTEXT, dataset.context), InputTag("sha256", dataset.digest)]
+        with self._writing():
+            self.client.log_inputs(run_id, datasets=[DatasetInput(entry, tags)])
 
     def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """Upload files, each into the artifact folder it is keyed by ("" for the root, else "folder/")."""
@@ -163,7 +219,8 @@ class Tracker:
         """Tags of a run, over those of the same names that it has."""
         from mlflow.entities import RunTag
 
-        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        with self._writing():
+            self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log_text(self, run_id: str, texts: Mapping[str, str]) -> None:
         """Small texts as artifacts by path."""
@@ -180,18 +237,70 @@ class Tracker:
     def _search(self, query: str) -> list["Run"]:
         return list(self.client.search_runs([self.experiment_id], query, max_results=1000))
 
-    def _last_step(self, run_id: str) -> int:
-        """The last epoch logged, 0 where there is none: the loss is in every epoch's record."""
-        history = self.client.get_metric_history(run_id, "train.loss")
-        return max((metric.step for metric in history), default=0)
+    def _log_curves(self, run_id: str, records: Iterable[tuple[int, Mapping[str, Any]]], *, told_by: str) -> None:
+        """Records `{"timestamp", "metrics"}` by step, from the one after the last that holds the metric `told_by`."""
+        from mlflow.entities import Metric
+
+        with self._writing():
+            logged = max((metric.step for metric in self.client.get_metric_history(run_id, told_by)), default=0)
+            fresh = [(step, record) for step, record in records if step > logged]
+            # A record goes into one batch, so that a killed process leaves it there whole or not at all.
+            for start in range(0, len(fresh), RECORDS_IN_A_BATCH):
+                metrics = [
+                    Metric(name, float(value), int(record["timestamp"]), int(step))
+                    for step, record in fresh[start : start + RECORDS_IN_A_BATCH]
+                    for name, value in record["metrics"].items()
+                ]
+                self.client.log_batch(run_id, metrics=metrics)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep other threads from writing until the end of the block, and other processes too where need be."""
+        with self._thread:
+            if self._lock is None or self._depth:
+                yield
+                return
+            with self._lock.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
 
     def _experiment(self, name: str, home: Home) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        local = self.uri.startswith("sqlite:")
+        local = self.uri.startswith(SQLITE)
         location = (home.mlflow / "artifacts").as_uri() if local else None
         return str(self.client.create_experiment(name, artifact_location=location))
+
+
+class Curves:
+    """Hears a training's epochs and writes them to its run in groups, so that a curve grows as it trains."""
+
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self._tracker = tracker
+        self._run_id = run_id
+        self._waiting: list[Mapping[str, Any]] = []
+        self._written = time.monotonic()
+
+    def __enter__(self) -> "Curves":
+        return self
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        self._waiting.append(record)
+        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self._write()
+
+    def __exit__(self, *failure: object) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        self._tracker.log_history(self._run_id, self._waiting)
+        self._waiting = []
+        self._written = time.monotonic()
 
 
 def job_key(parts: Iterable[str]) -> str:

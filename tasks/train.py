@@ -11,7 +11,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
-from tasks.workers import run_worker
+from tasks.workers import Watch, run_worker, unwatched
 
 RESULT_FILE = "result.json"
 
@@ -23,8 +23,9 @@ class Trained:
     folder: Path
 
     def result(self) -> dict[str, Any]:
-        """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, made_by (what code trained
-        it, by `tasks.track`'s tags), history (one record an epoch).
+        """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, users, positions (real in an
+        epoch), device, threads, batch_size, max_epochs, peak_memory_bytes (of its last start), made_by (what code
+        trained it, by `tasks.track`'s tags), history (one record an epoch).
         """
         content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
         return content
@@ -53,13 +54,14 @@ def train(
     folder: Path,
     home: Home,
     on_epoch: Callable[[Mapping[str, Any]], None],
+    watch: Watch = unwatched,
 ) -> Trained:
     """Train, or go on from the checkpoint that an interrupted run left in `folder`.
 
     `on_epoch` hears every epoch's record `{"epoch", "timestamp", "metrics"}`, those before an interruption
     included. `clean` is the snapshot without injected noise, whose validation protocol counts; the histories that
     validation ranks with while it trains are those of `snapshot`, whatever others it is evaluated with later.
-    `made_by` says what code trains, and is kept with the result.
+    `made_by` says what code trains, and is kept with the result. `watch` has its eye on the process that trains.
 
     Raises as `tasks.workers.run_worker` does.
     """
@@ -76,5 +78,5 @@ def train(
         "folder": str(folder),
         "made_by": dict(made_by),
     }
-    run_worker("train", request, on_epoch=on_epoch)
+    run_worker("train", request, on_epoch=on_epoch, watch=watch)
     return Trained(folder)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,20 @@ class WorkerStopped(RuntimeError):
     """The process was told to stop, as by `stop_workers`: trying again is for whoever stopped it to decide."""
 
 
-def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Run one request of `models.__main__` and return its report; `on_epoch` hears each epoch's record.
+Watch = Callable[[int], AbstractContextManager[None]]
+"""Given a process's id, a block during which it is watched."""
+
+
+def unwatched(pid: int) -> AbstractContextManager[None]:  # noqa: ARG001
+    """Watches nothing."""
+    return nullcontext()
+
+
+def run_worker(
+    verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dict[str, Any]], None], watch: Watch = unwatched
+) -> dict[str, Any]:
+    """Run one request of `models.__main__` and return its report; `on_epoch` hears each epoch's record, and `watch` has
+    its eye on the process.
 
     Raises `InputError` where the request cannot be fulfilled as it is, `RunFailed` where the training diverged,
     `TimeoutError` past its time limit, `WorkerStopped` where the process was told to stop, and `WorkerDied` where it
@@ -55,8 +67,9 @@ def run_worker(verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dic
             finally:
                 os.close(theirs)
             try:
-                last = _listen(lines, on_epoch)
-                process.wait()
+                with watch(process.pid):
+                    last = _listen(lines, on_epoch)
+                    process.wait()
             finally:
                 _end(process)
         complaints.seek(0)

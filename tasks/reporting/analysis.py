@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.home import Home
+from tasks.statistics.bootstrap import RESAMPLES
 from tasks.statistics.comparison import Table, compare, jointly
 from tasks.statistics.estimates import Floats
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
@@ -38,7 +39,8 @@ SAMPLED = "test.sampled100.ndcg_at_10"
 PAIR = (FULL, SAMPLED)
 """The main metric under both protocols: a gain counts only where it holds on both."""
 
-METRICS = (FULL, SAMPLED, "test.full_unseen.hit_at_10", "test.sampled100.hit_at_10")
+HITS = ("test.full_unseen.hit_at_10", "test.sampled100.hit_at_10")
+METRICS = (*PAIR, *HITS)
 FIELDS = ("dataset", "method", "methods", "seed", "seeds", "noise", "source")
 """Axes that a cell has a field of its own for."""
 
@@ -51,16 +53,18 @@ Ranks = Callable[[CellResult], pd.DataFrame]
 """A cell's `ranks.parquet`, with a column `noise_share` (of each target's history) where that is known."""
 
 
-def analysed(result: StudyResult, ranks: Ranks) -> StudyResult:
+def analysed(result: StudyResult, ranks: Ranks, *, resamples: int = RESAMPLES) -> StudyResult:
     """The result with everything that is made of its ranks. Cells that failed are left out."""
-    places = _places(result, ranks)
+    places = _places(result, ranks, resamples=resamples)
     families: dict[tuple[str, str], list[tuple[Place, Table]]] = {}
     retained: list[Retained] = []
     gaps: list[Gaps] = []
     slices: list[SlicedMetric] = []
     for place in places:
         for metric in METRICS:
-            table = compare(place.panel(metric), metric=metric, reference=place.reference, rng=_rng())
+            table = compare(
+                place.panel(metric), metric=metric, reference=place.reference, rng=_rng(), resamples=resamples
+            )
             families.setdefault((place.at.dataset, metric), []).append((place.at, table))
         for metric in PAIR:
             gaps += _gaps(result, place, metric)
@@ -152,6 +156,7 @@ class _Placed:
     reference: str
     cells: Mapping[tuple[str, int], CellResult]
     ranks: Ranks
+    resamples: int
 
     def scores(self, metric: str, *, named: str = "{}") -> Iterator[Scores]:
         """Every training's values; `named` says what a variant is called."""
@@ -162,7 +167,7 @@ class _Placed:
         return align(self.scores(metric))
 
 
-def _places(result: StudyResult, ranks: Ranks) -> list[_Placed]:
+def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Placed]:
     groups: dict[str, tuple[Place, dict[tuple[str, int], CellResult]]] = {}
     done = [cell for cell in result.cells if cell.status == "done"]
     replicates = _replicates(done)
@@ -181,7 +186,7 @@ def _places(result: StudyResult, ranks: Ranks) -> list[_Placed]:
             }
             members = {**borrowed, **members}
             reference = next(iter(members))[0]
-        placed.append(_Placed(at=at, reference=reference, cells=members, ranks=ranks))
+        placed.append(_Placed(at=at, reference=reference, cells=members, ranks=ranks, resamples=resamples))
     return placed
 
 
@@ -222,7 +227,11 @@ def _retained(places: Sequence[_Placed], metric: str) -> Iterator[Retained]:
         panel = align([*place.scores(metric), *base.scores(metric, named="{}" + WITHOUT)])
         bases = {name: name + WITHOUT for name in panel.methods if name + WITHOUT in panel.methods}
         if bases:
-            yield Retained(place=place.at, metric=metric, retentions=retentions(panel, bases, rng=_rng()))
+            yield Retained(
+                place=place.at,
+                metric=metric,
+                retentions=retentions(panel, bases, rng=_rng(), resamples=place.resamples),
+            )
 
 
 def _gaps(result: StudyResult, place: _Placed, metric: str) -> Iterator[Gaps]:
@@ -230,7 +239,9 @@ def _gaps(result: StudyResult, place: _Placed, metric: str) -> Iterator[Gaps]:
     oracle = next((name for name, method in names.items() if method == result.oracle), None)
     others = [name for name in names if name not in (oracle, place.reference)]
     if oracle is not None and oracle != place.reference and others:
-        found = gaps_closed(place.panel(metric), others, noisy=place.reference, oracle=oracle, rng=_rng())
+        found = gaps_closed(
+            place.panel(metric), others, noisy=place.reference, oracle=oracle, rng=_rng(), resamples=place.resamples
+        )
         yield Gaps(place=place.at, metric=metric, gaps=found)
 
 
@@ -255,7 +266,7 @@ def _slices(place: _Placed, metric: str) -> Iterator[SlicedMetric]:
         shares = frame.set_index("target")[NOISE_SHARE].reindex(panel.targets).to_numpy(dtype=np.float64)
         cuts.append((shares, noise_bins()))
     for quantity, bins in cuts:
-        cut = sliced(panel, quantity, bins, reference=place.reference, rng=_rng())
+        cut = sliced(panel, quantity, bins, reference=place.reference, rng=_rng(), resamples=place.resamples)
         if sum(part.targets > 0 for part in cut.slices) > 1:
             yield SlicedMetric(place=place.at, metric=metric, sliced=cut)
 

@@ -14,7 +14,7 @@ from tasks.reporting.svg import element, path, words
 STYLES = 8
 DASHES = (None, "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4", "4 4 1 4")
 WIDTH, HEIGHT = 460.0, 300.0
-LETTER = 6.3
+LETTER = 7.4
 """The mean width of a letter of a label, in the units of the drawing."""
 
 
@@ -78,7 +78,7 @@ def line_chart(lines: Sequence[Line], caption: Caption, axes: Axes, *, rule: Lin
     points = [point for line in lines for point in line.points]
     limits = [limit for point in points for limit in (point.low, point.high, point.y) if limit is not None]
     names = [line.label for line in lines if line.label]
-    right = min(150.0, max((len(_cut(name)) for name in names), default=0) * LETTER + 22.0)
+    right = min(172.0, max((len(_cut(name)) for name in names), default=0) * LETTER + 22.0)
     frame = _Frame(
         left=54.0,
         top=30.0,
@@ -97,18 +97,18 @@ def line_chart(lines: Sequence[Line], caption: Caption, axes: Axes, *, rule: Lin
     return _svg(caption, drawn, height=HEIGHT)
 
 
-def forest_chart(groups: Sequence[tuple[str, Sequence[Bar]]], caption: Caption, *, x_label: str) -> str:
+def forest_chart(groups: Sequence[tuple[str, Sequence[Bar]]], caption: Caption, axes: Axes) -> str:
     """Values with intervals one under the other, under the headings of their groups, and a line at no difference."""
     bars = [bar for _, held in groups for bar in held]
     line = 21.0
     headings = sum(bool(heading) for heading, _ in groups)
     bottom = 36.0 + line * (len(bars) + headings) + 8.0 * max(0, len(groups) - 1)
-    left = min(170.0, max((len(_cut(bar.name, 24)) for bar in bars), default=0) * LETTER + 26.0)
+    left = min(175.0, max((len(_cut(bar.name)) for bar in bars), default=0) * LETTER + 26.0)
     values = [limit for bar in bars for limit in (bar.low, bar.high, bar.value) if limit is not None]
     frame = _Frame(
         left=left, top=30.0, right=WIDTH - 14.0, bottom=bottom, x_limits=span([*values, 0.0]), y_limits=(0.0, 1.0)
     )
-    drawn = [frame.verticals(x_label)]
+    drawn = [frame.verticals(axes)]
     zero = frame.x(0.0)
     drawn.append(path([(zero, frame.top), (zero, frame.bottom)], class_="zero"))
     y = frame.top + 16.0
@@ -142,6 +142,11 @@ def scatter_chart(points: Sequence[tuple[str, int, Point]], caption: Caption, ax
         drawn.append(_marker(x, y, style=style, tip=point.tip, solid=True, size=5.0))
     drawn += _point_labels(points, frame)
     return _svg(caption, drawn, height=HEIGHT)
+
+
+def style_of(number: int) -> int:
+    """The style of a study's series by its number: the first, the reference, shares its own with no other."""
+    return number if number < STYLES else 1 + (number - 1) % (STYLES - 1)
 
 
 def key(entries: Iterable[tuple[str, int]]) -> str:
@@ -207,13 +212,13 @@ class _Frame:
         marks.append(self._below(axes.x_label))
         return element("g", [*marks, base], class_="axes")
 
-    def verticals(self, x_label: str) -> str:
-        marks = []
+    def verticals(self, axes: Axes) -> str:
+        marks = [words("text", axes.y_label, x=4.0, y=16.0, class_="axis")]
         for tick in ticks(*self.x_limits):
             x = self.x(tick.value)
             marks.append(path([(x, self.top), (x, self.bottom)], class_="grid"))
             marks.append(words("text", tick.label, x=x, y=self.bottom + 17.0, text_anchor="middle"))
-        return element("g", [*marks, self._below(x_label)], class_="axes")
+        return element("g", [*marks, self._below(axes.x_label)], class_="axes")
 
     def _below(self, label: str) -> str:
         middle = (self.left + self.right) / 2.0
@@ -236,9 +241,8 @@ def _svg(caption: Caption, drawn: Iterable[str], *, height: float) -> str:
 
 
 def _band(line: Line, frame: _Frame) -> str:
-    held = [(point.x, point.low, point.high) for point in line.points if point.low is not None]
-    upper = [frame.at(x, high) for x, _, high in held if high is not None]
-    lower = [frame.at(x, low) for x, low, _ in held if low is not None]
+    upper = [frame.at(point.x, point.high) for point in line.points if point.high is not None]
+    lower = [frame.at(point.x, point.low) for point in line.points if point.low is not None]
     if len(upper) < 2 or len(upper) != len(lower):
         return ""
     return path([*upper, *reversed(lower)], closed="Z", class_=f"band s{line.style}")
@@ -301,7 +305,7 @@ def _bar(bar: Bar, frame: _Frame, y: float) -> list[str]:
     if bar.low is not None and bar.high is not None:
         drawn.append(path([(frame.x(bar.low), y), (frame.x(bar.high), y)], class_=f"whisker s{bar.style}"))
     drawn.append(_marker(frame.x(bar.value), y, style=bar.style, tip=bar.tip, solid=bar.solid))
-    name = words("title", bar.name) + words("tspan", _cut(bar.name, 24))
+    name = words("title", bar.name) + words("tspan", _cut(bar.name))
     drawn.append(element("text", name, x=frame.left - 12.0, y=y + 4.0, text_anchor="end", class_="label"))
     return drawn
 

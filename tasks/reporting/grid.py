@@ -90,6 +90,9 @@ class Frame:
         return text.getvalue()
 
 
+SHORT = 20
+"""Texts of so many letters are not broken."""
+
 MARKS = {"▲": "significantly better", "▼": "significantly worse", "○": "not significant"}
 
 
@@ -98,7 +101,7 @@ def html(grid: Grid) -> str:
     head = (
         element(
             "th",
-            element("button", f'{escape(column.name)}<span class="arrow" aria-hidden="true"></span>', type="button"),
+            element("button", _heading(column.name), type="button"),
             scope="col",
             class_="number" if column.numeric else None,
         )
@@ -108,13 +111,17 @@ def html(grid: Grid) -> str:
         element("tr", _row(row, grid.columns), class_="first" if number in grid.breaks else None)
         for number, row in enumerate(grid.rows)
     )
+    caption = f"caption-{grid.name}"
     table = element(
         "table",
-        words("caption", grid.caption) + element("thead", element("tr", head)) + element("tbody", body),
+        element("thead", element("tr", head)) + element("tbody", body),
         class_="sortable",
         id=f"table-{grid.name}",
+        aria_labelledby=caption,
     )
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=grid.caption)
+    box = element("div", table, class_="scroll", tabindex="0", role="region", aria_labelledby=caption)
+    # Outside the table, which may be wider than a telephone.
+    return words("p", grid.caption, class_="caption", id=caption) + box
 
 
 def markdown(grid: Grid) -> str:
@@ -155,6 +162,14 @@ def latex(grid: Grid) -> str:
     )
 
 
+def _heading(name: str) -> str:
+    """A heading whose arrow stays beside its last word."""
+    rest, _, last = name.rpartition(" ")
+    return f"{escape(rest)} " * bool(rest) + element(
+        "span", f'{escape(last)}<span class="arrow" aria-hidden="true"></span>', class_="last"
+    )
+
+
 def _row(row: Sequence[Item], columns: Sequence[Column]) -> str:
     return "".join(_item(item, column) for item, column in zip(row, columns, strict=True))
 
@@ -170,7 +185,7 @@ def _item(item: Item, column: Column) -> str:
     return element(
         "td",
         held,
-        class_="number" if column.numeric else None,
+        class_="number" if column.numeric else "short" if len(item.text) <= SHORT else None,
         data_value="" if value is None else repr(value) if isinstance(value, float) else value,
     )
 
@@ -193,4 +208,4 @@ def _markdown(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split(" ")).replace("\n", " "))
+    return "".join(LATEX.get(sign, sign) for sign in text.replace("\n", " "))

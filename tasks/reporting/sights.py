@@ -14,6 +14,7 @@ from tasks.reporting.analysis import (
     value_label,
     variant,
 )
+from tasks.reporting.charts import style_of
 from tasks.reporting.scales import signless
 from tasks.statistics.comparison import Against, Row, Table
 from tasks.statistics.estimates import Estimate
@@ -25,7 +26,6 @@ HEADINGS = {
     METRICS[2]: "Hit@10, full ranking",
     METRICS[3]: "Hit@10, 100 negatives",
 }
-PROTOCOLS = {METRICS[0]: "full ranking", METRICS[1]: "100 sampled negatives"}
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,18 @@ def styles(result: StudyResult) -> dict[str, int]:
     """A style number by name, the same in every figure: the reference has 0."""
     named = [variant(cell, result) for cell in result.cells]
     references = [sight.reference for sight in sights(result)]
-    return {name: number for number, name in enumerate(dict.fromkeys([*references[:1], *named]))}
+    return {name: style_of(number) for number, name in enumerate(dict.fromkeys([*references[:1], *named]))}
+
+
+def oracles(result: StudyResult) -> frozenset[str]:
+    """What the method is called that knows the noise: a bound for the others, and none of them."""
+    return frozenset(variant(cell, result) for cell in result.cells if cell.method == result.oracle)
 
 
 def place_words(place: Place, result: StudyResult) -> str:
     """A place as a part of a sentence, with what tells it from the study's others."""
-    parts = [noise_words(place.noise)]
+    where = "" if place.noise is None or place.noise.where == "both" else f" in {place.noise.where}"
+    parts = ["no noise" if place.noise is None else f"{percent(place.noise.ratio)} {place.noise.kind} noise{where}"]
     parts += [f"{axis_label(axis)} {value_label(value)}" for axis, value in place.setting.items()]
     if len({sight.place.dataset for sight in sights(result)}) > 1:
         parts.insert(0, place.dataset)
@@ -124,6 +130,7 @@ def place_words(place: Place, result: StudyResult) -> str:
 
 
 def noise_words(noise: Noise | None) -> str:
+    """How much noise of which kind, and where unless it is everywhere."""
     if noise is None:
         return "no noise"
     where = "" if noise.where == "both" else f" in {noise.where}"
@@ -131,10 +138,12 @@ def noise_words(noise: Noise | None) -> str:
 
 
 def percent(share: float) -> str:
+    """A share of 1 in %."""
     return f"{100.0 * share:.3g} %"
 
 
 def signed(number: float, digits: int = 1) -> str:
+    """A number with its sign, 0 with none."""
     return signless(f"{number:+.{digits}f}") if float(f"{number:.{digits}f}") else f"{0.0:.{digits}f}"
 
 
@@ -153,6 +162,7 @@ def judged(against: Against) -> str:
 
 
 def by_dataset(found: Sequence[Sight]) -> Iterator[tuple[str, list[Sight]]]:
+    """Each dataset's places."""
     for dataset, held in groupby(found, key=lambda sight: sight.place.dataset):
         yield dataset, list(held)
 

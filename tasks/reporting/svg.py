@@ -35,7 +35,7 @@ def words(tag: str, text: object, **attributes: object) -> str:
 def path(points: Iterable[tuple[float, float]], *, closed: str = "", **attributes: object) -> str:
     """A path through the points; `closed` "Z" leads it back."""
     steps = "L".join(f"{_short(float(x))} {_short(float(y))}" for x, y in points)
-    return element("path", d=f"M{steps}{closed}", **attributes)
+    return element("path", "", d=f"M{steps}{closed}", **attributes)
 
 
 def _short(value: object) -> str:

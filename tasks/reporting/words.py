@@ -1,22 +1,45 @@
 """What a study shows, in sentences: what is better under both protocols, what under one only, and what is not."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from dataclasses import dataclass
 
 from tasks.reporting.analysis import FULL, SAMPLED, is_loudest
-from tasks.reporting.sights import Sight, interval_words, judged, place_words, sights, signed
+from tasks.reporting.sights import Sight, interval_words, judged, oracles, place_words, sights, signed
+from tasks.statistics.comparison import Against
 from tasks.study.result import StudyResult
 
 SHOWN = 6
 """How many places a sentence names."""
 
 
-def answer(result: StudyResult) -> list[str]:
+NEITHER = "not significant"
+ONE = "one"
+OPENINGS = {
+    "better on both": "Significantly better than {} under both protocols (gain in NDCG@10, full ranking):",
+    "worse on both": "Significantly worse than {} under both protocols (loss in NDCG@10, full ranking):",
+    ONE: "Different from {} under one protocol only or both ways, which counts as no gain (NDCG@10, full ranking):",
+    NEITHER: "Not significantly different from {} under either protocol (NDCG@10, full ranking):",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence, and the list that it may open."""
+
+    text: str
+    items: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.text, "; ".join(self.items)]).rstrip()
+
+
+def answer(result: StudyResult) -> list[Statement]:
     """The answer in a few sentences."""
     found = sights(result)
     if not found:
-        return ["No cell of this study was finished, so there is nothing to compare."]
-    return [*_best(result, found), *_differences(result, found), *_caveats(result, found)]
+        return [Statement("No cell of this study was finished, so there is nothing to compare.")]
+    first, last = _best(result, found), _caveats(result, found)
+    return [*map(Statement, first), *_differences(result, found), *map(Statement, last)]
 
 
 def not_significant(result: StudyResult) -> list[str]:
@@ -45,13 +68,13 @@ def both(sight: Sight, method: str) -> str:
     return {
         ("▲", "▲"): "better on both",
         ("▼", "▼"): "worse on both",
-        ("○", "○"): "not significant on either",
-        ("▲", "○"): "better in the full ranking only",
-        ("○", "▲"): "better among 100 negatives only",
-        ("▼", "○"): "worse in the full ranking only",
-        ("○", "▼"): "worse among 100 negatives only",
-        ("▲", "▼"): "better in the full ranking, worse among 100 negatives",
-        ("▼", "▲"): "worse in the full ranking, better among 100 negatives",
+        ("○", "○"): "not significant",
+        ("▲", "○"): "better, full ranking only",
+        ("○", "▲"): "better, 100 negatives only",
+        ("▼", "○"): "worse, full ranking only",
+        ("○", "▼"): "worse, 100 negatives only",
+        ("▲", "▼"): "better, full ranking; worse, 100 negatives",
+        ("▼", "▲"): "worse, full ranking; better, 100 negatives",
     }[(judged(pair[0]), judged(pair[1]))]
 
 
@@ -63,16 +86,18 @@ def listed(names: Iterable[str]) -> str:
 
 def _best(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     """Who is first at the most noise; being first is not the same as being significantly better."""
-    loud = [sight for sight in found if is_loudest(result, sight.place) and len(sight.methods) > 1]
+    loud = [sight for sight in found if is_loudest(result, sight.place) and set(sight.methods) - oracles(result)]
     if len(loud) > 4:
         return []
     sentences = []
     for sight in loud:
         tops = []
         for metric in (FULL, SAMPLED):
-            row = max(sight.tables[metric].rows, key=lambda row: row.over_users.value or 0.0)
+            rivals = [row for row in sight.tables[metric].rows if row.method not in oracles(result)]
+            row = max(rivals, key=lambda row: row.over_users.value or 0.0)
             limits = interval_words(row.over_users)
-            tops.append((row.method, f"{row.over_users.value or 0.0:.4f}" + (f", {limits}" if limits else "")))
+            interval = f", 95 % interval {limits}" if limits else ""
+            tops.append((row.method, f"{row.over_users.value or 0.0:.4f}{interval}"))
         (first, full), (second, sampled) = tops
         where = place_words(sight.place, result)
         if first == second:
@@ -86,70 +111,87 @@ def _best(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     return sentences
 
 
-def _differences(result: StudyResult, found: Sequence[Sight]) -> list[str]:
-    """One sentence for each method and outcome, the places gathered."""
+def _differences(result: StudyResult, found: Sequence[Sight]) -> list[Statement]:
+    """One statement for each reference and outcome, an item for each method in it."""
     held = [
-        (method, sight.reference, both(sight, method), sight)
+        (sight.reference, _kind(both(sight, method)), method, both(sight, method), sight)
         for sight in found
         for method in sight.methods
         if method != sight.reference
     ]
     if not held:
-        return ["There is one method only, so nothing is compared."]
-    if all(outcome == "not significant on either" for _, _, outcome, _ in held):
+        return [Statement("There is one method only, so nothing is compared.")]
+    if all(kind == NEITHER for _, kind, _, _, _ in held):
         count = f"{len(held)} comparisons" if len(held) > 1 else "one comparison"
-        return [
-            f"Nothing here is significant: in {count}, no method differs significantly from "
-            f"{listed(dict.fromkeys(reference for _, reference, _, _ in held))} under either protocol."
-        ]
-    order = {name: number for number, name in enumerate(dict.fromkeys(method for method, _, _, _ in held))}
-    ranked = sorted(held, key=lambda entry: (order[entry[0]], entry[1], entry[2]))
-    sentences = []
-    for (method, reference, outcome), group in groupby(ranked, key=lambda entry: entry[:3]):
-        places = [sight for _, _, _, sight in group]
-        sentences.append(_outcome(method, reference, outcome, places, result, of=_count(held, method, reference)))
-    return sentences
+        references = listed(dict.fromkeys(entry[0] for entry in held))
+        text = f"Nothing here is significant: in {count}, no method differs from {references} under either protocol."
+        return [Statement(text)]
+    statements = []
+    for reference in dict.fromkeys(entry[0] for entry in held):
+        for kind, opening in OPENINGS.items():
+            groups: dict[tuple[str, str], list[Sight]] = {}
+            for other, own, method, outcome, sight in held:
+                if (other, own) == (reference, kind):
+                    groups.setdefault((method, outcome), []).append(sight)
+            items = tuple(
+                _item(method, outcome if kind == ONE else "", places, result, of=_count(held, reference, method))
+                for (method, outcome), places in groups.items()
+            )
+            if items:
+                statements.append(Statement(opening.format(reference), items))
+    return statements
 
 
-def _outcome(
-    method: str, reference: str, outcome: str, places: Sequence[Sight], result: StudyResult, *, of: int
-) -> str:
-    where = _where(places, result, of=of)
+def _kind(outcome: str) -> str:
+    return outcome if outcome in OPENINGS else ONE
+
+
+def _item(method: str, outcome: str, places: Sequence[Sight], result: StudyResult, *, of: int) -> str:
+    """A method, where the outcome is its own, and its gains there."""
     gains = [pair[0].gain.value for sight in places if (pair := sight.against(method)) is not None]
     values = sorted(value for value in gains if value is not None)
-    extent = ""
-    if values:
-        limits = signed(values[0]) if len(values) == 1 else f"{signed(values[0])} to {signed(values[-1])}"
-        extent = f" (NDCG@10 in the full ranking {limits} %)"
-    if outcome == "not significant on either":
-        return f"{method} is not significantly different from {reference} under either protocol {where}{extent}."
-    if outcome.endswith("on both"):
-        return f"{method} is significantly {outcome.split()[0]} than {reference} under both protocols {where}{extent}."
-    return f"{method} against {reference} {where}: significantly {outcome}{extent}, which counts as no gain here."
+    extent = " to ".join(signed(value) for value in dict.fromkeys((values[0], values[-1]))) + " %" if values else ""
+    return f"{method}: {', '.join(part for part in (outcome, _where(places, result, of=of), extent) if part)}"
 
 
 def _where(places: Sequence[Sight], result: StudyResult, *, of: int) -> str:
     if len(places) == of and of > 1:
-        return f"at all {of} places where both were measured"
+        return f"in all {of} comparisons"
     names = [place_words(sight.place, result) for sight in places]
     more = f"; and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"at {'; '.join(names[:SHOWN])}{more}"
 
 
-def _count(held: Sequence[tuple[str, str, str, Sight]], method: str, reference: str) -> int:
-    return sum((method, reference) == (name, other) for name, other, _, _ in held)
+def _count(held: Sequence[tuple[str, str, str, str, Sight]], reference: str, method: str) -> int:
+    return sum((other, name) == (reference, method) for other, _, name, _, _ in held)
 
 
 def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     counts = sorted({len(row.seeds) for sight in found for row in sight.tables[FULL].rows})
     sentences = []
     if counts[0] == 1:
-        some = "Each method" if counts[-1] == 1 else "Some methods"
-        verb = "was" if counts[-1] == 1 else "were"
+        who = "Each method was" if counts[-1] == 1 else "Some methods were"
+        sentences.append(f"{who} trained with one seed, so how much another training would differ is not known.")
+    significant = [
+        against
+        for sight in found
+        for method in sight.methods
+        for against in sight.against(method) or ()
+        if judged(against) != "○"
+    ]
+    shaky = [against for against in significant if _within_seeds(against)]
+    if shaky:
         sentences.append(
-            f"{some} {verb} trained with one seed, so how much another training would differ is not known."
+            f"Of {len(significant)} significant differences, the interval over seeds includes 0 in {len(shaky)}: "
+            "other trainings may not show these."
         )
     failed = sum(cell.status == "failed" for cell in result.cells)
     if failed:
-        sentences.append(f"{failed} of {len(result.cells)} cells failed and are missing from all that follows.")
+        missing = "is" if failed == 1 else "are"
+        sentences.append(f"{failed} of {len(result.cells)} cells failed and {missing} missing from all that follows.")
     return sentences
+
+
+def _within_seeds(against: Against) -> bool:
+    over = against.difference_over_seeds
+    return over.bounded and not over.excludes(0.0)

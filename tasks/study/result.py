@@ -78,7 +78,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One experiment. `ranks` is a path relative to the state folder; `failure` says in a sentence why there is none."""
+    """One experiment. `ranks` is a path relative to the state folder; `failure` says why there are none."""
 
     axes: Setting
     label: str

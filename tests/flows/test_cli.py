@@ -24,7 +24,19 @@ from flows.options import recommend_spec, robustness_spec
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import simulate
-from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, ShoppersSpec, SourceSpec, default_training
+from tasks.specs import (
+    METHODS,
+    LeaveOneOut,
+    PrepareSpec,
+    RecommendSpec,
+    RobustnessSpec,
+    SessionSplit,
+    ShoppersSpec,
+    SourceSpec,
+    TemporalSplit,
+    UserSplit,
+    default_training,
+)
 from tasks.track import Tracker
 
 COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "deploy", "worker", "ui")
@@ -103,6 +115,40 @@ def test_options_reach_the_spec() -> None:
     assert (spec.evaluation_seed, spec.execution.device) == (9, "cpu")
 
 
+def test_options_of_preparation_reach_the_spec() -> None:
+    spec = spec_of(
+        *("--min-rating", "3.5", "--duplicates", "first", "--k-core", "5", "--item-core", "3", "--promotion", "0"),
+        *("--split", "temporal", "--validation", "0.2", "--test", "0.25", "--targets", "every", "--split-seed", "4"),
+    )
+    assert spec.prepare == PrepareSpec(
+        min_rating=3.5,
+        duplicates="first",
+        user_core=5,
+        item_core=3,
+        split=TemporalSplit(validation=0.2, test=0.25, targets="every"),
+        promotion=0,
+        seed=4,
+    )
+    assert spec_of("--split", "sessions").prepare.split == SessionSplit()
+    assert spec_of("--split", "users", "--targets", "last").prepare.split == UserSplit()
+    assert spec_of("--min-events", "7").prepare.split == LeaveOneOut(min_events=7)
+    noise = spec_of("--noise-kind", "burst", "--noise-where", "histories").noise
+    assert (noise.kind, noise.where) == ("burst", "histories")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--split", "sessions", "--targets", "every"], "--targets: the split sessions takes no"),
+        (["--validation", "0.2"], "--validation: the split leave-one-out takes no"),
+        (["--split", "temporal", "--test", "0.7"], "--test: Input should be less than 0.5"),
+    ],
+)
+def test_an_option_that_the_split_does_not_read_is_refused(arguments: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=f"^{told}"):
+        spec_of(*arguments)
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
@@ -124,11 +170,19 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("length", "dim", "blocks", "heads", "dropout", "negatives", "norm")},
         "gate_logit": model.gate_logit,
         "beta": model.beta,
+        "noise_kind": spec.noise.kind,
+        "noise_where": spec.noise.where,
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads")},
         "time_limit": spec.execution.time_limit_minutes,
         "evaluation_seed": spec.evaluation_seed,
         "user_core": spec.prepare.user_core,
+        "item_core": spec.prepare.item_core,
+        "min_events": spec.prepare.split.min_events if isinstance(spec.prepare.split, LeaveOneOut) else None,
+        "validation": TemporalSplit().validation,
+        "test": TemporalSplit().test,
+        "targets": f"{TemporalSplit().targets}; of users the {UserSplit().targets}",
+        "split_seed": spec.prepare.seed,
         "promotion": spec.prepare.promotion,
         "duplicates": spec.prepare.duplicates,
         "split": spec.prepare.split.kind,
@@ -290,9 +344,10 @@ def test_a_wrong_row_ends_the_run_with_a_sentence_and_leaves_nothing(tmp_path: P
     assert done.stdout == ""
     usual = ("server", "Beginning flow run", "read as interactions (log.csv)")
     told = [line for line in done.stderr.splitlines() if not any(words in line for words in usual)]
-    assert told == ["rec-denoiser: error: log.csv, row 5000, column 'user_id': no user id"]
     home = Home(tmp_path / "home")
-    assert not list(home.snapshots.iterdir())
+    [docs] = home.docs.glob("log-*/index.html")
+    assert told == [f"rec-denoiser: error: log.csv, row 5000, column 'user_id': no user id; see {docs}"]
+    assert not home.snapshots.exists()
     assert not list(home.leases.iterdir())
     assert not home.mlflow.exists()
     assert set(tmp_path.iterdir()) - before == {home.root}

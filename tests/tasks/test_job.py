@@ -198,7 +198,7 @@ def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
                 assert run_of.info.status == ("FAILED" if number in failures else "FINISHED")
             record_failure(job, 0)
             assert job.tracker.client.get_run(job.children[0]).info.status == "FINISHED", "what was good is not lost"
-            raise failure_of(job, failures)
+            raise failure_of([cell.label for cell in cells], failures)
 
     with pytest.raises(RunFailed) as told:
         attempt()

@@ -9,11 +9,13 @@ import pytest
 from tasks.corrupt import corrupt
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.ingest import ingest
 from tasks.leases import lease
+from tasks.logs import log_of
 from tasks.removal import carry_out, plan_named, plan_unused
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
-from tasks.specs import CorruptSpec
+from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 
 
@@ -60,16 +62,18 @@ def test_unused_ones(tiny_snapshot: Snapshot, noisy: Snapshot, home: Home) -> No
     assert "were scored by" in plan_named([noisy.name], home=home).objections[0]
 
 
-def test_what_a_run_refers_to_is_not_unused(tiny_snapshot: Snapshot, tracker: Tracker, mlflow_home: Home) -> None:
-    path = mlflow_home.snapshots / tiny_snapshot.name
-    shutil.copytree(tiny_snapshot.path, path)
-    assert tiny_snapshot.name in {entry.name for entry in plan_unused(home=mlflow_home).entries}
+def test_what_a_run_refers_to_is_not_unused(
+    write_log: Callable[..., Path], tracker: Tracker, mlflow_home: Home
+) -> None:
+    path = write_log("user_id,item_id\n" + "".join(f"walker,{item}\n" for item in "abcde"))
+    own = ingest(log_of(SourceSpec(path=str(path)), path), PrepareSpec(), home=mlflow_home)
+    assert own.name in {entry.name for entry in plan_unused(home=mlflow_home).entries}
     run = tracker.open_run("key", name="a training")
-    tracker.log_params(run, {"snapshot": tiny_snapshot.name})
-    assert tiny_snapshot.name not in {entry.name for entry in plan_unused(home=mlflow_home).entries}
-    (objection,) = plan_named([tiny_snapshot.name], home=mlflow_home).objections
-    assert objection == f"{tiny_snapshot.name} is in 1 MLflow run, {run}"
-    shutil.rmtree(path)
+    tracker.log_params(run, {"snapshot": own.name})
+    assert own.name not in {entry.name for entry in plan_unused(home=mlflow_home).entries}
+    (objection,) = plan_named([own.name], home=mlflow_home).objections
+    assert objection == f"{own.name} is in 1 MLflow run, {run}"
+    shutil.rmtree(own.path)
 
 
 def test_what_others_put_there_is_left_alone(tiny_snapshot: Snapshot, home: Home) -> None:

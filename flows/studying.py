@@ -1,0 +1,79 @@
+"""The command line's studies: list them, say what one would do, run it and print what came of it."""
+
+import json
+import time
+from pathlib import Path
+
+from flows.running import follow, refuse_unreadable, refuse_unwritable
+from tasks.execution import resolve
+from tasks.home import PROJECT_ROOT, Home
+from tasks.progress import duration
+from tasks.specs import StudyRequest
+from tasks.study.files import shipped, study_file
+from tasks.study.outcome import RESULT_FILE, read_result, study_folder
+
+
+def list_studies() -> int:
+    """Print the studies that come with the project, with their questions; exit status."""
+    for path in shipped():
+        asked = study_file(StudyRequest(file=str(path)))
+        print(f"{path.stem:<17}{len(asked.cells):>4} cells  {asked.spec.question}")
+    print(f"\nThey lie in {PROJECT_ROOT / 'studies'}; each says at its head what it needs.")
+    print("`rec-denoiser study NAME --dry-run` says what one would do here.")
+    return 0
+
+
+def dry_run(request: StudyRequest, *, json_path: str | None) -> int:
+    """Print what a study would do; exit status."""
+    if json_path is not None:
+        refuse_unwritable(Path(json_path))
+    from tasks.study.dryrun import as_json, describe, foreseen
+
+    asked = study_file(request)
+    execution = resolve(asked.spec.execution)
+    cells = foreseen(asked, execution, home=Home.from_environment())
+    for line in describe(asked, cells, execution):
+        print(line)
+    if json_path is not None:
+        Path(json_path).write_text(json.dumps(as_json(cells), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def run_study(request: StudyRequest, *, json_path: str | None) -> int:
+    """Run a study and print its table; exit status. Where cells failed, the table is printed all the same."""
+    if json_path is not None:
+        refuse_unwritable(Path(json_path))
+    asked = study_file(request)
+    for source in {cell.spec.source.model_dump_json(): cell.spec.source for cell in asked.cells}.values():
+        refuse_unreadable(source)
+    from flows.study import study
+
+    home = Home.from_environment()
+    written = study_folder(asked.spec.name, home=home) / RESULT_FILE
+    before = written.stat().st_mtime_ns if written.exists() else None
+    started = time.monotonic()
+    try:
+        steps = follow(lambda: study(request))["steps"]
+        seconds = time.monotonic() - started
+        told = f"{steps['done']} run, {steps['cached']} from cache, in {duration(seconds)}"
+    except Exception:
+        if written.exists() and written.stat().st_mtime_ns != before:
+            _show(asked.spec.name, home, json_path=json_path)
+        raise
+    _show(asked.spec.name, home, json_path=json_path)
+    print(f"Steps:      {told}")
+    print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs, curves, ranks, this report)")
+    return 0
+
+
+def _show(name: str, home: Home, *, json_path: str | None) -> None:
+    """Print the table of a study's result, and where it lies."""
+    from tasks.study.terminal import plain
+
+    result = read_result(name, home=home)
+    assert result is not None
+    print(f"\n{result.question}\n\n{plain(result)}\n")
+    print(f"Report:     {study_folder(name, home=home) / 'report.html'}")
+    if json_path is not None:
+        Path(json_path).write_text(result.to_json(), encoding="utf-8")
+        print(f"Figures:    {json_path}")

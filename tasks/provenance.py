@@ -1,0 +1,143 @@
+"""What it takes to make a run again: its data by digest, the keys of its steps, its code, and where it ran."""
+
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tasks.diff import flat
+from tasks.execution import Execution, usable_cores
+from tasks.keys import code_digest
+from tasks.plan import EVALUATE_CODE, TRAIN_CODE, Cell
+from tasks.snapshots import Counts, Snapshot, SourceFile
+from tasks.specs import Spec
+
+Changes = dict[str, tuple[Any, Any]]
+"""What differs between two, by its name: how it is in the first and in the second, None for what one lacks."""
+
+
+class SnapshotRecord(Spec):
+    """A snapshot as a run remembers it."""
+
+    digest: str
+    counts: Counts
+    sources: tuple[SourceFile, ...]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "SnapshotRecord":
+        return cls(digest=snapshot.digest, counts=snapshot.counts, sources=snapshot.manifest.sources)
+
+
+class Environment(Spec):
+    """Where a run ran. `packages`: every installed one with its version."""
+
+    system: str
+    cores: int
+    memory_bytes: int
+    packages: dict[str, str]
+
+
+class Provenance(Spec):
+    """What a run was made from and by, beside its spec.
+
+    clean: the snapshot without injected noise, whose protocol counts; trained_on, histories: as in `tasks.plan.Cell`.
+    train_key, evaluate_key: of the steps; train_code, evaluate_code: digests of the code that they run; code: the tags
+    of `tasks.track.code_tags`. folder: the working folder, which a relative path in the spec is relative to.
+    """
+
+    clean: SnapshotRecord
+    trained_on: SnapshotRecord
+    histories: SnapshotRecord
+    train_key: str
+    evaluate_key: str
+    train_code: str
+    evaluate_code: str
+    code: dict[str, str]
+    execution: dict[str, Any]
+    environment: Environment
+    folder: str
+
+
+def provenance(cell: Cell, execution: Execution, *, code: Mapping[str, str]) -> Provenance:
+    """The record of a cell that this process trains and ranks, or takes from the cache: by its keys that is the same as
+    if it were made now.
+    """
+    return Provenance(
+        clean=SnapshotRecord.of(cell.clean),
+        trained_on=SnapshotRecord.of(cell.snapshot),
+        histories=SnapshotRecord.of(cell.histories),
+        train_key=cell.train_key,
+        evaluate_key=cell.evaluate_key,
+        train_code=code_digest(TRAIN_CODE),
+        evaluate_code=code_digest(EVALUATE_CODE),
+        code=dict(code),
+        execution=execution.to_dict(),
+        environment=environment(),
+        folder=str(Path.cwd()),
+    )
+
+
+@cache
+def environment() -> Environment:
+    """The machine and the installed packages."""
+    installed = {distribution.name: distribution.version for distribution in distributions() if distribution.name}
+    return Environment(
+        system=platform.platform(),
+        cores=usable_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        packages=dict(sorted(installed.items(), key=lambda entry: entry[0].lower())),
+    )
+
+
+def code_changes(a: Provenance, b: Provenance) -> Changes:
+    """Where the code differs. The digests are of what the steps run, whatever else of the project has changed."""
+    return changes(
+        {"train": a.train_code, "evaluate": a.evaluate_code, **a.code},
+        {"train": b.train_code, "evaluate": b.evaluate_code, **b.code},
+    )
+
+
+def package_changes(a: Provenance, b: Provenance) -> Changes:
+    """Which installed packages differ."""
+    return changes(a.environment.packages, b.environment.packages)
+
+
+def machine_changes(a: Provenance, b: Provenance) -> Changes:
+    """Where machine and execution record differ."""
+    return changes(_machine(a), _machine(b))
+
+
+def data_changes(a: Provenance, b: Provenance) -> Changes:
+    """Where the data differ: digests, counts and source files of the snapshots, and the files that they came from."""
+    return changes(_data(a), _data(b))
+
+
+def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Changes:
+    """What differs between two nested mappings, by dotted names."""
+    first, second = dict(flat(a)), dict(flat(b))
+    return {
+        name: (first.get(name), second.get(name))
+        for name in dict.fromkeys((*first, *second))
+        if first.get(name) != second.get(name)
+    }
+
+
+def _machine(held: Provenance) -> dict[str, Any]:
+    here = held.environment
+    return held.execution | {"system": here.system, "cores": here.cores, "memory_bytes": here.memory_bytes}
+
+
+def _data(held: Provenance) -> dict[str, Any]:
+    snapshots = {"clean": held.clean, "trained_on": held.trained_on, "histories": held.histories}
+    return {
+        name: {"digest": snapshot.digest, **snapshot.counts.model_dump()} for name, snapshot in snapshots.items()
+    } | {
+        "source": {
+            str(number): f"{file.name}, {file.bytes} bytes, SHA-256 {file.sha256}"
+            for number, file in enumerate(held.clean.sources, start=1)
+        }
+    }

@@ -1,0 +1,600 @@
+"""The figures of a study. Each is drawn from the frame that is its CSV file."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+
+from models.engine.metrics import SELECTION_METRIC
+from tasks.reporting.analysis import FULL, PAIR, axis_label, is_loudest, value_label
+from tasks.reporting.charts import (
+    Axes,
+    Bar,
+    Caption,
+    Line,
+    Point,
+    forest_chart,
+    key,
+    line_chart,
+    scatter_chart,
+    style_of,
+)
+from tasks.reporting.grid import Frame, Number
+from tasks.reporting.scales import Tick, evenly
+from tasks.reporting.sights import (
+    HEADINGS,
+    Record,
+    Sight,
+    cells_of,
+    interval_words,
+    judged,
+    noise_words,
+    place_words,
+    records,
+    sights,
+    signed,
+    styles,
+)
+from tasks.statistics.comparison import Against
+from tasks.statistics.estimates import Estimate
+from tasks.study.result import CellResult, Place, Setting, StudyResult
+
+PANELS = 6
+"""How many charts of a figure are drawn, where it has one a place; the frame has them all."""
+
+STATED = 12
+"""How many lines a chart's description tells the ends of."""
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts side by side under one heading. panels: markup; frame: all numbers that are drawn."""
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[str, ...]
+    frame: Frame
+
+
+def figures(result: StudyResult) -> tuple[Figure, ...]:
+    """All that the study's axes and measurements give, in reading order."""
+    if not result.comparisons:
+        return ()
+    makers: tuple[Callable[[StudyResult], Iterator[Figure]], ...] = (
+        _differences,
+        _robustness,
+        _settings,
+        _slices,
+        _detection,
+        _cost,
+        _learning,
+    )
+    return tuple(figure for make in makers for figure in make(result))
+
+
+def _differences(result: StudyResult) -> Iterator[Figure]:
+    """Every method beside the reference, under both protocols: what the tests are about."""
+    compared = [sight for sight in sights(result) if len(sight.methods) > 1]
+    if not compared:
+        return
+    look = styles(result)
+    rows: list[tuple[Number, ...]] = []
+    panels = []
+    for number, metric in enumerate(PAIR):
+        groups = []
+        for sight in compared:
+            bars = [
+                (row.method, row.against)
+                for row in sight.tables[metric].rows
+                if row.against is not None and row.against.gain.value is not None
+            ]
+            rows += [_difference_row(sight, metric, method, against) for method, against in bars]
+            groups.append((place_words(sight.place, result), [_gain(*bar, look=look) for bar in bars]))
+        caption = Caption(
+            f"differences-{number}",
+            f"Gain in {HEADINGS[metric]}",
+            f"A row a method and place: its gain over {compared[0].reference} in %, with an interval over users.",
+        )
+        axes = Axes(f"gain over {compared[0].reference}, %", HEADINGS[metric])
+        panels.append(forest_chart(groups, caption, axes))
+    yield Figure(
+        name="differences",
+        title="Difference to the reference",
+        caption=(
+            "Relative gain over the reference with its 95 % interval over users, paired. A filled marker is a "
+            "significant difference after Holm's correction, a hollow one is not. A gain counts only where it holds "
+            "under both protocols."
+        ),
+        panels=tuple(panels),
+        frame=Frame(
+            (
+                "dataset",
+                "noise",
+                "setting",
+                "metric",
+                "method",
+                "reference",
+                "gain_percent",
+                "low",
+                "high",
+                "p_holm",
+                "significant",
+            ),
+            tuple(rows),
+        ),
+    )
+
+
+def _robustness(result: StudyResult) -> Iterator[Figure]:
+    """The metric against the noise ratio, a figure for each dataset, kind, where and setting."""
+    found = sights(result)
+    noises = dict.fromkeys(
+        (sight.place.dataset, sight.place.noise.kind, sight.place.noise.where, repr(sight.place.setting))
+        for sight in found
+        if sight.place.noise is not None
+    )
+    drawn = 0
+    for dataset, kind, where, setting in noises:
+        sought = (dataset, setting)
+
+        def belongs(place: Place, sought: tuple[str, str] = sought, own: tuple[str, str] = (kind, where)) -> bool:
+            same = (place.dataset, repr(place.setting)) == sought
+            return same and (place.noise is None or (place.noise.kind, place.noise.where) == own)
+
+        members = {metric: [record for record in records(result, metric) if belongs(record.place)] for metric in PAIR}
+        if len({_ratio(record.place) for record in members[FULL]}) < 2:
+            continue
+        drawn += 1
+        about = [kind + (f" in {where}" if where != "both" else "")]
+        about += [place for place in (_setting_words(members[FULL][-1].place.setting),) if place]
+        about += [dataset] if len({sight.place.dataset for sight in found}) > 1 else []
+        yield _curves(
+            result,
+            members,
+            name="robustness" if drawn == 1 else f"robustness-{drawn}",
+            title=f"Robustness to noise: {', '.join(about)}",
+            x_name="noise_ratio",
+            x_label="share of noise, %",
+            x_of=lambda record: 100.0 * _ratio(record.place),
+        )
+
+
+def _settings(result: StudyResult) -> Iterator[Figure]:
+    """The metric against every numeric axis: length, β, γ and the like; a figure an axis, dataset and noise."""
+    for axis, values in result.axes.items():
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if axis in ("seed", "seeds") or axis.startswith("noise.") or len(set(numbers)) < 2:
+            continue
+        places = dict.fromkeys((record.place.dataset, record.place.noise) for record in records(result, FULL))
+        drawn = 0
+        for dataset, noise in places:
+            members = {
+                metric: [
+                    record
+                    for record in records(result, metric)
+                    if (record.place.dataset, record.place.noise) == (dataset, noise) and axis in record.axes
+                ]
+                for metric in PAIR
+            }
+            if len({record.axes[axis] for record in members[FULL]}) < 2:
+                continue
+            drawn += 1
+            about = [dataset] if len({place for place, _ in places}) > 1 else []
+            yield _curves(
+                result,
+                members,
+                name=f"{axis.replace('.', '-')}" + (f"-{drawn}" if drawn > 1 else ""),
+                title=f"Effect of {axis_label(axis)}: {', '.join([*about, noise_words(noise)])}",
+                x_name=axis,
+                x_label=axis_label(axis),
+                x_of=lambda record, axis=axis: float(record.axes[axis] or 0.0),  # type: ignore[misc]
+                without=axis,
+            )
+
+
+def _curves(
+    result: StudyResult,
+    members: Mapping[str, Sequence[Record]],
+    *,
+    name: str,
+    title: str,
+    x_name: str,
+    x_label: str,
+    x_of: Callable[[Record], float],
+    without: str | None = None,
+) -> Figure:
+    """Lines of both protocols, one a method and what else varies beside x."""
+    varying = _varying([record.axes for record in members[FULL]], without=without)
+    rows: list[tuple[Number, ...]] = []
+    panels = []
+    values = sorted({x_of(record) for record in members[FULL]})
+    even = evenly(values)
+    places = {value: float(number) if even else value for number, value in enumerate(values)}
+    ticks = tuple(Tick(places[value], f"{value:g}") for value in values) if even or len(values) <= 8 else None
+    for number, metric in enumerate(PAIR):
+        series: dict[str, list[tuple[float, Record]]] = {}
+        for record in members[metric]:
+            series.setdefault(_series(record, varying), []).append((x_of(record), record))
+        look = _look(result, series)
+        lines = []
+        for label, held in series.items():
+            held.sort(key=lambda entry: entry[0])
+            points = tuple(
+                Point(places[x], value, over.low, over.high, f"{label}, {x_label} {x:g}: {_told(over)}")
+                for x, record in held
+                for over in [record.row.over_users]
+                for value in [over.value]
+                if value is not None
+            )
+            lines.append(Line(label, look[label], points, frozenset(range(len(points))), label))
+            rows += [
+                (
+                    record.place.dataset,
+                    noise_words(record.place.noise),
+                    metric,
+                    label,
+                    x,
+                    over.value,
+                    over.low,
+                    over.high,
+                    seeds.low,
+                    seeds.high,
+                    len(record.row.seeds),
+                )
+                for x, record in held
+                for over, seeds in [(record.row.over_users, record.row.over_seeds)]
+            ]
+        caption = Caption(
+            f"{name}-{number}",
+            f"{HEADINGS[metric]} against {x_label}",
+            f"{len(lines)} lines: {', '.join(series)}. {_ends(lines)}",
+        )
+        panels.append(line_chart(lines, caption, Axes(x_label, HEADINGS[metric], x_ticks=ticks)))
+    spaced = f" Values of {x_label} are spaced evenly." if even else ""
+    return Figure(
+        name=name,
+        title=title,
+        caption=(
+            "Mean over seeds; bands are 95 % intervals over users, each line's own. Users are paired across lines, so "
+            "bands may overlap where a difference is significant: the figure of differences tells. The vertical axes "
+            f"do not begin at 0.{spaced}"
+        ),
+        panels=tuple(panels),
+        frame=Frame(
+            (
+                "dataset",
+                "noise",
+                "metric",
+                "series",
+                x_name,
+                "mean",
+                "low_users",
+                "high_users",
+                "low_seeds",
+                "high_seeds",
+                "seeds",
+            ),
+            tuple(rows),
+        ),
+    )
+
+
+def _slices(result: StudyResult) -> Iterator[Figure]:
+    """Where a method gains: popularity, history length, noise in the history."""
+    look = styles(result)
+    quantities = dict.fromkeys(cut.sliced.quantity for cut in result.slices)
+    for quantity in quantities:
+        cuts = [cut for cut in result.slices if cut.sliced.quantity == quantity and cut.sliced.slices[0].differences]
+        if not cuts:
+            continue
+        rows: list[tuple[Number, ...]] = []
+        panels = []
+        for number, cut in enumerate(cuts):
+            where = place_words(cut.place, result)
+            groups = []
+            for part in cut.sliced.slices:
+                held = [(method, over) for method, over in part.differences.items() if over.value is not None]
+                rows += [
+                    (
+                        cut.place.dataset,
+                        noise_words(cut.place.noise),
+                        _setting_words(cut.place.setting),
+                        cut.metric,
+                        part.label,
+                        part.targets,
+                        part.users,
+                        method,
+                        part.means[method].value,
+                        over.value,
+                        over.low,
+                        over.high,
+                    )
+                    for method, over in held
+                ]
+                if held:
+                    bars = [
+                        Bar(
+                            method, look.get(method, 0), over.value or 0.0, over.low, over.high, over.excludes(0.0), tip
+                        )
+                        for method, over in held
+                        for tip in [f"{method}, {part.label}: {_told(over, signs=True)}"]
+                    ]
+                    groups.append((f"{part.label} ({part.targets} targets)", bars))
+            caption = Caption(
+                f"slices-{list(quantities).index(quantity)}-{number}",
+                f"{HEADINGS[cut.metric]} by {quantity}, {where}",
+                f"Difference to {cut.sliced.reference} in each of {len(groups)} parts of the targets.",
+            )
+            axes = Axes(f"difference to {cut.sliced.reference}", f"{HEADINGS[cut.metric]}; {where}")
+            if number < PANELS:
+                panels.append(forest_chart(groups, caption, axes))
+        yield Figure(
+            name=f"slices-{quantity.replace(' ', '-')}",
+            title=f"By {quantity}",
+            caption=(
+                "Absolute difference to the reference in each part of the targets, with intervals over users that are "
+                "not corrected for how many parts there are: a slice says where to look, and proves nothing."
+                + _some(len(panels), len(cuts), "charts")
+            ),
+            panels=tuple(panels),
+            frame=Frame(
+                (
+                    "dataset",
+                    "noise",
+                    "setting",
+                    "metric",
+                    "slice",
+                    "targets",
+                    "users",
+                    "method",
+                    "mean",
+                    "difference",
+                    "low",
+                    "high",
+                ),
+                tuple(rows),
+            ),
+        )
+
+
+def _detection(result: StudyResult) -> Iterator[Figure]:
+    """ROC curves of what methods take for noise in their training data."""
+    if not result.detection:
+        return
+    rows: list[tuple[Number, ...]] = []
+    panels = []
+    diagonal = Line("", 0, tuple(Point(x, x, None, None, "") for x in (0.0, 1.0)), frozenset(), None)
+    for number, (_, group) in enumerate(groupby(result.detection, key=lambda curve: repr(curve.place))):
+        curves = list(group)
+        look = _look(result, [curve.method for curve in curves])
+        lines = []
+        for curve in curves:
+            rates = list(zip(curve.false_positive_rates, curve.true_positive_rates, strict=True))
+            points = tuple(Point(x, y, None, None, "") for x, y in rates)
+            lines.append(Line(curve.method, look[curve.method], points, frozenset(), None))
+            rows += [
+                (curve.place.dataset, noise_words(curve.place.noise), curve.method, curve.seed, curve.auroc, x, y)
+                for x, y in rates
+            ]
+        named = [
+            (f"{method}: area {fmean(curve.auroc for curve in curves if curve.method == method):.3f}", style)
+            for method, style in look.items()
+        ]
+        where = place_words(curves[0].place, result)
+        caption = Caption(
+            f"detection-{number}",
+            f"Noise detection, {where}",
+            f"ROC curves. {'; '.join(name for name, _ in named)}. The thin diagonal is chance.",
+        )
+        unit = (0.0, 1.0)
+        axes = Axes(
+            f"share of genuine interactions flagged; {where}", "share of noise flagged", x_limits=unit, y_limits=unit
+        )
+        panels.append(_keyed(line_chart(lines, caption, axes, rule=diagonal), named))
+    yield Figure(
+        name="detection",
+        title="Noise detection",
+        caption="Where the noise is known: ROC curves, a line a seed; the area under them is a mean over seeds.",
+        panels=tuple(panels),
+        frame=Frame(
+            ("dataset", "noise", "method", "seed", "auroc", "false_positive_rate", "true_positive_rate"), tuple(rows)
+        ),
+    )
+
+
+def _cost(result: StudyResult) -> Iterator[Figure]:
+    """Quality beside what it costs: training time, and memory where it was measured."""
+    look = styles(result)
+    rows: list[tuple[Number, ...]] = []
+    panels: list[str] = []
+    for sight in [sight for sight in sights(result) if is_loudest(result, sight.place)][:PANELS]:
+        costs = [(method, _costs(cells_of(result, sight.place, method))) for method in sight.methods]
+        for unit, label, kind in (("seconds", "training time, s", 0), ("MiB", "peak memory, MiB", 1)):
+            points = []
+            for method, cost in costs:
+                spent, over = cost[kind], sight.row(FULL, method).over_users
+                if spent is None or over.value is None:
+                    continue
+                tip = f"{method}: {spent:.4g} {unit}, {HEADINGS[FULL]} {_told(over)}"
+                points.append((method, look.get(method, 0), Point(spent, over.value, over.low, over.high, tip)))
+                rows.append(
+                    (
+                        sight.place.dataset,
+                        noise_words(sight.place.noise),
+                        _setting_words(sight.place.setting),
+                        method,
+                        unit,
+                        spent,
+                        over.value,
+                        over.low,
+                        over.high,
+                    )
+                )
+            if points:
+                where = place_words(sight.place, result)
+                caption = Caption(
+                    f"cost-{len(panels)}",
+                    f"{HEADINGS[FULL]} beside {label}, {where}",
+                    "; ".join(point.tip for _, _, point in points),
+                )
+                panels.append(scatter_chart(points, caption, Axes(f"{label}; {where}", HEADINGS[FULL])))
+    if panels:
+        yield Figure(
+            name="cost",
+            title="Quality and cost",
+            caption=(
+                "Means over seeds; whiskers are 95 % intervals over users. Times hold for trainings that ran side by "
+                "side on the machine named below, so compare them with each other only. Up and to the left is better."
+            ),
+            panels=tuple(panels),
+            frame=Frame(("dataset", "noise", "setting", "method", "cost", "value", "mean", "low", "high"), tuple(rows)),
+        )
+
+
+def _learning(result: StudyResult) -> Iterator[Figure]:
+    """The metric that chooses the checkpoint, by epoch: a line a training."""
+    look = styles(result)
+    rows: list[tuple[Number, ...]] = []
+    panels: list[str] = []
+    shown = _shown(result)
+    for sight in sights(result):
+        lines = []
+        for method in sight.methods:
+            for cell in cells_of(result, sight.place, method):
+                held = [
+                    (epoch.epoch, value)
+                    for epoch in cell.history
+                    for value in [epoch.metrics.get(SELECTION_METRIC)]
+                    if value is not None
+                ]
+                if not held:
+                    continue
+                best = cell.figures.best_epoch
+                rows += [
+                    (
+                        cell.dataset,
+                        noise_words(sight.place.noise),
+                        _setting_words(sight.place.setting),
+                        method,
+                        cell.seed,
+                        epoch,
+                        value,
+                        int(epoch == best),
+                    )
+                    for epoch, value in held
+                ]
+                points = tuple(
+                    Point(float(epoch), value, None, None, f"{method}, seed {cell.seed}, epoch {epoch}: {value:.4f}")
+                    for epoch, value in held
+                )
+                chosen = frozenset(number for number, (epoch, _) in enumerate(held) if epoch == best)
+                lines.append(Line(method, look[method], points, chosen, None))
+        if lines and sight in shown:
+            where = place_words(sight.place, result)
+            named = list(dict.fromkeys((line.name, line.style) for line in lines))
+            caption = Caption(
+                f"learning-{len(panels)}",
+                f"Validation NDCG@10 by epoch, {where}",
+                f"{len(lines)} trainings. {_ends(lines)}",
+            )
+            chart = line_chart(lines, caption, Axes(f"epoch; {where}", "validation NDCG@10, full ranking"))
+            panels.append(_keyed(chart, named))
+    if panels:
+        yield Figure(
+            name="learning",
+            title="Learning curves",
+            caption="A line a training; the marker is the epoch that validation chose."
+            + _some(len(panels), len(sights(result)), "places"),
+            panels=tuple(panels),
+            frame=Frame(
+                ("dataset", "noise", "setting", "method", "seed", "epoch", SELECTION_METRIC, "chosen"), tuple(rows)
+            ),
+        )
+
+
+def _some(shown: int, all_of_them: int, what: str) -> str:
+    return f" {shown} of {all_of_them} {what} are drawn; the CSV file has all." if shown < all_of_them else ""
+
+
+def _shown(result: StudyResult) -> list[Sight]:
+    """The places whose learning curves are drawn: all, or the least and the most noisy ones."""
+    found = list(sights(result))
+    if len(found) <= PANELS:
+        return found
+    return [sight for sight in found if sight.place.noise is None or is_loudest(result, sight.place)][:PANELS]
+
+
+def _costs(cells: Sequence[CellResult]) -> tuple[float | None, float | None]:
+    """Mean seconds and MiB, None where a training lacks them."""
+    seconds = [cell.figures.seconds for cell in cells]
+    memory = [cell.figures.peak_memory_bytes for cell in cells]
+    times = [value for value in seconds if value is not None]
+    bytes_held = [value / MEBIBYTE for value in memory if value is not None]
+    return fmean(times) if times else None, fmean(bytes_held) if bytes_held else None
+
+
+def _difference_row(sight: Sight, metric: str, method: str, against: Against) -> tuple[Number, ...]:
+    place, adjusted = sight.place, against.t_adjusted
+    return (
+        *(place.dataset, noise_words(place.noise), _setting_words(place.setting), metric, method, sight.reference),
+        *(against.gain.value, against.gain.low, against.gain.high),
+        *((None, None) if adjusted is None else (adjusted.p, int(adjusted.significant))),
+    )
+
+
+def _gain(method: str, against: Against, *, look: Mapping[str, int]) -> Bar:
+    over = against.gain
+    tip = f"{method}: {signed(over.value or 0.0, 2)} % ({interval_words(over, '{:+.2f}')} %). {against.verdict}"
+    solid = judged(against) != "○"
+    return Bar(method, look.get(method, 0), over.value or 0.0, over.low, over.high, solid, tip)
+
+
+def _series(record: Record, varying: Sequence[str]) -> str:
+    """A line's name: its method, and the other axes that vary within its chart."""
+    own = {axis: value for axis, value in record.axes.items() if axis in varying and axis != "method"}
+    parts = [f"{axis_label(axis)} {value_label(value)}" for axis, value in own.items()]
+    return ", ".join([str(record.axes["method"]), *parts])
+
+
+def _varying(settings: Sequence[Setting], *, without: str | None) -> tuple[str, ...]:
+    names = dict.fromkeys(axis for setting in settings for axis in setting if axis != without)
+    return tuple(axis for axis in names if len({repr(setting.get(axis)) for setting in settings}) > 1)
+
+
+def _look(result: StudyResult, names: Iterable[str]) -> dict[str, int]:
+    """Styles of a chart's series: those of the study where they have one, else the next ones."""
+    known = styles(result)
+    methods = list(dict.fromkeys(names))
+    if len({known[name] for name in methods if name in known}) == len(methods):
+        return {name: known[name] for name in methods}
+    return {name: style_of(number) for number, name in enumerate(methods)}
+
+
+def _ends(lines: Sequence[Line]) -> str:
+    """The first and the last value of each line, for those who do not see it."""
+    told = (
+        f"{line.name} from {line.points[0].y:.4f} to {line.points[-1].y:.4f}" for line in lines[:STATED] if line.points
+    )
+    return "; ".join(told) + "."
+
+
+def _told(over: Estimate, *, signs: bool = False) -> str:
+    value = signed(over.value or 0.0, 4) if signs else f"{over.value or 0.0:.4f}"
+    limits = interval_words(over)
+    return f"{value} ({limits})" if limits else value
+
+
+def _ratio(place: Place) -> float:
+    return place.noise.ratio if place.noise is not None else 0.0
+
+
+def _setting_words(setting: Setting) -> str:
+    return ", ".join(f"{axis_label(axis)} {value_label(value)}" for axis, value in setting.items())
+
+
+def _keyed(chart: str, named: Sequence[tuple[str, int]]) -> str:
+    """A chart under its own legend."""
+    return key(named) + chart

@@ -1,0 +1,42 @@
+"""What each method is, in a sentence made of its settings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.reporting.analysis import axis_label, value_label
+from tasks.study.result import CellResult
+
+LOSSES = {
+    "bce": "binary cross-entropy against sampled negatives",
+    "softmax": "cross-entropy over the whole catalogue",
+}
+GATES = {
+    "positional": "a learned mask over pairs of positions, the same for every user, on its attention",
+}
+TOLD = ("backbone", "loss", "gate", "estimator")
+
+
+def described(cells: Sequence[CellResult]) -> str:
+    """One sentence on a method, from the settings that its cells read; those that vary are listed with all values."""
+    settings: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        for name, value in cell.model.items():
+            settings.setdefault(name, {})[repr(value)] = value
+    opening = _all(settings, "backbone") or "A model"
+    if "loss" in settings:
+        opening += f", trained with {_known(settings, 'loss', LOSSES)}"
+    gate = _all(settings, "gate")
+    if gate and gate != "none":
+        opening += f", with {_known(settings, 'gate', GATES)}"
+        estimator = _all(settings, "estimator")
+        opening += f", whose gradients come from {estimator}" if estimator else ""
+    rest = [f"{axis_label(f'model.{name}')} {_all(settings, name)}" for name in settings if name not in TOLD]
+    return f"{opening}{': ' if rest else ''}{', '.join(rest)}."
+
+
+def _all(settings: dict[str, dict[str, Any]], name: str) -> str:
+    return " or ".join(value_label(value) for value in settings.get(name, {}).values())
+
+
+def _known(settings: dict[str, dict[str, Any]], name: str, sentences: dict[str, str]) -> str:
+    return " or ".join(sentences.get(str(value), f"the {name} {value}") for value in settings[name].values())

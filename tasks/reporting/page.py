@@ -1,0 +1,313 @@
+"""A study's page and the files beside it."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tasks.reporting import tables
+from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of
+from tasks.reporting.figures import Figure, figures
+from tasks.reporting.grid import Column, Frame, Grid, Item, html, latex, markdown
+from tasks.reporting.methods import described
+from tasks.reporting.sights import noise_words, sights
+from tasks.reporting.svg import element, escape, words
+from tasks.reporting.words import Statement, answer, not_significant
+from tasks.study.result import CellResult, StudyResult
+
+PAGE = "report.html"
+TABLES = "tables"
+SENTENCES = 8
+"""How many sentences on what is not significant are shown before the rest is folded away."""
+
+STATISTICS = """\
+Every figure is computed from the rank of each test target. The full ranking puts the target among all items that the \
+user had not interacted with; “100 negatives” puts it among 100 sampled ones. The two can disagree, so a gain counts \
+here only where it holds under both.
+
+Intervals “over users” (BCa bootstrap of whole users, 95 %) say what the same trainings would give for other users; \
+intervals “over seeds” (Student’s t, 95 %) say what another training would give on the same data. Methods are compared \
+user by user with a paired, two-sided t test; p-values are corrected by Holm over all comparisons of a metric on a \
+dataset, at a level of 5 %. Effect sizes, Wilcoxon’s test and the tests over seeds are in study.json.
+
+Retention is what noise leaves of a method’s own value without noise. A method that is worse to begin with can retain \
+more, so read it beside the absolute values.
+"""
+
+
+def write_report(result: StudyResult, ranks: Ranks | None, folder: Path) -> Path:
+    """Write `report.html` and `tables/` into `folder`, and give the page's path. The same result, the same bytes.
+
+    ranks: reads a cell's ranks, for what the result does not hold yet (see `analysis.analysed`); None where it holds
+    all that is to be shown.
+    """
+    whole = result if result.comparisons or ranks is None else analysed(result, ranks)
+    drawn = figures(whole)
+    grids = _grids(whole)
+    frames = _frames(whole, drawn)
+    files = {f"{name}.csv": frame.csv() for name, frame in frames.items()}
+    files |= {f"{grid.name}.md": markdown(grid) for grid in grids.values()}
+    files |= {f"{grid.name}.tex": latex(grid) for grid in grids.values()}
+    (folder / TABLES).mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / TABLES / name).write_text(text, encoding="utf-8", newline="\n")
+    page = folder / PAGE
+    page.write_text(_page(whole, drawn, grids, files), encoding="utf-8", newline="\n")
+    return page
+
+
+def _grids(result: StudyResult) -> dict[str, Grid]:
+    held = [
+        *tables.comparisons(result),
+        *tables.kinds(result),
+        *tables.gaps(result),
+        tables.costs(result),
+        tables.datasets(result),
+        tables.sources(result),
+        tables.failures(result),
+    ]
+    return {grid.name: grid for grid in held if grid is not None}
+
+
+def _frames(result: StudyResult, drawn: Iterable[Figure]) -> dict[str, Frame]:
+    return {
+        "comparison": tables.comparison_frame(result),
+        **{figure.name: figure.frame for figure in drawn},
+        "cells": _cells_frame(result),
+    }
+
+
+def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid], files: Mapping[str, str]) -> str:
+    sections = [
+        ("answer", "The answer", _answer(result)),
+        ("results", "Results", _shown(grids, files, "comparison", "hits", "kinds", "gap-closed")),
+        ("figures", "Figures", "".join(_figure(figure, files) for figure in drawn)),
+        ("not-significant", "What is not significant", _not_significant(result)),
+        ("data", "Data", _shown(grids, files, "datasets", "sources")),
+        ("methods", "Methods", _methods(result)),
+        ("costs", "Cost", _shown(grids, files, "costs")),
+        ("failed", "Failed cells", _shown(grids, files, "failures")),
+        ("again", "Run it again", _again(result, files)),
+    ]
+    held = [(ident, title, content) for ident, title, content in sections if content]
+    style, early, script = _style(), _asset("early.js"), _asset("script.js")
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(early)}' '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    head = (
+        '<meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(result.name)}</title><script>{early}</script><style>{style}</style>"
+    )
+    navigation = element(
+        "nav", (words("a", title, href=f"#{ident}") for ident, title, _ in held), aria_label="Contents"
+    )
+    top = (
+        '<a class="skip" href="#answer">To the answer</a><button id="theme" type="button" hidden></button>'
+        + words("h1", result.name)
+        + words("p", result.question, class_="question")
+        + words("p", _byline(result), class_="byline")
+        + navigation
+    )
+    body = "".join(element("section", words("h2", title) + content, id=ident) for ident, title, content in held)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{element("header", top)}\n'
+        f"{element('main', body)}\n{words('footer', FOOT)}\n<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+FOOT = "Made by Rec-Denoiser. This page needs no network: figures, numbers and tables are in it."
+
+
+def _byline(result: StudyResult) -> str:
+    done = sum(cell.status == "done" for cell in result.cells)
+    names = dict.fromkeys(dataset.name for dataset in result.datasets)
+    parts = [
+        f"{done} of {len(result.cells)} cells",
+        ", ".join(names),
+        f"begun {result.started[:16].replace('T', ' ')} UTC",
+        f"{_duration(result.seconds)} of computing",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _answer(result: StudyResult) -> str:
+    return element("div", map(_statement, answer(result)), class_="answer")
+
+
+def _statement(statement: Statement) -> str:
+    items = element("ul", (words("li", item) for item in statement.items)) if statement.items else ""
+    return words("p", statement.text) + items
+
+
+def _not_significant(result: StudyResult) -> str:
+    sentences = not_significant(result)
+    if not sentences:
+        compared = any(len(sight.methods) > 1 for sight in sights(result))
+        return words("p", "Every difference to the reference is significant under both protocols.") if compared else ""
+    shown = element("ul", (words("li", sentence) for sentence in sentences[:SENTENCES]))
+    rest = sentences[SENTENCES:]
+    if not rest:
+        return shown
+    folded = words("summary", f"{len(rest)} more") + element("ul", (words("li", sentence) for sentence in rest))
+    return shown + element("details", folded)
+
+
+def _shown(grids: Mapping[str, Grid], files: Mapping[str, str], *names: str) -> str:
+    """The tables of these names, and those that are numbered after them, with links to their files."""
+    chosen = [grid for name in names for grid in grids.values() if grid.name.rstrip("-0123456789") == name]
+    return "".join(html(grid) + _links(files, grid.name) for grid in chosen)
+
+
+def _figure(figure: Figure, files: Mapping[str, str]) -> str:
+    panels = element("div", (element("div", panel) for panel in figure.panels), class_="panels")
+    caption = element("figcaption", words("h3", figure.title) + words("p", figure.caption))
+    return element("figure", caption + panels + _links(files, figure.name), id=f"figure-{figure.name}")
+
+
+def _methods(result: StudyResult) -> str:
+    cells: dict[str, list[CellResult]] = {}
+    for cell in result.cells:
+        cells.setdefault(cell.method, []).append(cell)
+    entries = _entries(((method, described(held)) for method, held in cells.items()), class_="methods")
+    return entries + "".join(words("p", paragraph) for paragraph in STATISTICS.strip().split("\n\n"))
+
+
+def _again(result: StudyResult, files: Mapping[str, str]) -> str:
+    spec = json.dumps(result.spec, ensure_ascii=False, indent=2, sort_keys=True)
+    command = f"rec-denoiser study studies/{result.name}.yaml\nrec-denoiser rerun RUN_ID"
+    facts = [*_flat("code", result.code), *_flat("execution", result.execution)]
+    cells = element("details", words("summary", "Every cell with its run") + html(_cells(result)))
+    return (
+        words(
+            "p",
+            "The first command runs the whole study again; what is cached is not computed twice. The second runs one "
+            "cell again from its MLflow run and says for each metric whether it is the same.",
+        )
+        + element("pre", words("code", command))
+        + _entries(facts)
+        + element("details", words("summary", "The study’s file") + element("pre", words("code", spec)))
+        + cells
+        + _links(files, "cells")
+    )
+
+
+def _cells(result: StudyResult) -> Grid:
+    return Grid(
+        name="cells",
+        caption="Every cell.",
+        columns=(
+            Column("Cell"),
+            Column("Noise"),
+            Column("Seed", numeric=True),
+            Column("Status"),
+            Column("NDCG@10, full ranking", numeric=True),
+            Column("MLflow run"),
+        ),
+        rows=tuple(
+            (
+                Item(cell.label),
+                Item(noise_words(noise_of(cell)), value=cell.noise.ratio if cell.noise else 0.0),
+                Item(str(cell.seed), value=cell.seed),
+                Item(cell.status),
+                Item(f"{cell.metrics[FULL]:.4f}", value=cell.metrics[FULL]) if FULL in cell.metrics else Item("–"),
+                Item(cell.mlflow_run or ""),
+            )
+            for cell in result.cells
+        ),
+    )
+
+
+def _cells_frame(result: StudyResult) -> Frame:
+    """Every cell with its axes, what it cost and all its metrics."""
+    axes = list(dict.fromkeys(axis for cell in result.cells for axis in cell.axes))
+    metrics = sorted({name for cell in result.cells for name in cell.metrics})
+    return Frame(
+        (
+            "label",
+            "dataset",
+            "method",
+            "noise_kind",
+            "noise_ratio",
+            "noise_where",
+            "noise_seed",
+            "seed",
+            "status",
+            *tuple(f"axis.{axis}" for axis in axes),
+            "best_epoch",
+            "epochs",
+            "seconds",
+            "parameters",
+            "peak_memory_bytes",
+            "train_key",
+            "mlflow_run",
+            *metrics,
+        ),
+        tuple(
+            (cell.label, cell.dataset, cell.method)
+            + ((cell.noise.kind, cell.noise.ratio, cell.noise.where, cell.noise.seed) if cell.noise else (None,) * 4)
+            + (cell.seed, cell.status, *(cell.axes.get(axis) for axis in axes))
+            + (cell.figures.best_epoch, cell.figures.epochs, cell.figures.seconds, cell.figures.parameters)
+            + (cell.figures.peak_memory_bytes, cell.train_key, cell.mlflow_run)
+            + tuple(cell.metrics.get(name) for name in metrics)
+            for cell in result.cells
+        ),
+    )
+
+
+def _links(files: Mapping[str, str], name: str) -> str:
+    """Links to a table's or figure's files, which the page carries itself."""
+    kinds = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex"}
+    held = {ending: files[f"{name}.{ending}"] for ending in kinds if f"{name}.{ending}" in files}
+    links = (
+        words(
+            "a",
+            {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}[ending],
+            href=f"data:{kinds[ending]};charset=utf-8,{quote(text, safe=',:;/()+=')}",
+            download=f"{name}.{ending}",
+        )
+        for ending, text in held.items()
+    )
+    return element("p", "Download: " + " · ".join(links), class_="files") if held else ""
+
+
+def _entries(entries: Iterable[tuple[str, str]], *, class_: str | None = None) -> str:
+    return element("dl", (words("dt", name) + words("dd", told) for name, told in entries), class_=class_)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The leaves of nested settings under dotted names."""
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _flat(f"{name}.{key}", held)
+    else:
+        yield name, str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+def _style() -> str:
+    dark = _asset("dark.css")
+    return (
+        f"{_asset('style.css')}"
+        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
+        f':root[data-theme="dark"] {{ {dark} }}\n'
+    )
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """The source expression by which a content security policy lets this text in and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

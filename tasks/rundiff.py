@@ -1,0 +1,129 @@
+"""What two runs say differently: spec, data, code, environment and metrics, with a paired test where there is one."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.compare import COMPARED
+from tasks.home import Home
+from tasks.provenance import Changes, changes, code_changes, data_changes, machine_changes, package_changes
+from tasks.runs import HeldRun
+from tasks.statistics.comparison import Table, compare, jointly
+from tasks.statistics.panel import align, scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_METRICS = ("test.", "promotion.", "chosen.", "training.", "train.")
+SEED = 0
+"""Of the bootstrap, so that the same two runs always give the same intervals."""
+
+
+@dataclass(frozen=True)
+class MetricPair:
+    """A metric of both runs, None where one has none; `difference` is B's less A's."""
+
+    name: str
+    a: float | None
+    b: float | None
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.a is None or self.b is None else self.b - self.a
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """B against A on one metric, over users. `low`, `high`: of the interval of the mean difference; p: of the paired t
+    test and of Wilcoxon's, by Holm over the metrics, None where there is no test, for the reason in `verdict`.
+    """
+
+    metric: str
+    targets: int
+    users: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    t_p: float | None
+    wilcoxon_p: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """Each of the changes: name → how it is in A and in B. `untested`: why there are no tests, None where there are."""
+
+    spec: Changes
+    data: Changes
+    code: Changes
+    packages: Changes
+    machine: Changes
+    metrics: tuple[MetricPair, ...]
+    tests: tuple[PairedTest, ...]
+    untested: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON can hold it."""
+        pairs = [asdict(pair) | {"difference": pair.difference} for pair in self.metrics]
+        return asdict(self) | {"metrics": pairs}
+
+
+def difference(a: HeldRun, b: HeldRun, *, home: Home) -> RunDifference:
+    """Compare two runs. Raises `InputError` where their ranks cannot be read."""
+    tests: tuple[PairedTest, ...] = ()
+    untested = None
+    if a.provenance.clean.digest != b.provenance.clean.digest:
+        untested = "the runs stand on different data, so their targets are not the same"
+    elif a.spec.evaluation_seed != b.spec.evaluation_seed:
+        untested = "the runs have different evaluation seeds, so they rank among different candidates"
+    else:
+        tests = paired_tests(a.ranks(home=home), b.ranks(home=home))
+    return RunDifference(
+        spec=changes(_settings(a), _settings(b)),
+        data=data_changes(a.provenance, b.provenance),
+        code=code_changes(a.provenance, b.provenance),
+        packages=package_changes(a.provenance, b.provenance),
+        machine=machine_changes(a.provenance, b.provenance),
+        metrics=_pairs(a.metrics, b.metrics),
+        tests=tests,
+        untested=untested,
+    )
+
+
+def paired_tests(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple[PairedTest, ...]:
+    """B's ranks against A's of the same targets, on every metric that tables show."""
+    rng = np.random.default_rng(SEED)
+    tables = jointly([_table(a, b, metric, rng) for metric in COMPARED])
+    return tuple(map(_paired_test, tables))
+
+
+def _table(a: "pd.DataFrame", b: "pd.DataFrame", metric: str, rng: np.random.Generator) -> Table:
+    panel = align([scores(a, metric, method="A", seed=0), scores(b, metric, method="B", seed=0)])
+    return compare(panel, metric=metric, reference="A", rng=rng)
+
+
+def _paired_test(table: Table) -> PairedTest:
+    (against,) = (row.against for row in table.rows if row.against is not None)
+    return PairedTest(
+        metric=table.metric,
+        targets=table.targets,
+        users=table.users,
+        difference=against.difference.value,
+        low=against.difference.low,
+        high=against.difference.high,
+        t_p=against.t_adjusted.p if against.t_adjusted else None,
+        wilcoxon_p=against.wilcoxon_adjusted.p if against.wilcoxon_adjusted else None,
+        verdict=against.verdict,
+    )
+
+
+def _settings(run: HeldRun) -> dict[str, Any]:
+    """A run's spec; of the model's settings those that it reads."""
+    return run.spec.model_dump(mode="json") | {"model": run.spec.model.effective()}
+
+
+def _pairs(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[MetricPair, ...]:
+    names = sorted(name for name in {**a, **b} if name.startswith(SHOWN_METRICS))
+    return tuple(MetricPair(name, a.get(name), b.get(name)) for name in names)

@@ -1,0 +1,121 @@
+"""Runs as MLflow holds them, read back by what a person types of their ids."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from tasks.errors import InputError
+from tasks.evaluate import RANKS_FILE
+from tasks.home import Home
+from tasks.provenance import Provenance
+from tasks.specs import CellSpec, Spec
+from tasks.track import TAG_PARENT, connect, tracking_uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FINISHED = "FINISHED"
+SHOWN = 8
+"""How many characters of an id a person is shown: enough to type."""
+LISTED = 20
+Read = TypeVar("Read", bound=Spec)
+
+
+@dataclass(frozen=True)
+class HeldRun:
+    """A finished training and its ranking, all that its run says of them."""
+
+    run_id: str
+    name: str
+    spec: CellSpec
+    provenance: Provenance
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+    def ranks(self, *, home: Home) -> "pd.DataFrame":
+        """The rows of its `ranks.parquet`. Raises `InputError` where the run does not hold it any more."""
+        import pandas as pd
+        from mlflow.exceptions import MlflowException
+
+        with tempfile.TemporaryDirectory(prefix="rec-denoiser-") as folder:
+            try:
+                path = connect(home).download_artifacts(self.run_id, RANKS_FILE, folder)
+                return pd.read_parquet(path)
+            except (MlflowException, OSError):
+                raise InputError(f"the run {self.run_id[:SHOWN]} does not hold its {RANKS_FILE} any more") from None
+
+
+def read_run(text: str, *, home: Home) -> HeldRun:
+    """The run whose id is `text` or the only one whose id begins with it.
+
+    Raises `InputError` where there is none, or several, where it is a job and no single training (its trainings are
+    named then), where it did not finish, and where an older or newer version of this project wrote it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = connect(home)
+        run = _find(text, client)
+        children = _search(f"tags.`{TAG_PARENT}` = '{run.info.run_id}'", client)
+    except MlflowException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the MLflow runs at {tracking_uri(home)} cannot be read: {reason}") from None
+    shown = run.info.run_id[:SHOWN]
+    if children:
+        raise InputError(f"{shown} is a job of {len(children)} trainings: name one of them: {_listed(children)}")
+    if run.info.status != FINISHED:
+        raise InputError(
+            f"{shown} ({run.info.run_name}) did not finish, its status is {run.info.status}: run its job again first"
+        )
+    return HeldRun(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        spec=_artifact(run, "spec.json", CellSpec),
+        provenance=_artifact(run, "provenance.json", Provenance),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+    )
+
+
+def _find(text: str, client: "MlflowClient") -> "Run":
+    if not re.fullmatch(r"[0-9a-f]{1,32}", text):
+        raise InputError(f"{text!r} is not the beginning of a run's id, which is made of the digits 0-9 and a-f")
+    found = _search(f"attributes.run_id LIKE '{text}%'", client)
+    if not found:
+        raise InputError(f"there is no run {text!r}: `rec-denoiser ui mlflow` shows those that there are")
+    if len(found) > 1:
+        raise InputError(f"{text!r} is the beginning of several runs' ids: {_listed(found)}")
+    return found[0]
+
+
+def _search(query: str, client: "MlflowClient") -> "list[Run]":
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, query, max_results=1000)) if experiments else []
+
+
+def _listed(runs: "list[Run]") -> str:
+    named = ", ".join(f"{run.info.run_id[:SHOWN]} ({run.info.run_name})" for run in runs[:LISTED])
+    return named + (f" and {len(runs) - LISTED} more" if len(runs) > LISTED else "")
+
+
+def _artifact(run: "Run", name: str, kind: type[Read]) -> Read:
+    from mlflow.artifacts import load_text
+    from mlflow.exceptions import MlflowException
+
+    shown = run.info.run_id[:SHOWN]
+    try:
+        return kind.model_validate_json(load_text(f"{run.info.artifact_uri}/{name}"))
+    except (MlflowException, OSError):
+        raise InputError(
+            f"{shown} ({run.info.run_name}) holds no {name}: it is no training, or one of an older version"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "its whole"
+        raise InputError(f"{shown}: its {name} was written by another version: {field}: {first['msg']}") from None

@@ -1,0 +1,133 @@
+"""A study's file as it is written, with what the command line sets over it: values, and where each of them stands."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.errors import InputError
+
+Where = tuple[str | int, ...]
+PARTS = ("name", "question", "base", "axes", "include", "exclude", "reference", "execution")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+"""What YAML 1.2 and people take for a number, and YAML 1.1 for text: 1e-3."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The values of a study, and by path (keys and numbers of elements) where they were written."""
+
+    values: Mapping[str, Any]
+    places: Mapping[Where, str]
+
+    def is_override(self, path: Where) -> bool:
+        """Was this set over the file?"""
+        return self.places.get(path, "").startswith("--set ")
+
+    def fault(self, path: Where, message: str) -> InputError:
+        """An error about what stands at `path`, or else at the nearest place above it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return InputError(f"{self.places[path]}: {message}")
+
+
+def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
+    """Read a file, then apply `--set` texts such as "axes.seed=[1, 2]", the later over the earlier.
+
+    Raises `InputError`, with the line, where the file is no YAML mapping, where a key stands twice or is unknown.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file: `rec-denoiser study` lists the studies that there are")
+    places: dict[Where, str] = {(): str(path)}
+    values = _composed(path.read_text(encoding="utf-8"), str(path), (), places)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no study: a mapping with {', '.join(PARTS)}")
+    document = Document(values, places)
+    for key in values:
+        if key not in PARTS:
+            raise document.fault((key,), unknown("part of a study", key, PARTS))
+    for part, kind, what in (("base", dict, "mapping"), ("axes", dict, "mapping"), ("execution", dict, "mapping"),
+                             ("include", list, "list"), ("exclude", list, "list")):  # fmt: skip
+        if not isinstance(values.setdefault(part, kind()), kind):
+            raise document.fault((part,), f"{part} has to be a {what}")
+    for text in overrides:
+        _override(values, places, text)
+    return document
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A sentence about a name that does not exist, with the nearest that does."""
+    known = list(known)
+    by_end = {each.rsplit(".", 1)[-1]: each for each in known}
+    nearest = difflib.get_close_matches(name, known, n=1) or [
+        by_end[end] for end in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_end, n=1)
+    ]
+    meant = f": did you mean {nearest[0]!r}?" if nearest else f": there are {', '.join(known)}"
+    return f"there is no {what} {name!r}{meant}"
+
+
+def _override(values: dict[str, Any], places: dict[Where, str], text: str) -> None:
+    name, mark, written = text.partition("=")
+    place = f"--set {text}"
+    part, _, setting = name.strip().partition(".")
+    nested = part in ("base", "axes", "execution")
+    if not mark or part not in PARTS or nested != bool(setting):
+        raise InputError(
+            f"{place}: write it as base.SETTING=VALUE, axes.SETTING=[VALUE, VALUE], execution.SETTING=VALUE "
+            "or as one of name, question, reference, include and exclude with =VALUE"
+        )
+    path: Where = (part, setting) if nested else (part,)
+    for written_before in [each for each in places if each[: len(path)] == path]:
+        del places[written_before]
+    value = _composed(written, place, path, places)
+    # Whatever is wrong inside a value, the whole option is short enough to be shown.
+    for inside in [each for each in places if each[: len(path)] == path]:
+        places[inside] = place
+    places[path] = place
+    if not nested:
+        values[part] = value
+    elif part == "axes":
+        values[part][setting] = value if isinstance(value, list) else [value]
+    else:
+        values[part][setting] = value
+
+
+def _composed(text: str, place: str, at: Where, places: dict[Where, str]) -> Any:
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        return None if node is None else _value(loader, node, place, at, places)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{place}{line}: this is no YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{place}: this is no YAML: {error}") from None
+
+
+def _value(loader: yaml.SafeLoader, node: yaml.Node, place: str, at: Where, places: dict[Where, str]) -> Any:
+    """A node's value; notes the line of every key and element on the way."""
+    if isinstance(node, yaml.SequenceNode):
+        elements = []
+        for number, element in enumerate(node.value):
+            places[(*at, number)] = f"{place}, line {element.start_mark.line + 1}"
+            elements.append(_value(loader, element, place, (*at, number), places))
+        return elements
+    if isinstance(node, yaml.MappingNode):
+        held: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = f"{place}, line {key_node.start_mark.line + 1}"
+            key = loader.construct_object(key_node)
+            if not isinstance(key, str):
+                raise InputError(f"{line}: a key has to be a name, which {key!r} is not")
+            if key in held:
+                raise InputError(f"{line}: {key!r} stands there twice")
+            places[(*at, key)] = line
+            held[key] = _value(loader, value_node, place, (*at, key), places)
+        return held
+    value = loader.construct_object(node)
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return float(value) if plain and isinstance(value, str) and NUMBER.fullmatch(value) else value

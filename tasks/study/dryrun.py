@@ -1,0 +1,189 @@
+"""What a study would do, said before it does anything: its cells, what of them is done already, time and memory."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.errors import InputError
+from tasks.execution import Execution, side_by_side
+from tasks.fetch import Kept, Remote, kept
+from tasks.home import Home
+from tasks.plan import Data, cell_of, corrupt_key, ingest_key
+from tasks.progress import duration
+from tasks.receipts import holds, outputs
+from tasks.snapshots import Snapshot, open_snapshot
+from tasks.source import is_here, obtain_log
+from tasks.specs import CellSpec
+from tasks.study.costs import Cost, rates
+from tasks.study.expand import Study, StudyCell
+
+NOT_READ = "not known before the data is read"
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A cell of a study. `trained` and `ranked` say what is done already, `cost` what it takes; all three are None
+    where its snapshots are not there yet. `shares`: another cell of the study makes the same training.
+    """
+
+    cell: StudyCell
+    trained: bool | None = None
+    ranked: bool | None = None
+    cost: Cost | None = None
+    shares: bool = False
+
+    @property
+    def to_do(self) -> bool:
+        return self.trained is False and not self.shares
+
+
+def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foreseen, ...]:
+    """Every cell, as far as can be known without reading, fetching or making anything."""
+    known = rates(home)
+    snapshots = _Snapshots(home)
+    seen: set[str] = set()
+    told = []
+    for cell in study.cells:
+        clean, noisy = snapshots.of(cell.spec)
+        if clean is None:
+            told.append(Foreseen(cell))
+            continue
+        # What is not corrupted yet cannot have been trained on, and is as large as what it is made of, or nearly so.
+        planned = cell_of(cell.spec, Data(clean, noisy or clean), execution)
+        is_made = noisy is not None or cell.spec.noise.where == "histories"
+        key = planned.train_key if is_made else planned.train_key + corrupt_key(clean, cell.spec.noise.corruption)
+        told.append(
+            Foreseen(
+                cell,
+                trained=is_made and holds(planned.train_key, home=home),
+                ranked=noisy is not None and holds(planned.evaluate_key, home=home),
+                cost=known.cost(planned, execution),
+                shares=key in seen,
+            )
+        )
+        seen.add(key)
+    return tuple(told)
+
+
+def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> Iterator[str]:
+    """The cells and the sums as lines for a terminal."""
+    cells = list(cells)
+    yield f"{study.spec.name}: {study.spec.question}"
+    yield ""
+    yield from _table(study, cells)
+    yield ""
+    for note in study.notes:
+        yield f"Note: {note}"
+    yield from _sums(study, cells, execution)
+
+
+def as_json(cells: Iterable[Foreseen]) -> list[dict[str, Any]]:
+    """The cells as JSON."""
+    return [
+        {
+            "axes": each.cell.axes,
+            "label": each.cell.label,
+            "trained": each.trained,
+            "ranked": each.ranked,
+            "seconds": each.cost.seconds if each.cost else None,
+            "memory_bytes": each.cost.memory_bytes if each.cost else None,
+            "measured": each.cost.measured if each.cost else None,
+        }
+        for each in cells
+    ]
+
+
+def _table(study: Study, cells: list[Foreseen]) -> Iterator[str]:
+    axes = list(dict.fromkeys(axis for cell in study.cells for axis in cell.axes))
+    rows = [
+        [*(str(each.cell.axes.get(axis, "–")) for axis in axes), _state(each), _seconds(each), _memory(each)]
+        for each in cells
+    ]
+    headings = [*axes, "state", "time", "memory"]
+    widths = [max(len(heading), *(len(row[at]) for row in rows)) for at, heading in enumerate(headings)]
+    for row in [headings, ["─" * width for width in widths], *rows]:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _state(cell: Foreseen) -> str:
+    if cell.trained is None:
+        return "?"
+    if cell.trained:
+        return "trained, ranked" if cell.ranked else "trained"
+    return "shared training" if cell.shares else "to do"
+
+
+def _seconds(cell: Foreseen) -> str:
+    if cell.cost is None:
+        return "?"
+    return duration(cell.cost.seconds) if cell.to_do else "–"
+
+
+def _memory(cell: Foreseen) -> str:
+    return "?" if cell.cost is None else f"{cell.cost.memory_bytes / 1e9:.1f} GB"
+
+
+def _sums(study: Study, cells: list[Foreseen], execution: Execution) -> Iterator[str]:
+    at_a_time = side_by_side(study.spec.execution, execution)
+    known = [(cell, cell.cost) for cell in cells if cell.cost is not None]
+    unknown = len(cells) - len(known)
+    trained, ranked = (sum(bool(getattr(cell, what)) for cell in cells) for what in ("trained", "ranked"))
+    yield f"Cells:   {len(cells)}; cached: {trained} trained, {ranked} ranked" + (
+        f"; of {unknown} {NOT_READ}" if unknown else ""
+    )
+    to_do = [cost for cell, cost in known if cell.to_do]
+    if unknown:
+        yield f"Time, memory: {NOT_READ}" + (" for all cells; the sums below leave these out" if known else "")
+    if not known:
+        return
+    largest = sorted((cost.memory_bytes for cost in to_do), reverse=True)[:at_a_time]
+    seconds = sum(cost.seconds for cost in to_do)
+    yield (
+        f"Time:    about {duration(max([seconds / at_a_time, *(cost.seconds for cost in to_do)]))} "
+        f"with {at_a_time} at a time on {execution.processor}"
+        if to_do
+        else "Time:    nothing is left to train"
+    )
+    if to_do:
+        yield f"Memory:  at most {sum(largest) / 1e9:.1f} GB in {len(largest)} processes"
+    measured = sum(cost.measured for cost in to_do)
+    yield (
+        f"Rates:   {measured} of {len(to_do)} trainings by those measured in this state folder, the others by those "
+        "that come with the project, of one CPU core"
+    )
+    if measured < len(to_do):
+        yield "         (these count all the epochs that a training may take, though it may stop earlier)"
+
+
+class _Snapshots:
+    """Finds cells' snapshots where the steps that make them are done."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._clean: dict[str, Snapshot | None] = {}
+
+    def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None]:
+        """The clean snapshot and the one with the cell's noise, each as far as it is there."""
+        key = spec.source.model_dump_json() + spec.prepare.model_dump_json()
+        if key not in self._clean:
+            self._clean[key] = self._ingested(spec)
+        clean = self._clean[key]
+        if clean is None or not spec.noise.ratio:
+            return clean, clean
+        return clean, self._left_by(corrupt_key(clean, spec.noise.corruption))
+
+    def _ingested(self, spec: CellSpec) -> Snapshot | None:
+        if not is_here(spec.source, home=self._home):
+            return None
+        log = obtain_log(spec.source, home=self._home, fetch=self._kept)
+        return self._left_by(ingest_key(log, spec.prepare))
+
+    def _kept(self, remote: Remote) -> Kept:
+        found = kept(remote, home=self._home)
+        if found is None:
+            raise InputError(f"{remote.shown} has not been fetched")
+        return found
+
+    def _left_by(self, key: str) -> Snapshot | None:
+        left = outputs(key, home=self._home)
+        return open_snapshot(left[0]) if left else None

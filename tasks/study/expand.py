@@ -1,0 +1,397 @@
+"""From a study's file to its cells."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tasks.datasets import named_after
+from tasks.digests import canonical_json
+from tasks.errors import InputError
+from tasks.specs import CellSpec, ExecutionSpec, StudySpec, default_training
+from tasks.study.document import Document, Where, read_document, unknown
+from tasks.study.settings import (
+    EXECUTION,
+    Settings,
+    bundle,
+    dataset_settings,
+    flattened,
+    method_settings,
+    names,
+    nested,
+)
+
+Axes = dict[str, Any]
+"""By axis the value, of a bundle its name."""
+
+READ_WITH_NOISE = ("noise.kind", "noise.where", "noise.seed")
+TOLD_ELSEWHERE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where")
+"""Axes that a cell's label has words for."""
+
+
+@dataclass(frozen=True)
+class StudyCell:
+    """A cell with the values of the axes that it reads."""
+
+    axes: Axes
+    label: str
+    spec: CellSpec
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study with its cells. `axes` are all of them with all their values; `notes` what a person should know."""
+
+    spec: StudySpec
+    axes: Mapping[str, tuple[Any, ...]]
+    cells: tuple[StudyCell, ...]
+    notes: tuple[str, ...]
+
+
+def read_study(path: Path, overrides: Iterable[str] = ()) -> Study:
+    """The study of a file, with what `--set` sets over it.
+
+    Raises `InputError`, with file and line, on an unknown name, a value that cannot be, a cell that is there twice, an
+    axis that nothing reads and a reference that matches no cell.
+    """
+    return expanded(read_document(path, overrides))
+
+
+def expanded(document: Document) -> Study:
+    """The study of a document; raises as `read_study` does."""
+    values = document.values
+    base = _base(document)
+    axes = [_axis(document, axis, ("axes", axis), written) for axis, written in values["axes"].items()]
+    _check_paths(document, base, axes)
+    excluded = [_Selector(document, ("exclude", number), axes) for number in range(len(values["exclude"]))]
+    drafts = [
+        draft
+        for draft in map(_Draft, product(*(axis.values for axis in axes)))
+        if not any(selector.takes(draft, base) for selector in excluded)
+    ]
+    for number, wanted in enumerate(values["include"]):
+        drafts += map(_Draft, product(*_included(document, wanted, ("include", number), axes)))
+    if not drafts:
+        raise document.fault((), "the study has no cell: exclude leaves none")
+    several = len({draft.settings(base).get("dataset") for draft in drafts}) > 1
+    cells, unread = _cells(document, base, drafts, name_dataset=several)
+    _check_effect(document, base, axes, cells)
+    spec = _spec(document, reference=values.get("reference", cells[0].spec.method))
+    _check_reference(document, spec.reference, cells)
+    notes = [*unread, *(selector.complaint for selector in excluded if not selector.met)]
+    return Study(
+        spec=spec,
+        axes={axis.name: tuple(value.label for value in axis.values) for axis in axes},
+        cells=tuple(cells),
+        notes=tuple(notes),
+    )
+
+
+def _base(document: Document) -> Settings:
+    """The settings of every cell. A log set over the file's is no longer the same data set, and is named after
+    its own file unless it is given a name.
+    """
+    base = flattened(document, document.values["base"], ("base",))
+    path = base.get("source.path")
+    if document.is_override(("base", "source.path")) and not document.is_override(("base", "dataset")):
+        base["dataset"] = named_after(str(path))
+    return base
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A value of an axis: what tables call it, and what it sets. A label of None leaves the axis as the base has it."""
+
+    axis: str
+    label: Any
+    settings: Settings
+    path: Where
+
+
+@dataclass(frozen=True)
+class _Axis:
+    name: str
+    values: tuple[_Value, ...]
+    path: Where
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A cell that is not checked yet."""
+
+    values: tuple[_Value, ...]
+
+    def settings(self, base: Settings) -> Settings:
+        """A method sets first, so that an axis may change what the method leaves to it."""
+        ordered = sorted(self.values, key=lambda value: value.axis != "method")
+        merged = dict(base)
+        for value in ordered:
+            merged |= value.settings
+        return merged
+
+    def axes(self) -> Axes:
+        return {value.axis: value.label for value in self.values if value.label is not None}
+
+
+class _Selector:
+    """An element of `exclude`: which cells it takes."""
+
+    def __init__(self, document: Document, path: Where, axes: Sequence[_Axis]) -> None:
+        wanted = document.values["exclude"][path[1]]
+        if not isinstance(wanted, Mapping) or not wanted:
+            raise document.fault(path, "write the axes and the values of the cells to be left out")
+        known = [axis.name for axis in axes]
+        for name in wanted:
+            if name not in known and name not in names():
+                raise document.fault((*path, name), unknown("axis", name, known))
+        self._wanted = {name: held if isinstance(held, list) else [held] for name, held in wanted.items()}
+        self.complaint = str(document.fault(path, "this exclude matches no cell"))
+        self.met = False
+
+    def takes(self, draft: _Draft, base: Settings) -> bool:
+        held = draft.settings(base) | draft.axes()
+        taken = all(name in held and held[name] in values for name, values in self._wanted.items())
+        self.met = self.met or taken
+        return taken
+
+
+def _axis(document: Document, name: str, path: Where, written: Any) -> _Axis:
+    if not isinstance(written, list) or not written:
+        raise document.fault(path, f"the axis {name} has to be a list of values")
+    values = tuple(
+        _value_of(document, name, value, (*path, number), several=written) for number, value in enumerate(written)
+    )
+    labels = [value.label for value in values]
+    for number, label in enumerate(labels):
+        if label in labels[:number]:
+            raise document.fault((*path, number), f"the axis {name} has {label!r} twice: its cells would be duplicates")
+    return _Axis(name, values, path)
+
+
+def _value_of(document: Document, axis: str, value: Any, path: Where, *, several: Sequence[Any]) -> _Value:
+    if axis == "method":
+        settings = method_settings(document, value, path)
+        return _Value(axis, settings["method"], settings, path)
+    if axis == "dataset":
+        settings = dataset_settings(document, value, path)
+        return _Value(axis, settings["dataset"], settings, path)
+    if axis in names():
+        if isinstance(value, Mapping | list) or value is None:
+            raise document.fault(path, f"{axis} takes one value at a time")
+        return _Value(axis, value, {axis: value}, path)
+    if not all(isinstance(each, Mapping) and "name" in each for each in several):
+        raise document.fault(path[:2], unknown("setting", axis, names()))
+    return _Value(axis, value["name"], bundle(document, value, path), path)
+
+
+def _included(document: Document, wanted: Any, path: Where, axes: Sequence[_Axis]) -> Iterator[Sequence[_Value]]:
+    """The values of each axis that an element of `include` is crossed from: its own where it names the axis."""
+    if not isinstance(wanted, Mapping) or not wanted:
+        raise document.fault(path, "write the settings of the cells to be added")
+    for axis in axes:
+        if axis.name not in wanted:
+            yield axis.values
+    by_name = {axis.name: axis for axis in axes}
+    for name, held in wanted.items():
+        here = (*path, name)
+        if held is None and name in by_name:
+            yield (_Value(name, None, {}, here),)
+            continue
+        listed = held if isinstance(held, list) else [held]
+        known = {value.label: value for value in by_name[name].values} if name in by_name else {}
+        yield tuple(
+            known[value]
+            if isinstance(value, str) and value in known
+            else _value_of(document, name, value, here, several=listed)
+            for value in listed
+        )
+
+
+def _cells(
+    document: Document, base: Settings, drafts: Sequence[_Draft], *, name_dataset: bool
+) -> tuple[list[StudyCell], list[str]]:
+    """The cells of the drafts, each once, and where drafts became one cell because they differ in what is not read."""
+    cells: dict[str, StudyCell] = {}
+    shrunk: dict[tuple[str, str], int] = {}
+    unread_by: dict[str, tuple[str, ...]] = {}
+    for draft in drafts:
+        spec = _cell_spec(document, base, draft)
+        unread = tuple(value.axis for value in draft.values if value.settings and not _reads(spec, value))
+        axes = {axis: label for axis, label in draft.axes().items() if axis not in unread}
+        identity = canonical_json(
+            {
+                "source": spec.source.model_dump(mode="json"),
+                "prepare": spec.prepare.model_dump(mode="json"),
+                "noise": spec.noise.model_dump(mode="json") if spec.noise.ratio else {},
+                "model": spec.model.effective(),
+                "training": spec.training.to_dict(),
+                "seeds": [spec.seed, spec.evaluation_seed],
+            }
+        )
+        label = _label(spec, axes, name_dataset=name_dataset)
+        for axis in unread:
+            who = "cells without noise" if axis.startswith("noise.") else spec.method
+            shrunk[axis, who] = shrunk.get((axis, who), 0) + 1
+        if identity in cells:
+            found = cells[identity]
+            if found.axes == axes and unread and unread_by[identity]:
+                continue
+            message = f"the cell {label!r} is there twice" if label == found.label else (
+                f"the cells {found.label!r} and {label!r} are the same experiment"
+            )  # fmt: skip
+            raise document.fault(draft.values[-1].path if draft.values else (), message)
+        cells[identity] = StudyCell(axes, label, spec)
+        unread_by[identity] = unread
+    notes = [f"{who} {'do' if ' ' in who else 'does'} not read {axis}: each such cell is there once"
+             for axis, who in shrunk]  # fmt: skip
+    return list(cells.values()), notes
+
+
+def _reads(spec: CellSpec, value: _Value) -> bool:
+    """Does the cell read any of what a value sets?"""
+    effective = spec.model.effective()
+
+    def read(name: str) -> bool:
+        if name.startswith("model."):
+            return name.removeprefix("model.") in effective
+        return name not in READ_WITH_NOISE or spec.noise.ratio > 0
+
+    return any(read(name) for name in value.settings)
+
+
+def _cell_spec(document: Document, base: Settings, draft: _Draft) -> CellSpec:
+    settings = draft.settings(base)
+    _check_fixed(document, base, draft)
+    if "method" not in settings:
+        raise document.fault(("base",), "no method is named: write base.method or the axis method")
+    tree = nested(settings)
+    path = settings.get("source.path")
+    if "training" in tree:
+        usual = default_training(CellSpec.model_fields["source"].default.model_copy(update={"path": path}))
+        tree["training"] = usual.to_dict() | tree["training"]
+    tree.setdefault("model", {})
+    try:
+        return CellSpec.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        parts = [str(part) for part in first["loc"] if part in _words()]
+        name = ".".join(parts)
+        message = first["msg"].removeprefix("Value error, ")
+        raise document.fault(_path_of(document, draft, name), f"{name}: {message}") from None
+
+
+def _words() -> set[str]:
+    return {word for name in names() for word in name.split(".")}
+
+
+def _path_of(document: Document, draft: _Draft, name: str) -> Where:
+    """Where a setting, or one under it, was set."""
+    for value in draft.values:
+        for setting in value.settings:
+            if setting == name or setting.startswith(f"{name}."):
+                return value.path
+    return _base_path(document, name)
+
+
+def _base_path(document: Document, name: str) -> Where:
+    """Where the base sets a setting, or one under it."""
+    written = {path: ".".join(map(str, path[1:])) for path in document.places if path[:1] == ("base",)}
+    exact = [path for path, held in written.items() if held == name]
+    under = [path for path, held in written.items() if held.startswith(f"{name}.")]
+    return [*exact, *under, ("base",)][0]
+
+
+def _check_fixed(document: Document, base: Settings, draft: _Draft) -> None:
+    """Refuse what a method fixes and the base or another axis sets otherwise: its name would no longer be true."""
+    method = next((value for value in draft.values if value.axis == "method"), None)
+    if method is None:
+        return
+    others = [(_base_path(document, name), name, held) for name, held in base.items()]
+    others += [
+        (value.path, name, held)
+        for value in draft.values
+        if value is not method
+        for name, held in value.settings.items()
+    ]
+    for path, name, held in others:
+        if method.settings.get(name, held) != held:
+            fixed = method.settings[name]
+            raise document.fault(path, f"{name} is {held!r} here, and the method {method.label} fixes it to {fixed!r}")
+
+
+def _check_paths(document: Document, base: Settings, axes: Sequence[_Axis]) -> None:
+    """A path in the base is that of every data set, so there may be but one."""
+    for axis in axes:
+        if axis.name == "dataset" and len(axis.values) > 1 and base.get("source.path") is not None:
+            raise document.fault(
+                axis.path, "base.source.path would be the log of several data sets: name a source for each of them"
+            )
+    if base.get("source.path") is not None:
+        for axis in axes:
+            for value in axis.values:
+                if axis.name == "dataset" and value.settings.get("source.path") == value.label:
+                    del value.settings["source.path"]
+
+
+def _check_effect(document: Document, base: Settings, axes: Sequence[_Axis], cells: Sequence[StudyCell]) -> None:
+    """Refuse an axis that no cell reads, and a setting of the base that reaches none."""
+    for axis in axes:
+        if not any(axis.name in cell.axes for cell in cells):
+            raise document.fault(axis.path, f"nothing reads the axis {axis.name}")
+    read = {name for cell in cells for name in cell.spec.model.effective()}
+    for name in base:
+        if name.startswith("model.") and name.removeprefix("model.") not in read:
+            raise document.fault(_base_path(document, name), f"no method of this study reads {name}")
+
+
+def _check_reference(document: Document, reference: str | Axes, cells: Sequence[StudyCell]) -> None:
+    wanted = {"method": reference} if isinstance(reference, str) else reference
+    for cell in cells:
+        held = {"method": cell.spec.method, **cell.axes}
+        if all(held.get(axis) == value for axis, value in wanted.items()):
+            return
+    raise document.fault(("reference",), f"no cell of this study is the reference {reference!r}")
+
+
+def _spec(document: Document, *, reference: Any) -> StudySpec:
+    execution = document.values["execution"]
+    for key in execution:
+        if key not in EXECUTION:
+            raise document.fault(("execution", key), unknown("setting of the execution", key, EXECUTION))
+    try:
+        checked = ExecutionSpec.model_validate(execution)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise document.fault(
+            ("execution", *first["loc"]), f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
+    try:
+        return StudySpec.model_validate({**document.values, "reference": reference, "execution": checked})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = first["loc"][0] if first["loc"] else "study"
+        raise document.fault((field,), f"{field}: {first['msg']}") from None
+
+
+def _label(spec: CellSpec, axes: Axes, *, name_dataset: bool) -> str:
+    extra = [
+        f"{axis.rsplit('.', 1)[-1].replace('_', ' ') if axis != 'noise.seed' else 'noise seed'} {value}"
+        for axis, value in axes.items()
+        if axis not in TOLD_ELSEWHERE
+    ]
+    dataset = [spec.dataset] if name_dataset else []
+    return ", ".join([*dataset, spec.method, *extra, f"noise {spec.noise.described}", f"seed {spec.seed}"])
+
+
+def listed(folder: Path) -> list[tuple[Path, str]]:
+    """The studies in a folder with their questions."""
+    found = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            found.append((path, read_study(path).spec.question))
+        except InputError as error:
+            found.append((path, str(error)))
+    return found

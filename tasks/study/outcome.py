@@ -1,0 +1,151 @@
+"""What came of a study's cells, put together as `tasks.study.result` says it."""
+
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.evaluate import Evaluated, evaluation_folder
+from tasks.execution import Execution
+from tasks.home import Home
+from tasks.job import reason
+from tasks.plan import Cell
+from tasks.reporting.page import write_report
+from tasks.scratch import working_folder
+from tasks.snapshots import Snapshot
+from tasks.study.expand import Study, StudyCell
+from tasks.study.result import CellResult, Dataset, Epoch, Figures, Noise, SourceFile, StudyResult
+from tasks.train import Trained, training_folder
+
+RESULT_FILE = "study.json"
+ORACLE = "oracle"
+"""The method that knows what is noise, where a study has one of that name."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How cells ended, by their numbers in the study. `runs` are their MLflow runs."""
+
+    cells: Mapping[int, Cell]
+    runs: Mapping[int, str]
+    metrics: Mapping[int, Mapping[str, float]]
+    failures: Mapping[int, Exception]
+
+
+def result_of(
+    study: Study,
+    ended: Ended,
+    *,
+    docs: Mapping[str, str],
+    code: Mapping[str, str],
+    execution: Execution,
+    started: str,
+    seconds: float,
+    home: Home,
+) -> StudyResult:
+    """The result before it is analysed. `docs` gives the pages of a snapshot's checks, by its digest."""
+    methods = {cell.spec.method for cell in study.cells}
+    return StudyResult(
+        name=study.spec.name,
+        question=study.spec.question,
+        reference=study.spec.reference,
+        spec=study.spec.model_dump(mode="json"),
+        axes={axis: tuple(values) for axis, values in study.axes.items()},
+        code=dict(code),
+        execution=execution.to_dict(),
+        started=started,
+        seconds=seconds,
+        datasets=_datasets(ended.cells, docs),
+        cells=tuple(_cell_result(cell, number, ended, home) for number, cell in enumerate(study.cells)),
+        oracle=ORACLE if ORACLE in methods else None,
+    )
+
+
+def study_folder(name: str, *, home: Home) -> Path:
+    """Where the result of the study of that name is kept."""
+    return home.root / "studies" / name
+
+
+def publish_result(result: StudyResult, *, home: Home) -> Path:
+    """Write the analysed result and its report under a temporary name, then put them in the place of earlier ones; the
+    folder.
+    """
+    final = study_folder(result.name, home=home)
+    with working_folder(final.parent) as work:
+        content = work / "content"
+        content.mkdir()
+        (content / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
+        write_report(result, None, content)
+        earlier = work / f"earlier-{secrets.token_hex(4)}"
+        if final.exists():
+            final.rename(earlier)
+        content.rename(final)
+        shutil.rmtree(earlier, ignore_errors=True)
+    return final
+
+
+def read_result(name: str, *, home: Home) -> StudyResult | None:
+    """The result of the study of that name, where there is one."""
+    path = study_folder(name, home=home) / RESULT_FILE
+    return StudyResult.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _datasets(cells: Mapping[int, Cell], docs: Mapping[str, str]) -> tuple[Dataset, ...]:
+    """Every snapshot of the cells, the clean ones first under each name."""
+    found: dict[tuple[str, str], Dataset] = {}
+    for cell in cells.values():
+        spec = cell.spec.noise
+        noise = Noise(spec.kind, spec.ratio, spec.where, spec.seed) if spec.ratio else None
+        for snapshot in (cell.clean, cell.snapshot, cell.histories):
+            injected = None if snapshot.digest == cell.clean.digest else noise
+            key = (cell.dataset, snapshot.digest)
+            found.setdefault(key, _dataset(cell.dataset, snapshot, cell.clean, injected, docs.get(snapshot.digest)))
+    return tuple(found.values())
+
+
+def _dataset(name: str, snapshot: Snapshot, clean: Snapshot, noise: Noise | None, docs: str | None) -> Dataset:
+    sources = tuple(SourceFile(file.name, file.bytes, file.sha256) for file in snapshot.manifest.sources)
+    return Dataset(name, snapshot.digest, clean.digest, snapshot.counts.model_dump(), sources, noise, docs)
+
+
+def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> CellResult:
+    spec, planned = cell.spec, ended.cells.get(number)
+    failure = ended.failures.get(number)
+    trained = {} if planned is None or failure is not None else _trained(planned, home)
+    ranks = None if planned is None or failure is not None else _ranks(planned, home)
+    noise = spec.noise
+    return CellResult(
+        axes=dict(cell.axes),
+        label=cell.label,
+        dataset=spec.dataset,
+        method=spec.method,
+        noise=Noise(noise.kind, noise.ratio, noise.where, noise.seed) if noise.ratio else None,
+        model=spec.model.effective(),
+        training=spec.training.to_dict(),
+        seed=spec.seed,
+        status="done" if failure is None else "failed",
+        failure=None if failure is None else reason(failure),
+        snapshot=planned.snapshot.digest if planned else None,
+        histories=planned.histories.digest if planned else None,
+        train_key=planned.train_key if planned else None,
+        evaluate_key=planned.evaluate_key if planned else None,
+        ranks=ranks,
+        mlflow_run=ended.runs.get(number),
+        figures=Figures(
+            **{name: trained.get(name) for name in ("best_epoch", "epochs", "seconds", "parameters",
+                                                    "peak_memory_bytes")}
+        ),
+        history=tuple(Epoch(each["epoch"], each["metrics"]) for each in trained.get("history", ())),
+        metrics=dict(ended.metrics.get(number, {})),
+    )  # fmt: skip
+
+
+def _trained(cell: Cell, home: Home) -> dict[str, Any]:
+    return Trained(training_folder(cell.train_key, home=home)).result()
+
+
+def _ranks(cell: Cell, home: Home) -> str:
+    path = Evaluated(evaluation_folder(cell.evaluate_key, home=home)).ranks
+    return path.relative_to(home.root).as_posix()

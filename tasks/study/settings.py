@@ -1,0 +1,128 @@
+"""The settings of a cell by their dotted names: "noise.ratio", "model.length", "prepare.split.kind"."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from models.config import NO_GATE, ModelConfig
+from tasks.datasets import GENERATED, known
+from tasks.specs import METHODS, CellSpec, ExecutionSpec
+from tasks.study.document import Document, Where, unknown
+
+Settings = dict[str, Any]
+"""Values by dotted name."""
+
+MODEL = tuple(field.name for field in fields(ModelConfig))
+EXECUTION = tuple(ExecutionSpec.model_fields)
+
+
+def names() -> tuple[str, ...]:
+    """Every setting that a cell has."""
+    return tuple(dict.fromkeys(_leaves(CellSpec, "")))
+
+
+def flattened(document: Document, values: Any, path: Where, *, prefix: str = "") -> Settings:
+    """Nested values, or values by dotted names, as settings. `path` is where they stand.
+
+    Raises `InputError` on a name that no cell has.
+    """
+    every = names()
+    if not isinstance(values, Mapping):
+        raise document.fault(path, f"{prefix.rstrip('.') or path[-1]} has to be a mapping of settings")
+    flat: Settings = {}
+    # What a method or a data set stands for comes first, so that what is said beside it holds.
+    for key, value in sorted(values.items(), key=lambda item: item[0] not in ("dataset", "method")):
+        name = f"{prefix}{key}"
+        here = (*path, key)
+        if name == "method":
+            flat |= method_settings(document, value, here)
+        elif name == "dataset":
+            flat |= dataset_settings(document, value, here)
+        elif name in every:
+            if isinstance(value, Mapping | list):
+                raise document.fault(here, f"{name} takes one value")
+            flat[name] = value
+        elif any(each.startswith(f"{name}.") for each in every):
+            flat |= flattened(document, value, here, prefix=f"{name}.")
+        else:
+            raise document.fault(here, unknown("setting", name, every))
+    return flat
+
+
+def method_settings(document: Document, value: Any, path: Where) -> Settings:
+    """What a method sets: one of `METHODS` by name, or a mapping with a `name` and settings of the model.
+
+    Raises `InputError` on an unknown name or setting.
+    """
+    if isinstance(value, str):
+        if value not in METHODS:
+            raise document.fault(path, unknown("method", value, METHODS))
+        fixed = {"gate": NO_GATE, **METHODS[value]}
+        return {"method": value} | {f"model.{key}": held for key, held in fixed.items()}
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise document.fault(path, "a method is one of " + ", ".join(METHODS) + ", or a mapping with its name")
+    settings: Settings = {"method": value["name"]}
+    for key, held in value.items():
+        if key in MODEL:
+            settings[f"model.{key}"] = held
+        elif key != "name":
+            raise document.fault((*path, key), unknown("setting of a model", key, MODEL))
+    return settings
+
+
+def dataset_settings(document: Document, value: Any, path: Where) -> Settings:
+    """What a data set sets: a name, which stands for the public data set of that name where it is known, or a mapping
+    with a `name` and the settings that go with it (source, prepare, training and whatever else).
+    """
+    if isinstance(value, str):
+        public = known(value)
+        return {"dataset": value} | ({"source.path": value} if public and value != GENERATED else {})
+    return bundle(document, value, path, named="dataset")
+
+
+def bundle(document: Document, value: Any, path: Where, *, named: str | None = None) -> Settings:
+    """The settings of a mapping with a `name`, which the setting `named` takes where there is one."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise document.fault(path, "write a mapping with a `name` and the settings that it stands for")
+    rest = {key: held for key, held in value.items() if key != "name"}
+    return ({named: value["name"]} if named else {}) | flattened(document, rest, path)
+
+
+def nested(settings: Settings) -> dict[str, Any]:
+    """Settings as the mapping that `CellSpec` takes."""
+    tree: dict[str, Any] = {}
+    for name, value in settings.items():
+        *above, last = name.split(".")
+        branch = tree
+        for part in above:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree
+
+
+def _leaves(kind: Any, prefix: str) -> Iterator[str]:
+    """The settings under a model, or under those that a union chooses from."""
+    for name, annotation in _fields(kind):
+        inner = [each for each in _alternatives(annotation) if _fields(each)]
+        if inner:
+            for each in inner:
+                yield from _leaves(each, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _fields(kind: Any) -> list[tuple[str, Any]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [(name, field.annotation) for name, field in kind.model_fields.items()]
+    if isinstance(kind, type) and is_dataclass(kind):
+        return [(field.name, field.type) for field in fields(kind)]
+    return []
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    arguments = get_args(annotation)
+    return [each for argument in arguments for each in _alternatives(argument)] if arguments else [annotation]

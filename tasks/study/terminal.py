@@ -1,0 +1,116 @@
+"""A study's outcome for the terminal: the table, and in words what is not significant."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tasks.reporting.analysis import FULL, METRICS, axis_label, value_label
+from tasks.reporting.words import not_significant
+from tasks.statistics.comparison import Row
+from tasks.study.result import Noise, Place, StudyResult
+
+HEADINGS = {
+    "test.full_unseen.ndcg_at_10": "NDCG@10",
+    "test.full_unseen.hit_at_10": "Hit@10",
+    "test.sampled100.ndcg_at_10": "NDCG@10 s100",
+    "test.sampled100.hit_at_10": "Hit@10 s100",
+}
+LEGEND = (
+    "Test split, means over seeds. NDCG@10 and Hit@10 rank the target in the whole catalogue less the items seen\n"
+    "before; s100 ranks it among 100 sampled unseen items. Gain is that of NDCG@10 over {reference}; the verdict is\n"
+    "its paired t-test over users, adjusted by Holm over all comparisons of the table."
+)
+
+
+def table(result: StudyResult) -> list[dict[str, str]]:
+    """A row a place and method as text cells, the same keys in each."""
+    return [
+        {
+            "Data": place.dataset,
+            "Noise": _noise(place.noise),
+            **{axis_label(axis): value_label(place.setting.get(axis)) for axis in _axes(result)},
+            "Method": row.method,
+            **{HEADINGS[metric]: _number(rows[metric].over_seeds.value) for metric in HEADINGS if metric in rows},
+            "Gain": _gain(row),
+            "Verdict": _verdict(row),
+        }
+        for place, row, rows in _rows(result)
+    ]
+
+
+def plain(result: StudyResult) -> str:
+    """The table in columns, its legend, what is not significant, and the cells that failed."""
+    parts = [*_columns(table(result))]
+    if parts:
+        parts += ["", LEGEND.format(reference=_reference(result))]
+    unclear = not_significant(result)
+    if unclear:
+        parts += ["", "Not significant:", *(f"  {sentence}" for sentence in unclear)]
+    failed = [f"  {cell.label}: {cell.failure}" for cell in result.cells if cell.status == "failed"]
+    if failed:
+        parts += ["", "Failed:", *failed]
+    return "\n".join(parts)
+
+
+def _rows(result: StudyResult) -> Iterator[tuple[Place, Row, Mapping[str, Row]]]:
+    """Each place and method with its row of the leading metric and those of all metrics."""
+    by_place: dict[str, tuple[Place, dict[str, dict[str, Row]]]] = {}
+    for compared in result.comparisons:
+        _, methods = by_place.setdefault(repr(compared.place), (compared.place, {}))
+        for row in compared.table.rows:
+            methods.setdefault(row.method, {})[compared.table.metric] = row
+    for place, methods in by_place.values():
+        for rows in methods.values():
+            if FULL in rows:
+                yield place, rows[FULL], {metric: rows[metric] for metric in METRICS if metric in rows}
+
+
+def _axes(result: StudyResult) -> list[str]:
+    return list(dict.fromkeys(axis for compared in result.comparisons for axis in compared.place.setting))
+
+
+def _columns(cells: Sequence[dict[str, str]]) -> list[str]:
+    if not cells:
+        return []
+    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
+    left = {"Data", "Method", "Verdict"}
+
+    def line(row: Mapping[str, Any]) -> str:
+        padded = (row[name].ljust(width) if name in left else row[name].rjust(width) for name, width in widths.items())
+        return "  ".join(padded).rstrip()
+
+    rule = "  ".join("─" * width for width in widths.values())
+    return [line({name: name for name in widths}), rule, *map(line, cells)]
+
+
+def _noise(noise: Noise | None) -> str:
+    if noise is None:
+        return "0%"
+    where = "" if noise.where == "both" else f" in {noise.where}"
+    return f"{noise.ratio:.0%} {noise.kind}{where}"
+
+
+def _reference(result: StudyResult) -> str:
+    if isinstance(result.reference, str):
+        return result.reference
+    return ", ".join(f"{axis_label(axis)} {value_label(value)}" for axis, value in result.reference.items())
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _gain(row: Row) -> str:
+    gain = row.against.gain.value if row.against is not None else None
+    return "–" if gain is None else f"{gain:+.1f}%".replace("-", "−")
+
+
+def _verdict(row: Row) -> str:
+    if row.against is None:
+        return "reference"
+    said = row.against.verdict
+    return next(
+        (short for start, short in (
+            ("significantly better", "better"), ("significantly worse", "worse"), ("not tested", "not tested")
+        ) if said.startswith(start)),
+        "not significant",
+    )  # fmt: skip

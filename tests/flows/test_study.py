@@ -1,0 +1,174 @@
+"""Studies through the command line, as a person would run them, on a small generated log."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.track import TAG_PARENT, Tracker
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import Workplace
+
+TINY = """\
+name: tiny
+question: Does a denoised recommender do better?
+base:
+  source: {shoppers: {users: 150, items: 60}}
+  noise: {ratio: 0.2}
+  model: {dim: 8, length: 12, blocks: 1, heads: 1}
+  training: {epochs: 2}
+axes:
+  method: [sasrec-bce, rec-denoiser]
+  seed: [1]
+reference: sasrec-bce
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(workplace: "Workplace") -> Path:
+    """The study's file."""
+    path = workplace.folder / "tiny.yaml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+def run(workplace: "Workplace", *arguments: str, status: int = 0) -> str:
+    return workplace.run("flows.cli", "study", *arguments, status=status)
+
+
+def result(workplace: "Workplace", name: str) -> dict[str, Any]:
+    path = workplace.home.root / "studies" / name / "study.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def trainings(workplace: "Workplace") -> dict[str, int]:
+    """By folder when each training's result was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in workplace.home.steps.glob("train/*/result.json")}
+
+
+def test_a_study_from_its_file_to_its_report(workplace: "Workplace", tiny: Path) -> None:
+    assert "not known before the data is read" in run(workplace, str(tiny), "--dry-run")
+    output = run(workplace, str(tiny), "--json", "figures.json")
+    assert "NDCG@10" in output
+    assert "reference" in output
+    told = result(workplace, "tiny")
+    assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == told
+    assert [(cell["method"], cell["status"]) for cell in told["cells"]] == [
+        ("sasrec-bce", "done"), ("rec-denoiser", "done"),
+    ]  # fmt: skip
+    for cell in told["cells"]:
+        assert cell["noise"] == {"kind": "replace", "ratio": 0.2, "where": "both", "seed": 0}
+        assert (workplace.home.root / cell["ranks"]).exists()
+        assert cell["figures"]["peak_memory_bytes"] > 1e8
+        assert [epoch["epoch"] for epoch in cell["history"]] == [1, 2]
+    metrics = {compared["table"]["metric"] for compared in told["comparisons"]}
+    assert "test.full_unseen.ndcg_at_10" in metrics
+    assert all(compared["table"]["reference"] == "sasrec-bce" for compared in told["comparisons"])
+    folder = workplace.home.root / "studies" / "tiny"
+    assert (folder / "report.html").stat().st_size > 1000
+    assert list(folder.glob("tables/*.csv"))
+
+    tracker = Tracker(workplace.home)
+    wanted = "tags.study = 'tiny' and params.noise_ratio = '0.2' and params.method = 'rec-denoiser'"
+    (found,) = tracker.client.search_runs([tracker.experiment_id], wanted)
+    assert found.info.run_id == told["cells"][1]["mlflow_run"]
+    parent = found.data.tags[TAG_PARENT]
+    assert {"report.html", "study.json", "tables", "spec.json"} <= {
+        entry.path for entry in tracker.client.list_artifacts(parent)
+    }
+    dry = run(workplace, str(tiny), "--dry-run")
+    assert "cached: 2 trained, 2 ranked" in dry
+    assert "nothing is left to train" in dry
+
+
+@pytest.mark.slow
+def test_a_cell_of_another_study_is_not_run_again(workplace: "Workplace", tiny: Path) -> None:
+    run(workplace, str(tiny))
+    before = trainings(workplace)
+    wider = ("--set", "name=wider", "--set", "axes.seed=[1, 2]", "--set", "axes.method=[sasrec-bce]")
+    dry = run(workplace, str(tiny), *wider, "--dry-run")
+    assert "cached: 1 trained, 1 ranked" in dry
+    run(workplace, str(tiny), *wider)
+    after = trainings(workplace)
+    assert len(after) == len(before) + 1
+    assert {folder: after[folder] for folder in before} == before
+    first, second = result(workplace, "tiny")["cells"][0], result(workplace, "wider")["cells"][0]
+    assert first["train_key"] == second["train_key"]
+    assert first["metrics"] == second["metrics"]
+    assert first["mlflow_run"] != second["mlflow_run"]
+
+
+@pytest.mark.slow
+def test_a_failing_cell_is_named_and_sinks_no_other(workplace: "Workplace", tiny: Path) -> None:
+    rates = ("--set", "axes.training.learning_rate=[0.002, 1e30]", "--set", "axes.method=[sasrec-bce]")
+    output = run(workplace, str(tiny), "--set", "name=failing", *rates, status=1)
+    told = result(workplace, "failing")
+    assert [cell["status"] for cell in told["cells"]] == ["done", "failed"]
+    assert "diverged" in told["cells"][1]["failure"]
+    assert "Failed:" in output
+    assert told["cells"][1]["label"] in output
+    tracker = Tracker(workplace.home)
+    runs = tracker.client.search_runs([tracker.experiment_id], "tags.study = 'failing'")
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FAILED", "FINISHED"]
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_be_used_fails_its_own_cells(workplace: "Workplace", tiny: Path) -> None:
+    (workplace.folder / "short.csv").write_text("user_id,item_id\nu1,i1\nu1,i2\n", encoding="utf-8")
+    both = "axes.dataset=[{name: short, source: {path: short.csv}}, {name: shoppers}]"
+    run(workplace, str(tiny), "--set", "name=short", "--set", both, "--set", "axes.method=[sasrec-bce]", status=1)
+    short, shoppers = result(workplace, "short")["cells"]
+    assert (short["status"], short["mlflow_run"], shoppers["status"]) == ("failed", None, "done")
+    assert short["failure"]
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path) -> None:
+    longer = (
+        *("--set", "base.training.epochs=40", "--set", "base.training.patience=40", "--set", "axes.seed=[5, 6]"),
+        *("--set", "name=killed", "--side-by-side", "1"),
+    )
+    before = set(trainings(workplace))
+    started = workplace.start("flows.cli", "study", str(tiny), *longer)
+    deadline = time.monotonic() + 240
+    while len(set(trainings(workplace)) - before) < 1 or not list(workplace.home.steps.glob("train/*/checkpoint.pt")):
+        assert started.process.poll() is None, started.output.read_text(encoding="utf-8")
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(started.process.pid, signal.SIGKILL)
+    started.process.wait()
+    finished = {folder: when for folder, when in trainings(workplace).items() if folder not in before}
+    run(workplace, str(tiny), *longer)
+    told = result(workplace, "killed")
+    assert {cell["status"] for cell in told["cells"]} == {"done"}
+    after = trainings(workplace)
+    assert {folder: after[folder] for folder in finished} == finished
+    tracker = Tracker(workplace.home)
+    runs = tracker.client.search_runs([tracker.experiment_id], "tags.study = 'killed'")
+    assert {found.info.status for found in runs} == {"FINISHED"}
+    for cell in told["cells"]:
+        steps = [point.step for point in tracker.client.get_metric_history(cell["mlflow_run"], "train.loss")]
+        assert sorted(steps) == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.slow
+def test_quick_in_a_smaller_form(workplace: "Workplace") -> None:
+    smaller = ("base.source.shoppers.users=150", "base.source.shoppers.items=60", "base.training.epochs=2")
+    run(workplace, "quick", *(part for each in smaller for part in ("--set", each)))
+    told = result(workplace, "quick")
+    assert len(told["cells"]) == 12
+    assert {cell["status"] for cell in told["cells"]} == {"done"}
+
+
+def test_what_is_wrong_is_said_before_anything_runs(workplace: "Workplace", tiny: Path) -> None:
+    for arguments in (("quik",), (str(tiny), "--set", "axes.sed=[1]"), (str(tiny), "--set", "base.source.path=no.csv")):
+        assert run(workplace, *arguments, status=2) == ""
+    listed = run(workplace)
+    assert "figure-2" in listed
+    assert "12 cells" in listed

@@ -1,0 +1,217 @@
+"""From a study's file to its cells: what is crossed, what is left out and added, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import InputError
+from tasks.specs import METHODS, default_training
+from tasks.study.expand import Study, read_study
+from tasks.study.files import located, shipped
+
+PLAIN = """\
+name: tiny
+question: Does it?
+base:
+  model: {length: 20, dim: 16}
+axes:
+  noise.ratio: [0, 0.2]
+  method: [sasrec-bce, rec-denoiser]
+  seed: [1, 2]
+reference: sasrec-bce
+"""
+
+Write = Callable[..., Study]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Write:
+    """`study(text, *overrides)` reads a study of that text."""
+
+    def read(text: str = PLAIN, *overrides: str) -> Study:
+        path = tmp_path / "tiny.yaml"
+        path.write_text(text, encoding="utf-8")
+        return read_study(path, overrides)
+
+    return read
+
+
+def refusal(read: Callable[[], Study]) -> str:
+    with pytest.raises(InputError) as told:
+        read()
+    return str(told.value)
+
+
+def test_axes_are_crossed_in_their_order(study: Write) -> None:
+    cells = study().cells
+    assert [(cell.spec.noise.ratio, cell.spec.method, cell.spec.seed) for cell in cells] == [
+        (ratio, method, seed) for ratio in (0, 0.2) for method in ("sasrec-bce", "rec-denoiser") for seed in (1, 2)
+    ]
+    assert cells[-1].axes == {"noise.ratio": 0.2, "method": "rec-denoiser", "seed": 2}
+    assert cells[-1].label == "rec-denoiser, noise 20%, seed 2"
+    model = cells[-1].spec.model
+    assert (model.gate, model.loss, model.length, model.dim) == ("positional", "bce", 20, 16)
+
+
+def test_training_left_open_is_the_usual_one_of_the_log(study: Write) -> None:
+    (cell, *_) = study(PLAIN + "include: []\n", "base.training.patience=3").cells
+    assert cell.spec.training == default_training(None).from_dict(default_training(None).to_dict() | {"patience": 3})
+    (cell, *_) = study(PLAIN, "base.source.path=log.csv").cells
+    assert cell.spec.training == default_training(cell.spec.source)
+    assert cell.spec.training.epochs == 100
+
+
+def test_what_a_method_does_not_read_makes_no_cell_twice(study: Write) -> None:
+    made = study(PLAIN, "axes.model.beta=[0.02, 0.1]", "axes.seed=[1]")
+    assert [(cell.spec.method, cell.axes.get("model.beta"), cell.axes["noise.ratio"]) for cell in made.cells] == [
+        (method, beta, ratio)
+        for ratio in (0, 0.2)
+        for method, beta in (("sasrec-bce", None), ("rec-denoiser", 0.02), ("rec-denoiser", 0.1))
+    ]
+    assert made.notes == ("sasrec-bce does not read model.beta: each such cell is there once",)
+    assert made.cells[1].label == "rec-denoiser, beta 0.02, noise 0%, seed 1"
+
+
+def test_without_noise_its_kind_makes_no_cell_twice(study: Write) -> None:
+    made = study(PLAIN, "axes.noise.kind=[swap, insert]", "axes.seed=[1]", "axes.method=[sasrec-bce]")
+    assert [(cell.spec.noise.ratio, cell.axes.get("noise.kind")) for cell in made.cells] == [
+        (0, None), (0.2, "swap"), (0.2, "insert"),
+    ]  # fmt: skip
+
+
+def test_excludes_take_cells_and_one_that_takes_none_is_told(study: Write) -> None:
+    made = study(PLAIN + "exclude:\n  - {method: rec-denoiser, noise.ratio: 0}\n  - {seed: 7}\n")
+    assert {(cell.spec.method, cell.spec.noise.ratio) for cell in made.cells} == {
+        ("sasrec-bce", 0.0), ("sasrec-bce", 0.2), ("rec-denoiser", 0.2),
+    }  # fmt: skip
+    (note,) = made.notes
+    assert note.endswith("tiny.yaml, line 12: this exclude matches no cell")
+
+
+def test_includes_are_crossed_with_the_axes_that_they_do_not_name(study: Write) -> None:
+    made = study(PLAIN + "include:\n  - {noise.ratio: 0.1, noise.kind: swap, method: sasrec-softmax}\n")
+    added = made.cells[8:]
+    assert [(cell.spec.noise.ratio, cell.spec.noise.kind, cell.spec.method, cell.spec.seed) for cell in added] == [
+        (0.1, "swap", "sasrec-softmax", 1), (0.1, "swap", "sasrec-softmax", 2),
+    ]  # fmt: skip
+
+
+def test_a_bundle_sets_several_settings_under_one_name(study: Write) -> None:
+    text = PLAIN + "include: []\n"
+    wide = "axes.size=[{name: small, model.dim: 8}, {name: wide, model: {dim: 32}, training: {epochs: 3}}]"
+    made = study(text, wide, "axes.seed=[1]", "axes.noise.ratio=[0]")
+    assert [(cell.axes["size"], cell.spec.model.dim) for cell in made.cells] == [
+        ("small", 8), ("wide", 32), ("small", 8), ("wide", 32),
+    ]  # fmt: skip
+    assert made.cells[1].spec.training.epochs == 3
+    assert made.axes["size"] == ("small", "wide")
+
+
+def test_data_sets_bring_their_source_and_settings(study: Write) -> None:
+    two = "axes.dataset=[ml-100k, {name: mine, source: {path: log.csv, columns: {time: ts}}, training: {epochs: 7}}]"
+    made = study(PLAIN, two, "axes.seed=[1]", "axes.noise.ratio=[0]", "axes.method=[sasrec-bce]")
+    public, mine = (cell.spec for cell in made.cells)
+    assert (public.dataset, public.source.path, public.training.epochs) == ("ml-100k", "ml-100k", 100)
+    assert (mine.dataset, mine.source.path, mine.source.columns.time) == ("mine", "log.csv", "ts")
+    assert mine.training.epochs == 7
+    assert made.cells[0].label == "ml-100k, sasrec-bce, noise 0%, seed 1"
+
+
+def test_a_log_set_over_the_files_is_named_after_itself(study: Write) -> None:
+    text = PLAIN.replace("base:\n", "base:\n  dataset: ml-1m\n")
+    assert study(text).cells[0].spec.source.path == "ml-1m"
+    spec = study(text, "base.source.path=../data/ML-100K.u.data").cells[0].spec
+    assert (spec.dataset, spec.source.path) == ("ml-100k", "../data/ML-100K.u.data")
+    spec = study(text, "base.source.path=log.csv", "base.dataset=shop").cells[0].spec
+    assert (spec.dataset, spec.source.path) == ("shop", "log.csv")
+
+
+def test_a_method_of_ones_own(study: Write) -> None:
+    made = study(PLAIN, "axes.method=[sasrec-bce, {name: open, gate: positional, beta: 0}]", "axes.seed=[1]")
+    assert made.cells[1].spec.model.beta == 0
+    assert made.cells[1].spec.method == "open"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("noise.ratio: [0, 0.2]", "noise.ration: [0]", 6, "'noise.ration': did you mean 'noise.ratio'?"),
+        ("  model: {length: 20", "  model: {lenght: 20", 4, "'model.lenght': did you mean 'model.length'?"),
+        ("rec-denoiser]", "rec-denoisr]", 7, "there is no method 'rec-denoisr': did you mean 'rec-denoiser'?"),
+        ("reference:", "referense:", 9, "there is no part of a study 'referense': did you mean 'reference'?"),
+        ("question:", "name:", 2, "'name' stands there twice"),
+        ("[0, 0.2]", "[0, 0.7]", 6, "noise.ratio: Input should be less than or equal to 0.5"),
+        ("[1, 2]", "[1, 1]", 8, "the axis seed has 1 twice: its cells would be duplicates"),
+        ("reference: sasrec-bce", "reference: sasrec", 9, "no cell of this study is the reference 'sasrec'"),
+        ("seed: [1, 2]", "model.negatives: []", 8, "the axis model.negatives has to be a list of values"),
+        ("dim: 16}", "dim: 16, gate: positional}", 4, "model.gate is 'positional' here, and the method"),
+        ("reference:", "execution: {thread: 2}\nreference:", 9, "did you mean 'threads'?"),
+        ("dim: 16}", "dim: 15}", None, "dim (15) must be a multiple of heads (2)"),
+        ("name: tiny", "name: [", None, "this is no YAML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_line(study: Write, old: str, new: str, line: int | None, message: str) -> None:
+    told = refusal(lambda: study(PLAIN.replace(old, new, 1)))
+    assert message in told
+    assert "tiny.yaml" in told
+    if line is not None:
+        assert f"tiny.yaml, line {line}: " in told
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("axes.sed=[1]", "--set axes.sed=[1]: there is no setting 'sed': did you mean 'seed'?"),
+        ("seed=[1]", "write it as base.SETTING=VALUE"),
+        ("axes=3", "write it as base.SETTING=VALUE"),
+        ("base.noise.ratio=lots", "noise.ratio"),
+        ("execution.threads=0", "threads: Input should be greater than or equal to 1"),
+    ],
+)
+def test_an_override_that_cannot_be(study: Write, override: str, message: str) -> None:
+    text = PLAIN.replace("  noise.ratio: [0, 0.2]\n", "")
+    told = refusal(lambda: study(text, override))
+    assert told.startswith(f"--set {override}")
+    assert message in told
+
+
+def test_the_same_experiment_under_two_names_is_refused(study: Write) -> None:
+    assert "are the same experiment" in refusal(lambda: study(PLAIN, "axes.method=[sasrec-bce, {name: twin}]"))
+    twice = PLAIN + "include:\n  - {method: sasrec-bce}\n"
+    assert "is there twice" in refusal(lambda: study(twice))
+
+
+def test_an_axis_that_nothing_reads_is_refused(study: Write) -> None:
+    told = refusal(lambda: study(PLAIN, "axes.method=[sasrec-bce]", "axes.model.beta=[0.1, 0.2]"))
+    assert "nothing reads the axis model.beta" in told
+    told = refusal(lambda: study(PLAIN, "axes.method=[sasrec-bce]", "base.model.gate_logit=1"))
+    assert "no method of this study reads model.gate_logit" in told
+
+
+def test_later_overrides_win_and_numbers_are_numbers(study: Write) -> None:
+    made = study(PLAIN, "axes.seed=3", "axes.seed=4", "base.training.learning_rate=1e-3", "name=other")
+    assert {cell.spec.seed for cell in made.cells} == {4}
+    assert made.cells[0].spec.training.learning_rate == 0.001
+    assert made.spec.name == "other"
+
+
+def test_every_shipped_study_is_whole_and_says_how_to_run_it() -> None:
+    files = shipped()
+    assert {"quick", "figure-2", "figure-3", "figure-4", "ablation", "noise-kinds", "noisy-histories"} <= {
+        path.stem for path in files
+    }
+    for path in files:
+        made = read_study(path)
+        assert made.spec.name == path.stem
+        assert made.spec.question.endswith("?")
+        header = path.read_text(encoding="utf-8").partition("name:")[0]
+        assert f"#   rec-denoiser study studies/{path.name}\n" in header
+        assert f"{len(made.cells)} cells" in header
+    assert set(METHODS) >= {"sasrec-bce"}
+
+
+def test_a_shipped_study_is_found_by_its_name_and_a_misspelt_one_named() -> None:
+    assert located("quick").name == "quick.yaml"
+    with pytest.raises(InputError, match="did you mean quick"):
+        located("quik")

@@ -1,0 +1,50 @@
+"""A study's result on the disk: whole, and in the place of an earlier one."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import InputError
+from tasks.execution import Execution
+from tasks.home import Home
+from tasks.study.expand import Study, read_study
+from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder
+from tasks.study.result import StudyResult
+
+EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    path = tmp_path / "tiny.yaml"
+    path.write_text("name: tiny\nquestion: Does it?\naxes: {method: [sasrec-bce], seed: [1, 2]}\n", encoding="utf-8")
+    return read_study(path)
+
+
+def failed(study: Study, home: Home, *, seconds: float) -> StudyResult:
+    """A study whose log could not be used."""
+    failures = dict.fromkeys(range(2), InputError("log.csv does not exist"))
+    return result_of(
+        study, Ended({}, {}, {}, failures), docs={}, code={}, execution=EXECUTION, started="2026-01-01T00:00:00+00:00",
+        seconds=seconds, home=home,
+    )  # fmt: skip
+
+
+def test_a_cell_that_never_began_is_told_with_its_reason(study: Study, home: Home) -> None:
+    result = failed(study, home, seconds=1.0)
+    assert [(cell.status, cell.failure, cell.seed) for cell in result.cells] == [
+        ("failed", "log.csv does not exist", 1), ("failed", "log.csv does not exist", 2),
+    ]  # fmt: skip
+    assert result.axes == {"method": ("sasrec-bce",), "seed": (1, 2)}
+    assert result.reference == "sasrec-bce"
+
+
+def test_a_result_takes_the_place_of_an_earlier_one(study: Study, home: Home) -> None:
+    assert read_result("tiny", home=home) is None
+    publish_result(failed(study, home, seconds=1.0), home=home)
+    later = failed(study, home, seconds=2.0)
+    folder = publish_result(later, home=home)
+    assert folder == study_folder("tiny", home=home)
+    assert read_result("tiny", home=home) == later
+    assert {path.name for path in folder.iterdir()} >= {"study.json", "report.html"}
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]

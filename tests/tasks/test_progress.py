@@ -1,0 +1,33 @@
+"""How far a job is, in words and numbers."""
+
+import pytest
+
+from tasks.progress import Progress, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (40, "40 s"), (89, "89 s"), (150, "2 min"), (5400, "1 h 30 min"), (7200, "2 h")],
+)
+def test_seconds_as_a_person_says_them(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_time_to_go_is_in_proportion_to_what_was_measured() -> None:
+    progress = Progress(4, dict.fromkeys("abcd", 10.0), started=0.0)
+    assert progress.seconds_to_go(under_way=1, now=5.0) is None
+    assert "time to go not known yet" in progress.told(under_way=1, now=5.0)
+    progress.trained("a")
+    progress.done = 1
+    assert progress.seconds_to_go(under_way=0, now=30.0) == pytest.approx(90.0)
+    assert progress.seconds_to_go(under_way=2, now=40.0) == pytest.approx(40.0)
+    assert progress.told(under_way=2, now=40.0) == "1 of 4 cells done, 2 running, 1 left, about 40 s to go"
+
+
+def test_what_is_cached_takes_no_time_and_what_failed_is_told() -> None:
+    progress = Progress(3, {"a": 10.0}, started=0.0)
+    progress.trained("cached")
+    assert progress.seconds_to_go(under_way=1, now=5.0) is None
+    progress.trained("a")
+    progress.done, progress.failed = 2, 1
+    assert progress.told(under_way=0, now=9.0) == "2 of 3 cells done, 1 failed, 0 running, 0 left"

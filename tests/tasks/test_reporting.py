@@ -1,0 +1,439 @@
+"""A study's page and its files say what the ranks say, in numbers and in words, and reach for nothing outside."""
+
+import csv
+import html
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tasks.home import Home
+from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
+from tasks.reporting.charts import STYLES, _shape
+from tasks.reporting.figures import figures
+from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown
+from tasks.reporting.grid import html as as_html
+from tasks.reporting.page import write_report
+from tasks.reporting.scales import evenly, signless, span, ticks
+from tasks.reporting.sights import sights
+from tasks.reporting.words import answer, not_significant
+from tasks.study.result import CellResult, Detection, Noise, Place, StudyResult
+from tests.tasks.study_results import METHODS, USERS, Ranks, detection, study
+
+RESAMPLES = 200
+HOSTILE = """<script>alert("x")</script> & 'quoted' | {\\x_1}$%\x00"""
+
+
+@pytest.fixture(scope="module")
+def noise() -> tuple[StudyResult, Ranks]:
+    """A study with an oracle, detection and one cell that failed, analysed."""
+    result, ranks = study(
+        methods=(*METHODS, "oracle"),
+        oracle="oracle",
+        detection=(detection("better", 0.25, strength=1.9), detection("equal", 0.25, strength=0.0)),
+    )
+    broken = replace(
+        result.cells[-1], status="failed", failure="the loss became infinite in epoch 3", ranks=None, metrics={}
+    )
+    return analysed(replace(result, cells=(*result.cells[:-1], broken)), ranks, resamples=RESAMPLES), ranks
+
+
+@pytest.fixture(scope="module")
+def page(noise: tuple[StudyResult, Ranks], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(noise[0], None, tmp_path_factory.mktemp("report"))
+
+
+def table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
+def drawings(text: str) -> Iterator[ET.Element]:
+    """Every SVG of a page, parsed: an error where one is no XML."""
+    for found in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
+        yield ET.fromstring(found)
+
+
+def by_user(result: StudyResult, ranks: Ranks, method: str, ratio: float, protocol: str) -> "np.ndarray":
+    """NDCG@10 of each user, meant over seeds: computed here from the ranks alone."""
+    cells = [c for c in result.cells if c.method == method and c.noise and c.noise.ratio == ratio and c.ranks]
+    values = []
+    for cell in cells:
+        rank = ranks(cell)[f"rank_{protocol}"].to_numpy(dtype=float)
+        values.append([1.0 / np.log2(r + 2.0) if r < 10.0 else 0.0 for r in rank])
+    return np.mean(values, axis=0)
+
+
+@pytest.mark.parametrize(("metric", "protocol"), [(FULL, "full_unseen"), (SAMPLED, "sampled100")])
+def test_the_tables_numbers_are_those_of_the_ranks(
+    noise: tuple[StudyResult, Ranks], page: Path, metric: str, protocol: str
+) -> None:
+    result, ranks = noise
+    rows = table(page.parent / "tables" / "comparison.csv")
+    for ratio in (0.0, 0.1, 0.25):
+        base = by_user(result, ranks, "plain", ratio, protocol)
+        for method in METHODS:
+            row = rows[(rows.metric == metric) & (rows.method == method) & (rows.noise_ratio == ratio)].iloc[0]
+            own = by_user(result, ranks, method, ratio, protocol)
+            assert row["mean"] == pytest.approx(own.mean())
+            assert row.low_users < own.mean() < row.high_users
+            assert row.users == USERS
+            if method != "plain":
+                assert row.gain_percent == pytest.approx(100.0 * (own.mean() / base.mean() - 1.0))
+                assert row.p_t == pytest.approx(stats.ttest_rel(own, base).pvalue)
+            written = f"{row['mean']:.4f}"
+            assert written in page.read_text()
+            assert written in (page.parent / "tables" / "comparison.md").read_text()
+            assert written in (page.parent / "tables" / "comparison.tex").read_text()
+
+
+def test_holm_counts_every_comparison_of_a_metric(page: Path) -> None:
+    rows = table(page.parent / "tables" / "comparison.csv")
+    rows = rows[(rows.metric == FULL) & rows.p_t.notna()]
+    assert len(rows) == 9  # three methods beside the reference at three ratios
+    running, expected = 0.0, {}
+    for place, p in enumerate(sorted(rows.p_t)):
+        running = max(running, min(1.0, (len(rows) - place) * p))
+        expected[p] = running
+    assert rows.p_holm.tolist() == pytest.approx([expected[p] for p in rows.p_t])
+
+
+def test_what_is_better_and_what_is_not_significant_is_said_in_words(noise: tuple[StudyResult, Ranks]) -> None:
+    said = " ".join(str(told) for told in answer(noise[0]))
+    assert re.search(
+        r"Significantly better than plain under both protocols [^:]*: better: in all 3 comparisons, \+", said
+    )
+    assert (
+        "Not significantly different from plain under either protocol (NDCG@10, full ranking): equal: in all 3 comparisons"
+        in said
+    )
+    assert "At 25 % replace noise: better has the highest" in said  # the oracle is no rival
+    assert "1 of 24 cells failed and is missing" in said
+    every = not_significant(noise[0])
+    assert len(every) == 3
+    assert all(sentence.startswith("equal against plain") and "not significant" in sentence for sentence in every)
+
+
+def test_a_study_where_nothing_is_significant_says_so() -> None:
+    result, ranks = study(methods=("plain", "equal"), ratios=(0.1,), seeds=(1,))
+    said = answer(analysed(result, ranks, resamples=RESAMPLES))
+    assert "Nothing here is significant: in one comparison" in said[1].text
+    assert "one seed" in said[2].text
+
+
+def test_a_gain_under_one_protocol_alone_counts_as_none() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.0,))
+
+    def disagreeing(cell: CellResult) -> pd.DataFrame:
+        frame = ranks(cell)
+        other = ranks(next(c for c in result.cells if c.method == "plain" and c.seed == cell.seed))
+        return frame.assign(rank_sampled100=other["rank_sampled100"])
+
+    said = " ".join(str(told) for told in answer(analysed(result, disagreeing, resamples=RESAMPLES)))
+    assert "which counts as no gain (NDCG@10, full ranking): better: better, full ranking only" in said
+    assert "Significantly" not in said
+
+
+def test_the_page_reaches_for_nothing_outside(page: Path) -> None:
+    text = page.read_text()
+    assert not re.search(r"https?:", text)
+    assert not re.search(r"<script[^>]+src|<link|<img|<iframe|@import|url\(", text)
+    links = re.findall(r'href="([^"]*)"', text)
+    assert links
+    assert all(link.startswith(("#", "data:text/", "data:application/x-tex")) for link in links)
+    assert "default-src &#39;none&#39;" in text
+
+
+def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
+    text = html.unescape(page.read_text())
+    for told in (
+        "Which recommender survives clicks",
+        "c0ffeec0ffeec0ff",
+        "1\N{NARROW NO-BREAK SPACE}979\N{NARROW NO-BREAK SPACE}173",
+        "binary cross-entropy against sampled negatives",
+        "the loss became infinite in epoch 3",
+        "rec-denoiser study studies/noise.yaml",
+        "execution.libraries.torch",
+        "Gap closed",
+    ):
+        assert told in text
+
+
+def test_links_within_the_page_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    idents = re.findall(r'\bid="([^"]+)"', text)
+    assert len(set(idents)) == len(idents)
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(idents)
+    for names in re.findall(r'aria-labelledby="([^"]+)"', text):
+        assert set(names.split()) <= set(idents)
+
+
+def test_every_figure_is_xml_with_real_text_and_a_description(page: Path) -> None:
+    charts = [chart for chart in drawings(page.read_text()) if chart.get("role") == "img"]
+    assert len(charts) >= 14
+    for chart in charts:
+        assert chart.findtext("title")
+        assert chart.findtext("desc")
+        assert len(chart.findall(".//text")) > 5
+        assert not chart.findall(".//image")
+
+
+def test_figures_follow_the_theme(page: Path) -> None:
+    text = page.read_text()
+    for drawing in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
+        assert not re.search(r'(?:fill|stroke|style)="', drawing)  # colours are the style sheet's alone
+    assert "prefers-color-scheme: dark" in text
+    assert text.count("--c7:") == 3  # light, dark by the system, dark by choice
+
+
+def test_a_figures_points_lie_where_its_csv_says(noise: tuple[StudyResult, Ranks], page: Path) -> None:
+    rows = table(page.parent / "tables" / "robustness.csv")
+    rows = rows[rows.metric == FULL]
+    text = page.read_text()
+    chart = next(c for c in drawings(text) if (c.findtext("title") or "").startswith("NDCG@10, full ranking against"))
+    tips = [tip.text or "" for tip in chart.findall(".//g[@class='point']/title")]
+    assert len(tips) == len(rows) == 12
+    for row in rows.itertuples():
+        assert sum(f"{row.series}, share of noise, % {row.noise_ratio:g}: {row.mean:.4f}" in tip for tip in tips) == 1
+    # The chart's own ticks give the scale by which a marker's height is read back.
+    labels = {t.text: float(t.get("y", 0)) - 4.0 for t in chart.findall(".//g/text") if t.get("text-anchor") == "end"}
+    (low, at_low), (high, at_high) = [(float(label or 0), y) for label, y in list(labels.items())[:: len(labels) - 1]]
+    for point in chart.findall(".//g[@class='point']"):
+        heights = [float(pair.split()[1]) for pair in point[1].get("d", "")[1:-1].split("L")]
+        # A triangle's outline is not centred on its middle, by less than its size.
+        read = low + ((min(heights) + max(heights)) / 2.0 - at_low) / (at_high - at_low) * (high - low)
+        told = float((point[0].text or "").split(": ")[1].split()[0])
+        assert read == pytest.approx(told, abs=2.0 * abs((high - low) / (at_high - at_low)))
+
+
+def test_the_files_in_the_page_are_those_beside_it(page: Path) -> None:
+    carried = dict(re.findall(r'href="data:[^,]*,([^"]*)" download="([^"]*)"', page.read_text()))
+    names = {path.name for path in (page.parent / "tables").iterdir()}
+    assert set(carried.values()) == names
+    for content, name in carried.items():
+        assert unquote(content) == (page.parent / "tables" / name).read_text()
+
+
+def test_every_figure_has_a_csv_of_its_numbers(noise: tuple[StudyResult, Ranks], page: Path) -> None:
+    drawn = figures(noise[0])
+    assert {figure.name for figure in drawn} == {
+        "differences",
+        "robustness",
+        "slices-popularity-of-the-target",
+        "slices-history-length",
+        "slices-noise-in-the-history",
+        "detection",
+        "cost",
+        "learning",
+    }
+    for figure in drawn:
+        with (page.parent / "tables" / f"{figure.name}.csv").open(newline="") as file:
+            read = list(csv.reader(file))
+        assert tuple(read[0]) == figure.frame.columns
+        for row, written in zip(figure.frame.rows, read[1:], strict=True):
+            assert ["" if value is None else str(value) for value in row] == written
+
+
+def test_the_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
+    written = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        result, ranks = study(methods=("plain", "better"), ratios=(0.0, 0.1), seeds=(1,))
+        write_report(result, ranks, folder)
+        written.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")})
+    assert written[0] == written[1]
+
+
+def test_a_result_survives_its_file(noise: tuple[StudyResult, Ranks], page: Path, tmp_path: Path) -> None:
+    read = StudyResult.from_json(noise[0].to_json())
+    assert read == noise[0]
+    assert write_report(read, None, tmp_path).read_bytes() == page.read_bytes()
+
+
+def test_hostile_names_are_only_names(tmp_path: Path) -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.0, 0.1), seeds=(1,))
+    cells = tuple(
+        replace(cell, method=HOSTILE if cell.method == "better" else cell.method, dataset=HOSTILE, label=HOSTILE)
+        for cell in result.cells
+    )
+    hostile = replace(
+        result,
+        name=HOSTILE,
+        question=HOSTILE,
+        cells=cells,
+        spec={HOSTILE: HOSTILE},
+        code={HOSTILE: HOSTILE},
+        datasets=tuple(replace(dataset, name=HOSTILE) for dataset in result.datasets),
+    )
+    page = write_report(analysed(hostile, ranks, resamples=RESAMPLES), None, tmp_path)
+    text = page.read_text()
+    assert "<script>alert" not in text
+    assert len(re.findall(r"<script", text)) == 2  # the page's own
+    assert "\x00" not in text
+    assert list(drawings(text))
+    balanced((tmp_path / "tables" / "comparison.tex").read_text())
+    row = next(line for line in (tmp_path / "tables" / "comparison.md").read_text().splitlines() if "alert" in line)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 10  # nine columns
+
+
+def balanced(text: str) -> None:
+    """Whether LaTeX would see every group, environment and formula closed, and rows of one width."""
+    bare = re.sub(r"\\textbackslash\{\}|\\[&%$#_{}]", "", "\n".join(text.splitlines()[1:]))
+    depth = 0
+    for sign in bare:
+        depth += (sign == "{") - (sign == "}")
+        assert depth >= 0
+    assert depth == 0
+    assert bare.count("$") % 2 == 0
+    assert "#" not in bare
+    assert "%" not in bare
+    assert re.findall(r"\\begin\{(\w+)\}", bare) == re.findall(r"\\end\{(\w+)\}", bare)[::-1]
+    widths = {line.count("&") for line in bare.splitlines() if line.endswith(r"\\")}
+    assert len(widths) == 1
+    spec = re.search(r"\\begin\{tabular\}\{([lr]+)\}", bare)
+    assert spec is not None
+    assert widths == {len(spec.group(1)) - 1}
+
+
+def test_latex_tables_are_well_formed(page: Path) -> None:
+    files = sorted((page.parent / "tables").glob("*.tex"))
+    assert {"comparison.tex", "hits.tex", "gap-closed.tex", "datasets.tex", "failures.tex"} <= {f.name for f in files}
+    for file in files:
+        balanced(file.read_text())
+        assert file.read_text().isascii() or file.name == "failures.tex"
+
+
+def test_best_values_and_marks_reach_every_form() -> None:
+    grid = Grid(
+        "t",
+        "A | table",
+        (Column("Name"), Column("Value", numeric=True)),
+        (
+            (Item("a_b"), Item("0.5", value=0.5, note="0.4 to 0.6", mark="▲", best=True)),
+            (Item("c"), Item("–")),
+        ),
+        frozenset({0, 1}),
+    )
+    assert "**0.5▲ (0.4 to 0.6)**" in markdown(grid)
+    assert r"a\_b" in latex(grid)
+    assert r"\textbf{0.5$^{+}$ (0.4 to 0.6)}" in latex(grid)
+    shown = as_html(grid)
+    assert "<b>0.5</b>" in shown
+    assert "significantly better" in shown
+    assert 'data-value="0.5"' in shown
+    assert 'data-value=""' in shown  # what has no value is sorted last
+
+
+def test_csv_keeps_every_digit() -> None:
+    text = Frame(("a", "b"), ((0.1 + 0.2, None), ('x,"y"', 3))).csv()
+    assert list(csv.reader(io.StringIO(text))) == [["a", "b"], ["0.30000000000000004", ""], ['x,"y"', "3"]]
+
+
+def test_axes_make_figures_of_their_own(tmp_path: Path) -> None:
+    result, ranks = study(
+        methods=("plain", "better"),
+        kinds=("replace", "popular"),
+        ratios=(0.0, 0.2),
+        seeds=(1,),
+        settings={"model.length": (20, 50)},
+    )
+    page = write_report(analysed(result, ranks, resamples=RESAMPLES), None, tmp_path)
+    names = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert {"model-length.csv", "model-length-2.csv", "robustness.csv", "kinds.md", "kinds-2.md"} <= names
+    rows = table(tmp_path / "tables" / "model-length.csv")
+    assert sorted(set(rows["model.length"])) == [20, 50]
+    assert "25" not in (tmp_path / "tables" / "kinds.md").read_text().splitlines()[0]
+    assert "20 % popular" in (tmp_path / "tables" / "kinds.md").read_text()
+    assert "Effect of length" in page.read_text()
+    # Without noise there is one place, whatever kind it would have been of.
+    assert sum(sight.place.noise is None for sight in sights(analysed(result, ranks, resamples=RESAMPLES))) == 2
+
+
+def test_values_of_an_axis_can_be_compared(tmp_path: Path) -> None:
+    result, ranks = study(
+        methods=("plain",),
+        ratios=(0.2,),
+        seeds=(1,),
+        settings={"model.beta": (0.0, 0.001, 0.1)},
+        reference={"model.beta": 0.0},
+    )
+    write_report(analysed(result, ranks, resamples=RESAMPLES), None, tmp_path)
+    rows = table(tmp_path / "tables" / "comparison.csv")
+    assert set(rows.method) == {"β 0", "β 0.001", "β 0.1"}
+    assert set(rows.reference) == {"β 0"}
+    assert sorted(table(tmp_path / "tables" / "model-beta.csv")["model.beta"].unique()) == [0.0, 0.001, 0.1]
+
+
+def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.0,), seeds=(1,), settings={"model.beta": (0.01, 0.1)})
+    cells = []
+    for cell in result.cells:
+        axes = {axis: value for axis, value in cell.axes.items() if cell.method == "better" or axis != "model.beta"}
+        if cell.method == "better" or cell.axes["model.beta"] == 0.01:
+            cells.append(replace(cell, axes=axes))
+    places = [
+        sight
+        for sight in sights(analysed(replace(result, cells=tuple(cells)), ranks, resamples=RESAMPLES))
+        if sight.place.setting
+    ]
+    assert [(sight.reference, sight.methods) for sight in places] == [("plain", ("plain", "better"))] * 2
+
+
+def test_a_study_whose_cells_all_failed_still_has_a_page(tmp_path: Path) -> None:
+    result, ranks = study(methods=("plain",), ratios=(0.0,), seeds=(1,))
+    failed = replace(result.cells[0], status="failed", failure="no memory was left", ranks=None, metrics={})
+    text = write_report(replace(result, cells=(failed,)), ranks, tmp_path).read_text()
+    assert "nothing to compare" in text
+    assert "no memory was left" in text
+
+
+def test_the_area_under_a_roc_curve_is_that_of_the_ranks() -> None:
+    draw = np.random.default_rng(3)
+    noisy = draw.random(500) < 0.2
+    scores = np.round(draw.normal(0.0, 1.0, 500) + noisy, 1)  # with many ties
+    found = Detection.of(noisy, scores, place=Place("d", Noise("insert", 0.2, "both"), {}), method="m", seed=1)
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[noisy] for b in scores[~noisy]]
+    assert found.auroc == pytest.approx(np.mean(pairs))
+    assert (found.false_positive_rates[0], found.true_positive_rates[-1]) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="some that are not"):
+        Detection.of(np.ones(3, dtype=bool), np.zeros(3), place=found.place, method="m", seed=1)
+
+
+def test_ranks_are_read_with_the_noise_in_each_history(tmp_path: Path) -> None:
+    result, _ = study(methods=("plain",), ratios=(0.0,), seeds=(1,))
+    home, digest = Home(tmp_path), "ab" * 32
+    cell = replace(result.cells[0], ranks="steps/ranks.parquet", histories=digest)
+    home.steps.mkdir(parents=True)
+    pd.DataFrame({"target": [0, 1], "user": [0, 1], "history": [4, 1]}).to_parquet(home.root / "steps/ranks.parquet")
+    assert NOISE_SHARE not in ranks_in(home)(cell)
+    snapshot = home.snapshots / digest[:16]
+    snapshot.mkdir(parents=True)
+    log = pd.DataFrame({"user": [0] * 5 + [1] * 2, "noise_kind": ["replace", None, None, None, None, None, "replace"]})
+    log.to_parquet(snapshot / "interactions.parquet")
+    assert ranks_in(home)(cell)[NOISE_SHARE].tolist() == [0.25, 0.0]
+
+
+def test_ticks_are_round_and_within() -> None:
+    assert [tick.label for tick in ticks(-0.013, 0.041)] == ["−0.01", "0.00", "0.01", "0.02", "0.03", "0.04"]
+    assert [tick.label for tick in ticks(0.0, 1.0)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert [tick.label for tick in ticks(20.0, 83.0)] == ["20", "40", "60", "80"]
+    for low, high in [(1e-9, 3e-9), (-5.0, 1e6), (0.31, 0.33)]:
+        found = [tick.value for tick in ticks(low, high)]
+        assert 2 <= len(found) <= 7
+        assert min(found) >= low - 1e-9 * abs(low)
+        assert max(found) <= high * (1.0 + 1e-9)
+    assert span([2.0]) == pytest.approx((1.8, 2.2))
+    assert evenly([0.0, 0.001, 0.1])
+    assert not evenly([20, 50, 80])
+    assert signless("-0.00") == "0.00"
+
+
+def test_no_two_styles_share_a_marker() -> None:
+    outlines = {tuple(_shape(style)(0.0, 0.0, 4.0)) for style in range(STYLES)}
+    assert len(outlines) == STYLES
