@@ -4,8 +4,8 @@
     .venv/bin/python -m benchmarks.logging --source ../shared/data/ml-100k.parquet --order-col position --rounds 5
 
 The same training with and without tracking, in turn: with it, a run is opened and described, its curves are written as
-it trains, the process is watched, and figures, ranks and plots are logged at the end. Two medians differ by whatever else
-the machine does meanwhile, so the time inside the tracker's calls is measured too: on one core that is the cost.
+it trains, the process is watched, and figures, ranks and plots are logged at the end. The medians differ by whatever
+else the machine does meanwhile, so the time inside the tracker's calls is measured too: on one core that is the cost.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ class Clock:
     """Seconds inside the calls that were timed."""
 
     seconds: float = 0.0
-    calls: list[float] = field(default_factory=list)
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **options: Any) -> Any:
@@ -48,8 +47,7 @@ class Clock:
             try:
                 return call(*arguments, **options)
             finally:
-                self.calls.append(time.perf_counter() - started)
-                self.seconds += self.calls[-1]
+                self.seconds += time.perf_counter() - started
 
         return run
 

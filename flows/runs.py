@@ -1,6 +1,7 @@
 """`rec-denoiser rerun` and `rec-denoiser diff`: what became of runs, in words."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from tasks.specs import RerunSpec
 
 DIFFERENT = 1
 WIDEST = 60
+CUTOFF = re.compile(r"_at_(?!10$)")
+"""In the names of metrics that the table leaves to JSON."""
 
 
 def run_rerun(run: str, *, folder: str | None) -> int:
@@ -61,7 +64,7 @@ def run_diff(a: str, b: str, *, as_json: bool) -> int:
         print(table((title, "A", "B"), list(_changed(changes))) if changes else f"{title}: the same")
     print()
     print(table(("METRIC", "A", "B", "B − A"), list(_metrics(found.metrics)), right=("A", "B", "B − A")))
-    print()
+    print("(Other cutoffs: --json)\n")
     if found.untested is not None:
         print(f"No paired test: {found.untested}.")
     else:
@@ -108,6 +111,8 @@ def _changed(changes: Changes) -> Iterator[tuple[str, str, str]]:
 
 def _metrics(pairs: Sequence[MetricPair]) -> Iterator[tuple[str, str, str, str]]:
     for pair in pairs:
+        if CUTOFF.search(pair.name):
+            continue
         said = "–" if pair.difference is None else f"{pair.difference:+.6g}" if pair.difference else "identical"
         yield pair.name, _number(pair.a), _number(pair.b), said
 

@@ -184,8 +184,7 @@ def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exce
     told = "; ".join(f"{' / '.join(named)}: {why}" for why, named in by_reason.items())
     others = "" if len(failures) == len(labels) else "the others are recorded, and "
     return RunFailed(
-        f"{len(failures)} of {len(labels)} trainings failed; {others}the same command goes on from here. "
-        f"Failed: {told}"
+        f"{len(failures)} of {len(labels)} trainings failed; {others}the same command goes on from here. Failed: {told}"
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 import sql
 from tasks.errors import InputError
-from tasks.formats import COLUMNS, Beginning, Format, Kind, formats_named, recognised
+from tasks.formats import COLUMNS, Beginning, Format, Kind, formats_named, known_formats, recognised
 from tasks.specs import Columns, SourceSpec
 from tasks.textfiles import beginning_of, compression_of, first_line, kind_of, numbered_lines
 
@@ -84,9 +84,11 @@ def recognise(path: Path, source: SourceSpec) -> Layout:
     """The layout of the file at `path`: of the format that `source` names, else with the columns that it names,
     else of the one published format that the file can be of, else with columns of the default names.
 
-    Raises `InputError` in one sentence where the file is missing, a folder, unreadable, empty, of an unknown kind,
-    not of the format that it is said to be, cut short (Parquet), or lacks a column that `source` asks for.
+    Raises `InputError` in one sentence where there is no such format or it has columns of its own beside those that
+    are named, and where the file is missing, a folder, unreadable, empty, of an unknown kind, not of the format that
+    it is said to be, cut short (Parquet), or lacks a column that `source` asks for.
     """
+    _refuse_contradiction(source)
     _refuse_unreadable(path)
     if source.format not in (None, COLUMNS):
         return _published(path, str(source.format))
@@ -116,6 +118,13 @@ def broken_json_line(path: Path) -> InputError | None:
     except InputError as error:
         return error
     return None
+
+
+def _refuse_contradiction(source: SourceSpec) -> None:
+    if source.format not in (None, *known_formats()):
+        raise InputError(f"there is no format {source.format!r}: choose from {', '.join(known_formats())}")
+    if source.format not in (None, COLUMNS) and source.columns != Columns():
+        raise InputError(f"the {source.format} format has fixed columns: leave the column options out")
 
 
 def _refuse_unreadable(path: Path) -> None:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 
 from models.config import ModelConfig, TrainingConfig
 from tasks.addresses import without_secrets
-from tasks.formats import COLUMNS, known_formats
 
 
 class Spec(BaseModel):
@@ -51,7 +50,7 @@ class SourceSpec(Spec):
     `path` is a file, a pattern of files ("logs/2024-*.csv.gz"), an address (http, https or s3) or the name of a known
     public data set (see `tasks.source`); without one the generated shoppers are used. Within a user, events are
     ordered by `columns.time`, then `columns.order`, then their place in the file. `format` is one of those in
-    `tasks.formats`, "interactions" for named columns; None where it is to be recognised.
+    `tasks.formats` (where it is checked), "interactions" for named columns; None where it is to be recognised.
     """
 
     path: str | None = None
@@ -63,14 +62,6 @@ class SourceSpec(Spec):
     def _path_without_secrets(self, path: str | None) -> str | None:
         # Specs are written into manifests, runs and Prefect's records.
         return None if path is None else without_secrets(path)
-
-    @model_validator(mode="after")
-    def _a_known_format_that_names_its_own_columns(self) -> "SourceSpec":
-        if self.format not in (None, *known_formats()):
-            raise ValueError(f"there is no format {self.format!r}: choose from {', '.join(known_formats())}")
-        if self.format not in (None, COLUMNS) and self.columns != Columns():
-            raise ValueError(f"the {self.format} format has fixed columns: leave the column options out")
-        return self
 
 
 class LeaveOneOut(Spec):

@@ -35,6 +35,7 @@ TAG_RERUN_OF = "rec_denoiser.rerun_of"
 RECORDS_IN_A_BATCH = 50
 PARAMETERS_IN_A_BATCH = 100
 SECONDS_BETWEEN_WRITES = 1.0
+SHARE_FOR_WRITING = 0.01
 SQLITE = "sqlite:"
 
 
@@ -278,29 +279,33 @@ class Tracker:
 
 
 class Curves:
-    """Hears a training's epochs and writes them to its run in groups, so that a curve grows as it trains."""
+    """Hears a training's epochs and writes them to its run in groups, so that a curve grows as it trains; the longer a
+    write takes, the longer until the next one, so that writing takes a hundredth of the time at most.
+    """
 
     def __init__(self, tracker: Tracker, run_id: str) -> None:
         self._tracker = tracker
         self._run_id = run_id
         self._waiting: list[Mapping[str, Any]] = []
-        self._written = time.monotonic()
+        self._next = time.monotonic() + SECONDS_BETWEEN_WRITES
 
     def __enter__(self) -> "Curves":
         return self
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         self._waiting.append(record)
-        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+        if time.monotonic() > self._next:
             self._write()
 
     def __exit__(self, *failure: object) -> None:
         self._write()
 
     def _write(self) -> None:
+        started = time.monotonic()
         self._tracker.log_history(self._run_id, self._waiting)
         self._waiting = []
-        self._written = time.monotonic()
+        ended = time.monotonic()
+        self._next = ended + max(SECONDS_BETWEEN_WRITES, (ended - started) / SHARE_FOR_WRITING)
 
 
 def job_key(parts: Iterable[str]) -> str:

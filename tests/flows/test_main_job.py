@@ -53,20 +53,20 @@ def test_from_a_log_to_a_registered_model_and_again_from_cache(workplace: Path) 
         ("rec-denoiser", 0.0),
         ("rec-denoiser", 0.3),
     ]
-    assert first["steps"] == {"done": 12, "cached": 0}
+    assert first["steps"] == {"done": 13, "cached": 0}
     assert "Retention" in output
     assert "rec-denoiser-shop version 1 as champion" in output
     assert "ui mlflow" in output
     assert "ui prefect" in output
 
     output, again = run(workplace, "again.json")
-    assert "all 12 from cache" in output
+    assert "all 13 from cache" in output
     assert again["rows"] == first["rows"]
     assert again["registered"] == first["registered"]
     assert again["mlflow"]["run"] == first["mlflow"]["run"]
 
     _, wider = run(workplace, "wider.json", "--noise", "0,0.1,0.3")
-    assert wider["steps"]["cached"] == 12 - 0
+    assert wider["steps"]["cached"] == 13
     assert wider["steps"]["done"] == 2 + 4
     assert wider["mlflow"]["run"] != first["mlflow"]["run"]
     same = {(cell["method"], cell["noise_ratio"]): cell["metrics"] for cell in wider["cells"]}

@@ -243,11 +243,12 @@ def test_a_family_stands_for_its_formats(write_log: Write, name: str) -> None:
     assert layout.format == name
 
 
-def test_an_unknown_format_and_fixed_columns_are_refused() -> None:
-    with pytest.raises(ValueError, match="there is no format 'movielens-9': choose from interactions, movielens, "):
-        SourceSpec(format="movielens-9")
-    with pytest.raises(ValueError, match="steam format has fixed columns: leave the column options out"):
-        SourceSpec(format="steam", columns=Columns(time="date"))
+def test_an_unknown_format_and_fixed_columns_are_refused(write_log: Write) -> None:
+    path = write_log("u i\n", "log.txt")
+    with pytest.raises(InputError, match="there is no format 'movielens-9': choose from interactions, movielens, "):
+        recognise_all([path], SourceSpec(format="movielens-9"))
+    with pytest.raises(InputError, match="steam format has fixed columns: leave the column options out"):
+        recognise_all([path], SourceSpec(format="steam", columns=Columns(time="date")))
 
 
 def test_a_step_key_knows_the_format_that_a_files_name_decides(write_log: Write, home: Home) -> None:

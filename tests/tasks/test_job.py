@@ -117,7 +117,7 @@ def test_a_finished_job_and_what_its_runs_hold(
     assert child.data.metrics["promotion.full_unseen.hit_at_10"] == 1.0
     assert child.data.metrics["training.best_epoch"] == 2
     assert {entry.path for entry in client.list_artifacts(job.children[-1])} == {
-        "execution.json", "learning_curve.svg", "ranks.parquet",
+        "learning_curve.svg", "provenance.json", "ranks.parquet", "spec.json",
     }  # fmt: skip
     (dataset,) = child.inputs.dataset_inputs
     assert dataset.dataset.digest == tiny_snapshot.digest[:36]
@@ -214,8 +214,9 @@ def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
 def test_input_that_no_cell_can_use_is_bad_input_of_the_job(tiny_snapshot: Snapshot) -> None:
     job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
     wrong = InputError("no user has a validation target")
-    assert failure_of(job, dict.fromkeys(range(6), wrong)) is wrong
-    assert isinstance(failure_of(job, dict.fromkeys(range(5), wrong)), RunFailed)
+    labels = [cell.label for cell in job.cells]
+    assert failure_of(labels, dict.fromkeys(range(6), wrong)) is wrong
+    assert isinstance(failure_of(labels, dict.fromkeys(range(5), wrong)), RunFailed)
     assert reason(ZeroDivisionError()) == "ZeroDivisionError"
 
 

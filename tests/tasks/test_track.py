@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,46 @@ def test_another_server_is_used_where_it_is_configured(home: Home, monkeypatch: 
     assert tracking_uri(home) == f"sqlite:///{home.mlflow}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org:5000")
     assert tracking_uri(home) == "http://example.org:5000"
+
+
+def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlflow_home: Home) -> None:
+    trackers = [tracker, Tracker(mlflow_home, experiment="beside")]
+    failures: list[BaseException] = []
+
+    def job(number: int) -> None:
+        mine = trackers[number % 2]
+        try:
+            run_id = mine.open_run(f"thread-{number}", name="run")
+            mine.log_params(run_id, {"seed": number})
+            with mine.curves(run_id) as curves:
+                for record in epochs(*range(1, 31)):
+                    curves(record)
+            mine.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": number / 10}, timestamp=1)
+            mine.close_run(run_id, "FINISHED")
+            assert [step for step, _ in points(mine, run_id, "train.loss")] == list(range(1, 31))
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=job, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_model_has_its_runs_figures_on_the_dataset_that_they_are_of(tracker: Tracker) -> None:
+    run_id = tracker.open_run("k", name="run")
+    tracker.log_dataset(run_id, DatasetNote("shoppers", "a" * 64, "/data/x", {}, "training"))
+    tracker.log_dataset(run_id, DatasetNote("shoppers", "b" * 64, "/data/y", {}, "evaluation"))
+    tracker.log_history(run_id, epochs(1))
+    assert tracker.chosen_epoch(run_id) == 0
+    tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": 0.25, "training.best_epoch": 1}, timestamp=7)
+    assert tracker.chosen_epoch(run_id) == 1
+    model = tracker.client.create_logged_model(tracker.experiment_id, name="model", source_run_id=run_id)
+    for _ in range(2):
+        tracker.link_model(run_id, model.model_id)
+    (metric,) = tracker.client.get_logged_model(model.model_id).metrics
+    assert (metric.key, metric.value, metric.dataset_name) == ("test.full_unseen.ndcg_at_10", 0.25, "shoppers")
+    assert metric.dataset_digest == "b" * 36
+    assert points(tracker, run_id, "test.full_unseen.ndcg_at_10") == [(0, 0.25)], "the run's own stay as they are"
