@@ -10,7 +10,7 @@ from torch import Tensor
 from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.denoised import Denoised
-from models.denoising.estimators import PerTokenArm
+from models.denoising.estimators import Arm, TokenCredit
 from models.denoising.gates import PositionalGate
 from models.engine.batches import Batch, UnseenItems, training_batches, windows
 from models.engine.randomness import Streams
@@ -68,7 +68,7 @@ def test_per_token_arm_is_unbiased(make_log: MakeLog) -> None:
     base = tiny_model(5)
     gate = PositionalGate(layers=2, length=3, initial_logit=0.4)
     exact = exact_gradient(base, gate, repeated(log, 2**12))
-    model = Denoised(base, gate, PerTokenArm(), beta=0.0)
+    model = Denoised(base, gate, Arm(TokenCredit()), beta=0.0)
 
     many = repeated(log, 400)
     draws = draws_for(log.sequences, seed=0)
@@ -153,4 +153,4 @@ def test_the_penalty_is_the_mean_over_visible_cells(make_log: MakeLog) -> None:
     keep = torch.sigmoid(gate.phi.detach()).numpy()
     visible = [(i, j) for i in range(2, 4) for j in range(2, i + 1)] + [(i, j) for i in range(4) for j in range(i + 1)]
     expected = np.mean([keep[layer, i, j] for layer in range(2) for i, j in visible])
-    assert float(gate.penalty(batch).detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert float(gate.penalty(batch, torch.sigmoid, on="mean").detach()) == pytest.approx(float(expected), rel=1e-5)
