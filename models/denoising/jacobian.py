@@ -2,9 +2,9 @@
 
 Convention: R_J = Σ_blocks ‖J‖²_F for a window, averaged over the batch's windows, where J is the derivative of a
 block's output (its real positions × dim) by its input, residual path included, under the dropout and the masks of the
-pass that trains the weights. One v ~ N(0, I) a block estimates it as ‖vᵀJ‖², whose expectation is ‖J‖²_F. The public reference
-(facebookresearch/jacobian_regularizer) draws v of unit length, scales by the number of outputs and halves: its value is
-half of this one in expectation, so that a γ of theirs is γ / 2 here.
+pass that trains the weights. One v ~ N(0, I) a block estimates it as ‖vᵀJ‖², whose expectation is ‖J‖²_F. The public
+reference (facebookresearch/jacobian_regularizer) draws v of unit length, scales by the number of outputs and halves:
+its value is half of this one in expectation, so that a γ of theirs is γ / 2 here.
 """
 
 import contextlib

@@ -10,8 +10,13 @@ from models import catalogue
 from models.config import NO_GATE, UNUSED, ModelConfig
 
 COMBINATIONS = list(
-    product(catalogue.BACKBONES, catalogue.LOSSES, [NO_GATE, *catalogue.GATES], catalogue.ESTIMATORS)
-)  # fmt: skip
+    product(
+        catalogue.BACKBONES,
+        catalogue.LOSSES,
+        [NO_GATE, *catalogue.GATES, *catalogue.CONTROLS],
+        catalogue.ESTIMATORS,
+    )
+)
 
 
 @pytest.mark.parametrize(("backbone", "loss", "gate", "estimator"), COMBINATIONS)
@@ -52,7 +57,7 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 def test_what_is_said_to_be_unread_is_there() -> None:
     tables = {
         "loss": catalogue.LOSSES,
-        "gate": {NO_GATE: None, **catalogue.GATES},
+        "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,
         "gamma": {0.0: None},
     }
