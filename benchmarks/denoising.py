@@ -3,9 +3,10 @@
     .venv/bin/python -m benchmarks.denoising
     .venv/bin/python -m benchmarks.denoising --source ../shared/data/ml-1m.parquet --order-col position --json cost.json
 
-Every variant takes the same batches. The variants take turns, step by step, so that a busy neighbour slows all of them
-alike; figures are medians of the step's time over the backbone's of the same turn. The variance of an estimator is that
-of the gate's gradient over repeated draws on one batch, summed over cells, relative to ARM with credit by token.
+Every variant takes the same batches. The variants take turns, step by step, and processor time is counted, so that a
+busy neighbour changes little; figures are medians of the step's time over the backbone's of the same turn. The variance
+of an estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
+relative to ARM with credit by token.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.training import log_of
 from models.catalogue import build
@@ -129,13 +131,12 @@ def _variance(training: Training, options: argparse.Namespace) -> float:
     assert isinstance(model, Denoised)
     assert isinstance(model.gate, PositionalGate)
     batch = _batches(training.log, options)[0]
-    gradients = []
+    gradients: list[Tensor] = []
     for _ in range(options.draws):
-        model.gate.phi.grad = None
-        model.loss(batch, training.draws).surrogates["gate"].backward()
-        gradients.append(model.gate.phi.grad)
+        surrogate = model.loss(batch, training.draws).surrogates["gate"]
+        gradients.extend(torch.autograd.grad(surrogate, model.gate.phi))
     # The first of REINFORCE has no baseline yet.
-    return float(torch.stack([gradient for gradient in gradients if gradient is not None][1:]).var(0).sum())
+    return float(torch.stack(gradients[1:]).var(0).sum())
 
 
 def _options() -> Any:

@@ -1,5 +1,6 @@
 """Which settings make a model what it is."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from itertools import product
 from typing import Any
@@ -55,7 +56,7 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 
 
 def test_what_is_said_to_be_unread_is_there() -> None:
-    tables = {
+    tables: dict[str, Mapping[Any, object]] = {
         "loss": catalogue.LOSSES,
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,

@@ -6,9 +6,10 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.denoised import Denoised
-from models.denoising.jacobian import JacobianPenalty, squared_jacobian, traced
-from models.engine.batches import UnseenItems, windows
+from models.denoising.jacobian import JacobianPenalty, Trace, squared_jacobian, traced
+from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
+from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
 from models.recommender import Draws
@@ -19,20 +20,22 @@ CONFIG = ModelConfig(dim=4, blocks=2, heads=2, length=4, dropout=0.0, loss="soft
 
 def exact(network: SASRec, inputs: torch.Tensor, number: int, size: int) -> float:
     """‖J‖²_F of a block on a window's last `size` positions, by torch.func."""
-    log_batch = windows_of(size)
+    batch = windows_of(size)
 
     def block(cells: torch.Tensor) -> torch.Tensor:
         hidden = torch.zeros(1, 4, 4).index_copy(1, torch.arange(size), cells[None])
-        return network.blocks[number](hidden, batch=log_batch, dropout=None, gate=None)[0, :size]
+        output: torch.Tensor = network.blocks[number](hidden, batch=batch, dropout=None, gate=None)
+        return output[0, :size]
 
-    return float(torch.func.jacrev(block)(inputs).square().sum())
+    return float(torch.func.jacrev(block)(inputs).detach().square().sum())
 
 
-def windows_of(size: int):  # type: ignore[no-untyped-def]
-    from models.engine.sequences import Sequences
-
-    sequences = Sequences(torch.arange(1, 7).int(), torch.tensor([0, 6]), torch.tensor([6]), 6)
-    return windows(sequences, torch.tensor([0]), torch.tensor([size]), length=4, with_targets=True)
+def windows_of(*sizes: int) -> Batch:
+    """Windows of a user's first events each, all users with the same ones."""
+    users = len(sizes)
+    offsets = torch.arange(users + 1) * 6
+    sequences = Sequences(torch.arange(1, 7).int().repeat(users), offsets, torch.full((users,), 6), 6)
+    return windows(sequences, torch.arange(users), torch.tensor(sizes), length=4, with_targets=True)
 
 
 def test_its_expectation_is_the_exact_squared_norm() -> None:
@@ -43,22 +46,21 @@ def test_its_expectation_is_the_exact_squared_norm() -> None:
     sizes = (3, 1, 4)
     expected = 0.0
     for size in sizes:
-        with traced(model.backbone.blocks, trace := []):
+        trace: Trace = []
+        with traced(model.backbone.blocks, trace):
             model.backbone.encode(windows_of(size))
         expected += sum(
             exact(model.backbone, inputs[0, :size].detach(), number, size) for number, (inputs, _) in enumerate(trace)
         )
-    from models.engine.sequences import Sequences
-
-    sequences = Sequences(torch.arange(1, 7).int().repeat(3), torch.tensor([0, 6, 12, 18]), torch.full((3,), 6), 6)
-    packed = windows(sequences, torch.arange(3), torch.tensor(sizes), length=4, with_targets=True)
+    packed = windows_of(*sizes)
     assert len(packed.items) == 2
-    with traced(model.backbone.blocks, trace := []):
+    trace = []
+    with traced(model.backbone.blocks, trace):
         model.backbone.encode(packed)
     generator = torch.Generator().manual_seed(0)
     draws = torch.tensor(
         [
-            float(squared_jacobian(trace, packed, normals=lambda *shape: torch.randn(*shape, generator=generator)))
+            squared_jacobian(trace, packed, normals=lambda *shape: torch.randn(*shape, generator=generator)).item()
             for _ in range(200)
         ]
     )
@@ -97,7 +99,8 @@ def test_descending_it_makes_jacobians_smaller() -> None:
     for _ in range(10):
         total = torch.zeros(())
         for normal in normals:
-            with traced(model.backbone.blocks, trace := []):
+            trace: Trace = []
+            with traced(model.backbone.blocks, trace):
                 model.backbone.encode(batch)
             total = total + squared_jacobian(trace, batch, normals=lambda *_, normal=normal: normal)
         optimizer.zero_grad()
