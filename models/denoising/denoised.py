@@ -26,9 +26,9 @@ class Denoised(Recommender):
     paper's: the keep-probabilities themselves, those of at most one half set to zero.
 
     `passes` says how an estimator's several passes run: "apart", those that train nothing without a graph, or
-    "stacked", as one batch of so many copies. They compute the same, up to rounding: in both the first pass alone trains
-    the weights. Stacked, the other copies' rows go through the backward pass too, with zeros, which costs more where
-    arithmetic is what takes the time (on a CPU) and less where starting kernels is.
+    "stacked", as one batch of so many copies. They compute the same, up to rounding: in both the first pass alone
+    trains the weights. Stacked, the other copies' rows go through the backward pass too, with zeros, which costs more
+    where arithmetic is what takes the time (on a CPU) and may cost less where starting kernels is.
     """
 
     def __init__(
