@@ -197,10 +197,10 @@ def test_a_log_without_validation_targets_is_refused(request_for: Request, tmp_p
 def test_a_mask_that_closes_in_training_is_told_by_its_epochs_and_its_result(
     request_for: Request, tmp_path: Path
 ) -> None:
-    """The published settings: the penalty's sum closes every cell from the first steps on."""
+    """A penalty that outweighs all else closes every cell from the first step on."""
     literal = {"gate": "positional", "estimator": "arm", "gate_logit": 0.0, "gate_rate": 1.0, "beta_on": "sum"}
     told: list[Epoch] = []
-    model = {"dim": 8, "length": 8, "beta": 0.01, "gamma": 0.001, **literal}
+    model = {"dim": 8, "length": 8, "beta": 1.0, "gamma": 0.001, **literal}
     report = train(
         request_for(tmp_path / "closed", model=model, training={"epochs": 3, "patience": 3}), on_epoch=told.append
     )
