@@ -109,8 +109,8 @@ class Recommender(nn.Module):
         return {}
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """The optimiser's groups, where `learning_rate` is the network's."""
-        return [{"params": list(self.parameters()), "lr": learning_rate}]
+        """The optimiser's groups, where `learning_rate` is the network's; each one's `rate` is its own over that."""
+        return [{"params": list(self.parameters()), "lr": learning_rate, "rate": 1.0}]
 
     def _missing(self, method: str) -> TypeError:
         return TypeError(f"{type(self).__name__} does not define {method}")

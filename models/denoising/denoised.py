@@ -118,6 +118,8 @@ class Denoised(Recommender):
         parts: dict[str, list[Tensor]] = {"attention": [], "gate": [], "mask": []}
 
         def record(context: GateContext) -> Tensor:
+            nonlocal visible
+            visible = context.batch.visible[:, None].float()
             mask = self._inference_mask(context)
             parts["attention"].append(context.attention * visible)
             parts["gate"].append(estimator.keep(gate.logits(context)) * visible)
@@ -132,7 +134,7 @@ class Denoised(Recommender):
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         parts: tuple[tuple[object, float], ...] = ((self.base, 1.0), (self.gate, self.gate_rate))
         return [
-            {"params": list(part.parameters()), "lr": learning_rate * factor}
+            {"params": list(part.parameters()), "lr": learning_rate * factor, "rate": factor}
             for part, factor in parts
             if isinstance(part, nn.Module)
         ]
