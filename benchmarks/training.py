@@ -39,7 +39,7 @@ def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     options = _options()
     torch.set_num_threads(options.threads)
-    log = _log(options)
+    log = log_of(options)
     device = torch.device(options.device)
     settings = ModelConfig(loss=options.loss)
     sides = {"ours": _ours(log, settings, device), "bare loop": _bare(log, settings, device)}
@@ -130,7 +130,8 @@ def _reached(training: Training) -> float:
     return summary(ranks, "validation")[SELECTION_METRIC]
 
 
-def _log(options: argparse.Namespace) -> InteractionLog:
+def log_of(options: argparse.Namespace) -> InteractionLog:
+    """The log that the options `source` and `order_col` name."""
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
         columns = Columns(order=options.order_col) if options.source else Columns()

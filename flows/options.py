@@ -37,7 +37,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=_list_of(str),
         metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser (default all)",
+        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask "
+        "(default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
@@ -47,6 +48,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("dropout", _probability, "P", "dropout probability (default 0.2)"),
         ("negatives", _whole(1), "N", "sampled negatives for each position, where the loss samples (default 1)"),
         ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
+        ("gate-rate", _number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
     ):
         models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
@@ -276,11 +278,12 @@ def study_request(options: argparse.Namespace) -> "StudyRequest":
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
     from tasks.errors import InputError
-    from tasks.specs import METHODS, default_training, named_method
+    from tasks.specs import DEFAULT_METHODS, default_training, named_method
 
-    model = _given(options, "length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gate_logit", "beta")
+    backbone = ("length", "dim", "blocks", "heads", "dropout", "norm", "negatives")
+    model = _given(options, *backbone, "gate_logit", "gate_rate", "beta")
     try:
-        methods = [named_method(name, **model) for name in options.methods or METHODS]
+        methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:
         raise InputError(str(error)) from None
     log = _log_part(options)

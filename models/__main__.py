@@ -140,6 +140,8 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
         "best_epoch": progress.best_epoch,
         "best_value": progress.best_value,
         "epochs": progress.epoch,
+        "collapsed": progress.collapsed_epoch is not None,
+        "collapsed_epoch": progress.collapsed_epoch,
         "seconds": progress.seconds,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "users": len(log.sequences.train_lengths),

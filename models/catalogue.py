@@ -7,10 +7,21 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from models.config import NO_GATE, ModelConfig
+from models.config import NO_GATE, ONE_PASS, ModelConfig
+from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
 from models.denoising.denoised import Denoised
-from models.denoising.estimators import Estimator, PerTokenArm
+from models.denoising.estimators import (
+    Ar,
+    Arm,
+    BatchCredit,
+    Estimator,
+    HardConcrete,
+    Reinforce,
+    StraightThrough,
+    TokenCredit,
+)
 from models.denoising.gates import Gate, PositionalGate
+from models.denoising.jacobian import JacobianPenalty
 from models.engine.losses import BinaryCrossEntropy, FullSoftmax, Objective
 from models.networks.backbone import Backbone, NextItem
 from models.networks.sasrec import SASRec
@@ -36,8 +47,20 @@ GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
         layers=config.blocks, length=config.length, initial_logit=config.gate_logit
     ),
 }
+CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
+    "fixed-random": lambda config: FixedRandom(layers=config.blocks, length=config.length, keep=config.gate_keep),
+    "head-drop": lambda config: HeadDrop(keep=config.gate_keep),
+    "layer-drop": lambda config: LayerDrop(keep=config.gate_keep),
+    "top-k": lambda config: TopK(count=config.attention_top),
+}
+"""Masks that learn nothing, in a gate's place."""
 ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
-    "arm-per-token": lambda config: PerTokenArm(),
+    "arm": lambda config: Arm(BatchCredit()),
+    "arm-per-token": lambda config: Arm(TokenCredit()),
+    "ar": lambda config: Ar(BatchCredit()),
+    "reinforce": lambda config: Reinforce(BatchCredit()),
+    "straight-through": lambda config: StraightThrough(),
+    "hard-concrete": lambda config: HardConcrete(),
 }
 
 
@@ -45,8 +68,8 @@ def check(config: ModelConfig) -> None:
     """Raises `ValueError`, with the known names, where the configuration names something unknown."""
     _entry(BACKBONES, "backbone", config.backbone)
     _entry(LOSSES, "loss", config.loss)
-    if config.gate != NO_GATE:
-        _entry(GATES, "gate", config.gate)
+    if config.gate != NO_GATE and config.gate not in CONTROLS:
+        _entry({**GATES, **CONTROLS}, "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
 
 
@@ -56,9 +79,21 @@ def build(config: ModelConfig, item_count: int, *, seed: int) -> Recommender:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base = NextItem(BACKBONES[config.backbone](config, item_count), LOSSES[config.loss](config))
+        if config.gate in CONTROLS:
+            return Controlled(base, CONTROLS[config.gate](config))
+        jacobian = JacobianPenalty(config.gamma, every=config.jacobian_every) if config.gamma else None
         if config.gate == NO_GATE:
-            return base
-        return Denoised(base, GATES[config.gate](config), ESTIMATORS[config.estimator](config), beta=config.beta)
+            return base if jacobian is None else Denoised(base, None, None, jacobian)
+        return Denoised(
+            base,
+            GATES[config.gate](config),
+            ESTIMATORS[config.estimator](config),
+            jacobian,
+            beta=config.beta,
+            beta_on=config.beta_on,
+            gate_rate=config.gate_rate,
+            passes="apart" if config.estimator in ONE_PASS else config.passes,
+        )
 
 
 def _entry(table: Mapping[str, object], what: str, name: str) -> None:

@@ -8,11 +8,23 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
 NO_GATE = "none"
-UNUSED: Mapping[tuple[str, str], tuple[str, ...]] = {
+ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
+"""Estimators that run the network once a step."""
+_OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
+_OF_CONTROLS = ("gate_keep", "attention_top")
+_OF_JACOBIAN = ("gamma", "jacobian_every")
+UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("loss", "softmax"): ("negatives",),
-    ("gate", NO_GATE): ("estimator", "gate_logit", "beta"),
+    ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTROLS),
+    ("gate", "positional"): _OF_CONTROLS,
+    ("gate", "fixed-random"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
+    ("gate", "head-drop"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
+    ("gate", "layer-drop"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
+    ("gate", "top-k"): (*_OF_LEARNED, *_OF_JACOBIAN, "gate_keep"),
+    ("gamma", 0.0): ("jacobian_every",),
+    **{("estimator", name): ("passes",) for name in ONE_PASS},
 }
-"""Which settings a model leaves unread under a choice of `models.catalogue`: (setting, name) → the other settings.
+"""Which settings a model leaves unread under a choice of `models.catalogue`: (setting, value) → the other settings.
 A choice that is not here may read all of them."""
 
 
@@ -43,7 +55,13 @@ class ModelConfig(_Config):
     norm: where SASRec puts its layer norms ("authors", "pre" or "post")
     negatives: negatives a position, for losses that sample
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
-    beta: weight of the mean keep-probability in the loss
+    gate_rate: the gate's learning rate over the network's
+    beta: weight of the keep-probability of visible cells in the loss; beta_on: of their "sum", as published, or "mean"
+    passes: how an estimator of two passes runs them ("apart" or "stacked"), see `models.denoising.denoised`
+    gamma: weight of the blocks' squared Jacobians (`models.denoising.jacobian`), with or without a gate
+    gate_keep: share of cells, heads or layers that a control without parameters keeps (`models.denoising.controls`)
+    attention_top: how many cells of a row top-k attention keeps
+    jacobian_every: steps between those that have that term, which is as many times as strong there
     """
 
     backbone: str = "sasrec"
@@ -58,7 +76,14 @@ class ModelConfig(_Config):
     gate: str = NO_GATE
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
+    gate_rate: float = 10.0
     beta: float = 0.06
+    beta_on: Literal["sum", "mean"] = "mean"
+    passes: Literal["apart", "stacked"] = "apart"
+    gamma: float = 0.0
+    jacobian_every: int = 1
+    gate_keep: float = 0.85
+    attention_top: int = 10
 
     def effective(self) -> dict[str, Any]:
         """The settings that this model reads: two configurations that agree in them are the same model."""
@@ -67,13 +92,19 @@ class ModelConfig(_Config):
         return {name: value for name, value in values.items() if name not in unread}
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives")
+        _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "jacobian_every", "attention_top")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
-        if self.beta < 0:
-            raise ValueError(f"beta must not be negative, as {self.beta} is")
+        _at_least(self, 0, "beta", "gamma")
+        if not 0 < self.gate_keep <= 1:
+            raise ValueError(f"gate_keep must lie in (0, 1], not {self.gate_keep}")
+        if self.gate_rate <= 0:
+            raise ValueError(f"gate_rate must be positive, not {self.gate_rate}")
+        for name, known in (("beta_on", ("sum", "mean")), ("passes", ("apart", "stacked"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,11 +45,14 @@ class Draws:
     streams: Streams
     unseen: UnseenItems
 
-    NAMES: ClassVar = ("dropout", "negatives", "gate")
+    step: int = 0
+    """How many steps the training has taken before."""
 
-    def dropout(self) -> Dropout:
-        """Fresh dropout for one forward pass."""
-        return Dropout(self.streams["dropout"])
+    NAMES: ClassVar = ("dropout", "negatives", "gate", "jacobian")
+
+    def dropout(self, *, copies: int = 1) -> Dropout:
+        """Fresh dropout for one forward pass over so many copies of a batch."""
+        return Dropout(self.streams["dropout"], copies=copies)
 
     def negatives(self, users: Tensor, count: int) -> Tensor:
         """users [n] → [n, count] items outside the users' training parts."""
@@ -59,6 +62,11 @@ class Draws:
         """Uniform numbers in (0, 1), kept off the ends where a logit would be infinite."""
         generator = self.streams["gate"]
         return torch.rand(*shape, generator=generator, device=generator.device).clamp_(1e-6, 1 - 1e-6)
+
+    def normals(self, *shape: int) -> Tensor:
+        """Standard normal numbers."""
+        generator = self.streams["jacobian"]
+        return torch.randn(*shape, generator=generator, device=generator.device)
 
 
 class Recommender(nn.Module):
@@ -87,6 +95,22 @@ class Recommender(nn.Module):
     def diagnostics(self) -> dict[str, float]:
         """Figures worth a curve beside the loss, such as how far a gate is open."""
         return {}
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should hear of the state that training has brought it to, a sentence each."""
+        return ()
+
+    def collapsed(self) -> bool:
+        """Has a part of it switched itself off?"""
+        return False
+
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """What it does with the batch's events beside scoring them, by name; empty where there is nothing to tell."""
+        return {}
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The optimiser's groups, where `learning_rate` is the network's; each one's `rate` is its own over that."""
+        return [{"params": list(self.parameters()), "lr": learning_rate, "rate": 1.0}]
 
     def _missing(self, method: str) -> TypeError:
         return TypeError(f"{type(self).__name__} does not define {method}")

@@ -1,56 +1,198 @@
 """Rec-Denoiser (Chen et al., *Denoising Self-Attentive Sequential Recommendation*, RecSys 2022) on any backbone."""
 
-import torch
-from torch import Tensor
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from models.denoising.estimators import Estimator
-from models.denoising.gates import Gate
+import torch
+from torch import Tensor, nn
+
+from models.denoising.estimators import Estimator, Evaluate
+from models.denoising.gates import COLLAPSED_BELOW, Gate
+from models.denoising.jacobian import JacobianPenalty, Trace, traced
 from models.engine.batches import Batch
 from models.networks.attention import AttentionMask, GateContext
 from models.networks.backbone import NextItem
 from models.recommender import Draws, Loss, Recommender
 
+Passes = Literal["apart", "stacked"]
+
 
 class Denoised(Recommender):
     """A next-item recommender whose attention passes through a trainable binary gate.
 
-    Beside the paper: credit by token in place of the batch's loss, β on the mean of σ(Φ) in place of its sum,
-    Φ₀ = +2 in place of 0, and no Jacobian term yet.
+    Objective: loss + β · keep-probability of visible cells (their sum, as published, or their mean) + γ · R_J (see
+    `models.denoising.jacobian`). At inference the estimator's mask takes the draws' place, for ARM and its kin the
+    paper's: the keep-probabilities themselves, those of at most one half set to zero.
 
-    Objective: loss + β · mean keep-probability over visible cells. At inference the keep-probabilities themselves
-    are the mask, those of at most one half set to zero.
+    `passes` says how an estimator's several passes run: "apart", those that train nothing without a graph, or
+    "stacked", as one batch of so many copies. They compute the same, up to rounding: in both the first pass alone
+    trains the weights. Stacked, the other copies' rows go through the backward pass too, with zeros, which costs more
+    where arithmetic is what takes the time (on a CPU) and may cost less where starting kernels is.
     """
 
-    def __init__(self, base: NextItem, gate: Gate, estimator: Estimator, *, beta: float) -> None:
-        """`gate` must be a module, so that its parameters train with the backbone's."""
+    def __init__(
+        self,
+        base: NextItem,
+        gate: Gate | None,
+        estimator: Estimator | None,
+        jacobian: JacobianPenalty | None = None,
+        *,
+        beta: float = 0.0,
+        beta_on: Literal["sum", "mean"] = "mean",
+        gate_rate: float = 1.0,
+        passes: Passes = "apart",
+    ) -> None:
+        """`gate` and `estimator` come together or not at all; a gate must be a module, so that its parameters train
+        with the backbone's, at `gate_rate` times its learning rate.
+        """
         super().__init__()
+        if (gate is None) != (estimator is None):
+            raise ValueError("a gate needs an estimator, and an estimator a gate")
         self.base = base
         self.gate = gate
         self.estimator = estimator
+        self.jacobian = jacobian
         self.beta = beta
+        self.beta_on = beta_on
+        self.gate_rate = gate_rate
+        self.passes = passes
         self.length = base.length
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
-        negatives = self.base.negatives(batch, draws)
-        dropout = draws.dropout()
-
-        def evaluate(mask: AttentionMask) -> Tensor:
-            dropout.rewind()
-            return self.base.position_losses(batch, negatives, dropout=dropout, gate=mask)
-
-        estimate = self.estimator(evaluate, self.gate, batch, uniforms=draws.uniforms, layers=self.base.backbone.layers)
-        penalty = self.beta * self.gate.penalty(batch)
-        return Loss(estimate.losses, penalties={"gate": penalty}, surrogates={"gate": estimate.surrogate})
+        jacobian = self.jacobian if self.jacobian is not None and self.jacobian.due(draws.step) else None
+        trace: Trace | None = None if jacobian is None else []
+        evaluate = self._evaluate(batch, draws, trace)
+        penalties: dict[str, Tensor] = {}
+        surrogates: dict[str, Tensor] = {}
+        if self.gate is None or self.estimator is None:
+            (losses,) = evaluate([None])
+        else:
+            estimate = self.estimator(
+                evaluate, self.gate, batch, uniforms=draws.uniforms, layers=self.base.backbone.layers
+            )
+            losses = estimate.losses
+            if estimate.surrogate is not None:
+                surrogates["gate"] = estimate.surrogate
+            if self.beta:
+                penalty = self.gate.penalty(batch, self.estimator.keep, on=self.beta_on)
+                penalties["gate"] = self.beta * penalty
+            self.gate.observe(batch)
+        if jacobian is not None and trace is not None:
+            penalties["jacobian"] = jacobian(trace, batch, normals=draws.normals)
+        return Loss(losses, penalties=penalties, surrogates=surrogates)
 
     def query(self, batch: Batch) -> Tensor:
-        return self.base.query(batch, gate=self._inference_mask)
+        return self.base.query(batch, gate=None if self.gate is None else self._inference_mask)
 
     def item_table(self) -> Tensor:
         return self.base.item_table()
 
     def diagnostics(self) -> dict[str, float]:
-        return self.gate.diagnostics()
+        if self.gate is None:
+            return {}
+        return self.gate.diagnostics() | {"gate.collapsed": float(self.collapsed())}
+
+    def collapsed(self) -> bool:
+        return self.gate is not None and self.gate.open_share() < COLLAPSED_BELOW
+
+    def warnings(self) -> tuple[str, ...]:
+        if self.gate is None or not self.collapsed():
+            return ()
+        share = f"{self.gate.open_share():.1%} of the visible cells are open"
+        return (f"The gate has collapsed and attention is all but off: {share}. A smaller beta may prevent it.",)
+
+    @torch.no_grad()
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """What the gate does with the batch's events; empty without a gate.
+
+        attention: [layers, rows, heads, length, length], before the gate
+        gate: [layers, rows, heads or 1, length, length], the keep-probabilities; 0 where nothing is visible
+        mask: like `gate`, the factors that attention is multiplied by
+        keep: [rows, length], each event's keep-probability, the mean over layers, heads and positions that see it
+        """
+        gate, estimator = self.gate, self.estimator
+        if gate is None or estimator is None:
+            return {}
+        visible = batch.visible[:, None].float()
+        parts: dict[str, list[Tensor]] = {"attention": [], "gate": [], "mask": []}
+
+        def record(context: GateContext) -> Tensor:
+            nonlocal visible
+            visible = context.batch.visible[:, None].float()
+            mask = self._inference_mask(context)
+            parts["attention"].append(context.attention * visible)
+            parts["gate"].append(estimator.keep(gate.logits(context)) * visible)
+            parts["mask"].append(mask * visible)
+            return mask
+
+        self.base.query(batch, gate=record)
+        stacked = {name: torch.stack(layers) for name, layers in parts.items()}
+        seen_by = visible.sum((1, 2)).clamp(min=1)
+        return stacked | {"keep": stacked["gate"].mean((0, 2)).sum(1) / seen_by}
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        parts: tuple[tuple[object, float], ...] = ((self.base, 1.0), (self.gate, self.gate_rate))
+        return [
+            {"params": list(part.parameters()), "lr": learning_rate * factor, "rate": factor}
+            for part, factor in parts
+            if isinstance(part, nn.Module)
+        ]
 
     def _inference_mask(self, context: GateContext) -> Tensor:
-        keep = torch.sigmoid(self.gate.logits(context))
-        return torch.where(keep > 0.5, keep, 0.0)
+        assert self.gate is not None
+        assert self.estimator is not None
+        return self.estimator.inference(self.gate.logits(context))
+
+    def _evaluate(self, batch: Batch, draws: Draws, trace: Trace | None) -> Evaluate:
+        """Passes that share dropout and negatives; the first, which can be differentiated, fills `trace`."""
+        negatives = self.base.negatives(batch, draws)
+
+        def apart(masks: Sequence[AttentionMask | None]) -> list[Tensor]:
+            dropout = draws.dropout()
+            losses = []
+            for number, mask in enumerate(masks):
+                dropout.rewind()
+                with torch.set_grad_enabled(number == 0), self._recorded(trace if number == 0 else None):
+                    losses.append(self.base.position_losses(batch, negatives, dropout=dropout, gate=mask))
+            return losses
+
+        def stacked(masks: Sequence[AttentionMask | None]) -> list[Tensor]:
+            copies = len(masks)
+            with self._recorded(trace):
+                losses = self.base.position_losses(
+                    batch.stacked(copies),
+                    None if negatives is None else negatives.repeat(copies, 1),
+                    dropout=draws.dropout(copies=copies),
+                    gate=side_by_side([mask for mask in masks if mask is not None], batch),
+                )
+            return list(losses.split(len(batch.cells)))
+
+        return lambda masks: apart(masks) if self.passes == "apart" or len(masks) == 1 else stacked(masks)
+
+    def _recorded(self, trace: Trace | None) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if trace is None else traced(self.base.backbone.blocks, trace)
+
+
+def side_by_side(masks: Sequence[AttentionMask], batch: Batch) -> AttentionMask:
+    """The mask of a stacked batch: to each copy of `batch` its own, asked for in their order."""
+
+    def mask(context: GateContext) -> Tensor:
+        rows = len(batch.items)
+        return torch.cat(
+            [
+                own(
+                    GateContext(
+                        q=context.q[part],
+                        k=context.k[part],
+                        attention=context.attention[part],
+                        batch=batch,
+                        layer=context.layer,
+                    )
+                )
+                for number, own in enumerate(masks)
+                for part in [slice(number * rows, (number + 1) * rows)]
+            ]
+        )
+
+    return mask

@@ -1,12 +1,19 @@
 """Gates: how likely each cell of the attention matrix is to be kept."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.networks.attention import GateContext
+
+COLLAPSED_BELOW = 0.02
+"""A gate that leaves a smaller share of the visible cells open has switched attention off."""
+
+Keep = Callable[[Tensor], Tensor]
+"""From logits to the probability that a cell is open: what an estimator takes them to mean."""
 
 
 class Gate(Protocol):
@@ -15,11 +22,35 @@ class Gate(Protocol):
     def logits(self, context: GateContext) -> Tensor:
         """Logits of the keep-probabilities, broadcastable to [rows, heads, length, length]."""
 
-    def penalty(self, batch: Batch) -> Tensor:
-        """The mean keep-probability over layers and visible cells: a scalar with a gradient."""
+    def observe(self, batch: Batch) -> None:
+        """Remember which cells a batch that is trained on can see: the figures below are about such cells."""
+
+    def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
+        """The keep-probability of the cells that the batch can see, a scalar with a gradient.
+
+        "mean": over layers and visible cells. "sum": each of the gate's own cells once, where anyone in the batch can
+        see it (Rec-Denoiser, eq. 8, without the cells that play no part).
+        """
+
+    def open_share(self) -> float:
+        """The share of visible cells that are more likely kept than not."""
 
     def diagnostics(self) -> dict[str, float]:
         """Figures worth a curve."""
+
+
+@runtime_checkable
+class SharedGate(Gate, Protocol):
+    """A gate with one logit for cells of many users, so that one mask can be drawn for a whole batch."""
+
+    def table(self, layer: int) -> Tensor:
+        """The layer's own logits, of any shape."""
+
+    def spread(self, values: Tensor, batch: Batch) -> Tensor:
+        """Values of the table's shape → [rows, 1, length, length]: each cell's."""
+
+    def counts(self, batch: Batch) -> Tensor:
+        """How many visible cells of the batch each entry of the table stands for, int64 of the table's shape."""
 
 
 class PositionalGate(nn.Module):
@@ -29,30 +60,46 @@ class PositionalGate(nn.Module):
     of its own. It has no input: it prunes pairs of positions, the same for everyone.
     """
 
+    seen: Tensor
+
     def __init__(self, *, layers: int, length: int, initial_logit: float) -> None:
         super().__init__()
         self.phi = nn.Parameter(torch.full((layers, length, length), float(initial_logit)))
+        self.register_buffer("seen", torch.zeros(length, length, dtype=torch.int64))
 
     def logits(self, context: GateContext) -> Tensor:
-        batch = context.batch
-        cells = _position_pairs(batch)
-        flat = self.phi[context.layer].flatten().gather(0, cells.flatten())
-        return flat.view(cells.shape)[:, None]
+        return self.spread(self.table(context.layer), context.batch)
 
-    def penalty(self, batch: Batch) -> Tensor:
-        counts = torch.zeros_like(self.phi[0]).flatten()
-        counts.scatter_add_(0, _position_pairs(batch).flatten(), batch.visible.flatten().to(counts.dtype))
-        layers = len(self.phi)
-        return (torch.sigmoid(self.phi).flatten(1) @ counts).sum() / (layers * counts.sum())
+    def table(self, layer: int) -> Tensor:
+        return self.phi[layer]
+
+    def spread(self, values: Tensor, batch: Batch) -> Tensor:
+        cells = batch.position_pairs
+        return values.flatten().gather(0, cells.flatten()).view(cells.shape)[:, None]
+
+    def counts(self, batch: Batch) -> Tensor:
+        counts = torch.zeros_like(self.seen).flatten()
+        counts.scatter_add_(0, batch.position_pairs.flatten(), batch.visible.flatten().long())
+        return counts.view_as(self.seen)
+
+    def observe(self, batch: Batch) -> None:
+        self.seen += self.counts(batch)
+
+    def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
+        counts = self.counts(batch)
+        if on == "sum":
+            return (keep(self.phi) * (counts > 0)).sum()
+        return (keep(self.phi) * counts).sum() / (len(self.phi) * counts.sum())
+
+    def open_share(self) -> float:
+        return self._over_seen((self.phi.detach() > 0).double())
 
     def diagnostics(self) -> dict[str, float]:
-        """Mean keep-probability and share of cells left open at inference, over the causal cells."""
-        causal = torch.ones_like(self.phi[0], dtype=torch.bool).tril()
-        keep = torch.sigmoid(self.phi.detach())[:, causal]
-        return {"gate.mean_keep": float(keep.mean()), "gate.open_share": float((keep > 0.5).float().mean())}
+        """Mean keep-probability and share of cells left open at inference, over the cells that training has seen."""
+        mean_keep = self._over_seen(torch.sigmoid(self.phi.detach()).double())
+        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share()}
 
-
-def _position_pairs(batch: Batch) -> Tensor:
-    """[rows, length, length] int64: the flat index (position of the query) × length + (position of the key)."""
-    length = batch.items.shape[1]
-    return batch.positions[:, :, None] * length + batch.positions[:, None, :]
+    def _over_seen(self, values: Tensor) -> float:
+        """The mean of [layers, length, length] over visible cells; of all causal ones before any training."""
+        weights = self.seen if bool(self.seen.any()) else torch.ones_like(self.seen).tril()
+        return float((values * weights).sum() / (len(values) * weights.sum()))

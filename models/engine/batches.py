@@ -8,7 +8,7 @@ had at the right end of a row of their own (left padding, as in SASRec).
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -57,6 +57,21 @@ class Batch:
     def real(self) -> Tensor:
         """[rows, length, 1] float32: 1 where there is an event."""
         return (self.segments > 0)[:, :, None].float()
+
+    @cached_property
+    def position_pairs(self) -> Tensor:
+        """[rows, length, length] int64: (position of the query) × length + (position of the key), for every cell."""
+        return self.positions[:, :, None] * self.items.shape[1] + self.positions[:, None, :]
+
+    def stacked(self, copies: int) -> "Batch":
+        """The same windows so many times, copy after copy, for passes that differ in their masks alone."""
+        grids = ("items", "users", "positions", "segments", "targets", "times")
+        shifts = [copy * self.items.numel() for copy in range(copies)]
+
+        stacked = {name: grid.repeat(copies, 1) for name in grids if (grid := getattr(self, name)) is not None}
+        stacked["cells"] = torch.cat([self.cells + shift for shift in shifts])
+        stacked["ends"] = torch.cat([self.ends + shift for shift in shifts])
+        return replace(self, **stacked)
 
     def events(self, grid: Tensor) -> Tensor:
         """[rows, length, …] → [events, …]: the values at the real events."""

@@ -36,8 +36,12 @@ class Dropout:
     which must differ in nothing but their gates share them.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator, *, copies: int = 1) -> None:
+        """With several `copies`, the values' first dimension holds as many passes one after another, which share the
+        masks that a single one would draw.
+        """
         self._generator = generator
+        self._copies = copies
         self._masks: list[Tensor] = []
         self._next = 0
 
@@ -45,11 +49,12 @@ class Dropout:
         """`values` with each element zeroed with `probability`, the others scaled to keep the mean."""
         if probability == 0.0:
             return values
+        passes = values.unflatten(0, (self._copies, -1))
         if self._next == len(self._masks):
-            self._masks.append(_keep_mask(values, probability, self._generator))
+            self._masks.append(_keep_mask(passes[0], probability, self._generator))
         mask = self._masks[self._next]
         self._next += 1
-        return values * mask
+        return (passes * mask).flatten(0, 1)
 
     def rewind(self) -> None:
         """Start the next pass with the masks of the first."""

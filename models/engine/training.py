@@ -7,7 +7,7 @@ import copy
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,26 @@ CURVES = (
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after an epoch. `timestamp` is in milliseconds since 1970."""
+    """What is known after an epoch. `timestamp` is in milliseconds since 1970; `warnings` are sentences."""
 
     epoch: int
     timestamp: int
     metrics: dict[str, float]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Progress:
-    """Where a training stands: all that a checkpoint needs beside the weights and the generators."""
+    """Where a training stands: all that a checkpoint needs beside the weights and the generators.
+
+    `collapsed_epoch`: the first after which a part of the model had switched itself off.
+    """
 
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -1.0
+    collapsed_epoch: int | None = None
+    steps: int = 0
     seconds: float = 0.0
 
     @property
@@ -91,7 +97,7 @@ class Training:
         self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
+            self.model.parameter_groups(config.learning_rate), betas=(0.9, config.beta2), fused=True
         )
         self.progress = Progress()
         self.best = _copied(self.model)
@@ -120,7 +126,11 @@ class Training:
             elapsed = time.monotonic() - started
             self.progress.seconds += elapsed
             metrics["time.epoch_seconds"] = elapsed
-            self.progress.history.append(Epoch(number, int(time.time() * 1000), metrics))
+            if self.progress.collapsed_epoch is None and self.model.collapsed():
+                self.progress.collapsed_epoch = number
+            self.progress.history.append(
+                Epoch(number, int(time.time() * 1000), metrics, warnings=list(self.model.warnings()))
+            )
             if checkpoint is not None:
                 self._save(checkpoint)
             on_epoch(self.progress.history[-1])
@@ -138,13 +148,14 @@ class Training:
             batch_size=self.config.batch_size,
             generator=self.order["order"],
         ):
-            loss = self.model.loss(batch, self.draws)
+            loss = self.model.loss(batch, replace(self.draws, step=self.progress.steps))
             self.optimizer.zero_grad(set_to_none=True)
             loss.objective().backward()
             self.optimizer.step()
             value = loss.data_term().detach()
             total = value if total is None else total + value
             steps += 1
+            self.progress.steps += 1
         mean = float(total) / steps if total is not None else 0.0
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise Diverged(

@@ -19,12 +19,14 @@ class GateContext:
     """What a gate may look at in one layer.
 
     q, k: [rows, heads, length, dim of a head]
+    attention: [rows, heads, length, length], the probabilities that it multiplies
     batch: items, positions and visibility of the cells
     layer: which block, from 0
     """
 
     q: Tensor
     k: Tensor
+    attention: Tensor
     batch: Batch
     layer: int
 
@@ -67,7 +69,7 @@ class SelfAttention(nn.Module):
         scale = q.shape[-1] ** -0.5
         attention = torch.softmax((q * scale) @ k.transpose(2, 3) + batch.attention_bias, dim=-1)
         if gate is not None:
-            attention = attention * gate(GateContext(q=q, k=k, batch=batch, layer=self.layer))
+            attention = attention * gate(GateContext(q=q, k=k, attention=attention, batch=batch, layer=self.layer))
         if dropout is not None:
             attention = dropout(attention, self.dropout)
         merged = (attention @ v).transpose(1, 2).flatten(2)

@@ -12,11 +12,13 @@ from models.recommender import Draws, Loss, Recommender
 class Backbone(nn.Module):
     """A causal self-attentive encoder of item sequences.
 
-    `layers` and `length` say how many attention masks it takes, and of what size.
+    `layers` and `length` say how many attention masks it takes, and of what size. Each of `blocks` maps hidden states,
+    its first argument, to hidden states of the same shape.
     """
 
     layers: int
     length: int
+    blocks: nn.ModuleList
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         """[rows, length, dim]: hidden states. Without `dropout` the pass is deterministic."""

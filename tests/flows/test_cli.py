@@ -169,6 +169,7 @@ def test_help_names_the_defaults_that_hold() -> None:
     values = {
         **{name: getattr(model, name) for name in ("length", "dim", "blocks", "heads", "dropout", "negatives", "norm")},
         "gate_logit": model.gate_logit,
+        "gate_rate": f"{model.gate_rate:g}",
         "beta": model.beta,
         "noise_kind": spec.noise.kind,
         "noise_where": spec.noise.where,
@@ -201,9 +202,9 @@ def test_help_names_the_defaults_that_hold() -> None:
         if (found := re.search(r"\(default ([^)]+)\)", action.help or ""))
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-    assert said == shown | {"methods": "all"}
+    assert said == shown | {"methods": "the first three"}
     assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default all)"
+        f"of {', '.join(METHODS)} (default the first three)"
     )
     recommend = {action.dest: action.help or "" for action in subparser("recommend")._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]

@@ -1,5 +1,6 @@
 """Which settings make a model what it is."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from itertools import product
 from typing import Any
@@ -10,8 +11,13 @@ from models import catalogue
 from models.config import NO_GATE, UNUSED, ModelConfig
 
 COMBINATIONS = list(
-    product(catalogue.BACKBONES, catalogue.LOSSES, [NO_GATE, *catalogue.GATES], catalogue.ESTIMATORS)
-)  # fmt: skip
+    product(
+        catalogue.BACKBONES,
+        catalogue.LOSSES,
+        [NO_GATE, *catalogue.GATES, *catalogue.CONTROLS],
+        catalogue.ESTIMATORS,
+    )
+)
 
 
 @pytest.mark.parametrize(("backbone", "loss", "gate", "estimator"), COMBINATIONS)
@@ -45,12 +51,17 @@ def test_what_a_model_leaves_unread_does_not_make_it_another() -> None:
 
 
 def test_a_part_that_says_nothing_may_read_everything() -> None:
-    config = ModelConfig(backbone="new", loss="new", gate="new", estimator="new")
+    config = ModelConfig(backbone="new", loss="new", gate="new", estimator="new", gamma=0.1)
     assert config.effective() == config.to_dict()
 
 
 def test_what_is_said_to_be_unread_is_there() -> None:
-    tables = {"loss": catalogue.LOSSES, "gate": {NO_GATE: None, **catalogue.GATES}}
+    tables: dict[str, Mapping[Any, object]] = {
+        "loss": catalogue.LOSSES,
+        "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
+        "estimator": catalogue.ESTIMATORS,
+        "gamma": {0.0: None},
+    }
     known = {field.name for field in fields(ModelConfig)}
     for (part, name), unread in UNUSED.items():
         assert name in tables[part]

@@ -1,25 +1,24 @@
-"""Rec-Denoiser: exact gradients by enumeration, the open gate, what a positional mask may depend on."""
+"""Rec-Denoiser: the open gate, its penalty and its collapse, what it tells, what a positional mask may depend on."""
 
-import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from models import catalogue
 from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.denoised import Denoised
-from models.denoising.estimators import PerTokenArm
 from models.denoising.gates import PositionalGate
-from models.engine.batches import Batch, UnseenItems, training_batches, windows
+from models.engine.batches import UnseenItems, training_batches, windows
 from models.engine.randomness import Streams
 from models.engine.sequences import InteractionLog, Sequences
-from models.networks.backbone import NextItem
-from models.recommender import Draws
+from models.recommender import Draws, Recommender
 from tests.models.conftest import MakeLog
 
-TINY = ModelConfig(dim=4, blocks=2, heads=1, length=3, dropout=0.0, loss="softmax")
+SMALL = ModelConfig(dim=8, blocks=2, heads=2, length=6)
 
 
 def draws_for(sequences: Sequences, seed: int) -> Draws:
@@ -27,88 +26,38 @@ def draws_for(sequences: Sequences, seed: int) -> Draws:
     return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
 
 
-def tiny_model(item_count: int) -> NextItem:
-    model = build(TINY, item_count, seed=2)
-    assert isinstance(model, NextItem)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2.5)
-    return model
+def trained_once(model: Recommender, log: InteractionLog) -> tuple[Tensor, Tensor]:
+    """The losses and the queries of one batch; one step of Adam follows."""
+    (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
+    loss = model.loss(batch, draws_for(log.sequences, seed=9))
+    queries = model.query(batch)
+    optimizer = torch.optim.Adam(model.parameter_groups(1e-2), fused=True)
+    loss.objective().backward()
+    optimizer.step()
+    return loss.terms.detach(), queries.detach()
 
 
-def repeated(log: InteractionLog, copies: int) -> Batch:
-    """The first user's first three events, so many times."""
-    users, stops = torch.zeros(copies, dtype=torch.int64), torch.full((copies,), 3)
-    return windows(log.sequences, users, stops, length=3, with_targets=True)
-
-
-def exact_gradient(base: NextItem, gate: PositionalGate, batch: Batch) -> Tensor:
-    """∇Φ of the expected loss, by summing over every mask of the visible cells.
-
-    `batch` holds the same window once for every mask.
-    """
-    layers, length = gate.phi.shape[:2]
-    cells = torch.tensor([(layer, i, j) for layer in range(layers) for i in range(length) for j in range(i + 1)])
-    bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=len(cells))))
-    masks = torch.zeros(len(bits), layers, length, length)
-    masks[:, cells[:, 0], cells[:, 1], cells[:, 2]] = bits
-    keep = torch.sigmoid(gate.phi.detach())[tuple(cells.T)].double()
-    probabilities = torch.where(bits > 0, keep, 1 - keep).prod(1)
-    with torch.no_grad():
-        losses = base.position_losses(batch, None, dropout=None, gate=lambda context: masks[:, context.layer, None])
-    means = losses.view(len(bits), -1).mean(1).double()
-    gradient = torch.zeros_like(gate.phi, dtype=torch.float64)
-    gradient[tuple(cells.T)] = ((probabilities * means)[:, None] * (bits - keep)).sum(0)
-    return gradient
-
-
-def test_per_token_arm_is_unbiased(make_log: MakeLog) -> None:
-    """The mean of many draws meets the enumerated gradient within its standard error, in every cell."""
-    log = make_log(lengths=[6], item_count=5)
-    base = tiny_model(5)
-    gate = PositionalGate(layers=2, length=3, initial_logit=0.4)
-    exact = exact_gradient(base, gate, repeated(log, 2**12))
-    model = Denoised(base, gate, PerTokenArm(), beta=0.0)
-
-    many = repeated(log, 400)
-    draws = draws_for(log.sequences, seed=0)
-    estimates = []
-    for _ in range(60):
-        gate.phi.grad = None
-        model.loss(many, draws).surrogates["gate"].backward()
-        assert gate.phi.grad is not None
-        estimates.append(gate.phi.grad.clone())
-    stacked = torch.stack(estimates)
-    error = (stacked.mean(0) - exact).abs()
-    standard = stacked.std(0) / len(estimates) ** 0.5
-    causal = torch.ones(3, 3).tril().bool().expand(2, 3, 3)
-    assert (error[causal] <= 4.5 * standard[causal] + 1e-7).all()
-    assert (stacked[:, ~causal] == 0).all()
-    assert exact.abs().max() > 20 * standard[causal].mean(), "the test could not tell a wrong gradient"
-
-
-def test_with_the_gate_open_it_is_the_backbone_to_the_bit(make_log: MakeLog) -> None:
-    config = ModelConfig(dim=8, blocks=2, heads=2, length=6)
+@pytest.mark.parametrize("estimator", catalogue.ESTIMATORS)
+def test_with_the_gate_open_it_is_the_backbone_to_the_bit(make_log: MakeLog, estimator: str) -> None:
     log = make_log(lengths=[9, 4, 12, 5])
-    plain = build(config, 30, seed=3)
-    gated = build(
-        ModelConfig(**(config.to_dict() | {"gate": "positional", "gate_logit": 100.0, "beta": 0.0})), 30, seed=3
-    )
-    batches = [
-        next(iter(training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))))
-        for _ in range(2)
-    ]
-    losses = [
-        model.loss(batch, draws_for(log.sequences, seed=9))
-        for model, batch in zip((plain, gated), batches, strict=True)
-    ]
-    assert torch.equal(losses[0].terms, losses[1].terms)
-    assert torch.equal(plain.query(batches[0]), gated.query(batches[1]))
-    losses[0].objective().backward()
-    losses[1].objective().backward()
+    settings = {"gate": "positional", "gate_logit": 100.0, "beta": 0.0, "estimator": estimator}
+    plain = build(SMALL, 30, seed=3)
+    gated = build(replace(SMALL, **settings), 30, seed=3)  # type: ignore[arg-type]
     assert isinstance(gated, Denoised)
-    for (name, one), other in zip(plain.named_parameters(), gated.base.parameters(), strict=True):
-        assert torch.equal(one.grad, other.grad), name  # type: ignore[arg-type]
+    for one, other in zip(trained_once(plain, log), trained_once(gated, log), strict=True):
+        assert torch.equal(one, other)
+    for (name, weights), own in zip(plain.named_parameters(), gated.base.parameters(), strict=True):
+        assert torch.equal(weights, own), name
+
+
+def test_passes_apart_and_stacked_train_alike(make_log: MakeLog) -> None:
+    log = make_log(lengths=[9, 4, 12, 5])
+    for estimator in ("arm", "arm-per-token"):
+        config = replace(SMALL, gate="positional", estimator=estimator, gate_logit=0.5, gamma=0.01)
+        apart, stacked = (build(replace(config, passes=passes), 30, seed=3) for passes in ("apart", "stacked"))
+        torch.testing.assert_close(trained_once(apart, log), trained_once(stacked, log))
+        for one, other in zip(apart.parameters(), stacked.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_a_packed_window_meets_the_cells_of_its_own_positions(make_log: MakeLog) -> None:
@@ -153,4 +102,59 @@ def test_the_penalty_is_the_mean_over_visible_cells(make_log: MakeLog) -> None:
     keep = torch.sigmoid(gate.phi.detach()).numpy()
     visible = [(i, j) for i in range(2, 4) for j in range(2, i + 1)] + [(i, j) for i in range(4) for j in range(i + 1)]
     expected = np.mean([keep[layer, i, j] for layer in range(2) for i, j in visible])
-    assert float(gate.penalty(batch).detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert float(gate.penalty(batch, torch.sigmoid, on="mean").detach()) == pytest.approx(float(expected), rel=1e-5)
+    total = sum(keep[layer, i, j] for layer in range(2) for i, j in set(visible))
+    assert float(gate.penalty(batch, torch.sigmoid, on="sum").detach()) == pytest.approx(float(total), rel=1e-5)
+
+
+def test_the_gate_has_a_learning_rate_of_its_own(make_log: MakeLog) -> None:
+    """Adam's first step is its learning rate long, in every cell that has a gradient."""
+    log = make_log(lengths=[9, 4, 12, 5])
+    model = build(replace(SMALL, gate="positional", gate_rate=7.0, beta=1.0), 30, seed=3)
+    assert isinstance(model, Denoised)
+    assert isinstance(model.gate, PositionalGate)
+    before = model.gate.phi.detach().clone()
+    trained_once(model, log)
+    moved = (model.gate.phi.detach() - before).abs()
+    assert float(moved.max()) == pytest.approx(0.07, rel=1e-3)
+
+
+def test_a_gate_that_closes_is_said_to_have_collapsed(make_log: MakeLog) -> None:
+    log = make_log(lengths=[9, 4, 12, 5])
+    model = build(replace(SMALL, gate="positional"), 30, seed=3)
+    assert isinstance(model, Denoised)
+    assert isinstance(model.gate, PositionalGate)
+    trained_once(model, log)
+    assert not model.collapsed()
+    assert model.warnings() == ()
+    assert model.diagnostics()["gate.collapsed"] == 0.0
+    with torch.no_grad():
+        model.gate.phi[model.gate.seen.expand_as(model.gate.phi) > 0] = -1.0
+    assert model.gate.seen[0, 0] == 2, "two users fill all six positions"
+    assert model.collapsed()
+    assert model.diagnostics() == pytest.approx(
+        {"gate.collapsed": 1.0, "gate.open_share": 0.0, "gate.mean_keep": 1 / (1 + np.e)}
+    )
+    assert "0.0% of the visible cells are open" in model.warnings()[0]
+
+
+def test_it_tells_what_it_keeps(make_log: MakeLog) -> None:
+    log = make_log(lengths=[8, 4])
+    model = build(replace(SMALL, gate="positional"), 30, seed=1)
+    assert isinstance(model, Denoised)
+    assert isinstance(model.gate, PositionalGate)
+    with torch.no_grad():
+        model.gate.phi.copy_(torch.randn(model.gate.phi.shape, generator=torch.Generator().manual_seed(0)))
+    batch = windows(log.sequences, torch.arange(2), torch.tensor([6, 3]), length=6, with_targets=False)
+    told = model.explain(batch)
+    keep = torch.sigmoid(model.gate.phi.detach())
+    whole, short = (int(row) for row in (batch.segments > 0).sum(1).argsort(descending=True))
+    torch.testing.assert_close(told["gate"][:, whole, 0], keep.tril())
+    torch.testing.assert_close(told["mask"][:, whole, 0], torch.where(keep > 0.5, keep, 0.0).tril())
+    torch.testing.assert_close(told["attention"].sum(-1)[:, whole], torch.ones(2, 2, 6))
+    # The third of six events is seen by itself and by the three after it.
+    torch.testing.assert_close(told["keep"][whole, 2], keep[:, 2:, 2].mean())
+    # The short window stands at the last positions: its second event is at the fifth.
+    torch.testing.assert_close(told["keep"][short, 1], keep[:, 4:, 4].mean())
+    assert (told["keep"][short, 3:] == 0).all()
+    assert build(SMALL, 30, seed=1).explain(batch) == {}

@@ -192,3 +192,22 @@ def test_a_log_without_validation_targets_is_refused(request_for: Request, tmp_p
     log = str(tmp_path / "log.npz")
     with pytest.raises(ValueError, match=r"no user has a validation target.*less of it to promotion"):
         train(request_for(tmp_path / "training", log=log, clean=log), on_epoch=ignore)
+
+
+def test_a_mask_that_closes_in_training_is_told_by_its_epochs_and_its_result(
+    request_for: Request, tmp_path: Path
+) -> None:
+    """A penalty that outweighs all else closes every cell from the first step on."""
+    literal = {"gate": "positional", "estimator": "arm", "gate_logit": 0.0, "gate_rate": 1.0, "beta_on": "sum"}
+    told: list[Epoch] = []
+    model = {"dim": 8, "length": 8, "beta": 1.0, "gamma": 0.001, **literal}
+    report = train(
+        request_for(tmp_path / "closed", model=model, training={"epochs": 3, "patience": 3}), on_epoch=told.append
+    )
+    assert (report["collapsed"], report["collapsed_epoch"]) == (True, 1)
+    assert all(epoch.metrics["gate.collapsed"] == 1.0 for epoch in told)
+    assert all("has collapsed" in epoch.warnings[0] for epoch in told)
+    training = {"epochs": 3, "patience": 3}
+    report = train(request_for(tmp_path / "open", training=training), on_epoch=told.append)
+    assert (report["collapsed"], report["collapsed_epoch"]) == (False, None)
+    assert told[-1].warnings == []

@@ -1,0 +1,156 @@
+"""What denoising costs over the backbone's step, and how noisy each estimator's gradient is.
+
+    .venv/bin/python -m benchmarks.denoising
+    .venv/bin/python -m benchmarks.denoising --source ../shared/data/ml-1m.parquet --order-col position --json cost.json
+
+Every variant takes the same batches. The variants take turns, step by step, and processor time is counted, so that a
+busy neighbour changes little; figures are medians of the step's time over the backbone's of the same turn. The variance
+of an estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
+relative to ARM with credit by token.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.training import log_of
+from models.catalogue import build
+from models.config import ModelConfig, TrainingConfig
+from models.denoising.denoised import Denoised
+from models.denoising.gates import PositionalGate
+from models.engine.batches import Batch, training_batches
+from models.engine.sequences import InteractionLog
+from models.engine.training import Training
+
+BACKBONE = "backbone"
+SCORE_FUNCTIONS = ("arm-per-token", "arm", "reinforce", "ar")
+
+
+def main() -> None:
+    """Measure, print tables, and write JSON where asked."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    log = log_of(options)
+    backbone = ModelConfig(loss=options.loss)
+    trainings = {name: _training(log, config, options) for name, config in _variants(backbone).items()}
+    ratios = _ratios({name: _stepper(training) for name, training in trainings.items()}, _batches(log, options))
+    variances = {name: _variance(_training(log, _gated(backbone, name), options), options) for name in SCORE_FUNCTIONS}
+    for name, ratio in ratios.items():
+        print(f"{name:32} {ratio:6.2f} × the backbone's step")
+    for name, value in variances.items():
+        print(f"{name:32} {value / variances['arm-per-token']:10.1f} × the variance of arm-per-token")
+    result = {
+        "source": options.source or "shoppers",
+        "loss": options.loss,
+        "threads": options.threads,
+        "steps": options.steps,
+        "batch_size": options.batch_size,
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "step_time_over_backbone": ratios,
+        "gradient_variance_over_arm_per_token": {
+            name: value / variances["arm-per-token"] for name, value in variances.items()
+        },
+    }
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _variants(backbone: ModelConfig) -> dict[str, ModelConfig]:
+    one_by_one = ("arm-per-token", "arm", "ar", "reinforce", "straight-through", "hard-concrete")
+    return {
+        BACKBONE: backbone,
+        **{name: _gated(backbone, name) for name in one_by_one},
+        "arm-per-token, passes stacked": replace(_gated(backbone, "arm-per-token"), passes="stacked"),
+        "jacobian alone": replace(backbone, gamma=1e-5),
+        "jacobian alone, every 5th step": replace(backbone, gamma=1e-5, jacobian_every=5),
+        "arm + jacobian (published)": replace(_gated(backbone, "arm"), beta_on="sum", gamma=1e-3),
+        "fixed random mask": replace(backbone, gate="fixed-random"),
+        "head drop": replace(backbone, gate="head-drop"),
+        "top-k": replace(backbone, gate="top-k"),
+    }
+
+
+def _gated(backbone: ModelConfig, estimator: str) -> ModelConfig:
+    return replace(backbone, gate="positional", estimator=estimator)
+
+
+def _training(log: InteractionLog, config: ModelConfig, options: argparse.Namespace) -> Training:
+    model = build(config, log.sequences.item_count, seed=1)
+    settings = TrainingConfig(batch_size=options.batch_size)
+    return Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+
+
+def _batches(log: InteractionLog, options: argparse.Namespace) -> list[Batch]:
+    generator = torch.Generator().manual_seed(0)
+    epoch = training_batches(log.sequences, length=50, batch_size=options.batch_size, generator=generator)
+    return list(itertools.islice(itertools.cycle(list(epoch)), options.steps))
+
+
+def _stepper(training: Training) -> Callable[[Batch, int], None]:
+    def step(batch: Batch, number: int) -> None:
+        loss = training.model.loss(batch, replace(training.draws, step=number))
+        training.optimizer.zero_grad(set_to_none=True)
+        loss.objective().backward()
+        training.optimizer.step()
+
+    return step
+
+
+def _ratios(steppers: dict[str, Callable[[Batch, int], None]], batches: list[Batch]) -> dict[str, float]:
+    """Medians of turns; of a variant that differs from step to step the ratio of sums, which needs a quiet machine."""
+    seconds: dict[str, list[float]] = {name: [] for name in steppers}
+    for number, batch in enumerate(batches):
+        for name, step in steppers.items():
+            fresh = replace(batch)  # without what an earlier variant has cached in it
+            started = time.process_time()
+            step(fresh, number)
+            seconds[name].append(time.process_time() - started)
+    own = seconds[BACKBONE]
+    return {
+        name: sum(values) / sum(own)
+        if "every" in name
+        else statistics.median(value / base for value, base in zip(values, own, strict=True))
+        for name, values in seconds.items()
+    }
+
+
+def _variance(training: Training, options: argparse.Namespace) -> float:
+    """The summed variance of the gate's gradient on one batch, dropout and negatives drawn anew each time."""
+    model = training.model
+    assert isinstance(model, Denoised)
+    assert isinstance(model.gate, PositionalGate)
+    batch = _batches(training.log, options)[0]
+    gradients: list[Tensor] = []
+    for _ in range(options.draws):
+        surrogate = model.loss(batch, training.draws).surrogates["gate"]
+        gradients.extend(torch.autograd.grad(surrogate, model.gate.phi))
+    # The first of REINFORCE has no baseline yet.
+    return float(torch.stack(gradients[1:]).var(0).sum())
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
+    parser.add_argument("--order-col", help="its column of order")
+    parser.add_argument("--loss", default="bce", choices=("bce", "softmax"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--draws", type=int, default=40, help="of each estimator's gradient")
+    parser.add_argument("--json", help="file for the figures")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Masks that learn nothing: the property that defines each."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.catalogue import CONTROLS, build
+from models.config import ModelConfig
+from models.denoising.controls import Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
+from models.engine.batches import UnseenItems, windows
+from models.engine.randomness import Streams
+from models.networks.attention import GateContext
+from models.recommender import Draws
+from models.storage import load_model, save_model
+from tests.models.conftest import MakeLog
+
+SMALL = ModelConfig(dim=8, blocks=2, heads=2, length=6, dropout=0.0)
+
+
+def context_of(make_log: MakeLog, attention: Tensor, layer: int = 0) -> GateContext:
+    log = make_log(lengths=[8, 5])
+    batch = windows(log.sequences, torch.arange(2), torch.tensor([6, 3]), length=6, with_targets=False)
+    return GateContext(q=attention, k=attention, attention=attention, batch=batch, layer=layer)
+
+
+def draws_of(make_log: MakeLog, seed: int = 0) -> Draws:
+    log = make_log(lengths=[8, 5])
+    unseen = UnseenItems(log.sequences, log.sequences.train_lengths)
+    return Draws(Streams(seed, Draws.NAMES, device=torch.device("cpu")), unseen)
+
+
+def test_the_fixed_mask_is_drawn_once_by_the_seed(tmp_path: Path) -> None:
+    config = replace(SMALL, length=60, gate="fixed-random", gate_keep=0.7)
+    one, again, other = (build(config, 30, seed=seed) for seed in (1, 1, 2))
+    masks = []
+    for model in (one, again, other):
+        assert isinstance(model, Controlled)
+        assert isinstance(model.control, FixedRandom)
+        masks.append(model.control.cells)
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
+    assert set(masks[0].unique().tolist()) == {0.0, 1.0}
+    assert float(masks[0].mean()) == pytest.approx(0.7, abs=0.02)
+    assert not next(iter(one.parameters())).equal(masks[0])
+    save_model(one, config, tmp_path, item_count=30)
+    assert torch.equal(load_model(tmp_path).state_dict()["control.cells"], masks[0])
+
+
+def test_the_fixed_mask_is_the_same_in_training_and_in_use(make_log: MakeLog) -> None:
+    control = FixedRandom(layers=2, length=6, keep=0.5)
+    context = context_of(make_log, torch.rand(2, 2, 6, 6), layer=1)
+    mask = control.in_use(context)
+    assert torch.equal(control.in_training(draws_of(make_log))(context), mask)
+    whole = int((context.batch.segments > 0).sum(1).argmax())
+    assert torch.equal(mask[whole, 0], control.cells[1])
+
+
+def test_dropped_heads_are_scaled_to_keep_the_mean(make_log: MakeLog) -> None:
+    control = HeadDrop(keep=0.75)
+    context = context_of(make_log, torch.rand(2, 500, 6, 6))
+    mask = control.in_training(draws_of(make_log))(context)
+    assert mask.shape == (2, 500, 1, 1)
+    assert float(mask.mean()) == pytest.approx(1.0, abs=0.06)
+    assert float(control.in_use(context)) == 1.0
+
+
+def test_a_dropped_layer_has_no_attention_at_all(make_log: MakeLog) -> None:
+    control, draws = LayerDrop(keep=0.8), draws_of(make_log)
+    context = context_of(make_log, torch.rand(2, 2, 6, 6))
+    drawn = [float(control.in_training(draws)(context)) for _ in range(400)]
+    assert set(drawn) == {0.0, 1.0}
+    assert sum(drawn) / 400 == pytest.approx(0.8, abs=0.06)
+
+
+def test_top_k_is_the_softmax_over_the_k_largest(make_log: MakeLog) -> None:
+    logits = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    attention = torch.softmax(logits, -1)
+    kept = attention * TopK(count=3).in_use(context_of(make_log, attention))
+    least = logits.sort(-1, descending=True).values[..., 2:3]
+    expected = torch.softmax(logits.masked_fill(logits < least, -torch.inf), -1)
+    torch.testing.assert_close(kept, expected)
+    torch.testing.assert_close(TopK(count=9).in_use(context_of(make_log, attention)), torch.ones(2, 2, 6, 6))
+
+
+@pytest.mark.parametrize("gate", CONTROLS)
+def test_it_trains_and_ranks(make_log: MakeLog, gate: str) -> None:
+    log = make_log(lengths=[8, 5])
+    model = build(replace(SMALL, gate=gate), 30, seed=1)
+    batch = windows(log.sequences, torch.arange(2), torch.tensor([6, 3]), length=6, with_targets=True)
+    draws = draws_of(make_log)
+    optimizer = torch.optim.Adam(model.parameter_groups(1e-2))
+    losses = []
+    for _ in range(40):
+        loss = model.loss(batch, draws).objective()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert torch.isfinite(model.query(batch)).all()

@@ -1,0 +1,178 @@
+"""Estimators: exact gradients by enumeration, how much noisier one is than another, what each mask is made of."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.catalogue import ESTIMATORS, build
+from models.config import ModelConfig
+from models.denoising.denoised import Denoised
+from models.denoising.estimators import Ar, Arm, BatchCredit, Estimator, HardConcrete, Reinforce, TokenCredit
+from models.denoising.gates import PositionalGate
+from models.engine.batches import Batch, UnseenItems, windows
+from models.engine.randomness import Streams
+from models.engine.sequences import InteractionLog, Sequences
+from models.networks.backbone import NextItem
+from models.recommender import Draws
+from tests.models.conftest import MakeLog
+
+TINY = ModelConfig(dim=4, blocks=2, heads=1, length=3, dropout=0.0, loss="softmax")
+UNBIASED: dict[str, Callable[[], Estimator]] = {
+    "arm": lambda: Arm(BatchCredit()),
+    "arm-per-token": lambda: Arm(TokenCredit()),
+    "ar": lambda: Ar(BatchCredit()),
+    "ar-per-token": lambda: Ar(TokenCredit()),
+    "reinforce": lambda: Reinforce(BatchCredit()),
+    "reinforce-per-token": lambda: Reinforce(TokenCredit()),
+}
+CAUSAL = torch.ones(3, 3).tril().bool().expand(2, 3, 3)
+
+
+def draws_for(sequences: Sequences, seed: int) -> Draws:
+    streams = Streams(seed, Draws.NAMES, device=torch.device("cpu"))
+    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
+
+
+def tiny_model(item_count: int) -> NextItem:
+    model = build(TINY, item_count, seed=2)
+    assert isinstance(model, NextItem)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2.5)
+    return model
+
+
+def repeated(log: InteractionLog, copies: int) -> Batch:
+    """The first user's first three events, so many times."""
+    users, stops = torch.zeros(copies, dtype=torch.int64), torch.full((copies,), 3)
+    return windows(log.sequences, users, stops, length=3, with_targets=True)
+
+
+def exact_gradient(base: NextItem, gate: PositionalGate, batch: Batch) -> Tensor:
+    """∇Φ of the expected loss, by summing over every mask of the visible cells.
+
+    `batch` holds the same window once for every mask.
+    """
+    layers, length = gate.phi.shape[:2]
+    cells = torch.tensor([(layer, i, j) for layer in range(layers) for i in range(length) for j in range(i + 1)])
+    bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=len(cells))))
+    masks = torch.zeros(len(bits), layers, length, length)
+    masks[:, cells[:, 0], cells[:, 1], cells[:, 2]] = bits
+    keep = torch.sigmoid(gate.phi.detach())[tuple(cells.T)].double()
+    probabilities = torch.where(bits > 0, keep, 1 - keep).prod(1)
+    with torch.no_grad():
+        losses = base.position_losses(batch, None, dropout=None, gate=lambda context: masks[:, context.layer, None])
+    means = losses.view(len(bits), -1).mean(1).double()
+    gradient = torch.zeros_like(gate.phi, dtype=torch.float64)
+    gradient[tuple(cells.T)] = ((probabilities * means)[:, None] * (bits - keep)).sum(0)
+    return gradient
+
+
+def some_gate() -> PositionalGate:
+    gate = PositionalGate(layers=2, length=3, initial_logit=0.4)
+    with torch.no_grad():
+        gate.phi.add_(torch.randn(gate.phi.shape, generator=torch.Generator().manual_seed(3)))
+    return gate
+
+
+def sampled_gradients(
+    base: NextItem, gate: PositionalGate, estimator: Estimator, log: InteractionLog, *, windows_each: int, draws: int
+) -> Tensor:
+    """[draws, layers, length, length]: the estimator's gradients on batches of one window, so many times over."""
+    model = Denoised(base, gate, estimator)
+    batch, random = repeated(log, windows_each), draws_for(log.sequences, seed=0)
+    gradients = []
+    for _ in range(draws):
+        (gradient,) = torch.autograd.grad(model.loss(batch, random).surrogates["gate"], gate.phi)
+        gradients.append(gradient)
+    return torch.stack(gradients)
+
+
+@pytest.mark.parametrize("name", UNBIASED)
+def test_its_mean_is_the_exact_gradient(make_log: MakeLog, name: str) -> None:
+    """In every cell, within the standard error of many draws; where no cell is visible there is no gradient."""
+    log = make_log(lengths=[6], item_count=5)
+    base, gate = tiny_model(5), some_gate()
+    exact = exact_gradient(base, gate, repeated(log, 2**12))
+    by_token = name.endswith("per-token")
+    estimates = sampled_gradients(
+        base, gate, UNBIASED[name](), log, windows_each=400 if by_token else 1, draws=30 if by_token else 700
+    )
+    if name.startswith("reinforce"):
+        estimates = estimates[1:]
+    error = (estimates.mean(0) - exact).abs()[CAUSAL]
+    standard = (estimates.std(0) / len(estimates) ** 0.5)[CAUSAL]
+    assert (error <= 4.0 * standard + 1e-7).all(), (error / standard).max()
+    assert (estimates[:, ~CAUSAL] == 0).all()
+    if name not in ("ar", "reinforce"):
+        assert exact.abs().max() > 8 * standard.mean(), "the test could not tell a wrong gradient"
+
+
+def test_ar_is_an_order_of_magnitude_noisier_than_arm_and_credit_by_token_quieter(make_log: MakeLog) -> None:
+    """Total variance over the visible cells, on batches of one window, for which both credits draw alike."""
+    log = make_log(lengths=[6], item_count=5)
+    base, gate = tiny_model(5), some_gate()
+    variance = {
+        name: float(
+            sampled_gradients(base, gate, UNBIASED[name](), log, windows_each=1, draws=120)[:, CAUSAL].var(0).sum()
+        )
+        for name in ("arm", "arm-per-token", "ar", "reinforce")
+    }
+    print({name: round(value / variance["arm-per-token"], 1) for name, value in variance.items()})
+    assert variance["ar"] > 10 * variance["arm"]
+    assert variance["reinforce"] < variance["ar"]
+    assert variance["arm-per-token"] < 0.8 * variance["arm"]
+
+
+def test_reinforce_takes_its_baseline_from_earlier_steps_and_keeps_it_with_the_weights(make_log: MakeLog) -> None:
+    log = make_log(lengths=[6], item_count=5)
+    estimator = Reinforce(BatchCredit())
+    model = Denoised(tiny_model(5), some_gate(), estimator)
+    random = draws_for(log.sequences, seed=0)
+    means = [float(model.loss(repeated(log, 1), random).data_term().detach()) for _ in range(3)]
+    expected = sum(0.1 * 0.9**age * mean for age, mean in enumerate(reversed(means))) / sum(
+        0.1 * 0.9**age for age in range(3)
+    )
+    assert float(estimator.total / estimator.weight) == pytest.approx(expected, rel=1e-5)
+    assert {"estimator.total", "estimator.weight"} <= model.state_dict().keys()
+
+
+def test_hard_concrete_opens_cells_as_often_as_its_penalty_says() -> None:
+    estimator = HardConcrete()
+    logits = torch.tensor([-2.0, 0.0, 1.5])
+    uniforms = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0)).clamp(1e-6, 1 - 1e-6)
+    soft = torch.sigmoid((torch.logit(uniforms) + logits) / estimator.temperature)
+    drawn = (soft * (estimator.high - estimator.low) + estimator.low).clamp(0, 1)
+    torch.testing.assert_close((drawn > 0).float().mean(0), estimator.keep(logits), rtol=0, atol=0.004)
+    assert estimator.inference(torch.tensor([-9.0, 9.0])).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["straight-through", "hard-concrete"])
+def test_gradients_of_single_pass_masks_reach_visible_cells_only(make_log: MakeLog, name: str) -> None:
+    log = make_log(lengths=[6], item_count=5)
+    gate = some_gate()
+    model = Denoised(tiny_model(5), gate, ESTIMATORS[name](TINY))
+    model.loss(repeated(log, 50), draws_for(log.sequences, seed=0)).objective().backward()
+    assert gate.phi.grad is not None
+    assert (gate.phi.grad[:, ~CAUSAL[0]] == 0).all()
+    assert (gate.phi.grad[CAUSAL] != 0).sum() >= 10
+
+
+def test_straight_through_gives_the_gradient_of_the_soft_mask_at_the_drawn_one(make_log: MakeLog) -> None:
+    log = make_log(lengths=[6], item_count=5)
+    base, gate = tiny_model(5), some_gate()
+    batch = repeated(log, 1)
+    model = Denoised(base, gate, ESTIMATORS["straight-through"](TINY))
+    model.loss(batch, draws_for(log.sequences, seed=0)).objective().backward()
+    keep = torch.sigmoid(gate.phi.detach())
+    again = draws_for(log.sequences, seed=0)
+    drawn = torch.stack([(again.uniforms(1, 1, 3, 3)[0, 0] < keep[layer]).float() for layer in range(2)])
+    drawn.requires_grad_()
+    base.position_losses(
+        batch, None, dropout=None, gate=lambda context: drawn[context.layer][None, None]
+    ).mean().backward()
+    assert drawn.grad is not None
+    torch.testing.assert_close(gate.phi.grad, drawn.grad * keep * (1 - keep))
