@@ -23,8 +23,8 @@ class Trained:
     folder: Path
 
     def result(self) -> dict[str, Any]:
-        """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, users, positions (real in an
-        epoch), device, threads, batch_size, max_epochs, peak_memory_bytes (of its last start), made_by (what code
+        """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, users, positions (real in
+        an epoch), device, threads, batch_size, max_epochs, peak_memory_bytes (of its last start), made_by (what code
         trained it, by `tasks.track`'s tags), history (one record an epoch).
         """
         content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))

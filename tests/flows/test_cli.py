@@ -267,7 +267,6 @@ def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> No
         (["--methods", "rec-denoiser,rec-denoiser"], "two methods have the same name"),
         (["--learning-rate", "0"], "--training: learning_rate must be positive, not 0.0"),
         (["--time-limit", "0"], "--time-limit: Input should be greater than 0"),
-        (["--format", "movielens", "--user-col", "u"], "leave the column options out"),
     ],
 )
 def test_options_that_make_no_sense_together(arguments: list[str], said: str) -> None:

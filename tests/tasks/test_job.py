@@ -226,9 +226,10 @@ def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(
     job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
     metrics = [finished[1].metrics()] * 6
     registered = Registered("model", "1", "champion", *decision(metrics[0]))
+    trained = [finished[0]] * 6
     told = summary(
-        RobustnessSpec(), job, (), metrics, [finished[0]] * 6, registered, clean=tiny_snapshot, execution=EXECUTION, best=0
-    )  # fmt: skip
+        RobustnessSpec(), job, (), metrics, trained, registered, clean=tiny_snapshot, execution=EXECUTION, best=0
+    )
     assert json.loads(json.dumps(told)) == told
     assert told["cells"][0]["training"] == {
         "best_epoch": 2, "epochs": 3, "seconds": 1.5, "parameters": 10,
