@@ -172,18 +172,27 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-bce": {"loss": "bce"},
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional", "estimator": "arm-per-token"},
+    "sasrec-bpr": {"loss": "bpr"},
+    "sasrec-gbce": {"loss": "gbce", "negatives": 256},
+    "sasrec-sampled-softmax": {"loss": "sampled-softmax", "negatives": 256},
+    "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
+    "tisasrec": {"backbone": "tisasrec", "loss": "bce"},
+    "sse-pt": {"backbone": "sse-pt", "loss": "bce"},
 }
-"""What each named method fixes; all else is common to a job's methods."""
+"""What each named method is; what a job says about all its methods goes before its numbers."""
+
+DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser")
+"""Those of a job that names none."""
 
 
 def named_method(name: str, **common: Any) -> MethodSpec:
-    """The method of that name, over the common model settings.
+    """The method of that name under the common model settings.
 
     Raises `ValueError` on an unknown name or setting.
     """
     if name not in METHODS:
         raise ValueError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
-    return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name]}))
+    return MethodSpec(name=name, model=ModelConfig.from_dict({**METHODS[name], **common}))
 
 
 class InjectedNoise(Spec):
@@ -280,7 +289,7 @@ class RobustnessSpec(Spec):
     source: SourceSpec = SourceSpec()
     prepare: PrepareSpec = PrepareSpec()
     noise: NoiseSpec = NoiseSpec()
-    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(named_method(name) for name in METHODS)
+    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(named_method(name) for name in DEFAULT_METHODS)
     training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
     evaluation_seed: Seed = 0

@@ -1,11 +1,14 @@
 """Rec-Denoiser (Chen et al., *Denoising Self-Attentive Sequential Recommendation*, RecSys 2022) on any backbone."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from models.denoising.estimators import Estimator
 from models.denoising.gates import Gate
 from models.engine.batches import Batch
+from models.engine.sequences import Sequences
 from models.networks.attention import AttentionMask, GateContext
 from models.networks.backbone import NextItem
 from models.recommender import Draws, Loss, Recommender
@@ -29,9 +32,19 @@ class Denoised(Recommender):
         self.estimator = estimator
         self.beta = beta
         self.length = base.length
+        self.needs = base.needs
+        self.appended = base.appended
+
+    def prepare(self, sequences: Sequences) -> None:
+        self.base.prepare(sequences)
+
+    def training_batches(
+        self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
+    ) -> Iterator[Batch]:
+        return self.base.training_batches(sequences, batch_size=batch_size, generator=generator, draws=draws)
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
-        negatives = self.base.negatives(batch, draws)
+        batch, negatives = self.base.drawn(batch, draws)
         dropout = draws.dropout()
 
         def evaluate(mask: AttentionMask) -> Tensor:
