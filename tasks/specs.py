@@ -289,7 +289,9 @@ class RobustnessSpec(Spec):
     source: SourceSpec = SourceSpec()
     prepare: PrepareSpec = PrepareSpec()
     noise: NoiseSpec = NoiseSpec()
-    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(named_method(name) for name in DEFAULT_METHODS)
+    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(
+        named_method(name) for name in DEFAULT_METHODS
+    )
     training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
     evaluation_seed: Seed = 0

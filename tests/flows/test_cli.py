@@ -24,7 +24,15 @@ from flows.options import recommend_spec, robustness_spec
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import simulate
-from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, ShoppersSpec, SourceSpec, default_training
+from tasks.specs import (
+    DEFAULT_METHODS,
+    METHODS,
+    RecommendSpec,
+    RobustnessSpec,
+    ShoppersSpec,
+    SourceSpec,
+    default_training,
+)
 from tasks.track import Tracker
 
 COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "deploy", "worker", "ui")
@@ -124,6 +132,8 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("length", "dim", "blocks", "heads", "dropout", "negatives", "norm")},
         "gate_logit": model.gate_logit,
         "beta": model.beta,
+        **{name: getattr(model, name) for name in ("gbce_t", "masked", "last_masked", "max_interval")},
+        **{name: getattr(model, name) for name in ("user_dim", "keep_users", "keep_items")},
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads")},
         "time_limit": spec.execution.time_limit_minutes,
@@ -138,7 +148,17 @@ def test_help_names_the_defaults_that_hold() -> None:
         "seeds": ",".join(map(str, spec.seeds)),
         **{
             name: f"{getattr(own, name):g} [{getattr(spec.training, name):g}]"
-            for name in ("epochs", "patience", "validate_every", "batch_size", "learning_rate")
+            for name in (
+                "epochs",
+                "patience",
+                "validate_every",
+                "batch_size",
+                "learning_rate",
+                "weight_decay",
+                "clip",
+                "warmup",
+                "decay",
+            )
         },
     }
     said = {
@@ -147,9 +167,10 @@ def test_help_names_the_defaults_that_hold() -> None:
         if (found := re.search(r"\(default ([^)]+)\)", action.help or ""))
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-    assert said == shown | {"methods": "all"}
+    assert said == shown | {"negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}"}
+    others = [name for name in METHODS if name not in DEFAULT_METHODS]
     assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default all)"
+        f"of {', '.join(DEFAULT_METHODS)} (the default), {', '.join(others)}"
     )
     recommend = {action.dest: action.help or "" for action in subparser("recommend")._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]

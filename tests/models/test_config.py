@@ -50,7 +50,11 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 
 
 def test_what_is_said_to_be_unread_is_there() -> None:
-    tables = {"loss": catalogue.LOSSES, "gate": {NO_GATE: None, **catalogue.GATES}}
+    tables = {
+        "backbone": catalogue.BACKBONES,
+        "loss": catalogue.LOSSES,
+        "gate": {NO_GATE: None, **catalogue.GATES},
+    }
     known = {field.name for field in fields(ModelConfig)}
     for (part, name), unread in UNUSED.items():
         assert name in tables[part]
