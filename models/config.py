@@ -53,7 +53,7 @@ class ModelConfig(_Config):
     max_interval: TiSASRec's longest interval, in units of a user's smallest gap
     user_dim: width of SSE-PT's user embeddings, which stand beside the items' `dim`
     keep_users, keep_items: SSE-PT's probabilities that a user or an item is not replaced in training
-    negatives: how many negatives: each position's own (bce, bpr), or a batch's (sampled-softmax, gbce)
+    negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (sampled-softmax)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
     beta: weight of the mean keep-probability in the loss

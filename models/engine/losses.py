@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+DENSE_BELOW = 16
+"""A product with the whole table costs less than gathering rows of it up to about so many times their number."""
+
 
 class Objective(Protocol):
     """A loss over next items."""
@@ -85,22 +88,20 @@ class GeneralisedBinaryCrossEntropy:
     With α = k / (items − 1): β = α (t (1 − 1/α) + 1/α), so that t = 0 is plain binary cross-entropy and t = 1 makes
     σ(score) a calibrated probability. The authors transform the positive's score in float64 so that its sigmoid is
     σ(score)^β; −log of that power is β softplus(−score), which needs no transformation and loses nothing in float32.
-    A draw of a position's own target is left out there. The authors draw negatives for each position; here a batch
-    shares them.
+    Each position has negatives of its own, as in the authors' code: with those of a batch shared, a training gets stuck
+    where every score is low.
     """
 
     negatives: int = 256
     t: float = 0.75
-    shares_negatives: ClassVar[bool] = True
+    shares_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
             raise ValueError("generalised binary cross-entropy needs negatives")
-        own = (hidden * F.embedding(targets, table)).sum(1)
-        others = hidden @ F.embedding(negatives, table).T
-        others = others.masked_fill(targets[:, None] == negatives, -torch.inf)
-        beta = self.power(sampling_rate=len(negatives) / max(len(table) - 2, 1))
-        return beta * F.softplus(-own) + F.softplus(others).sum(1)
+        logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
+        beta = self.power(sampling_rate=negatives.shape[1] / max(len(table) - 2, 1))
+        return beta * F.softplus(-logits[:, 0]) + F.softplus(logits[:, 1:]).sum(1)
 
     def power(self, *, sampling_rate: float) -> float:
         """β, for α = `sampling_rate`; as many negatives as there are, or more, are all of them."""
@@ -120,5 +121,7 @@ class FullSoftmax:
 
 
 def _scores(hidden: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
-    """hidden [n, dim], candidates [n, c] → [n, c]."""
+    """hidden [n, dim], candidates [n, c] → [n, c]; by way of every item's score where that is the cheaper one."""
+    if len(table) <= DENSE_BELOW * candidates.shape[1]:
+        return (hidden @ table.T).gather(1, candidates)
     return torch.bmm(F.embedding(candidates, table), hidden[:, :, None]).squeeze(2)

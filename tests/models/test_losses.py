@@ -98,14 +98,14 @@ def test_the_normaliser_of_sampled_softmax_is_unbiased() -> None:
 def test_gbce_is_the_authors_transformation_of_the_positive_score(t: float) -> None:
     """Their form: a score whose sigmoid is σ(score)^β, computed in float64, in plain binary cross-entropy."""
     hidden, table, targets = drawn(4, 9)
-    negatives = torch.tensor([3, 7, int(targets[1])])
+    negatives = torch.tensor([[3, 7, 7], [1, 2, 3], [9, 8, 7], [4, 4, 4]])
     alpha = 3 / 8
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     plain = []
     for row, target in enumerate(targets):
         scores = (table @ hidden[row]).double()
         transformed = torch.log(1 / (torch.sigmoid(scores[target]) ** -beta - 1))
-        others = [torch.log1p(torch.exp(scores[item])) for item in negatives if item != target]
+        others = [torch.log1p(torch.exp(scores[item])) for item in negatives[row]]
         plain.append(torch.log1p(torch.exp(-transformed)) + sum(others))
     objective = GeneralisedBinaryCrossEntropy(negatives=3, t=t)
     assert_same(objective(hidden, table, targets, negatives), torch.stack(plain), [hidden, table])
@@ -113,9 +113,9 @@ def test_gbce_is_the_authors_transformation_of_the_positive_score(t: float) -> N
 
 def test_gbce_with_t_of_0_is_binary_cross_entropy_and_with_1_has_the_rate_as_power() -> None:
     hidden, table, _ = drawn(3, 9)
-    targets, negatives = torch.tensor([1, 2, 3]), torch.tensor([5, 9])
+    targets, negatives = torch.tensor([1, 2, 3]), torch.tensor([[5, 9], [4, 4], [6, 1]])
     ours = GeneralisedBinaryCrossEntropy(negatives=2, t=0.0)(hidden, table, targets, negatives)
-    torch.testing.assert_close(ours, BinaryCrossEntropy(negatives=2)(hidden, table, targets, negatives.expand(3, 2)))
+    torch.testing.assert_close(ours, BinaryCrossEntropy(negatives=2)(hidden, table, targets, negatives))
     assert GeneralisedBinaryCrossEntropy(t=1.0).power(sampling_rate=0.2) == pytest.approx(0.2)
     assert GeneralisedBinaryCrossEntropy(t=0.4).power(sampling_rate=3.0) == pytest.approx(1.0)
 
@@ -124,7 +124,7 @@ def test_gbce_with_t_of_0_is_binary_cross_entropy_and_with_1_has_the_rate_as_pow
 def test_gbce_stays_a_number_at_extreme_scores(score: float) -> None:
     hidden = torch.tensor([[score]], requires_grad=True)
     table = torch.tensor([[0.0], [1.0], [0.0]])
-    loss = GeneralisedBinaryCrossEntropy(negatives=1)(hidden, table, torch.tensor([1]), torch.tensor([2]))
+    loss = GeneralisedBinaryCrossEntropy(negatives=1)(hidden, table, torch.tensor([1]), torch.tensor([[2]]))
     loss.sum().backward()
     assert hidden.grad is not None
     assert bool(torch.isfinite(torch.cat([loss, hidden.grad.flatten()])).all())
@@ -137,3 +137,14 @@ def test_gbce_stays_a_number_at_extreme_scores(score: float) -> None:
 def test_a_loss_that_samples_is_refused_without_negatives(objective: Objective) -> None:
     with pytest.raises(ValueError, match="needs negatives"):
         objective(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([1]), None)
+
+
+def test_scores_are_the_same_by_the_whole_table_and_by_gathered_rows() -> None:
+    for items in (6, 200):
+        hidden, table, targets = drawn(3, items)
+        negatives = torch.tensor([[2, 3], [1, 1], [4, 5]])
+        rows = [[table[item] @ hidden[row] for item in negatives[row]] for row in range(3)]
+        others = torch.stack([torch.stack(row) for row in rows])
+        own = (table[targets] * hidden).sum(1)
+        plain = torch.log1p(torch.exp(-own)) + torch.log1p(torch.exp(others)).sum(1)
+        assert_same(BinaryCrossEntropy(negatives=2)(hidden, table, targets, negatives), plain, [hidden, table])
