@@ -37,8 +37,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=_list_of(str),
         metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask "
-        "(default the first three)",
+        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask, sasrec-bpr, "
+        "sasrec-gbce, sasrec-sampled-softmax, bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
@@ -46,7 +46,14 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("blocks", _whole(1), "N", "attention blocks (default 2)"),
         ("heads", _whole(1), "N", "attention heads of a block (default 2)"),
         ("dropout", _probability, "P", "dropout probability (default 0.2)"),
-        ("negatives", _whole(1), "N", "sampled negatives for each position, where the loss samples (default 1)"),
+        ("negatives", _whole(1), "N", "sampled negatives, where the loss samples (default 1; gbce, sampled 256)"),
+        ("gbce-t", _within(0, 1), "T", "gbce: its calibration (default 0.75)"),
+        ("masked", _within(0, 1), "R", "bert4rec: share of items masked in training (default 0.2)"),
+        ("last-masked", _within(0, 1), "R", "bert4rec: windows more with the last item masked (default 0.1)"),
+        ("max-interval", _whole(1), "N", "tisasrec: longest interval, in smallest gaps (default 256)"),
+        ("user-dim", _whole(1), "N", "sse-pt: width of user embeddings (default 50)"),
+        ("keep-users", _within(0, 1), "P", "sse-pt: probability that a user is kept in training (default 0.08)"),
+        ("keep-items", _within(0, 1), "P", "sse-pt: probability that an item is kept in training (default 0.9)"),
         ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", _number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
@@ -63,6 +70,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("validate-every", _whole(1), "N", "epochs between validations (default 1 [1])"),
         ("batch-size", _whole(1), "N", "users in a step (default 128 [64])"),
         ("learning-rate", _number, "X", "of Adam (default 0.001 [0.002])"),
+        ("weight-decay", _number, "X", "decoupled, as AdamW's (default 0 [0])"),
+        ("clip", _number, "X", "longest gradient, 0 for any (default 0 [0])"),
+        ("warmup", _whole(0), "N", "steps in which the learning rate rises (default 0 [0])"),
+        ("decay", _within(0, 1), "R", "share of the learning rate lost by the last epoch (default 0 [0])"),
     ):
         training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
     execution = parser.add_argument_group("execution")
@@ -280,14 +291,16 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     from tasks.errors import InputError
     from tasks.specs import DEFAULT_METHODS, default_training, named_method
 
-    backbone = ("length", "dim", "blocks", "heads", "dropout", "norm", "negatives")
+    backbone = ("length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gbce_t")
     model = _given(options, *backbone, "gate_logit", "gate_rate", "beta")
+    model |= _given(options, "masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items")
     try:
         methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:
         raise InputError(str(error)) from None
     log = _log_part(options)
     settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
+    settings |= _given(options, "weight_decay", "clip", "warmup", "decay")
     source = _validated("SourceSpec", log["source"])
     values = log | {
         "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),

@@ -119,7 +119,7 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
     with _as_asked():
         config = ModelConfig.from_dict(request["model"])
         log, clean = load_log(Path(request["log"])), load_log(Path(request["clean"]))
-        model = build(config, log.sequences.item_count, seed=request["seed"])
+        model = build(config, log.sequences.item_count, seed=request["seed"], user_count=log.sequences.user_count)
         training = Training(
             model,
             log,
@@ -135,7 +135,8 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
         on_epoch=on_epoch,
         deadline=None if seconds is None else time.monotonic() + seconds,
     )
-    save_model(model, config, folder, item_count=log.sequences.item_count)
+    sequences = log.sequences
+    save_model(model, config, folder, item_count=sequences.item_count, user_count=sequences.user_count)
     return {
         "best_epoch": progress.best_epoch,
         "best_value": progress.best_value,

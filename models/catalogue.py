@@ -22,13 +22,23 @@ from models.denoising.estimators import (
 )
 from models.denoising.gates import Gate, PositionalGate
 from models.denoising.jacobian import JacobianPenalty
-from models.engine.losses import BinaryCrossEntropy, FullSoftmax, Objective
+from models.engine.losses import (
+    BayesianPersonalisedRanking,
+    BinaryCrossEntropy,
+    FullSoftmax,
+    GeneralisedBinaryCrossEntropy,
+    Objective,
+    SampledSoftmax,
+)
 from models.networks.backbone import Backbone, NextItem
+from models.networks.bert4rec import BERT4Rec
 from models.networks.sasrec import SASRec
+from models.networks.sse_pt import SSEPT
+from models.networks.tisasrec import TiSASRec
 from models.recommender import Recommender
 
-BACKBONES: Mapping[str, Callable[[ModelConfig, int], Backbone]] = {
-    "sasrec": lambda config, item_count: SASRec(
+BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
+    "sasrec": lambda config, item_count, user_count: SASRec(
         item_count,
         length=config.length,
         dim=config.dim,
@@ -37,10 +47,48 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int], Backbone]] = {
         dropout=config.dropout,
         norm=config.norm,
     ),
+    "bert4rec": lambda config, item_count, user_count: BERT4Rec(
+        item_count,
+        length=config.length,
+        dim=config.dim,
+        blocks=config.blocks,
+        heads=config.heads,
+        dropout=config.dropout,
+        masked=config.masked,
+        last_masked=config.last_masked,
+    ),
+    "tisasrec": lambda config, item_count, user_count: TiSASRec(
+        item_count,
+        length=config.length,
+        dim=config.dim,
+        blocks=config.blocks,
+        heads=config.heads,
+        dropout=config.dropout,
+        norm=config.norm,
+        max_interval=config.max_interval,
+    ),
+    "sse-pt": lambda config, item_count, user_count: SSEPT(
+        item_count,
+        user_count,
+        length=config.length,
+        dim=config.dim,
+        user_dim=config.user_dim,
+        blocks=config.blocks,
+        heads=config.heads,
+        dropout=config.dropout,
+        norm=config.norm,
+        keep_users=config.keep_users,
+        keep_items=config.keep_items,
+    ),
 }
+BIDIRECTIONAL = ("bert4rec",)
+"""Backbones whose events see later ones."""
 LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "bce": lambda config: BinaryCrossEntropy(negatives=config.negatives),
+    "bpr": lambda config: BayesianPersonalisedRanking(negatives=config.negatives),
     "softmax": lambda config: FullSoftmax(),
+    "sampled-softmax": lambda config: SampledSoftmax(negatives=config.negatives),
+    "gbce": lambda config: GeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
 }
 GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
     "positional": lambda config: PositionalGate(
@@ -62,23 +110,36 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "straight-through": lambda config: StraightThrough(),
     "hard-concrete": lambda config: HardConcrete(),
 }
+BY_TOKEN = ("arm-per-token",)
+"""Estimators that credit a cell with what comes at and after its row, as causal attention has it."""
 
 
 def check(config: ModelConfig) -> None:
-    """Raises `ValueError`, with the known names, where the configuration names something unknown."""
+    """Raises `ValueError` where the configuration names something unknown, with the known names, or an estimator for
+    causal attention on a bidirectional backbone.
+    """
     _entry(BACKBONES, "backbone", config.backbone)
     _entry(LOSSES, "loss", config.loss)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry({**GATES, **CONTROLS}, "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
+        if config.estimator in BY_TOKEN and config.backbone in BIDIRECTIONAL:
+            others = ", ".join(name for name in ESTIMATORS if name not in BY_TOKEN)
+            raise ValueError(
+                f"the estimator {config.estimator} is for causal attention, which {config.backbone} does not have: "
+                f"choose from {others}"
+            )
 
 
-def build(config: ModelConfig, item_count: int, *, seed: int) -> Recommender:
-    """A recommender with initial weights drawn from `seed`, on the CPU. Raises `ValueError` on unknown names."""
+def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 0) -> Recommender:
+    """A recommender with initial weights drawn from `seed`, on the CPU. Raises `ValueError` as `check` does.
+
+    `user_count` is for models that have an embedding of each user: those that they do not know share one.
+    """
     check(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base = NextItem(BACKBONES[config.backbone](config, item_count), LOSSES[config.loss](config))
+        base = NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
         if config.gate in CONTROLS:
             return Controlled(base, CONTROLS[config.gate](config))
         jacobian = JacobianPenalty(config.gamma, every=config.jacobian_every) if config.gamma else None

@@ -14,7 +14,14 @@ _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passe
 _OF_CONTROLS = ("gate_keep", "attention_top")
 _OF_JACOBIAN = ("gamma", "jacobian_every")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
-    ("loss", "softmax"): ("negatives",),
+    ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
+    ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items"),
+    ("backbone", "tisasrec"): ("masked", "last_masked", "user_dim", "keep_users", "keep_items"),
+    ("backbone", "sse-pt"): ("masked", "last_masked", "max_interval"),
+    ("loss", "bce"): ("gbce_t",),
+    ("loss", "bpr"): ("gbce_t",),
+    ("loss", "softmax"): ("negatives", "gbce_t"),
+    ("loss", "sampled-softmax"): ("gbce_t",),
     ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTROLS),
     ("gate", "positional"): _OF_CONTROLS,
     ("gate", "fixed-random"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
@@ -52,8 +59,14 @@ class ModelConfig(_Config):
 
     backbone, loss, gate, estimator: names in `models.catalogue`
     dim: width; blocks: attention blocks; heads: attention heads; length: how many past events it sees
-    norm: where SASRec puts its layer norms ("authors", "pre" or "post")
-    negatives: negatives a position, for losses that sample
+    norm: where SASRec's blocks, which TiSASRec and SSE-PT take over, have their layer norms ("authors", "pre", "post")
+    masked, last_masked: BERT4Rec's share of items that are masked, and how many windows more have but their last item
+        masked, as a share of the others
+    max_interval: TiSASRec's longest interval, in units of a user's smallest gap
+    user_dim: width of SSE-PT's user embeddings, which stand beside the items' `dim`
+    keep_users, keep_items: SSE-PT's probabilities that a user or an item is not replaced in training
+    negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (sampled-softmax)
+    gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
     gate_rate: the gate's learning rate over the network's
     beta: weight of the keep-probability of visible cells in the loss; beta_on: of their "sum", as published, or "mean"
@@ -72,7 +85,14 @@ class ModelConfig(_Config):
     length: int = 50
     dropout: float = 0.2
     norm: Literal["authors", "pre", "post"] = "authors"
+    masked: float = 0.2
+    last_masked: float = 0.1
+    max_interval: int = 256
+    user_dim: int = 50
+    keep_users: float = 0.08
+    keep_items: float = 0.9
     negatives: int = 1
+    gbce_t: float = 0.75
     gate: str = NO_GATE
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
@@ -92,11 +112,13 @@ class ModelConfig(_Config):
         return {name: value for name, value in values.items() if name not in unread}
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "jacobian_every", "attention_top")
+        _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
+        _at_least(self, 1, "jacobian_every", "attention_top")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
+        _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
         _at_least(self, 0, "beta", "gamma")
         if not 0 < self.gate_keep <= 1:
             raise ValueError(f"gate_keep must lie in (0, 1], not {self.gate_keep}")
@@ -112,6 +134,9 @@ class TrainingConfig(_Config):
     """How a model is trained.
 
     epochs: at most so many; batch_size: users a step
+    weight_decay: decoupled (AdamW), of all but biases and norms; clip: the longest gradient, 0 for any
+    warmup: steps in which the learning rate rises from 0; decay: the share of it that is lost, linearly, from there to
+        the last of `epochs` (1: down to 0)
     validate_every: epochs between validations; patience: validations without a better one before it stops
     """
 
@@ -119,6 +144,10 @@ class TrainingConfig(_Config):
     batch_size: int = 128
     learning_rate: float = 1e-3
     beta2: float = 0.98
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    warmup: int = 0
+    decay: float = 0.0
     validate_every: int = 1
     patience: int = 10
 
@@ -128,6 +157,15 @@ class TrainingConfig(_Config):
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 must lie in [0, 1), not {self.beta2}")
+        _at_least(self, 0, "weight_decay", "clip", "warmup")
+        _in_unit_interval(self, "decay")
+
+
+def _in_unit_interval(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], not {value}")
 
 
 def _at_least(config: object, least: int, *names: str) -> None:

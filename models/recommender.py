@@ -1,14 +1,15 @@
 """The one interface that the engine and serving know."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from models.engine.batches import Batch, UnseenItems
+from models.engine.batches import Batch, UnseenItems, training_batches
 from models.engine.randomness import Dropout, Streams
+from models.engine.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,10 @@ class Draws:
 
     streams: Streams
     unseen: UnseenItems
-
     step: int = 0
     """How many steps the training has taken before."""
 
-    NAMES: ClassVar = ("dropout", "negatives", "gate", "jacobian")
+    NAMES: ClassVar = ("dropout", "negatives", "gate", "jacobian", "masks", "sharing")
 
     def dropout(self, *, copies: int = 1) -> Dropout:
         """Fresh dropout for one forward pass over so many copies of a batch."""
@@ -57,6 +57,21 @@ class Draws:
     def negatives(self, users: Tensor, count: int) -> Tensor:
         """users [n] → [n, count] items outside the users' training parts."""
         return self.unseen.draw(users, count, self.streams["negatives"])
+
+    def shared_negatives(self, count: int) -> Tensor:
+        """[count] items of the whole catalogue, uniform, with replacement."""
+        generator = self.streams["negatives"]
+        return torch.randint(1, self.unseen.item_count + 1, (count,), generator=generator, device=generator.device)
+
+    def fractions(self, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1) for what is replaced in training."""
+        generator = self.streams["sharing"]
+        return torch.rand(*shape, generator=generator, device=generator.device)
+
+    def whole_numbers(self, limit: int, *shape: int) -> Tensor:
+        """Uniform whole numbers in 0 … limit − 1 for what is put in its place."""
+        generator = self.streams["sharing"]
+        return torch.randint(limit, shape, generator=generator, device=generator.device)
 
     def uniforms(self, *shape: int) -> Tensor:
         """Uniform numbers in (0, 1), kept off the ends where a logit would be infinite."""
@@ -72,13 +87,27 @@ class Draws:
 class Recommender(nn.Module):
     """A next-item recommender whose scores are inner products of a query and an item table.
 
-    `needs` names what the log must hold beside users and items: a subset of {"times"}. A history longer than
-    `length` is cut to its last `length` events; items unknown to the model must be left out by the caller; an
-    empty history gives the query of padding, which ranks nothing in particular.
+    `needs` names what a model reads beside items: a subset of {"times", "users"}. A history longer than `length` is cut
+    to its last `length` events; items unknown to the model must be left out by the caller; an empty history gives the
+    query of padding, which ranks nothing in particular. Where `appended` is an item, it stands after each history that
+    is to be ranked with, and takes one of the `length` places.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: frozenset[str] = frozenset()
     length: int
+    appended: int | None = None
+
+    def prepare(self, sequences: Sequences) -> None:
+        """Take from the training log what the model keeps of it beside its weights, before it is trained.
+
+        Raises `ValueError` where the model was not built for such a log.
+        """
+
+    def training_batches(
+        self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
+    ) -> Iterator[Batch]:
+        """One epoch; `generator`, on the CPU, gives the order."""
+        return training_batches(sequences, length=self.length, batch_size=batch_size, generator=generator)
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         """The training loss of a batch with targets."""

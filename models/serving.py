@@ -3,13 +3,16 @@
 Logged with MLflow as code: this file and the folder it lies in travel with the model, so that it loads where nothing
 of the project is installed.
 
-Input: a table with a column `history`, a list of raw item ids a row, oldest first. Parameters: `k`, how many items a
-row; `exclude_seen`, whether items of the history are left out. Output, a row for each input row: `items`, raw ids by
-falling score; `scores`; `basis`, "history", or "popularity" where the history holds no item that the model knows.
-Unknown items are passed over.
+Input: a table with a column `history`, a list of raw item ids a row, oldest first; for a model that reads times also,
+where they are known, a column `times` with as many microseconds since 1970 (UTC) a row. Without them a history's events
+are taken to be equally spaced. A model that reads users takes each row for one whom it does not know. Parameters: `k`,
+how many items a row; `exclude_seen`, whether items of the history are left out. Output, a row for each input row:
+`items`, raw ids by falling score; `scores`; `basis`, "history", or "popularity" where the history holds no item that
+the model knows. Unknown items are passed over.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,9 @@ from models.storage import load_model
 
 CATALOGUE_FILE = "catalogue.json"
 BLOCK = 512
+
+History = list[tuple[int, int]]
+"""Item numbers and times, oldest first."""
 
 
 class Server(PythonModel):
@@ -51,37 +57,56 @@ class Server(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """See the module. Raises `ValueError` where `k` is below 1."""
+        """See the module. Raises `ValueError` where `k` is below 1, or a history has not as many times as items."""
         chosen = {"k": 10, "exclude_seen": True} | (params or {})
         k = int(chosen["k"])
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        histories = [self._known(history) for history in model_input["history"]]
+        if "times" in model_input and "times" in self.model.needs:
+            times = list(model_input["times"])
+        else:
+            times = [None] * len(model_input)
+        histories = [
+            self._known(row, history, known_times)
+            for row, (history, known_times) in enumerate(zip(model_input["history"], times, strict=True))
+        ]
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), BLOCK):
             rows += self._recommend(histories[start : start + BLOCK], k, exclude_seen=bool(chosen["exclude_seen"]))
         return pd.DataFrame(rows, columns=["items", "scores", "basis"])
 
-    def _known(self, history: Any) -> list[int]:
-        """The item numbers of those raw ids that the model knows."""
+    def _known(self, row: int, history: Any, times: Any) -> History:
+        """The events whose raw ids the model knows."""
         if history is None:
             return []
-        return [number for raw in history if (number := self._index.get(_plain(raw))) is not None]
+        if times is None:
+            times = range(len(history))
+        if len(times) != len(history):
+            raise ValueError(f"row {row} has {len(history)} items in its history and {len(times)} times")
+        numbers = [self._index.get(_plain(raw)) for raw in history]
+        return [(number, int(time)) for number, time in zip(numbers, times, strict=True) if number is not None]
 
     @torch.inference_mode()
-    def _recommend(self, histories: list[list[int]], k: int, *, exclude_seen: bool) -> list[dict[str, Any]]:
+    def _recommend(self, histories: list[History], k: int, *, exclude_seen: bool) -> list[dict[str, Any]]:
         lengths = torch.tensor([len(history) for history in histories])
         sequences = Sequences(
-            items=torch.tensor([item for history in histories for item in history], dtype=torch.int32),
+            items=torch.tensor([item for history in histories for item, _ in history], dtype=torch.int32),
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
             train_lengths=lengths,
             item_count=len(self.ids),
+            times=torch.tensor([time for history in histories for _, time in history], dtype=torch.int64),
         )
         if int(lengths.sum()):
             batch = windows(
-                sequences, torch.arange(len(histories)), lengths, length=self.model.length, with_targets=False
+                sequences,
+                torch.arange(len(histories)),
+                lengths,
+                length=self.model.length,
+                with_targets=False,
+                appended=self.model.appended,
             )
-            scores = self.model.query(batch) @ self.model.item_table()[1:].T
+            strangers = replace(batch, users=torch.full_like(batch.users, -1))
+            scores = self.model.query(strangers) @ self.model.item_table()[1:].T
         else:
             scores = self.popularity.expand(len(histories), -1).clone()
         scores[lengths == 0] = self.popularity

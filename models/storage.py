@@ -14,10 +14,11 @@ MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.pt"
 
 
-def save_model(model: Recommender, config: ModelConfig, folder: Path, *, item_count: int) -> None:
-    """Write both files into `folder`, each whole or not at all."""
+def save_model(model: Recommender, config: ModelConfig, folder: Path, *, item_count: int, user_count: int = 0) -> None:
+    """Write both files into `folder`, each whole or not at all. The counts are those that the model was built with."""
     save_atomically(model.state_dict(), folder / WEIGHTS_FILE)
-    description = json.dumps({"config": config.to_dict(), "item_count": item_count}, indent=1)
+    sizes = {"item_count": item_count, "user_count": user_count}
+    description = json.dumps({"config": config.to_dict(), **sizes}, indent=1)
     partial = folder / (MODEL_FILE + ".partial")
     partial.write_text(description, encoding="utf-8")
     partial.replace(folder / MODEL_FILE)
@@ -26,7 +27,8 @@ def save_model(model: Recommender, config: ModelConfig, folder: Path, *, item_co
 def load_model(folder: Path, *, device: torch.device | None = None) -> Recommender:
     """The model in evaluation mode. Weights are read without unpickling objects."""
     description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-    model = build(ModelConfig.from_dict(description["config"]), description["item_count"], seed=0)
+    config = ModelConfig.from_dict(description["config"])
+    model = build(config, description["item_count"], seed=0, user_count=description["user_count"])
     state = torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True)
     model.load_state_dict(state)
     return model.to(device or torch.device("cpu")).eval()

@@ -54,7 +54,7 @@ def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exc
     Raises `InputError` where the model's ids are numbers and one of the history's is not.
     """
     ids = _as_ids(model, list(history))
-    answer = _predict(model, [ids], k=k, exclude_seen=exclude_seen)
+    answer = _predict(model, pd.DataFrame({"history": [ids]}), k=k, exclude_seen=exclude_seen)
     return {str(name): value for name, value in answer.iloc[0].to_dict().items()}
 
 
@@ -86,15 +86,16 @@ def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
 
 
 def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
-    histories = [_as_ids(model, list(history)) for history in users["history"]]
-    answer = _predict(model, histories, k=k, exclude_seen=exclude_seen)
+    table = pd.DataFrame({"history": [_as_ids(model, list(history)) for history in users["history"]]})
+    if "times" in model.metadata.get_input_schema().input_names():
+        table["times"] = [[int(time) for time in times] for times in users["times"]]
+    answer = _predict(model, table, k=k, exclude_seen=exclude_seen)
     answer.insert(0, "user_id", users["user_id"].to_numpy())
     return answer
 
 
-def _predict(model: "PyFuncModel", histories: list[list[Any]], *, k: int, exclude_seen: bool) -> pd.DataFrame:
-    answer = model.predict(pd.DataFrame({"history": histories}), params={"k": k, "exclude_seen": exclude_seen})
-    return pd.DataFrame(answer)
+def _predict(model: "PyFuncModel", table: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
+    return pd.DataFrame(model.predict(table, params={"k": k, "exclude_seen": exclude_seen}))
 
 
 def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:

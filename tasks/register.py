@@ -92,6 +92,8 @@ def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, 
     import mlflow
     import pandas as pd
 
+    from models.storage import load_model
+
     ids, popularity = _catalogue(snapshot)
     with working_folder(home.steps / "register") as work:
         folder = work / "model"
@@ -109,7 +111,7 @@ def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, 
                 python_model=str(PROJECT_ROOT / "models" / "serving.py"),
                 artifacts={"model": str(folder)},
                 code_paths=[str(_code(work))],
-                signature=_signature(snapshot),
+                signature=_signature(snapshot, takes_times="times" in load_model(folder).needs),
                 input_example=pd.DataFrame({"history": [example, example[:1]]}),
                 pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in REQUIREMENTS],
                 metadata={"snapshot": snapshot.digest, "registered_as": name},
@@ -125,14 +127,15 @@ def _code(work: Path) -> Path:
     return copy
 
 
-def _signature(snapshot: Snapshot) -> "ModelSignature":
+def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
     raw_id = DataType.long if snapshot.manifest.item_id_type == "integer" else DataType.string
+    times = [ColSpec(Array(DataType.long), "times", required=False)] if takes_times else []
     return ModelSignature(
-        inputs=Schema([ColSpec(Array(raw_id), "history")]),
+        inputs=Schema([ColSpec(Array(raw_id), "history"), *times]),
         outputs=Schema(
             [
                 ColSpec(Array(raw_id), "items"),

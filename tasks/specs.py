@@ -175,10 +175,18 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "jacobian_every": 1,
     },
     "fixed-random-mask": {"loss": "bce", "gate": "fixed-random"},
+    "sasrec-bpr": {"loss": "bpr"},
+    "sasrec-gbce": {"loss": "gbce", "negatives": 256},
+    "sasrec-sampled-softmax": {"loss": "sampled-softmax", "negatives": 256},
+    "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
+    "tisasrec": {"backbone": "tisasrec", "loss": "bce"},
+    "sse-pt": {"backbone": "sse-pt", "loss": "bce"},
 }
 """What each named method fixes; all else is common to a job's methods. "rec-denoiser-published" is the paper's recipe
 to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired.
 """
+YIELDING = ("negatives",)
+"""Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
 DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser")
 """What a job compares where it is not told."""
 
@@ -190,7 +198,8 @@ def named_method(name: str, **common: Any) -> MethodSpec:
     """
     if name not in METHODS:
         raise ValueError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
-    return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name]}))
+    said = {setting: common[setting] for setting in YIELDING if setting in common}
+    return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name], **said}))
 
 
 class InjectedNoise(Spec):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.networks.attention import AttentionMask, GateContext
-from models.networks.backbone import NextItem
-from models.recommender import Draws, Loss, Recommender
+from models.networks.backbone import AroundNextItem, NextItem
+from models.recommender import Draws, Loss
 
 
 class Control(Protocol):
@@ -25,25 +25,20 @@ class Control(Protocol):
         """The factors of the attention when the model is used."""
 
 
-class Controlled(Recommender):
+class Controlled(AroundNextItem):
     """A next-item recommender under a mask without parameters of its own."""
 
     def __init__(self, base: NextItem, control: Control) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.control = control
-        self.length = base.length
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
-        negatives = self.base.negatives(batch, draws)
+        batch, negatives = self.base.drawn(batch, draws)
         mask = self.control.in_training(draws)
         return Loss(self.base.position_losses(batch, negatives, dropout=draws.dropout(), gate=mask))
 
     def query(self, batch: Batch) -> Tensor:
         return self.base.query(batch, gate=self.control.in_use)
-
-    def item_table(self) -> Tensor:
-        return self.base.item_table()
 
 
 class FixedRandom(nn.Module):

@@ -12,13 +12,13 @@ from models.denoising.gates import COLLAPSED_BELOW, Gate
 from models.denoising.jacobian import JacobianPenalty, Trace, traced
 from models.engine.batches import Batch
 from models.networks.attention import AttentionMask, GateContext
-from models.networks.backbone import NextItem
-from models.recommender import Draws, Loss, Recommender
+from models.networks.backbone import AroundNextItem, NextItem
+from models.recommender import Draws, Loss
 
 Passes = Literal["apart", "stacked"]
 
 
-class Denoised(Recommender):
+class Denoised(AroundNextItem):
     """A next-item recommender whose attention passes through a trainable binary gate.
 
     Objective: loss + β · keep-probability of visible cells (their sum, as published, or their mean) + γ · R_J (see
@@ -46,10 +46,9 @@ class Denoised(Recommender):
         """`gate` and `estimator` come together or not at all; a gate must be a module, so that its parameters train
         with the backbone's, at `gate_rate` times its learning rate.
         """
-        super().__init__()
         if (gate is None) != (estimator is None):
             raise ValueError("a gate needs an estimator, and an estimator a gate")
-        self.base = base
+        super().__init__(base)
         self.gate = gate
         self.estimator = estimator
         self.jacobian = jacobian
@@ -57,12 +56,12 @@ class Denoised(Recommender):
         self.beta_on = beta_on
         self.gate_rate = gate_rate
         self.passes = passes
-        self.length = base.length
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         jacobian = self.jacobian if self.jacobian is not None and self.jacobian.due(draws.step) else None
         trace: Trace | None = None if jacobian is None else []
-        evaluate = self._evaluate(batch, draws, trace)
+        batch, negatives = self.base.drawn(batch, draws)
+        evaluate = self._evaluate(batch, negatives, draws, trace)
         penalties: dict[str, Tensor] = {}
         surrogates: dict[str, Tensor] = {}
         if self.gate is None or self.estimator is None:
@@ -84,9 +83,6 @@ class Denoised(Recommender):
 
     def query(self, batch: Batch) -> Tensor:
         return self.base.query(batch, gate=None if self.gate is None else self._inference_mask)
-
-    def item_table(self) -> Tensor:
-        return self.base.item_table()
 
     def diagnostics(self) -> dict[str, float]:
         if self.gate is None:
@@ -144,9 +140,9 @@ class Denoised(Recommender):
         assert self.estimator is not None
         return self.estimator.inference(self.gate.logits(context))
 
-    def _evaluate(self, batch: Batch, draws: Draws, trace: Trace | None) -> Evaluate:
+    def _evaluate(self, batch: Batch, negatives: Tensor | None, draws: Draws, trace: Trace | None) -> Evaluate:
         """Passes that share dropout and negatives; the first, which can be differentiated, fills `trace`."""
-        negatives = self.base.negatives(batch, draws)
+        shared = self.base.objective.shares_negatives
 
         def apart(masks: Sequence[AttentionMask | None]) -> list[Tensor]:
             dropout = draws.dropout()
@@ -162,7 +158,7 @@ class Denoised(Recommender):
             with self._recorded(trace):
                 losses = self.base.position_losses(
                     batch.stacked(copies),
-                    None if negatives is None else negatives.repeat(copies, 1),
+                    negatives if negatives is None or shared else negatives.repeat(copies, 1),
                     dropout=draws.dropout(copies=copies),
                     gate=side_by_side([mask for mask in masks if mask is not None], batch),
                 )

@@ -6,6 +6,7 @@ a window does not depend on its neighbours. A window's events carry the position
 had at the right end of a row of their own (left padding, as in SASRec).
 """
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +20,29 @@ from models.engine.sequences import Sequences, Targets
 
 
 @dataclass(frozen=True)
+class Masking:
+    """What masked windows are: `share` of a window's items, at least one, give way to `item`; `last_share` as many
+    windows more have but their last item masked.
+    """
+
+    item: int
+    share: float
+    last_share: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """Windows laid out in rows. Cells that hold no event have item, target and segment 0.
 
-    items, users, positions, segments: [rows, length] int64; segments count from 1 within a row
+    items, users, positions, segments: [rows, length] int64; segments count from 1 within a row; a user that no model
+        can know has number -1
     times: [rows, length] int64 or None
-    targets: [rows, length] int64, the item that follows each event; None where nothing is trained
-    cells: [events] int64, where the real events lie in the flattened grid
+    targets: [rows, length] int64, the item that follows each event, of masked windows the one that is there; None where
+        nothing is trained
+    cells: [events] int64, where in the flattened grid the events lie that a loss is taken at: all the real ones, of
+        masked windows those that are masked
     ends: [windows] int64, where each window's last event lies in the flattened grid
+    bidirectional: may an event see the later ones of its window?
     """
 
     items: Tensor
@@ -37,14 +53,18 @@ class Batch:
     ends: Tensor
     targets: Tensor | None = None
     times: Tensor | None = None
+    bidirectional: bool = False
 
     @cached_property
     def visible(self) -> Tensor:
-        """[rows, length, length] bool: may the event of the row see that of the column (its own past and itself)?"""
+        """[rows, length, length] bool: may the event of the row see that of the column (its own past and itself, or all
+        of its window)?
+        """
         length = self.items.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=self.items.device).tril()
-        same = self.segments[:, :, None] == self.segments[:, None, :]
-        return same & causal & (self.segments > 0)[:, :, None]
+        same = (self.segments[:, :, None] == self.segments[:, None, :]) & (self.segments > 0)[:, :, None]
+        if self.bidirectional:
+            return same
+        return same & torch.ones(length, length, dtype=torch.bool, device=self.items.device).tril()
 
     @cached_property
     def attention_bias(self) -> Tensor:
@@ -74,7 +94,7 @@ class Batch:
         return replace(self, **stacked)
 
     def events(self, grid: Tensor) -> Tensor:
-        """[rows, length, …] → [events, …]: the values at the real events."""
+        """[rows, length, …] → [events, …]: the values at `cells`."""
         return grid.flatten(0, 1)[self.cells]
 
     def grid(self, values: Tensor) -> Tensor:
@@ -92,30 +112,58 @@ def training_batches(
     predict and take no place in a batch.
     """
     inputs = (sequences.train_lengths - 1).cpu()
-    trainable = torch.nonzero(inputs > 0).squeeze(1)
-    order = trainable[torch.randperm(len(trainable), generator=generator)]
-    for users in torch.split(order, batch_size):
+    for users in _user_batches(sequences, batch_size=batch_size, generator=generator):
         yield windows(sequences, users, inputs[users], length=length, with_targets=True)
 
 
-def history_batches(sequences: Sequences, targets: Targets, *, length: int, sizes: Sequence[int]) -> Iterator[Batch]:
+def masked_batches(
+    sequences: Sequences,
+    *,
+    length: int,
+    batch_size: int,
+    generator: torch.Generator,
+    masking: Masking,
+    mask_generator: torch.Generator,
+) -> Iterator[Batch]:
+    """As `training_batches`, of windows in which what is masked is to be found from both sides.
+
+    Users' training parts are seen to their ends. `mask_generator` lies on the sequences' device.
+    """
+    stops = sequences.train_lengths.cpu()
+    for users in _user_batches(sequences, batch_size=batch_size, generator=generator):
+        yield masked_windows(sequences, users, stops[users], length=length, masking=masking, generator=mask_generator)
+
+
+def history_batches(
+    sequences: Sequences, targets: Targets, *, length: int, sizes: Sequence[int], appended: int | None = None
+) -> Iterator[Batch]:
     """The targets' histories in their order, in batches of `sizes` windows, which add up to the targets; an empty
-    history gives padding.
+    history gives padding. `appended` as of `windows`.
     """
     parts = list(sizes)
     for users, histories in zip(
         torch.split(targets.users.cpu(), parts), torch.split(targets.histories.cpu(), parts), strict=True
     ):
-        yield windows(sequences, users, histories, length=length, with_targets=False)
+        yield windows(sequences, users, histories, length=length, with_targets=False, appended=appended)
 
 
-def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, with_targets: bool) -> Batch:
+def windows(
+    sequences: Sequences,
+    users: Tensor,
+    stops: Tensor,
+    *,
+    length: int,
+    with_targets: bool,
+    appended: int | None = None,
+) -> Batch:
     """The last `length` of the first `stops` events of each of `users`, packed into rows.
 
-    users, stops: [windows] int64 on the CPU. With targets, each user must have an event at `stops`.
+    users, stops: [windows] int64 on the CPU. With targets, each user must have an event at `stops`. `appended` is an
+    item that stands after the events of each window, one fewer, at its end.
     """
     device = sequences.device
-    sizes = stops.clamp(max=length)
+    history = stops.clamp(max=length if appended is None else length - 1)
+    sizes = history if appended is None else history + 1
     (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
     total = int(sizes.sum())
     window = torch.repeat_interleave(torch.arange(len(sizes)), sizes, output_size=total)
@@ -125,17 +173,20 @@ def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, 
     ends = begins + sizes.clamp(min=1) - 1
 
     plan = torch.stack([window, within, cells]).to(device, non_blocking=True)
-    per_window = torch.stack([users, stops - sizes, length - sizes, ends, numbers]).to(device, non_blocking=True)
+    per_window = torch.stack([users, stops - history, length - sizes, ends, numbers]).to(device, non_blocking=True)
     window, within, cells = plan.unbind()
     users, skipped, first_position, ends, numbers = per_window.unbind()
     source = (sequences.offsets[users] + skipped)[window] + within
+    if appended is not None:  # its place may lie behind the last event of all
+        source = source.clamp(max=len(sequences.items) - 1)
 
     def laid_out(values: Tensor) -> Tensor:
         grid = torch.zeros(row_count * length, dtype=torch.int64, device=device)
         return grid.index_copy_(0, cells, values.long()).view(row_count, length)
 
+    items = laid_out(sequences.items[source])
     return Batch(
-        items=laid_out(sequences.items[source]),
+        items=items if appended is None else _filled(items, ends, appended),
         users=laid_out(users[window]),
         positions=laid_out(first_position[window] + within),
         segments=laid_out(numbers[window]),
@@ -143,6 +194,42 @@ def windows(sequences: Sequences, users: Tensor, stops: Tensor, *, length: int, 
         ends=ends,
         targets=laid_out(sequences.items[source + 1]) if with_targets else None,
         times=None if sequences.times is None else laid_out(sequences.times[source]),
+    )
+
+
+def masked_windows(
+    sequences: Sequences,
+    users: Tensor,
+    stops: Tensor,
+    *,
+    length: int,
+    masking: Masking,
+    generator: torch.Generator,
+) -> Batch:
+    """Windows as of `windows` with some of their items masked; after them the first few again, with only the last item
+    masked. How many are masked follows from the sizes alone, so that nothing waits for the device.
+    """
+    again = math.ceil(masking.last_share * len(users))
+    all_stops = torch.cat([stops, stops[:again]])
+    batch = windows(sequences, torch.cat([users, users[:again]]), all_stops, length=length, with_targets=False)
+    sizes = all_stops.clamp(max=length)
+    starts = sizes.cumsum(0) - sizes
+    chosen = (masking.share * sizes[: len(users)]).round().long().clamp(min=1)
+    window = torch.repeat_interleave(torch.arange(len(users)), chosen)
+    places = starts[window] + torch.arange(len(window)) - (chosen.cumsum(0) - chosen)[window]
+    last = (starts + sizes - 1)[len(users) :]
+    events = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+
+    device = sequences.device
+    drawn = torch.rand(len(events), generator=generator, device=device, dtype=torch.float64)
+    shuffled = torch.argsort(events.to(device) + drawn, stable=True)  # within each window
+    cells = batch.cells[torch.cat([shuffled[places.to(device)], last.to(device)])]
+    return replace(
+        batch,
+        items=_filled(batch.items, cells, masking.item),
+        targets=batch.items,
+        cells=cells,
+        bidirectional=True,
     )
 
 
@@ -179,27 +266,39 @@ class UnseenItems:
 
     def __init__(self, sequences: Sequences, lengths: Tensor) -> None:
         """`lengths` [users]: how many of each user's first events count as interacted with."""
-        self._item_count = sequences.item_count
+        self.item_count = sequences.item_count
         owner = _owners(sequences)
         place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
         counted = place < lengths.to(sequences.device)[owner]
-        keys = torch.unique(owner[counted] * self._item_count + sequences.items[counted].long() - 1)
+        keys = torch.unique(owner[counted] * self.item_count + sequences.items[counted].long() - 1)
         users = torch.arange(sequences.user_count + 1, device=sequences.device)
-        self._starts = torch.searchsorted(keys, users * self._item_count)
-        rank = torch.arange(len(keys), device=sequences.device) - self._starts[keys // self._item_count]
+        self._starts = torch.searchsorted(keys, users * self.item_count)
+        rank = torch.arange(len(keys), device=sequences.device) - self._starts[keys // self.item_count]
         self._shifted = keys - rank
-        self._unseen = (self._item_count - self._starts.diff()).clamp(min=1)
+        self._unseen = (self.item_count - self._starts.diff()).clamp(min=1)
 
     def at(self, users: Tensor, numbers: Tensor) -> Tensor:
         """Items (1 …) for non-negative random `numbers`, of the shape of the two broadcast."""
         chosen = numbers % self._unseen[users]
-        below = torch.searchsorted(self._shifted, users * self._item_count + chosen, right=True)
-        return (chosen + below - self._starts[users]).clamp(max=self._item_count - 1) + 1
+        below = torch.searchsorted(self._shifted, users * self.item_count + chosen, right=True)
+        return (chosen + below - self._starts[users]).clamp(max=self.item_count - 1) + 1
 
     def draw(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """users [n] → items [n, count]."""
         numbers = torch.empty(len(users), count, dtype=torch.int64, device=users.device)
         return self.at(users[:, None], numbers.random_(generator=generator))
+
+
+def _user_batches(sequences: Sequences, *, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """The users with a training pair, in random order."""
+    trainable = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)
+    order = trainable[torch.randperm(len(trainable), generator=generator)]
+    yield from torch.split(order, batch_size)
+
+
+def _filled(grid: Tensor, cells: Tensor, value: int) -> Tensor:
+    """[rows, length] with `value` at `cells` of the flattened grid."""
+    return grid.flatten().index_fill(0, cells, value).view(grid.shape)
 
 
 def _owners(sequences: Sequences) -> Tensor:

@@ -1,15 +1,20 @@
 """Next-item objectives: from hidden states to one loss a position.
 
-Every objective maps `(hidden [n, dim], table [items + 1, dim], targets [n], negatives [n, k] or None)` to
-`[n]`, and says how many negatives a position it wants.
+Every objective maps `(hidden [n, dim], table [items + 1, dim], targets [n], negatives)` to `[n]`. It says how many
+negatives k it wants, and which: [n, k] outside the users' training parts, for each position its own, or [k] of the
+whole catalogue, shared by all positions, so that their scores are one product of matrices.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+DENSE_BELOW = 16
+"""A product with the whole table costs less than gathering rows of it up to about so many times their number."""
 
 
 class Objective(Protocol):
@@ -17,7 +22,11 @@ class Objective(Protocol):
 
     @property
     def negatives(self) -> int:
-        """How many negatives a position it wants; 0 for none."""
+        """How many negatives it wants; 0 for none."""
+
+    @property
+    def shares_negatives(self) -> bool:
+        """Are they [k] of the whole catalogue, or [n, k], each position's own?"""
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         """One loss a position, [n]."""
@@ -28,20 +37,91 @@ class BinaryCrossEntropy:
     """SASRec's loss: −log σ(positive) − Σ log(1 − σ(negative)) (Kang & McAuley 2018, eq. 7)."""
 
     negatives: int = 1
+    shares_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
             raise ValueError("binary cross-entropy needs negatives")
-        candidates = torch.cat([targets[:, None], negatives], dim=1)
-        logits = torch.bmm(F.embedding(candidates, table), hidden[:, :, None]).squeeze(2)
+        logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
         return F.softplus(-logits[:, 0]) + F.softplus(logits[:, 1:]).sum(1)
+
+
+@dataclass(frozen=True)
+class BayesianPersonalisedRanking:
+    """−log σ(positive − negative) (Rendle et al., UAI 2009), the mean over the negatives."""
+
+    negatives: int = 1
+    shares_negatives: ClassVar[bool] = False
+
+    def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        if negatives is None:
+            raise ValueError("the BPR loss needs negatives")
+        logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
+        return F.softplus(logits[:, 1:] - logits[:, :1]).mean(1)
+
+
+@dataclass(frozen=True)
+class SampledSoftmax:
+    """Cross-entropy with the other items' share of the normaliser estimated from k uniform draws.
+
+    Each negative's score is corrected by −log of how often it is expected among the draws, k / items (logQ), and a draw
+    of a position's own target is left out there: the estimate of Σ exp(score) has no bias.
+    """
+
+    negatives: int = 256
+    shares_negatives: ClassVar[bool] = True
+
+    def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        if negatives is None:
+            raise ValueError("the sampled softmax needs negatives")
+        own = (hidden * F.embedding(targets, table)).sum(1)
+        correction = math.log((len(table) - 1) / len(negatives))
+        others = hidden @ F.embedding(negatives, table).T + correction
+        others = others.masked_fill(targets[:, None] == negatives, -torch.inf)
+        return torch.logsumexp(torch.cat([own[:, None], others], dim=1), dim=1) - own
+
+
+@dataclass(frozen=True)
+class GeneralisedBinaryCrossEntropy:
+    """gBCE: −log σ(positive)^β − Σ log(1 − σ(negative)) (Petrov & Macdonald, RecSys 2023).
+
+    With α = k / (items − 1): β = α (t (1 − 1/α) + 1/α), so that t = 0 is plain binary cross-entropy and t = 1 makes
+    σ(score) a calibrated probability. The authors transform the positive's score in float64 so that its sigmoid is
+    σ(score)^β; −log of that power is β softplus(−score), which needs no transformation and loses nothing in float32.
+    Each position has negatives of its own, as in the authors' code: with those of a batch shared, a training gets stuck
+    where every score is low.
+    """
+
+    negatives: int = 256
+    t: float = 0.75
+    shares_negatives: ClassVar[bool] = False
+
+    def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        if negatives is None:
+            raise ValueError("generalised binary cross-entropy needs negatives")
+        logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
+        beta = self.power(sampling_rate=negatives.shape[1] / max(len(table) - 2, 1))
+        return beta * F.softplus(-logits[:, 0]) + F.softplus(logits[:, 1:]).sum(1)
+
+    def power(self, *, sampling_rate: float) -> float:
+        """β, for α = `sampling_rate`; as many negatives as there are, or more, are all of them."""
+        alpha = min(sampling_rate, 1.0)
+        return alpha * (self.t * (1 - 1 / alpha) + 1 / alpha)
 
 
 @dataclass(frozen=True)
 class FullSoftmax:
     """Cross-entropy over the whole catalogue."""
 
-    negatives: int = 0
+    negatives: ClassVar[int] = 0
+    shares_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         return F.cross_entropy(hidden @ table[1:].T, targets - 1, reduction="none")
+
+
+def _scores(hidden: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
+    """hidden [n, dim], candidates [n, c] → [n, c]; by way of every item's score where that is the cheaper one."""
+    if len(table) <= DENSE_BELOW * candidates.shape[1]:
+        return (hidden @ table.T).gather(1, candidates)
+    return torch.bmm(F.embedding(candidates, table), hidden[:, :, None]).squeeze(2)

@@ -50,15 +50,21 @@ class Dropout:
         if probability == 0.0:
             return values
         passes = values.unflatten(0, (self._copies, -1))
-        if self._next == len(self._masks):
-            self._masks.append(_keep_mask(passes[0], probability, self._generator))
-        mask = self._masks[self._next]
-        self._next += 1
-        return (passes * mask).flatten(0, 1)
+        return (passes * self._mask(passes[0], probability)).flatten(0, 1)
+
+    def shared(self, values: Tensor, probability: float) -> Tensor:
+        """As a call, of values that every copy reads, such as a table, and that have no dimension for them."""
+        return values if probability == 0.0 else values * self._mask(values, probability)
 
     def rewind(self) -> None:
         """Start the next pass with the masks of the first."""
         self._next = 0
+
+    def _mask(self, values: Tensor, probability: float) -> Tensor:
+        if self._next == len(self._masks):
+            self._masks.append(_keep_mask(values, probability, self._generator))
+        self._next += 1
+        return self._masks[self._next - 1]
 
 
 def hashed_integers(seed: int, *keys: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def rank(
     blocks: list[Tensor] = []
     start = 0
     sizes = _block_sizes(protocol.targets.histories, sequences.item_count, most=batch_size)
-    for batch in history_batches(sequences, targets, length=model.length, sizes=sizes):
+    for batch in history_batches(sequences, targets, length=model.length, sizes=sizes, appended=model.appended):
         query = model.query(batch)
         rows = slice(start, start + len(query))
         start = rows.stop

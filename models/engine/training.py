@@ -4,6 +4,7 @@ Validation chooses the weights and stops the training; the promotion and the tes
 """
 
 import copy
+import math
 import os
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.config import TrainingConfig
-from models.engine.batches import UnseenItems, training_batches
+from models.engine.batches import UnseenItems
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
@@ -96,9 +97,10 @@ class Training:
         self.streams = Streams(seed, Draws.NAMES, device=device)
         self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
-        self.optimizer = torch.optim.Adam(
-            self.model.parameter_groups(config.learning_rate), betas=(0.9, config.beta2), fused=True
-        )
+        self.model.prepare(sequences)
+        self.optimizer = _optimizer(self.model, config)
+        trainable = int((sequences.train_lengths > 1).sum())
+        self.steps_of_epoch = math.ceil(trainable / config.batch_size)
         self.progress = Progress()
         self.best = _copied(self.model)
 
@@ -142,16 +144,16 @@ class Training:
         self.model.train()
         total: Tensor | None = None
         steps = 0
-        for batch in training_batches(
+        for batch in self.model.training_batches(
             self.log.sequences,
-            length=self.model.length,
             batch_size=self.config.batch_size,
             generator=self.order["order"],
+            draws=self.draws,
         ):
             loss = self.model.loss(batch, replace(self.draws, step=self.progress.steps))
             self.optimizer.zero_grad(set_to_none=True)
             loss.objective().backward()
-            self.optimizer.step()
+            self._step()
             value = loss.data_term().detach()
             total = value if total is None else total + value
             steps += 1
@@ -163,6 +165,15 @@ class Training:
                 "which a lower learning rate may prevent"
             )
         return {"train.loss": mean} | self.model.diagnostics()
+
+    def _step(self) -> None:
+        """The optimiser's next step, at the rate and with the clipping that are configured."""
+        steps = self.config.epochs * self.steps_of_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.progress.steps, steps=steps) * group["rate"]
+        if self.config.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
 
     def _finished(self) -> bool:
         progress, config = self.progress, self.config
@@ -200,6 +211,14 @@ class Training:
         self.progress = Progress(**(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]}))
 
 
+def learning_rate(config: TrainingConfig, done: int, *, steps: int) -> float:
+    """The rate of the step after `done` of `steps`: a linear rise over the warm-up, then a linear fall."""
+    if done < config.warmup:
+        return config.learning_rate * (done + 1) / config.warmup
+    fallen = (done - config.warmup) / max(steps - config.warmup, 1)
+    return config.learning_rate * (1 - config.decay * fallen)
+
+
 def save_atomically(state: dict[str, Any], path: Path) -> None:
     """Write under a temporary name, then rename: a reader or a killed process never meets half a file."""
     partial = path.with_name(path.name + ".partial")
@@ -208,6 +227,24 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _optimizer(model: Recommender, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam; with weight decay AdamW, which leaves biases and norms as they are."""
+    betas = (0.9, config.beta2)
+    groups = model.parameter_groups(config.learning_rate)
+    if not config.weight_decay:
+        return torch.optim.Adam(groups, betas=betas, fused=True)
+    halves = [
+        group | {"params": params, "weight_decay": decay}
+        for group in groups
+        for params, decay in (
+            ([parameter for parameter in group["params"] if parameter.dim() > 1], config.weight_decay),
+            ([parameter for parameter in group["params"] if parameter.dim() <= 1], 0.0),
+        )
+        if params
+    ]
+    return torch.optim.AdamW(halves, betas=betas, fused=True)
 
 
 def _copied(model: Recommender) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ backward; this path has all three.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,21 @@ AttentionMask = Callable[[GateContext], Tensor]
 """Gives the factors Z, broadcastable to [rows, heads, length, length], by which attention is multiplied."""
 
 
+class Relations(Protocol):
+    """What attention knows of a query and a key beside their contents, such as the time between them."""
+
+    def scores(self, q: Tensor) -> Tensor:
+        """q [rows, heads, length, dim of a head], scaled → what is added to QKᵀ, [rows, heads, length, length]."""
+
+    def values(self, attention: Tensor) -> Tensor:
+        """attention [rows, heads, length, length] → what is added to AV, [rows, heads, length, dim of a head]."""
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention without output projection (SASRec's), A = softmax(QKᵀ/√d), output (A ⊙ Z) V.
 
-    The masked probabilities are not renormalised (Rec-Denoiser, eq. 5).
+    With `Relations` R, both QKᵀ and AV have its part added. The masked probabilities are not renormalised
+    (Rec-Denoiser, eq. 5).
     """
 
     def __init__(self, dim: int, *, heads: int, dropout: float, layer: int) -> None:
@@ -61,20 +73,30 @@ class SelfAttention(nn.Module):
         batch: Batch,
         dropout: Dropout | None,
         gate: AttentionMask | None,
+        relations: Relations | None = None,
     ) -> Tensor:
         """queries, keys: [rows, length, dim] → [rows, length, dim]. A cell that sees nothing gets zeros."""
         q = self._split(self.query(queries))
         k = self._split(self.key(keys))
         v = self._split(self.value(keys))
-        scale = q.shape[-1] ** -0.5
-        attention = torch.softmax((q * scale) @ k.transpose(2, 3) + batch.attention_bias, dim=-1)
+        scaled = q * q.shape[-1] ** -0.5
+        scores = scaled @ k.transpose(2, 3)
+        if relations is not None:
+            scores = scores + relations.scores(scaled)
+        attention = torch.softmax(scores + batch.attention_bias, dim=-1)
         if gate is not None:
             attention = attention * gate(GateContext(q=q, k=k, attention=attention, batch=batch, layer=self.layer))
         if dropout is not None:
             attention = dropout(attention, self.dropout)
-        merged = (attention @ v).transpose(1, 2).flatten(2)
-        return merged * batch.real
+        mixed = attention @ v
+        if relations is not None:
+            mixed = mixed + relations.values(attention)
+        return mixed.transpose(1, 2).flatten(2) * batch.real
 
     def _split(self, values: Tensor) -> Tensor:
-        """[rows, length, dim] → [rows, heads, length, dim / heads]."""
-        return values.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return split_heads(values, self.heads)
+
+
+def split_heads(values: Tensor, heads: int) -> Tensor:
+    """[…, length, dim] → […, heads, length, dim / heads]."""
+    return values.unflatten(-1, (heads, -1)).transpose(-3, -2)

@@ -1,27 +1,44 @@
 """What a sequence encoder offers to objectives and gates, and the recommender made of an encoder and an objective."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
-from models.engine.batches import Batch
+from models.engine.batches import Batch, Masking, masked_batches
 from models.engine.losses import Objective
 from models.engine.randomness import Dropout
+from models.engine.sequences import Sequences
 from models.networks.attention import AttentionMask
 from models.recommender import Draws, Loss, Recommender
 
 
 class Backbone(nn.Module):
-    """A causal self-attentive encoder of item sequences.
+    """A self-attentive encoder of item sequences, causal unless it has a `masking`.
 
-    `layers` and `length` say how many attention masks it takes, and of what size. Each of `blocks` maps hidden states,
-    its first argument, to hidden states of the same shape.
+    `layers` and `length` say how many attention masks it takes, and of what size; `needs` is a recommender's. Each of
+    `blocks` maps hidden states, its first argument, to hidden states of the same shape. With a `masking` it learns to
+    find masked items from both sides, and ranks with the mask at a history's end.
     """
 
     layers: int
     length: int
     blocks: nn.ModuleList
+    needs: frozenset[str] = frozenset()
+    masking: Masking | None = None
+
+    def prepare(self, sequences: Sequences) -> None:
+        """See `Recommender`."""
+
+    def training_view(self, batch: Batch, draws: Draws) -> Batch:
+        """What the encoder is shown of a batch in training. Negatives are drawn for the batch itself."""
+        return batch
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
-        """[rows, length, dim]: hidden states. Without `dropout` the pass is deterministic."""
+        """[rows, length, dim]: hidden states, whose inner products with `item_table` are scores. Without `dropout` the
+        pass is deterministic.
+        """
         raise TypeError(f"{type(self).__name__} does not define encode")
 
     def item_table(self) -> Tensor:
@@ -30,21 +47,46 @@ class Backbone(nn.Module):
 
 
 class NextItem(Recommender):
-    """A backbone trained to predict the item that follows each position."""
+    """A backbone trained to predict the item that follows each position, or those that are masked."""
 
     def __init__(self, backbone: Backbone, objective: Objective) -> None:
         super().__init__()
         self.backbone = backbone
         self.objective = objective
         self.length = backbone.length
+        self.needs = backbone.needs
+        self.appended = backbone.masking.item if backbone.masking else None
+
+    def prepare(self, sequences: Sequences) -> None:
+        self.backbone.prepare(sequences)
+
+    def training_batches(
+        self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
+    ) -> Iterator[Batch]:
+        if self.backbone.masking is None:
+            return super().training_batches(sequences, batch_size=batch_size, generator=generator, draws=draws)
+        return masked_batches(
+            sequences,
+            length=self.length,
+            batch_size=batch_size,
+            generator=generator,
+            masking=self.backbone.masking,
+            mask_generator=draws.streams["masks"],
+        )
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
-        return Loss(self.position_losses(batch, self.negatives(batch, draws), dropout=draws.dropout()))
+        shown, negatives = self.drawn(batch, draws)
+        return Loss(self.position_losses(shown, negatives, dropout=draws.dropout()))
 
-    def negatives(self, batch: Batch, draws: Draws) -> Tensor | None:
-        """[events, k] where the objective wants negatives."""
-        count = self.objective.negatives
-        return draws.negatives(batch.events(batch.users), count) if count else None
+    def drawn(self, batch: Batch, draws: Draws) -> tuple[Batch, Tensor | None]:
+        """What is drawn for a training step, whatever number of passes it takes: the batch as the backbone is shown it,
+        and the negatives, where the objective wants some.
+        """
+        negatives = None
+        if count := self.objective.negatives:
+            shared = self.objective.shares_negatives
+            negatives = draws.shared_negatives(count) if shared else draws.negatives(batch.events(batch.users), count)
+        return self.backbone.training_view(batch, draws), negatives
 
     def position_losses(
         self,
@@ -61,7 +103,33 @@ class NextItem(Recommender):
         return self.objective(batch.events(hidden), self.backbone.item_table(), batch.events(batch.targets), negatives)
 
     def query(self, batch: Batch, *, gate: AttentionMask | None = None) -> Tensor:
+        if self.backbone.masking is not None:
+            batch = replace(batch, bidirectional=True)
         return self.backbone.encode(batch, gate=gate).flatten(0, 1)[batch.ends]
 
     def item_table(self) -> Tensor:
         return self.backbone.item_table()
+
+
+class AroundNextItem(Recommender):
+    """A recommender that has `base` read logs as it would alone, and its item table; how it trains and ranks is its
+    own.
+    """
+
+    def __init__(self, base: NextItem) -> None:
+        super().__init__()
+        self.base = base
+        self.length = base.length
+        self.needs = base.needs
+        self.appended = base.appended
+
+    def prepare(self, sequences: Sequences) -> None:
+        self.base.prepare(sequences)
+
+    def training_batches(
+        self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
+    ) -> Iterator[Batch]:
+        return self.base.training_batches(sequences, batch_size=batch_size, generator=generator, draws=draws)
+
+    def item_table(self) -> Tensor:
+        return self.base.item_table()

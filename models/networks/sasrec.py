@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.engine.randomness import Dropout
-from models.networks.attention import AttentionMask, SelfAttention
+from models.networks.attention import AttentionMask, Relations, SelfAttention
 from models.networks.backbone import Backbone
 
 Norm = Literal["authors", "pre", "post"]
@@ -42,7 +42,9 @@ class SASRec(Backbone):
             Block(dim, heads=heads, dropout=dropout, norm=norm, layer=layer) for layer in range(blocks)
         )
         self.last_norm = nn.LayerNorm(dim, eps=1e-8)
-        self._initialise()
+        initialise(self)
+        with torch.no_grad():
+            self.items.weight[0].zero_()
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         dim = self.items.embedding_dim
@@ -56,16 +58,6 @@ class SASRec(Backbone):
 
     def item_table(self) -> Tensor:
         return self.items.weight
-
-    def _initialise(self) -> None:
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_normal_(parameter)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            self.items.weight[0].zero_()
 
 
 class Block(nn.Module):
@@ -86,11 +78,19 @@ class Block(nn.Module):
         self.inner = nn.Linear(dim, dim)
         self.outer = nn.Linear(dim, dim)
 
-    def forward(self, hidden: Tensor, *, batch: Batch, dropout: Dropout | None, gate: AttentionMask | None) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        *,
+        batch: Batch,
+        dropout: Dropout | None,
+        gate: AttentionMask | None,
+        relations: Relations | None = None,
+    ) -> Tensor:
         """[rows, length, dim] → [rows, length, dim]; cells without an event stay zero."""
 
         def attend(queries: Tensor, keys: Tensor) -> Tensor:
-            return self.attention(queries, keys, batch=batch, dropout=dropout, gate=gate)
+            return self.attention(queries, keys, batch=batch, dropout=dropout, gate=gate, relations=relations)
 
         if self.norm == "authors":
             queries = self.attention_norm(hidden)
@@ -111,3 +111,13 @@ class Block(nn.Module):
             inner = dropout(inner, self.dropout)
         outer = self.outer(inner)
         return dropout(outer, self.dropout) if dropout is not None else outer
+
+
+def initialise(network: nn.Module) -> None:
+    """Matrices by Xavier's normal rule, biases zero."""
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_normal_(parameter)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)

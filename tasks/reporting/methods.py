@@ -6,12 +6,25 @@ from typing import Any
 from tasks.reporting.analysis import axis_label, value_label
 from tasks.study.result import CellResult
 
+BACKBONES = {
+    "sasrec": "SASRec",
+    "bert4rec": "BERT4Rec, which finds masked items from both sides",
+    "tisasrec": "TiSASRec, which sees the time between events",
+    "sse-pt": "SSE-PT, which has an embedding of each user",
+}
 LOSSES = {
     "bce": "binary cross-entropy against sampled negatives",
+    "bpr": "the BPR loss against sampled negatives",
+    "gbce": "gBCE, binary cross-entropy calibrated for sampled negatives",
+    "sampled-softmax": "cross-entropy over a sample of the catalogue",
     "softmax": "cross-entropy over the whole catalogue",
 }
 GATES = {
     "positional": "a learned mask over pairs of positions, the same for every user, on its attention",
+    "fixed-random": "a mask over pairs of positions, drawn once and never trained, on its attention",
+    "head-drop": "attention heads left out at random in training",
+    "layer-drop": "whole layers' attention left out at random in training",
+    "top-k": "attention to each position's likeliest events only",
 }
 TOLD = ("backbone", "loss", "gate", "estimator")
 
@@ -22,7 +35,7 @@ def described(cells: Sequence[CellResult]) -> str:
     for cell in cells:
         for name, value in cell.model.items():
             settings.setdefault(name, {})[repr(value)] = value
-    opening = _all(settings, "backbone") or "A model"
+    opening = _known(settings, "backbone", BACKBONES) if "backbone" in settings else "A model"
     if "loss" in settings:
         opening += f", trained with {_known(settings, 'loss', LOSSES)}"
     gate = _all(settings, "gate")

@@ -59,7 +59,7 @@ def method_settings(document: Document, value: Any, path: Where) -> Settings:
     if isinstance(value, str):
         if value not in METHODS:
             raise document.fault(path, unknown("method", value, METHODS))
-        fixed = {"gate": NO_GATE, **METHODS[value]}
+        fixed = {"backbone": ModelConfig.backbone, "gate": NO_GATE, **METHODS[value]}
         return {"method": value} | {f"model.{key}": held for key, held in fixed.items()}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         raise document.fault(path, "a method is one of " + ", ".join(METHODS) + ", or a mapping with its name")

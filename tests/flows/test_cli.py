@@ -173,6 +173,8 @@ def test_help_names_the_defaults_that_hold() -> None:
         "beta": model.beta,
         "noise_kind": spec.noise.kind,
         "noise_where": spec.noise.where,
+        **{name: getattr(model, name) for name in ("gbce_t", "masked", "last_masked", "max_interval")},
+        **{name: getattr(model, name) for name in ("user_dim", "keep_users", "keep_items")},
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads")},
         "time_limit": spec.execution.time_limit_minutes,
@@ -193,7 +195,17 @@ def test_help_names_the_defaults_that_hold() -> None:
         "seeds": ",".join(map(str, spec.seeds)),
         **{
             name: f"{getattr(own, name):g} [{getattr(spec.training, name):g}]"
-            for name in ("epochs", "patience", "validate_every", "batch_size", "learning_rate")
+            for name in (
+                "epochs",
+                "patience",
+                "validate_every",
+                "batch_size",
+                "learning_rate",
+                "weight_decay",
+                "clip",
+                "warmup",
+                "decay",
+            )
         },
     }
     said = {
@@ -202,7 +214,10 @@ def test_help_names_the_defaults_that_hold() -> None:
         if (found := re.search(r"\(default ([^)]+)\)", action.help or ""))
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-    assert said == shown | {"methods": "the first three"}
+    assert said == shown | {
+        "methods": "the first three",
+        "negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}",
+    }
     assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
         f"of {', '.join(METHODS)} (default the first three)"
     )

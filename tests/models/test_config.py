@@ -10,14 +10,16 @@ import pytest
 from models import catalogue
 from models.config import NO_GATE, UNUSED, ModelConfig
 
-COMBINATIONS = list(
-    product(
-        catalogue.BACKBONES,
-        catalogue.LOSSES,
-        [NO_GATE, *catalogue.GATES, *catalogue.CONTROLS],
-        catalogue.ESTIMATORS,
-    )
-)
+GATED = [
+    *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
+    *product(catalogue.GATES, catalogue.ESTIMATORS),
+]
+REFUSED = list(product(catalogue.BIDIRECTIONAL, catalogue.GATES, catalogue.BY_TOKEN))
+COMBINATIONS = [
+    (backbone, loss, gate, estimator)
+    for backbone, loss, (gate, estimator) in product(catalogue.BACKBONES, catalogue.LOSSES, GATED)
+    if (backbone, gate, estimator) not in REFUSED
+]
 
 
 @pytest.mark.parametrize(("backbone", "loss", "gate", "estimator"), COMBINATIONS)
@@ -41,6 +43,24 @@ def test_the_effective_settings_are_those_that_building_the_model_reads(
     assert config.effective() == {name: value for name, value in config.to_dict().items() if name in read}
 
 
+@pytest.mark.parametrize(("backbone", "gate", "estimator"), REFUSED)
+def test_credit_by_token_is_refused_where_attention_is_bidirectional(backbone: str, gate: str, estimator: str) -> None:
+    config = ModelConfig(backbone=backbone, gate=gate, estimator=estimator)
+    with pytest.raises(ValueError, match=f"^the estimator {estimator} is for causal attention, which {backbone} does"):
+        catalogue.build(config, 5, seed=0)
+    catalogue.check(replace(config, estimator="arm"))
+    catalogue.check(replace(config, gate=NO_GATE))
+
+
+def test_bidirectional_backbones_are_those_that_find_masked_items() -> None:
+    masking = set()
+    for backbone in catalogue.BACKBONES:
+        model = catalogue.build(ModelConfig(backbone=backbone, dim=4, heads=1, length=3), 5, seed=0)
+        if model.appended is not None:
+            masking.add(backbone)
+    assert masking == set(catalogue.BIDIRECTIONAL)
+
+
 def test_what_a_model_leaves_unread_does_not_make_it_another() -> None:
     plain, gated = ModelConfig(), ModelConfig(gate="positional")
     assert plain.effective() == replace(plain, beta=0.5, gate_logit=0.0, estimator="other").effective()
@@ -57,6 +77,7 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 
 def test_what_is_said_to_be_unread_is_there() -> None:
     tables: dict[str, Mapping[Any, object]] = {
+        "backbone": catalogue.BACKBONES,
         "loss": catalogue.LOSSES,
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,

@@ -94,7 +94,7 @@ def test_noise_in_histories_shares_one_training(tiny_snapshot: Snapshot) -> None
 
 
 def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_snapshot: Snapshot) -> None:
-    def keys(**model: float) -> dict[str, str]:
+    def keys(**model: float | str) -> dict[str, str]:
         methods = tuple(named_method(name, **model) for name in METHODS)
         cells = cells_of(tiny_snapshot, RobustnessSpec(methods=methods, noise=NoiseSpec(ratios=(0.0,))))
         return {cell.method: cell.train_key for cell in cells}
@@ -104,7 +104,14 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"beta": 0.3}, {"rec-denoiser"}),
         ({"gate_logit": 1.0}, {"rec-denoiser"}),
         ({"gate_rate": 3.0}, {"rec-denoiser"}),
-        ({"negatives": 3}, set(METHODS) - {"sasrec-softmax"}),
+        ({"negatives": 3}, set(METHODS) - {"sasrec-softmax", "bert4rec"}),
+        ({"gbce_t": 0.5}, {"sasrec-gbce"}),
+        ({"masked": 0.4}, {"bert4rec"}),
+        ({"last_masked": 0.3}, {"bert4rec"}),
+        ({"max_interval": 9}, {"tisasrec"}),
+        ({"user_dim": 10}, {"sse-pt"}),
+        ({"keep_items": 0.5}, {"sse-pt"}),
+        ({"norm": "pre"}, set(METHODS) - {"bert4rec"}),
         ({"dim": 60}, set(METHODS)),
     ):
         assert {name for name, key in keys(**changes).items() if key != usual[name]} == again

@@ -1,0 +1,82 @@
+"""Parts of networks as loops over positions in float64, without padding or batches."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.engine.batches import Batch
+from models.networks.backbone import Backbone
+
+Weights = dict[str, np.ndarray]
+
+
+def weights_of(network: nn.Module) -> Weights:
+    return {name: value.double().numpy() for name, value in network.state_dict().items()}
+
+
+def perturbed(network: Backbone, *, seed: int = 0) -> Backbone:
+    """The network with every weight moved, the padding item's zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        network.get_parameter("items.weight")[0].zero_()
+    return network
+
+
+def window_states(network: Backbone, batch: Batch, window: int, size: int) -> np.ndarray:
+    """[size, dim]: the hidden states of one window's events."""
+    end = int(batch.ends[window])
+    states: np.ndarray = network.encode(batch).detach().flatten(0, 1)[end - size + 1 : end + 1].double().numpy()
+    return states
+
+
+def normed(rows: np.ndarray, weights: Weights, name: str, epsilon: float) -> np.ndarray:
+    centred = rows - rows.mean(1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(1, keepdims=True) + epsilon)
+    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def linear(rows: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    return rows @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def attention(
+    queries: np.ndarray,
+    keys: np.ndarray,
+    weights: Weights,
+    name: str,
+    *,
+    heads: int,
+    causal: bool,
+    more_keys: Any = None,
+    more_values: Any = None,
+) -> np.ndarray:
+    """`more_keys(t, s)` and `more_values(t, s)` give vectors [dim] that are added to key and value of the pair."""
+    q, k, v = (
+        linear(rows, weights, f"{name}.{part}") for rows, part in ((queries, "query"), (keys, "key"), (keys, "value"))
+    )
+    out = np.zeros_like(q)
+    size = q.shape[1] // heads
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for t in range(len(q)):
+            seen = range(t + 1) if causal else range(len(q))
+            pair_keys = [k[s] + (more_keys(t, s) if more_keys else 0) for s in seen]
+            pair_values = [v[s] + (more_values(t, s) if more_values else 0) for s in seen]
+            logits = np.array([q[t, part] @ key[part] / math.sqrt(size) for key in pair_keys])
+            shares = np.exp(logits - logits.max())
+            shares /= shares.sum()
+            out[t, part] = sum(share * value[part] for share, value in zip(shares, pair_values, strict=True))
+    return out
+
+
+def sasrec_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) -> np.ndarray:
+    """The authors' wiring."""
+    queries = normed(x, weights, f"{block}.attention_norm", 1e-8)
+    mixed = attention(queries, x, weights, f"{block}.attention", causal=True, **attending)
+    y = normed(queries + mixed, weights, f"{block}.forward_norm", 1e-8)
+    return y + linear(np.maximum(linear(y, weights, f"{block}.inner"), 0), weights, f"{block}.outer")

@@ -1,0 +1,123 @@
+"""Gates and controls on every backbone: open they change nothing, and each way to run the passes trains alike."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from models import catalogue
+from models.catalogue import build
+from models.config import ModelConfig
+from models.denoising.denoised import Denoised
+from models.engine.batches import Batch, UnseenItems, history_batches
+from models.engine.randomness import Streams
+from models.engine.sequences import InteractionLog
+from models.networks.backbone import AroundNextItem
+from models.recommender import Draws, Recommender
+
+ITEMS = 30
+BACKBONES = tuple(catalogue.BACKBONES)
+LEARNED = [
+    (backbone, estimator)
+    for backbone, estimator in product(BACKBONES, catalogue.ESTIMATORS)
+    if backbone not in catalogue.BIDIRECTIONAL or estimator not in catalogue.BY_TOKEN
+]
+
+
+@pytest.fixture
+def log(make_log) -> InteractionLog:  # type: ignore[no-untyped-def]
+    """Random items at random times."""
+    made = make_log(lengths=[9, 4, 12, 5, 8])
+    generator = torch.Generator().manual_seed(7)
+    times = torch.randint(1, 50, (len(made.sequences.items),), generator=generator).cumsum(0)
+    return InteractionLog(replace(made.sequences, times=times), made.targets)
+
+
+def config_of(backbone: str, **settings: object) -> ModelConfig:
+    small = {"backbone": backbone, "dim": 8, "user_dim": 4, "heads": 2, "length": 6, "max_interval": 9, "masked": 0.4}
+    return ModelConfig.from_dict(small | settings)
+
+
+def built(config: ModelConfig, log: InteractionLog) -> Recommender:
+    model = build(config, ITEMS, seed=3, user_count=log.sequences.user_count)
+    model.prepare(log.sequences)
+    return model
+
+
+def draws_for(log: InteractionLog) -> Draws:
+    streams = Streams(9, Draws.NAMES, device=torch.device("cpu"))
+    return Draws(streams, UnseenItems(log.sequences, log.sequences.train_lengths))
+
+
+def ranked_with(model: Recommender, log: InteractionLog) -> Batch:
+    targets = log.targets["test"]
+    sizes = [len(targets)]
+    (batch,) = history_batches(log.sequences, targets, length=model.length, sizes=sizes, appended=model.appended)
+    return batch
+
+
+def trained_once(model: Recommender, log: InteractionLog) -> tuple[Tensor, Tensor]:
+    """The losses of one batch, and the queries after a step of Adam on it."""
+    draws = draws_for(log)
+    (batch,) = model.training_batches(
+        log.sequences, batch_size=8, generator=torch.Generator().manual_seed(0), draws=draws
+    )
+    loss = model.loss(batch, draws)
+    optimizer = torch.optim.Adam(model.parameter_groups(1e-2))
+    loss.objective().backward()
+    optimizer.step()
+    return loss.terms.detach(), model.query(ranked_with(model, log)).detach()
+
+
+@pytest.mark.parametrize(("backbone", "estimator"), LEARNED)
+def test_with_the_gate_open_it_is_the_backbone_to_the_bit(log: InteractionLog, backbone: str, estimator: str) -> None:
+    plain = built(config_of(backbone), log)
+    gated = built(config_of(backbone, gate="positional", gate_logit=100.0, beta=0.0, estimator=estimator), log)
+    for one, other in zip(trained_once(plain, log), trained_once(gated, log), strict=True):
+        assert torch.isfinite(one).all()
+        assert torch.equal(one, other)
+    assert isinstance(gated, Denoised)
+    for (name, weights), own in zip(plain.named_parameters(), gated.base.parameters(), strict=True):
+        assert torch.equal(weights, own), name
+
+
+@pytest.mark.parametrize(("backbone", "estimator"), LEARNED)
+def test_a_half_open_gate_trains(log: InteractionLog, backbone: str, estimator: str) -> None:
+    config = config_of(backbone, gate="positional", gate_logit=0.5, gamma=0.01, beta=0.1, estimator=estimator)
+    model = built(config, log)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    losses, queries = trained_once(model, log)
+    assert torch.isfinite(losses).all()
+    assert torch.isfinite(queries).all()
+    assert not torch.equal(before["gate.phi"], dict(model.named_parameters())["gate.phi"])
+    told = model.explain(ranked_with(model, log))
+    assert all(torch.isfinite(values).all() for values in told.values())
+
+
+@pytest.mark.parametrize("loss", ["bce", "sampled-softmax", "softmax"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_passes_apart_and_stacked_train_alike(log: InteractionLog, backbone: str, loss: str) -> None:
+    """With negatives of each position's own, of the batch's, and none."""
+    config = config_of(backbone, gate="positional", estimator="arm", gate_logit=0.5, gamma=0.01, loss=loss, negatives=5)
+    apart, stacked = (built(replace(config, passes=passes), log) for passes in ("apart", "stacked"))
+    torch.testing.assert_close(trained_once(apart, log), trained_once(stacked, log), rtol=1e-4, atol=1e-5)
+    for one, other in zip(apart.parameters(), stacked.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("backbone", "gate"), product(BACKBONES, catalogue.CONTROLS))
+def test_a_control_trains_every_backbone(log: InteractionLog, backbone: str, gate: str) -> None:
+    losses, queries = trained_once(built(config_of(backbone, gate=gate), log), log)
+    assert torch.isfinite(losses).all()
+    assert torch.isfinite(queries).all()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("gate", ["positional", "fixed-random"])
+def test_it_reads_what_its_backbone_reads(log: InteractionLog, backbone: str, gate: str) -> None:
+    plain = built(config_of(backbone), log)
+    gated = built(config_of(backbone, gate=gate, estimator="arm"), log)
+    assert isinstance(gated, AroundNextItem)
+    assert (gated.needs, gated.appended, gated.length) == (plain.needs, plain.appended, plain.length)

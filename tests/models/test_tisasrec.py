@@ -1,0 +1,193 @@
+"""TiSASRec against a slow second implementation, and its intervals against the definition."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from models.catalogue import build
+from models.config import ModelConfig, TrainingConfig
+from models.engine.batches import Batch, windows
+from models.engine.sequences import Sequences
+from models.engine.training import Training
+from models.networks.backbone import NextItem
+from models.networks.tisasrec import PlacesAndIntervals, TiSASRec, intervals
+from tests.models.conftest import MakeLog
+from tests.models.references import normed, perturbed, sasrec_block, weights_of, window_states
+
+LENGTH = 7
+MOST = 5
+TIMES = {0: [10, 13], 1: [5, 5, 9, 30], 2: [0, 4, 6, 6, 7, 100, 101, 103, 110], 3: [8, 8, 8], 4: [1, 2, 4, 8, 16]}
+
+
+def network() -> TiSASRec:
+    config = ModelConfig(backbone="tisasrec", dim=12, blocks=2, heads=3, length=LENGTH, max_interval=MOST)
+    model = build(config, 30, seed=4)
+    assert isinstance(model, NextItem)
+    assert model.needs == {"times"}
+    backbone = perturbed(model.backbone)
+    assert isinstance(backbone, TiSASRec)
+    return backbone
+
+
+def timed(make_log: MakeLog) -> Sequences:
+    log = make_log(lengths=[len(times) for times in TIMES.values()])
+    times = torch.tensor([time for of_user in TIMES.values() for time in of_user])
+    return replace(log.sequences, times=times)
+
+
+def batch_of(sequences: Sequences) -> Batch:
+    sizes = sequences.offsets.diff()
+    return windows(sequences, torch.arange(len(sizes)), sizes, length=LENGTH, with_targets=False)
+
+
+def buckets(times: list[int]) -> np.ndarray:
+    """By the definition, one pair at a time."""
+    gaps = [later - earlier for earlier, later in pairwise(times) if later != earlier]
+    scale = min(gaps, default=1)
+    steps = [round((time - times[0]) / scale) + 1 for time in times]
+    return np.array([[min(abs(a - b), MOST) for b in steps] for a in steps])
+
+
+def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray) -> np.ndarray:
+    weights = weights_of(model)
+    first = LENGTH - len(items)
+    x = weights["items.weight"][items] * np.sqrt(12)
+    for number in range(2):
+        x = sasrec_block(
+            x,
+            weights,
+            f"blocks.{number}",
+            heads=3,
+            more_keys=lambda t, s: (
+                weights["position_keys.weight"][first + s] + weights["interval_keys"][interval[t, s]]
+            ),
+            more_values=lambda t, s: (
+                weights["position_values.weight"][first + s] + weights["interval_values"][interval[t, s]]
+            ),
+        )
+    return normed(x, weights, "last_norm", 1e-8)
+
+
+def test_equals_the_second_implementation(make_log: MakeLog) -> None:
+    model, sequences = network(), timed(make_log)
+    batch = batch_of(sequences)
+    assert len(batch.items) < 5, "several windows share a row"
+    for user, times in TIMES.items():
+        items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
+        expected = by_hand(model, items, buckets(times[-LENGTH:]))
+        np.testing.assert_allclose(window_states(model, batch, user, len(items)), expected, atol=1e-5)
+
+
+def test_without_times_events_are_equally_spaced(make_log: MakeLog) -> None:
+    model, sequences = network(), timed(make_log)
+    untimed = batch_of(replace(sequences, times=None))
+    for user in TIMES:
+        items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
+        expected = by_hand(model, items, buckets(list(range(len(items)))))
+        np.testing.assert_allclose(window_states(model, untimed, user, len(items)), expected, atol=1e-5)
+
+
+def test_intervals_are_each_windows_own(make_log: MakeLog) -> None:
+    sequences = timed(make_log)
+    batch = batch_of(sequences)
+    found = intervals(batch, most=MOST)
+    assert int(found.min()) >= 0
+    assert int(found.max()) == MOST
+    for user, times in TIMES.items():
+        size = min(len(times), LENGTH)
+        row, column = divmod(int(batch.ends[user]), LENGTH)
+        part = slice(column - size + 1, column + 1)
+        np.testing.assert_array_equal(found[row, part, part].numpy(), buckets(times[-LENGTH:]))
+
+
+def test_microseconds_of_centuries_are_told_apart() -> None:
+    start, second = 16 * 10**17, 10**6
+    times = torch.tensor([[start, start + second, start + 3 * second, start + 10**15]])
+    cells = torch.arange(4)
+    batch = Batch(
+        items=torch.ones(1, 4, dtype=torch.int64),
+        users=torch.zeros(1, 4, dtype=torch.int64),
+        positions=cells[None],
+        segments=torch.ones(1, 4, dtype=torch.int64),
+        cells=cells,
+        ends=torch.tensor([3]),
+        times=times,
+    )
+    assert intervals(batch, most=256)[0, 3].tolist() == [256, 256, 256, 0]
+    assert intervals(batch, most=256)[0, 2].tolist() == [3, 2, 0, 256]
+
+
+def test_a_later_event_changes_no_earlier_state(make_log: MakeLog) -> None:
+    """A later time also changes none, as long as it leaves the smallest gap."""
+    model = network()
+    sequences = replace(make_log(lengths=[6]).sequences, times=torch.tensor([0, 2, 3, 7, 9, 15]))
+    items, times = sequences.items.clone(), sequences.times
+    assert times is not None
+    items[4] = items[4] % 30 + 1
+    changed = replace(sequences, items=items, times=torch.where(torch.arange(6) == 5, 99, times))
+    both = [model.encode(batch_of(one)) for one in (sequences, changed)]
+    assert torch.equal(both[0][0, :4], both[1][0, :4])
+    assert not torch.allclose(both[0][0, 4:6], both[1][0, 4:6])
+
+
+def test_times_of_other_users_and_of_padding_have_no_influence(make_log: MakeLog) -> None:
+    model, sequences = network(), timed(make_log)
+    batch = batch_of(sequences)
+    assert batch.times is not None
+    mine = batch.users.eq(4) & batch.segments.gt(0)
+    others = replace(batch, times=torch.where(mine, batch.times, batch.times * 7 - 1000))
+    states = [model.encode(one)[mine] for one in (batch, others)]
+    assert torch.equal(*states)
+
+
+def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog) -> None:
+    """Neither forward nor backward: what is kept for the backward pass is seen through autograd's own hook."""
+    model, batch = network(), batch_of(timed(make_log))
+    rows, heads, size = len(batch.items), 3, 4
+    kept: list[int] = []
+
+    def packed(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+        model.encode(batch).sum().backward()
+    assert max(kept) <= rows * LENGTH * max(LENGTH, MOST + 1, size) * heads < rows * LENGTH * LENGTH * 12
+
+
+def test_the_gradients_of_the_gather_are_those_of_the_definition() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    between = torch.randint(4, (2, 3, 3), generator=generator)
+    tables = [drawn(2, 2, 3, 2), drawn(2, 2, 3, 2), drawn(2, 4, 2), drawn(2, 4, 2)]
+    q, attention = drawn(2, 2, 3, 2), drawn(2, 2, 3, 3)
+    ours = PlacesAndIntervals(*tables, intervals=between)
+    keys = tables[0][:, :, None] + tables[2][:, between].transpose(0, 1)
+    values = tables[1][:, :, None] + tables[3][:, between].transpose(0, 1)
+    for one, other in (
+        (ours.scores(q), torch.einsum("bhid,bhijd->bhij", q, keys)),
+        (ours.values(attention), torch.einsum("bhij,bhijd->bhid", attention, values)),
+    ):
+        torch.testing.assert_close(one, other)
+        leaves = [q, attention, *tables]
+        for mine, plain in zip(
+            torch.autograd.grad(one.sin().sum(), leaves, allow_unused=True, retain_graph=True),
+            torch.autograd.grad(other.sin().sum(), leaves, allow_unused=True, retain_graph=True),
+            strict=True,
+        ):
+            assert (mine is None) == (plain is None)
+            if mine is not None:
+                torch.testing.assert_close(mine, plain)
+
+
+def test_a_log_without_times_is_refused(make_log: MakeLog) -> None:
+    log = make_log(lengths=[6, 5, 7])
+    model = build(ModelConfig(backbone="tisasrec", dim=8, length=6), 30, seed=1)
+    with pytest.raises(ValueError, match="time stamps"):
+        Training(model, log, log, TrainingConfig(), seed=1, evaluation_seed=0, device=torch.device("cpu"))

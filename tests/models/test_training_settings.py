@@ -1,0 +1,107 @@
+"""The optimiser's settings: what the learning rate is at each step, and that the defaults change nothing."""
+
+import pytest
+import torch
+
+from models.catalogue import build
+from models.config import ModelConfig, TrainingConfig
+from models.engine.training import Training, learning_rate
+from tests.models.conftest import MakeLog
+
+
+def training_of(make_log: MakeLog, **settings: float) -> Training:
+    log = make_log(lengths=[5, 6, 9, 4, 8, 7])
+    model = build(ModelConfig(dim=8, length=6), 30, seed=1)
+    config = TrainingConfig.from_dict({"batch_size": 2, "epochs": 5} | settings)
+    return Training(model, log, log, config, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_to_the_end() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup=4, decay=1.0)
+    rates = [learning_rate(config, done, steps=12) for done in range(12)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4:] == pytest.approx([1 - done / 8 for done in range(8)])
+    half = TrainingConfig(learning_rate=1.0, decay=0.5)
+    assert learning_rate(half, 0, steps=10) == 1.0
+    assert learning_rate(half, 9, steps=10) == pytest.approx(0.55)
+    assert {learning_rate(TrainingConfig(), done, steps=7) for done in range(7)} == {1e-3}
+
+
+def test_steps_are_counted_over_epochs(make_log: MakeLog) -> None:
+    training = training_of(make_log, warmup=100)
+    seen: list[float] = []
+    step = training.optimizer.step
+
+    def watched() -> None:
+        seen.append(training.optimizer.param_groups[0]["lr"])
+        step()
+
+    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
+    training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert seen == pytest.approx([1e-3 * (number + 1) / 100 for number in range(15)])
+
+
+def test_each_group_keeps_its_rate_over_the_networks(make_log: MakeLog) -> None:
+    log = make_log(lengths=[5, 6, 9, 4, 8, 7])
+    model = build(ModelConfig(dim=8, length=6, gate="positional", gate_rate=7.0), 30, seed=1)
+    settings = TrainingConfig(batch_size=2, epochs=2, warmup=4, decay=1.0, weight_decay=0.1)
+    training = Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+    phi = dict(model.named_parameters())["gate.phi"]
+    of_gate = [any(parameter is phi for parameter in group["params"]) for group in training.optimizer.param_groups]
+    seen: list[list[float]] = []
+    step = training.optimizer.step
+
+    def watched() -> None:
+        seen.append([group["lr"] for group in training.optimizer.param_groups])
+        step()
+
+    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
+    training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert sum(of_gate) == 1
+    assert len(seen) == training.progress.steps == 6
+    for done, rates in enumerate(seen):
+        usual = learning_rate(settings, done, steps=6)
+        assert rates == pytest.approx([usual * (7.0 if gate else 1.0) for gate in of_gate])
+
+
+def test_clipping_bounds_the_gradient(make_log: MakeLog) -> None:
+    training = training_of(make_log, clip=1e-3)
+    norms: list[float] = []
+    step = training.optimizer.step
+
+    def watched() -> None:
+        gradients = [
+            parameter.grad.flatten() for parameter in training.model.parameters() if parameter.grad is not None
+        ]
+        norms.append(float(torch.cat(gradients).norm()))
+        step()
+
+    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
+    training.train_epoch()
+    assert norms
+    assert max(norms) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_weight_decay_shrinks_matrices_and_leaves_biases_and_norms(make_log: MakeLog) -> None:
+    """At a learning rate of η a step multiplies by 1 − η × decay beside Adam's own part."""
+    plain, decayed = training_of(make_log), training_of(make_log, weight_decay=100.0)
+    before = {name: value.detach().clone() for name, value in plain.model.named_parameters()}
+    for training in (plain, decayed):
+        loss = training.model.loss(next(iter(batches(training))), training.draws)
+        loss.objective().backward()
+        training.optimizer.step()
+    for (name, one), other in zip(plain.model.named_parameters(), decayed.model.parameters(), strict=True):
+        shrunk = 0.1 * before[name] if one.dim() > 1 else torch.zeros_like(one)
+        torch.testing.assert_close(one - shrunk, other, rtol=0, atol=1e-6, msg=name)
+
+
+def batches(training: Training):  # type: ignore[no-untyped-def]
+    return training.model.training_batches(
+        training.log.sequences, batch_size=2, generator=training.order["order"], draws=training.draws
+    )
+
+
+@pytest.mark.parametrize("settings", [{"weight_decay": -1.0}, {"clip": -1.0}, {"warmup": -1}, {"decay": 1.5}])
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must"):
+        TrainingConfig.from_dict(settings)
