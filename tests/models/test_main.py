@@ -162,7 +162,7 @@ def test_a_request_that_makes_no_sense_is_said_in_a_sentence(request_for: Reques
     (said,) = messages(process)
     assert process.returncode == 1
     assert said["kind"] == "invalid"
-    assert "there is no loss 'hope': choose from bce, softmax" in said["message"]
+    assert "there is no loss 'hope': choose from bce, bpr, " in said["message"]
 
 
 @pytest.mark.parametrize("changes", [{"model": {"width": 3}}, {"training": {"epochs": 0}}, {"model": {"dim": 9}}])
