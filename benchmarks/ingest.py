@@ -133,7 +133,7 @@ def _ours(options: argparse.Namespace) -> Callable[[], object]:
         os.environ["REC_DENOISER_MEMORY"] = options.memory
     from tasks.home import Home
     from tasks.ingest import ingest
-    from tasks.source import obtain_log
+    from tasks.sources.source import obtain_log
     from tasks.specs import Columns, PrepareSpec, SourceSpec
 
     home = Home(Path(options.output))

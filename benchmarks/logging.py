@@ -25,7 +25,7 @@ from tasks.ingest import ingest
 from tasks.job import Heading, Job, record, tracked_job
 from tasks.leases import lease
 from tasks.plan import Cell, Data, plan
-from tasks.source import obtain_log
+from tasks.sources.source import obtain_log
 from tasks.specs import CellSpec, Columns, ExecutionSpec, PrepareSpec, SourceSpec, default_training, named_method
 from tasks.track import Tracker
 from tasks.train import Trained, train

@@ -31,7 +31,7 @@ from models.networks.backbone import NextItem
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.sequences import export_log
-from tasks.source import obtain_log
+from tasks.sources.source import obtain_log
 from tasks.specs import Columns, PrepareSpec, SourceSpec
 
 

@@ -9,11 +9,11 @@ from prefect.artifacts import create_markdown_artifact
 from flows.server import leased
 from tasks.home import Home
 from tasks.keys import step_key
-from tasks.layouts import described
-from tasks.logs import Log, identity
 from tasks.plan import corrupt_key, ingest_key
 from tasks.snapshots import Snapshot
-from tasks.source import obtain_log
+from tasks.sources.layouts import described
+from tasks.sources.logs import Log, identity
+from tasks.sources.source import obtain_log
 from tasks.specs import CorruptSpec, IngestSpec, PrepareSpec, SourceSpec
 from tasks.steps import Steps, corrupt_step, fetch_step, ingest_step, snapshot_named, validate_log_step, validate_step
 

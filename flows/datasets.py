@@ -3,10 +3,10 @@
 import shutil
 import textwrap
 
-from tasks.datasets import DATASETS, GENERATED, DataSet, by_hand, known, nearest, remote_of
 from tasks.errors import InputError
-from tasks.fetch import fetch, is_kept
 from tasks.home import Home
+from tasks.sources.datasets import DATASETS, GENERATED, DataSet, by_hand, known, nearest, remote_of
+from tasks.sources.fetch import fetch, is_kept
 
 WIDTH = 100
 

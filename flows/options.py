@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.formats import known_formats
+from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
     from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, StudyRequest
@@ -327,7 +327,7 @@ def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
 
 def _log_part(options: argparse.Namespace) -> dict[str, Any]:
     """source, prepare and dataset, as every command that reads a log takes them."""
-    from tasks.datasets import GENERATED, named_after
+    from tasks.sources.datasets import GENERATED, named_after
 
     columns = _given(options, **{role: f"{role}_col" for role in ("user", "item", "time", "order", "rating", "noise")})
     source = _given(options, "format", path="source")

@@ -23,7 +23,7 @@ from tasks.provenance import provenance
 from tasks.runs import SHOWN, HeldRun, read_run
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
-from tasks.source import obtain_log
+from tasks.sources.source import obtain_log
 from tasks.specs import RerunSpec
 from tasks.steps import Steps, evaluate_again_step, fetch_step, train_again_step
 from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key

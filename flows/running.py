@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
-from tasks.addresses import without_secrets
 from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from tasks.sources.addresses import without_secrets
 from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
 
 MLFLOW_PORT = 5000
@@ -151,7 +151,7 @@ def _start_server_apart() -> None:
 
 def refuse_unreadable(source: SourceSpec) -> None:
     """Say that a file is wrong before Prefect is imported and a server is started for it."""
-    from tasks.source import inspect_source
+    from tasks.sources.source import inspect_source
 
     inspect_source(source)
 

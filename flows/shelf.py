@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tasks.diff import Changed, Difference, OnlyInOne, diff, flat, lineage, made_by
 from tasks.errors import InputError
-from tasks.forget import Forgotten, Remains, forget, holders, ids_in, remains
 from tasks.home import Home
 from tasks.leases import lease
-from tasks.references import References, references
-from tasks.removal import Removal, carry_out, plan_named, plan_unused
-from tasks.shelf import Entry, faults, find, indented, opened, read_shelf, standing_on
+from tasks.shelf.diff import Changed, Difference, OnlyInOne, diff, flat, lineage, made_by
+from tasks.shelf.entries import Entry, faults, find, indented, opened, read_shelf, standing_on
+from tasks.shelf.forget import Forgotten, Remains, forget, holders, ids_in, remains
+from tasks.shelf.references import References, references
+from tasks.shelf.removal import Removal, carry_out, plan_named, plan_unused
 from tasks.snapshots import Snapshot, snapshot_name
 
 DAMAGED = 1

@@ -15,10 +15,10 @@ import sql
 from tasks.engine import engine, one_row
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.logs import Log
-from tasks.reading import Reading, read_log, refuse_unrated
 from tasks.scratch import working_folder
 from tasks.snapshots import IdType, Origin, Snapshot, SourceFile, Traits, write_snapshot
+from tasks.sources.logs import Log
+from tasks.sources.reading import Reading, read_log, refuse_unrated
 from tasks.specs import PrepareSpec
 from tasks.splits import split
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.config import ModelConfig, TrainingConfig
-from tasks.diff import flat
 from tasks.execution import Execution
 from tasks.keys import code_digest, step_key
-from tasks.logs import Log, identity
+from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
+from tasks.sources.logs import Log, identity
 from tasks.specs import CellSpec, CorruptSpec, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")

@@ -9,10 +9,10 @@ from typing import Any
 
 import psutil
 
-from tasks.diff import flat
 from tasks.execution import Execution, usable_cores
 from tasks.keys import code_digest
 from tasks.plan import EVALUATE_CODE, TRAIN_CODE, Cell
+from tasks.shelf.diff import flat
 from tasks.snapshots import Counts, Snapshot, SourceFile
 from tasks.specs import Spec
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.engine.metrics import PROTOCOLS
-from tasks.addresses import scheme_of
 from tasks.errors import InputError
 from tasks.execution import Execution, resolve
 from tasks.home import Home
 from tasks.job import final_figures
-from tasks.logs import Log
 from tasks.plan import Cell
 from tasks.provenance import Changes, Provenance, SnapshotRecord, code_changes, machine_changes, package_changes
 from tasks.runs import SHOWN, HeldRun
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name, verify_files
+from tasks.sources.addresses import scheme_of
+from tasks.sources.logs import Log
 from tasks.specs import ExecutionSpec, SourceSpec
 
 if TYPE_CHECKING:

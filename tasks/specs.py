@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from models.config import ModelConfig, TrainingConfig
-from tasks.addresses import without_secrets
+from tasks.sources.addresses import without_secrets
 
 
 class Spec(BaseModel):
@@ -48,9 +48,9 @@ class SourceSpec(Spec):
     """An interaction log.
 
     `path` is a file, a pattern of files ("logs/2024-*.csv.gz"), an address (http, https or s3) or the name of a known
-    public data set (see `tasks.source`); without one the generated shoppers are used. Within a user, events are
+    public data set (see `tasks.sources.source`); without one the generated shoppers are used. Within a user, events are
     ordered by `columns.time`, then `columns.order`, then their place in the file. `format` is one of those in
-    `tasks.formats` (where it is checked), "interactions" for named columns; None where it is to be recognised.
+    `tasks.sources.formats` (where it is checked), "interactions" for named columns; None where it is to be recognised.
     """
 
     path: str | None = None

@@ -24,15 +24,15 @@ from models.engine.metrics import SELECTION_METRIC
 from tasks.corrupt import corrupt
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
-from tasks.fetch import Kept, Remote, fetch
 from tasks.home import Home
 from tasks.ingest import ingest
-from tasks.logs import Log
 from tasks.plan import Cell, training_code
 from tasks.receipts import holds, write_receipt
 from tasks.recommend import load_registered, recommend_all, recommend_one
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
+from tasks.sources.fetch import Kept, Remote, fetch
+from tasks.sources.logs import Log
 from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, registered_name
 from tasks.track import Tracker
 from tasks.train import Trained, train, training_folder
@@ -76,8 +76,8 @@ RETRIED: Json = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_
 
 @task(name="fetch", cache_policy=NO_CACHE, timeout_seconds=DATA_STEP_SECONDS, task_run_name=_name)
 def fetch_step(remote: Remote, *, label: str) -> Kept:  # noqa: ARG001
-    """A remote file on this machine. What `tasks.fetch` keeps is the cache, by content: only by asking the file's owner
-    can be known whether it is still the same, and another try after its own would be one too many.
+    """A remote file on this machine. What `tasks.sources.fetch` keeps is the cache, by content: only by asking the
+    file's owner can be known whether it is still the same, and another try after its own would be one too many.
     """
     return fetch(remote, home=Home.from_environment(), say=get_run_logger().info)
 

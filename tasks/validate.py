@@ -19,11 +19,11 @@ import sql
 from tasks.digests import spec_digest
 from tasks.engine import engine
 from tasks.errors import InputError
-from tasks.layouts import recognise
-from tasks.logs import Log, identity
-from tasks.reading import read_log
 from tasks.scratch import working_folder
 from tasks.snapshots import Manifest, Snapshot, open_snapshot, snapshot_name
+from tasks.sources.layouts import recognise
+from tasks.sources.logs import Log, identity
+from tasks.sources.reading import read_log
 from tasks.validation.checks import Check
 from tasks.validation.corrupted import corrupted_checks, prepare_comparison
 from tasks.validation.limits import Limits, RawLimits, load_limits
@@ -77,8 +77,8 @@ def validate_log(
 ) -> ValidationReport:
     """Check a log as it was found and write its Data Docs to `docs/log-…/index.html`, with the report beside them.
 
-    Raises `ValidationFailed` where a critical expectation fails, with the sentence that `tasks.reading` has for it
-    where the log cannot be ingested; `InputError` where the log cannot be read at all.
+    Raises `ValidationFailed` where a critical expectation fails, with the sentence that `tasks.sources.reading` has for
+    it where the log cannot be ingested; `InputError` where the log cannot be read at all.
     """
     started = time.perf_counter()
     limits = load_limits(expectations)

@@ -6,13 +6,13 @@ from typing import Any
 
 from tasks.errors import InputError
 from tasks.execution import Execution, side_by_side
-from tasks.fetch import Kept, Remote, kept
 from tasks.home import Home
 from tasks.plan import Data, cell_of, corrupt_key, ingest_key
 from tasks.progress import duration
 from tasks.receipts import holds, outputs
 from tasks.snapshots import Snapshot, open_snapshot
-from tasks.source import is_here, obtain_log
+from tasks.sources.fetch import Kept, Remote, kept
+from tasks.sources.source import is_here, obtain_log
 from tasks.specs import CellSpec
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell

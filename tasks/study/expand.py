@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.datasets import named_after
 from tasks.digests import canonical_json
 from tasks.errors import InputError
+from tasks.sources.datasets import named_after
 from tasks.specs import CellSpec, ExecutionSpec, StudySpec, default_training
 from tasks.study.document import Document, Where, read_document, unknown
 from tasks.study.settings import (

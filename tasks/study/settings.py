@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 
 from models.config import NO_GATE, ModelConfig
-from tasks.datasets import GENERATED, known
+from tasks.sources.datasets import GENERATED, known
 from tasks.specs import METHODS, CellSpec, ExecutionSpec
 from tasks.study.document import Document, Where, unknown
 

@@ -10,10 +10,10 @@ from flows.cli import _parser as parser
 from flows.cli import main
 from flows.options import ingest_spec
 from flows.running import _without_secrets
-from tasks import datasets
-from tasks.datasets import DATASETS
 from tasks.home import Home
 from tasks.shoppers import generate
+from tasks.sources import datasets
+from tasks.sources.datasets import DATASETS
 from tasks.specs import IngestSpec, ShoppersSpec
 from tests.flows.test_cli import rec_denoiser
 from tests.tasks.servers import Owner, serving

@@ -17,7 +17,7 @@ from tasks.ingest import ingest
 from tasks.leases import lease
 from tasks.register import TAG_SNAPSHOT
 from tasks.snapshots import Snapshot
-from tasks.source import log_of
+from tasks.sources.source import log_of
 from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 

@@ -15,7 +15,7 @@ from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot
-from tasks.source import log_of
+from tasks.sources.source import log_of
 from tasks.specs import Columns, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 from tasks.train import Trained

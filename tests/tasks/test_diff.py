@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tasks.corrupt import corrupt
-from tasks.diff import Example, OnlyInOne, diff, lineage, made_by
-from tasks.forget import forget
 from tasks.home import Home
+from tasks.shelf.diff import Example, OnlyInOne, diff, lineage, made_by
+from tasks.shelf.forget import forget
 from tasks.snapshots import Snapshot
 from tasks.specs import CorruptSpec, PrepareSpec
 

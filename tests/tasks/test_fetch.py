@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tasks.addresses import address_digest, file_name, without_secrets
 from tasks.errors import InputError
-from tasks.fetch import Kept, Patience, Remote, fetch, is_kept, probe
 from tasks.home import Home
+from tasks.sources.addresses import address_digest, file_name, without_secrets
+from tasks.sources.fetch import Kept, Patience, Remote, fetch, is_kept, probe
 from tests.tasks.servers import Owner, serving
 
 CONTENT = b"user_id,item_id\n" + b"".join(b"u%d,i%d\n" % (n % 97, n) for n in range(60_000))

@@ -10,9 +10,9 @@ import pytest
 
 from tasks.corrupt import corrupt
 from tasks.errors import InputError
-from tasks.forget import forget, holders, ids_in, remains
 from tasks.home import Home
-from tasks.shelf import faults, find, read_shelf
+from tasks.shelf.entries import faults, find, read_shelf
+from tasks.shelf.forget import forget, holders, ids_in, remains
 from tasks.snapshots import Snapshot
 from tasks.specs import CorruptSpec, LeaveOneOut, PrepareSpec, SessionSplit, Split, TemporalSplit, UserSplit
 from tasks.validate import validate

@@ -14,14 +14,14 @@ import pytest
 
 from tasks.engine import engine
 from tasks.errors import InputError
-from tasks.formats import FORMATS, known_formats
 from tasks.home import Home
-from tasks.layouts import described, recognise_all
-from tasks.loading import COLUMN_OF, Loaded, load
-from tasks.logs import log_of
-from tasks.reading import read_log
 from tasks.snapshots import Snapshot
-from tasks.source import inspect_source, obtain_log
+from tasks.sources.formats import FORMATS, known_formats
+from tasks.sources.layouts import described, recognise_all
+from tasks.sources.loading import COLUMN_OF, Loaded, load
+from tasks.sources.logs import log_of
+from tasks.sources.reading import read_log
+from tasks.sources.source import inspect_source, obtain_log
 from tasks.specs import Columns, SourceSpec
 
 Write = Callable[..., Path]

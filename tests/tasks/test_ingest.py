@@ -14,7 +14,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
-from tasks.source import SHOPPERS_COLUMNS, inspect_source, log_of
+from tasks.sources.source import SHOPPERS_COLUMNS, inspect_source, log_of
 from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec
 
 Row = tuple[Any, ...]

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.references import ModelReference, References, references
+from tasks.shelf.references import ModelReference, References, references
 from tasks.track import DatasetNote, Tracker
 
 
@@ -35,7 +35,7 @@ def test_runs_are_found_by_parameter_and_by_dataset(tracker: Tracker, mlflow_hom
 
 
 def test_more_runs_than_a_page_holds(tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.references.RUNS_AT_A_TIME", 2)
+    monkeypatch.setattr("tasks.shelf.references.RUNS_AT_A_TIME", 2)
     name = "d" * 16
     for number in range(5):
         tracker.log_params(tracker.open_run(f"key-{number}", name="n"), {"snapshot": name})

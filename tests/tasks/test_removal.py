@@ -11,10 +11,10 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.leases import lease
-from tasks.logs import log_of
-from tasks.removal import carry_out, plan_named, plan_unused
 from tasks.scratch import working_folder
+from tasks.shelf.removal import carry_out, plan_named, plan_unused
 from tasks.snapshots import Snapshot
+from tasks.sources.logs import log_of
 from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 

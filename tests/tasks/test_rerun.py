@@ -18,7 +18,6 @@ from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.job import Heading, record, tracked_job
 from tasks.leases import lease
-from tasks.logs import log_of
 from tasks.plan import Cell, Data, plan
 from tasks.provenance import provenance
 from tasks.rerun import (
@@ -35,6 +34,7 @@ from tasks.rerun import (
 from tasks.runs import HeldRun, read_run
 from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
+from tasks.sources.logs import log_of
 from tasks.specs import (
     METHODS,
     CellSpec,

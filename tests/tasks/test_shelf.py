@@ -12,7 +12,7 @@ from tasks.corrupt import corrupt
 from tasks.digests import file_digest
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.shelf import faults, find, indented, opened, read_shelf, standing_on
+from tasks.shelf.entries import faults, find, indented, opened, read_shelf, standing_on
 from tasks.snapshots import Snapshot
 from tasks.specs import CorruptSpec
 

@@ -11,7 +11,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot, Traits, logical_digest, open_snapshot, verify_files
-from tasks.source import log_of
+from tasks.sources.source import log_of
 from tasks.specs import Columns, PrepareSpec, SourceSpec
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks import datasets, source
-from tasks.datasets import DataSet
 from tasks.errors import InputError
-from tasks.fetch import Kept, Remote
 from tasks.home import Home
-from tasks.logs import identity
-from tasks.source import inspect_source, obtain_log
+from tasks.sources import datasets, source
+from tasks.sources.datasets import DataSet
+from tasks.sources.fetch import Kept, Remote
+from tasks.sources.logs import identity
+from tasks.sources.source import inspect_source, obtain_log
 from tasks.specs import Columns, ShoppersSpec, SourceSpec
 from tests.tasks.servers import Owner, serving
 from tests.tasks.test_fetch import archive

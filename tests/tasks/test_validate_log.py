@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
-from tasks.logs import log_of
+from tasks.sources.logs import log_of
 from tasks.specs import Columns, SourceSpec
 from tasks.validate import EXPECTATIONS, validate_log
 from tasks.validation.report import Outcome, ValidationFailed, ValidationReport

@@ -13,7 +13,7 @@ from tasks.ingest import ingest
 from tasks.plan import Data, cell_of, corrupt_key, ingest_key
 from tasks.receipts import write_receipt
 from tasks.snapshots import Snapshot
-from tasks.source import obtain_log
+from tasks.sources.source import obtain_log
 from tasks.study.costs import PROCESS_BYTES, STARTING_SECONDS, rates
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study

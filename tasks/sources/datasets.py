@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tasks.addresses import scheme_of, without_secrets
-from tasks.fetch import Remote
+from tasks.sources.addresses import scheme_of, without_secrets
+from tasks.sources.fetch import Remote
 
 GENERATED = "shoppers"
 """The log that this project makes itself."""
@@ -22,9 +22,9 @@ class DataSet:
     """A data set.
 
     `terms` in a few words, `licence` in a sentence; `rows` are interactions in the file that is read, `size` the bytes
-    to download, each None where its owner does not say; `format` as in `tasks.formats`; `papers`: what was done with
-    it. Either `address` says where its owner offers it (with the `member` of a zip archive, and the owner's MD5 or its
-    address), or `steps` says what a person has to do to have the `file`.
+    to download, each None where its owner does not say; `format` as in `tasks.sources.formats`; `papers`: what was done
+    with it. Either `address` says where its owner offers it (with the `member` of a zip archive, and the owner's MD5 or
+    its address), or `steps` says what a person has to do to have the `file`.
     """
 
     name: str

@@ -15,7 +15,7 @@ from typing import IO, Literal, cast
 import pyarrow as pa
 
 from tasks.errors import InputError
-from tasks.formats import Beginning
+from tasks.sources.formats import Beginning
 
 Compression = Literal["uncompressed", "gzip", "zstd"]
 

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from tasks.addresses import REMOTE_SCHEMES, address_digest, file_name, scheme_of, without_secrets
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.sources.addresses import REMOTE_SCHEMES, address_digest, file_name, scheme_of, without_secrets
 
 Say = Callable[[str], object]
 

@@ -13,10 +13,10 @@ import duckdb
 
 from tasks.engine import one_row
 from tasks.errors import InputError
-from tasks.formats import COLUMNS
-from tasks.layouts import Layout, broken_json_line, recognise_all
-from tasks.logs import Log
-from tasks.textfiles import refuse_broken_compression
+from tasks.sources.formats import COLUMNS
+from tasks.sources.layouts import Layout, broken_json_line, recognise_all
+from tasks.sources.logs import Log
+from tasks.sources.textfiles import refuse_broken_compression
 
 COLUMN_OF = {
     "user": "user_id",

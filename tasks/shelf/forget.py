@@ -14,9 +14,9 @@ import sql
 from tasks.engine import engine, one_row
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.references import References, references
 from tasks.scratch import working_folder
-from tasks.shelf import Entry, read_shelf, standing_on
+from tasks.shelf.entries import Entry, read_shelf, standing_on
+from tasks.shelf.references import References, references
 from tasks.snapshots import Origin, Snapshot, Traits, snapshot_name, verify_files, write_snapshot
 
 

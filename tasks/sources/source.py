@@ -1,6 +1,6 @@
 """Where a log comes from: a person's files, an address, a known public data set, or the generated shoppers.
 
-Files that lie elsewhere are fetched into the state folder first (`tasks.fetch` says why).
+Files that lie elsewhere are fetched into the state folder first (`tasks.sources.fetch` says why).
 """
 
 import glob
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tasks import fetch as fetching
-from tasks.addresses import scheme_of, without_secrets
-from tasks.datasets import GENERATED, by_hand, known, remote_of
 from tasks.digests import spec_digest
 from tasks.errors import InputError
-from tasks.fetch import Kept, Remote
 from tasks.home import Home
 from tasks.keys import code_digest
-from tasks.layouts import recognise_all
-from tasks.logs import Log, LogFile, log_of
 from tasks.shoppers import generate
+from tasks.sources import fetch as fetching
+from tasks.sources.addresses import scheme_of, without_secrets
+from tasks.sources.datasets import GENERATED, by_hand, known, remote_of
+from tasks.sources.fetch import Kept, Remote
+from tasks.sources.layouts import recognise_all
+from tasks.sources.logs import Log, LogFile, log_of
 from tasks.specs import Columns, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
@@ -44,7 +44,7 @@ def inspect_source(source: SourceSpec, *, home: Home | None = None) -> None:
 def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept] | None = None) -> Log:
     """The files of `source`, fetched or generated first where need be.
 
-    `fetch` brings a remote file to this machine; by default that is `tasks.fetch`, which speaks to Python's log.
+    `fetch` brings a remote file to this machine; by default that is `fetch` beside, which speaks to Python's log.
     Raises `InputError` where a file cannot be what it is said to be (see `inspect_source`).
     """
     found = _located(source)

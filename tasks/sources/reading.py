@@ -13,8 +13,8 @@ import duckdb
 import sql
 from tasks.engine import one_row
 from tasks.errors import InputError
-from tasks.loading import COLUMN_OF, Loaded, load
-from tasks.logs import Log
+from tasks.sources.loading import COLUMN_OF, Loaded, load
+from tasks.sources.logs import Log
 
 _MICROSECONDS = {"dates": 1.0, "seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.leases import nobody_at_work
-from tasks.references import References, references
 from tasks.scratch import held_folders, working_folder
-from tasks.shelf import Entry, find, read_shelf, standing_on
+from tasks.shelf.entries import Entry, find, read_shelf, standing_on
+from tasks.shelf.references import References, references
 
 
 @dataclass(frozen=True)

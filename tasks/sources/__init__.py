@@ -1,0 +1,1 @@
+"""Where logs come from and how they lie on disk: found, fetched, recognised, read into DuckDB."""
