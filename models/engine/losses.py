@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.engine.cross_entropy import cross_entropy
+
 DENSE_BELOW = 16
 """A product with the whole table costs less than gathering rows of it up to about so many times their number."""
 
@@ -111,12 +113,16 @@ class GeneralisedBinaryCrossEntropy:
 
 @dataclass(frozen=True)
 class FullSoftmax:
-    """Cross-entropy over the whole catalogue."""
+    """Cross-entropy over the whole catalogue: on a CPU in blocks, elsewhere, where memory is fast and waiting for the
+    device dear, in one piece.
+    """
 
     negatives: ClassVar[int] = 0
     shares_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        if hidden.device.type == "cpu":
+            return cross_entropy(hidden, table, targets)
         return F.cross_entropy(hidden @ table[1:].T, targets - 1, reduction="none")
 
 
