@@ -9,6 +9,7 @@ from flows.cells import train_rank_and_record
 from flows.data import checked_snapshot, corrupted_snapshot
 from flows.server import artifact_key, ensure_limits, leased
 from tasks import job as jobs
+from tasks.choices import check_methods
 from tasks.execution import Execution, resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, plan
@@ -27,6 +28,7 @@ def _run_name() -> str:
 @flow(name="robustness", flow_run_name=_run_name)
 def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
     """Ingest and check a log, corrupt it, train every method, rank, compare, and register the best."""
+    check_methods(spec.methods)
     home = Home.from_environment()
     execution = resolve(spec.execution)
     steps = Steps(home)

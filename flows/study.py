@@ -16,13 +16,13 @@ from tasks.digests import canonical_json
 from tasks.execution import resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
-from tasks.reporting.analysis import analysed, ranks_in
+from tasks.reporting.analysis import ranks_in
 from tasks.specs import CellSpec, StudyRequest
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
 from tasks.study.files import study_file
-from tasks.study.outcome import Ended, publish_result, result_of
+from tasks.study.outcome import Ended, publish_result, result_of, unreported
 from tasks.study.terminal import table
 
 Found = dict[int, Data | Exception]
@@ -78,11 +78,12 @@ def study(spec: StudyRequest) -> dict[str, Any]:
                 seconds=time.monotonic() - began,
                 home=home,
             )
-            result = analysed(result, ranks_in(home))
-            folder = publish_result(result, home=home)
-            jobs.record_folder(job, folder)
+            published = publish_result(result, ranks_in(home), home=home)
+            jobs.record_folder(job, published.folder)
             create_table_artifact(
-                table=table(result), key=artifact_key("study", asked.spec.name), description=asked.spec.question
+                table=table(published.result),
+                key=artifact_key("study", asked.spec.name),
+                description=asked.spec.question,
             )
             create_link_artifact(
                 link=job.tracker.run_url(job.parent),
@@ -92,7 +93,10 @@ def study(spec: StudyRequest) -> dict[str, Any]:
             )
             if ended.failures:
                 raise jobs.failure_of([cell.label for cell in asked.cells], ended.failures)
-    return {"folder": str(folder), "steps": {"done": steps.done, "cached": steps.cached}}
+            if published.failure is not None:
+                get_run_logger().error("the report could not be made", exc_info=published.failure)
+                raise unreported(published)
+    return {"folder": str(published.folder), "steps": {"done": steps.done, "cached": steps.cached}}
 
 
 def _snapshots(asked: Study, steps: Steps, home: Home) -> tuple[Found, dict[str, str]]:

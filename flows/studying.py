@@ -68,12 +68,15 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
 
 def _show(name: str, home: Home, *, json_path: str | None) -> None:
     """Print the table of a study's result, and where it lies."""
+    from tasks.reporting.page import PAGE
     from tasks.study.terminal import plain
 
     result = read_result(name, home=home)
     assert result is not None
     print(f"\n{result.question}\n\n{plain(result)}\n")
-    print(f"Report:     {study_folder(name, home=home) / 'report.html'}")
+    page = study_folder(name, home=home) / PAGE
+    if page.exists():
+        print(f"Report:     {page}")
     if json_path is not None:
         Path(json_path).write_text(result.to_json(), encoding="utf-8")
         print(f"Figures:    {json_path}")

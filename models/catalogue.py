@@ -3,11 +3,12 @@
 One that does not read every setting says so in `models.config.UNUSED`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 
 import torch
 
-from models.config import NO_GATE, ONE_PASS, ModelConfig
+from models.config import NO_GATE, ONE_PASS, ModelConfig, WrongChoice
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import (
@@ -115,24 +116,25 @@ BY_TOKEN = ("arm-per-token",)
 
 
 def check(config: ModelConfig) -> None:
-    """Raises `ValueError` where the configuration names something unknown, with the known names, or an estimator for
-    causal attention on a bidirectional backbone.
+    """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or an
+    estimator for causal attention on a bidirectional backbone.
     """
     _entry(BACKBONES, "backbone", config.backbone)
     _entry(LOSSES, "loss", config.loss)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
-        _entry({**GATES, **CONTROLS}, "gate", config.gate)
+        _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
         if config.estimator in BY_TOKEN and config.backbone in BIDIRECTIONAL:
             others = ", ".join(name for name in ESTIMATORS if name not in BY_TOKEN)
-            raise ValueError(
+            raise WrongChoice(
+                "estimator",
                 f"the estimator {config.estimator} is for causal attention, which {config.backbone} does not have: "
-                f"choose from {others}"
+                f"choose from {others}",
             )
 
 
 def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 0) -> Recommender:
-    """A recommender with initial weights drawn from `seed`, on the CPU. Raises `ValueError` as `check` does.
+    """A recommender with initial weights drawn from `seed`, on the CPU. Raises `WrongChoice` as `check` does.
 
     `user_count` is for models that have an embedding of each user: those that they do not know share one.
     """
@@ -157,6 +159,8 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
         )
 
 
-def _entry(table: Mapping[str, object], what: str, name: str) -> None:
+def _entry(table: Collection[str], what: str, name: str) -> None:
     if name not in table:
-        raise ValueError(f"there is no {what} {name!r}: choose from {', '.join(sorted(table))}")
+        close = get_close_matches(name, table, n=1)
+        meant = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(table))}"
+        raise WrongChoice(what, f"there is no {what} {name!r}: {meant}")

@@ -35,6 +35,14 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
 A choice that is not here may read all of them."""
 
 
+class WrongChoice(ValueError):
+    """A part of a model that does not exist, or does not go with the others: `setting` is what it was given for."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
 class _Config:
     """Shared by the configurations: to and from JSON-like dictionaries."""
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from models.config import WrongChoice
+from tasks.choices import check_model
 from tasks.digests import canonical_json
 from tasks.errors import InputError
 from tasks.sources.datasets import named_after
@@ -274,13 +276,17 @@ def _cell_spec(document: Document, base: Settings, draft: _Draft) -> CellSpec:
         tree["training"] = usual.to_dict() | tree["training"]
     tree.setdefault("model", {})
     try:
-        return CellSpec.model_validate(tree)
+        spec = CellSpec.model_validate(tree)
+        check_model(spec.model)
+        return spec
     except ValidationError as error:
         first = error.errors()[0]
         parts = [str(part) for part in first["loc"] if part in _words()]
         name = ".".join(parts)
         message = first["msg"].removeprefix("Value error, ")
         raise document.fault(_path_of(document, draft, name), f"{name}: {message}") from None
+    except WrongChoice as error:
+        raise document.fault(_path_of(document, draft, f"model.{error.setting}"), str(error)) from None
 
 
 def _words() -> set[str]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.errors import RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
+from tasks.reporting.analysis import Ranks, analysed
 from tasks.reporting.page import write_report
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
@@ -32,6 +34,15 @@ class Ended:
     runs: Mapping[int, str]
     metrics: Mapping[int, Mapping[str, float]]
     failures: Mapping[int, Exception]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A study's folder, the result in it, and why it has no report where it has none."""
+
+    folder: Path
+    result: StudyResult
+    failure: Exception | None
 
 
 def result_of(
@@ -68,22 +79,39 @@ def study_folder(name: str, *, home: Home) -> Path:
     return home.root / "studies" / name
 
 
-def publish_result(result: StudyResult, *, home: Home) -> Path:
-    """Write the analysed result and its report under a temporary name, then put them in the place of earlier ones; the
-    folder.
+def publish_result(result: StudyResult, ranks: Ranks, *, home: Home) -> Published:
+    """Analyse the result and write it and its report under a temporary name, then put them in the place of earlier
+    ones. What the trainings came to is kept whatever becomes of the analysis and the report: a failure of theirs is
+    given back, and the page of an earlier result goes.
     """
     final = study_folder(result.name, home=home)
+    failures = []
     with working_folder(final.parent) as work:
         content = work / "content"
         content.mkdir()
+        try:
+            result = analysed(result, ranks)
+            write_report(result, None, content)
+        except Exception as failure:
+            failures.append(failure)
+            shutil.rmtree(content)
+            content.mkdir()
         (content / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
-        write_report(result, None, content)
         earlier = work / f"earlier-{secrets.token_hex(4)}"
         if final.exists():
             final.rename(earlier)
         content.rename(final)
         shutil.rmtree(earlier, ignore_errors=True)
-    return final
+    return Published(final, result, failures[0] if failures else None)
+
+
+def unreported(published: Published) -> RunFailed:
+    """What a study ends with whose report could not be made."""
+    assert published.failure is not None
+    return RunFailed(
+        f"the report of {published.result.name} could not be made ({reason(published.failure)}); every training is "
+        f"recorded, and what came of them is in {published.folder / RESULT_FILE}"
+    )
 
 
 def read_result(name: str, *, home: Home) -> StudyResult | None:

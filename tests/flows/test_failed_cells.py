@@ -27,6 +27,8 @@ except RunFailed as failure:
     print("FAILED", failure)
 """
 MODEL = {"dim": 8, "length": 10, "blocks": 1, "heads": 1, "loss": "softmax"}
+BROKEN = {"gate": "positional", "estimator": "arm", "beta": 1e39, "beta_on": "sum"}
+"""A penalty that no number of 32 bits can hold."""
 
 
 def spec(*methods: str) -> str:
@@ -34,9 +36,7 @@ def spec(*methods: str) -> str:
         {
             "source": {"path": "log.csv"},
             "noise": {"kind": "swap", "where": "histories", "ratios": [0, 0.2]},
-            "methods": [
-                {"name": name, "model": MODEL | ({"loss": "hope"} if name == "broken" else {})} for name in methods
-            ],
+            "methods": [{"name": name, "model": MODEL | (BROKEN if name == "broken" else {})} for name in methods],
             "training": {"epochs": 2, "batch_size": 32},
         }
     )
@@ -61,7 +61,8 @@ def test_one_failing_training_sinks_no_other_and_noise_in_histories_trains_once(
     (told,) = [line for line in output.splitlines() if line.startswith("FAILED")]
     assert "2 of 4 trainings failed; the others are recorded" in told
     labels = "broken, noise 0%, seed 1 / broken, noise 20% swap in histories, seed 1"
-    assert f"{labels}: there is no loss 'hope'" in told
+    assert f"{labels}: " in told
+    assert "diverged" in told
     home = Home(tmp_path / "home")
     tracker = Tracker(home)
     runs = tracker.client.search_runs([tracker.experiment_id])

@@ -24,6 +24,7 @@ SPEC = {
 }
 CELLS = ("sasrec-softmax, noise 0%, seed 1", "sasrec-softmax, noise 20%, seed 1")
 STEPS = {
+    "validate log: tiny.shop log",
     "ingest: tiny.shop",
     "validate: tiny.shop",
     "corrupt: replace 20%",
@@ -101,7 +102,7 @@ def test_deploying_again_keeps_what_a_person_has_set(server: Server) -> None:
     server.workplace.run("flows.cli", "deploy")
     server.prefect("--no-prompt", "deploy", "--all")
     assert server.limits()["rec-denoiser-gpu"]["limit"] == 7
-    assert server.ask("/deployments/count", deployments={"tags": {"all_": ["shoppers"]}}) == 3
+    assert server.ask("/deployments/count", deployments={"tags": {"all_": ["shoppers"]}}) == 4
     variables = server.ask("/deployments/name/robustness/shoppers")["job_variables"]
     assert variables["working_dir"] == str(PROJECT_ROOT)
 
@@ -142,7 +143,7 @@ def the_artifacts_lead_on(server: Server, flow_run: str) -> None:
     assert "sasrec-softmax" in artifacts["comparison-text-tiny-shop"]["data"]
     assert f"/runs/{parent_run(server).info.run_id})" in artifacts["mlflow-run-tiny-shop"]["data"]
     docs = [artifact["data"] for key, artifact in artifacts.items() if key and key.startswith("data-docs-")]
-    assert len(docs) == 2
+    assert len(docs) == 3, "of the log and of both snapshots"
     assert all("index.html" in text and "expectations met" in text for text in docs)
 
 

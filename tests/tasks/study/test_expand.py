@@ -97,6 +97,37 @@ def test_includes_are_crossed_with_the_axes_that_they_do_not_name(study: Write) 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("base.model.loss=softmx", "--set base.model.loss=softmx: there is no loss 'softmx': did you mean 'softmax'?"),
+        ("base.model.backbone=sasreg", "there is no backbone 'sasreg': did you mean 'sasrec'?"),
+        ("axes.model.gate=[none, position]", "there is no gate 'position': did you mean 'positional'?"),
+        ("axes.model.estimator=[arm, rienforce]", "there is no estimator 'rienforce': did you mean 'reinforce'?"),
+        ("base.model.loss=hope", "there is no loss 'hope': choose from bce, bpr, "),
+    ],
+)
+def test_a_part_of_a_model_that_does_not_exist_is_refused_with_the_nearest(
+    study: Write, override: str, told: str
+) -> None:
+    gated = PLAIN.replace("[sasrec-bce, rec-denoiser]", "[{name: own, gate: positional}]").replace(
+        "reference: sasrec-bce\n", ""
+    )
+    if "gate" in override:
+        gated = gated.replace("{name: own, gate: positional}", "{name: own}")
+    assert told in refusal(lambda: study(gated, override))
+
+
+def test_an_estimator_that_does_not_go_with_the_backbone_is_refused_where_it_is_set(study: Write) -> None:
+    told = refusal(
+        lambda: study(
+            PLAIN.replace("sasrec-bce", "bert4rec"),
+            "axes.method=[bert4rec, {name: own, backbone: bert4rec, gate: positional}]",
+        )
+    )
+    assert "the estimator arm-per-token is for causal attention" in told
+
+
 def test_a_bundle_sets_several_settings_under_one_name(study: Write) -> None:
     text = PLAIN + "include: []\n"
     wide = "axes.size=[{name: small, model.dim: 8}, {name: wide, model: {dim: 32}, training: {epochs: 3}}]"

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.study.expand import Study, read_study
-from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder
-from tasks.study.result import StudyResult
+from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder, unreported
+from tasks.study.result import CellResult, StudyResult
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
@@ -30,6 +31,10 @@ def failed(study: Study, home: Home, *, seconds: float) -> StudyResult:
     )  # fmt: skip
 
 
+def no_ranks(cell: CellResult) -> pd.DataFrame:
+    raise AssertionError(f"{cell.label} has no ranks")
+
+
 def test_a_cell_that_never_began_is_told_with_its_reason(study: Study, home: Home) -> None:
     result = failed(study, home, seconds=1.0)
     assert [(cell.status, cell.failure, cell.seed) for cell in result.cells] == [
@@ -41,10 +46,30 @@ def test_a_cell_that_never_began_is_told_with_its_reason(study: Study, home: Hom
 
 def test_a_result_takes_the_place_of_an_earlier_one(study: Study, home: Home) -> None:
     assert read_result("tiny", home=home) is None
-    publish_result(failed(study, home, seconds=1.0), home=home)
+    publish_result(failed(study, home, seconds=1.0), no_ranks, home=home)
     later = failed(study, home, seconds=2.0)
-    folder = publish_result(later, home=home)
+    published = publish_result(later, no_ranks, home=home)
+    folder = published.folder
+    assert published.failure is None
     assert folder == study_folder("tiny", home=home)
     assert read_result("tiny", home=home) == later
     assert {path.name for path in folder.iterdir()} >= {"study.json", "report.html"}
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_a_result_is_kept_where_its_report_cannot_be_made(
+    study: Study, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_result(failed(study, home, seconds=1.0), no_ranks, home=home)
+    later = failed(study, home, seconds=2.0)
+
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("no user is left")
+
+    monkeypatch.setattr("tasks.study.outcome.write_report", fail)
+    published = publish_result(later, no_ranks, home=home)
+    assert read_result("tiny", home=home) == published.result == later
+    assert [path.name for path in published.folder.iterdir()] == ["study.json"], "an earlier page would not be its own"
+    told = str(unreported(published))
+    assert told.startswith("the report of tiny could not be made (no user is left); every training is recorded")
+    assert str(published.folder / "study.json") in told
