@@ -276,7 +276,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--side-by-side", type=_whole(1), metavar="N", help="cells at a time (default: as many as cores allow)"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the study's result to FILE as well")
+    parser.add_argument("--json", metavar="FILE", help="write the result, less the learning curves, to FILE as well")
 
 
 def study_request(options: argparse.Namespace) -> "StudyRequest":

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -221,6 +221,10 @@ class StudyResult:
     gaps: tuple[Gaps, ...] = ()
     slices: tuple[SlicedMetric, ...] = ()
     detection: tuple[Detection, ...] = ()
+
+    def without_curves(self) -> "StudyResult":
+        """The result less its learning curves, which are most of its size."""
+        return replace(self, cells=tuple(replace(cell, history=()) for cell in self.cells))
 
     def to_json(self) -> str:
         """The text of `study.json`, the same for the same result; numbers that are not finite become null."""

@@ -58,7 +58,8 @@ def test_a_study_from_its_file_to_its_report(workplace: "Workplace", tiny: Path)
     assert "NDCG@10" in output
     assert "reference" in output
     told = result(workplace, "tiny")
-    assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == told
+    without_curves = told | {"cells": [cell | {"history": []} for cell in told["cells"]]}
+    assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == without_curves
     assert [(cell["method"], cell["status"]) for cell in told["cells"]] == [
         ("sasrec-bce", "done"), ("rec-denoiser", "done"),
     ]  # fmt: skip
