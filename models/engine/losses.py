@@ -90,8 +90,11 @@ class GeneralisedBinaryCrossEntropy:
     With α = k / (items − 1): β = α (t (1 − 1/α) + 1/α), so that t = 0 is plain binary cross-entropy and t = 1 makes
     σ(score) a calibrated probability. The authors transform the positive's score in float64 so that its sigmoid is
     σ(score)^β; −log of that power is β softplus(−score), which needs no transformation and loses nothing in float32.
-    Each position has negatives of its own, as in the authors' code: with those of a batch shared, a training gets stuck
-    where every score is low.
+    Each position has negatives of its own, as in the authors' code.
+
+    Every score is taken with log(β / k) added, the constant that fits best where nothing is known, which ranks alike.
+    Without it the first steps push all scores down by that much along one direction of the item table, which leaves
+    small embeddings so alike that training stays there; the authors' have a standard deviation of 1.
     """
 
     negatives: int = 256
@@ -103,6 +106,7 @@ class GeneralisedBinaryCrossEntropy:
             raise ValueError("generalised binary cross-entropy needs negatives")
         logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
         beta = self.power(sampling_rate=negatives.shape[1] / max(len(table) - 2, 1))
+        logits = logits + math.log(beta / negatives.shape[1])
         return beta * F.softplus(-logits[:, 0]) + F.softplus(logits[:, 1:]).sum(1)
 
     def power(self, *, sampling_rate: float) -> float:

@@ -103,7 +103,7 @@ def test_gbce_is_the_authors_transformation_of_the_positive_score(t: float) -> N
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     plain = []
     for row, target in enumerate(targets):
-        scores = (table @ hidden[row]).double()
+        scores = (table @ hidden[row]).double() + math.log(beta / 3)
         transformed = torch.log(1 / (torch.sigmoid(scores[target]) ** -beta - 1))
         others = [torch.log1p(torch.exp(scores[item])) for item in negatives[row]]
         plain.append(torch.log1p(torch.exp(-transformed)) + sum(others))
@@ -115,9 +115,23 @@ def test_gbce_with_t_of_0_is_binary_cross_entropy_and_with_1_has_the_rate_as_pow
     hidden, table, _ = drawn(3, 9)
     targets, negatives = torch.tensor([1, 2, 3]), torch.tensor([[5, 9], [4, 4], [6, 1]])
     ours = GeneralisedBinaryCrossEntropy(negatives=2, t=0.0)(hidden, table, targets, negatives)
-    torch.testing.assert_close(ours, BinaryCrossEntropy(negatives=2)(hidden, table, targets, negatives))
+    biased = torch.cat([hidden, torch.ones(3, 1)], 1), torch.cat([table, torch.full((10, 1), -math.log(2))], 1)
+    torch.testing.assert_close(ours, BinaryCrossEntropy(negatives=2)(*biased, targets, negatives))
     assert GeneralisedBinaryCrossEntropy(t=1.0).power(sampling_rate=0.2) == pytest.approx(0.2)
     assert GeneralisedBinaryCrossEntropy(t=0.4).power(sampling_rate=3.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.75])
+def test_gbce_begins_where_no_constant_would_do_better(t: float) -> None:
+    """A new network's scores are all near zero, and nothing pulls all of them the same way."""
+    scores = torch.zeros(40, 1, requires_grad=True)
+    negatives = torch.arange(2, 32).expand(3, -1)
+    objective = GeneralisedBinaryCrossEntropy(negatives=30, t=t)
+    loss = objective(torch.ones(3, 1), scores, torch.tensor([1, 35, 36]), negatives).sum()
+    (gradient,) = torch.autograd.grad(loss, scores)
+    assert abs(float(gradient.sum())) < 1e-5
+    assert float(gradient[1]) < -0.1
+    assert float(gradient[2]) > 0
 
 
 @pytest.mark.parametrize("score", [-60.0, 60.0, 500.0])
