@@ -78,6 +78,8 @@ def _variants(backbone: ModelConfig) -> dict[str, ModelConfig]:
         "fixed random mask": replace(backbone, gate="fixed-random"),
         "head drop": replace(backbone, gate="head-drop"),
         "top-k": replace(backbone, gate="top-k"),
+        "sparse transformer": replace(backbone, gate="sparse-transformer"),
+        "α-entmax": replace(backbone, gate="alpha-entmax"),
     }
 
 

@@ -23,6 +23,7 @@ from models.denoising.estimators import (
 )
 from models.denoising.gates import Gate, PositionalGate
 from models.denoising.jacobian import JacobianPenalty
+from models.denoising.sparse import AdaptivelySparse, FixedPattern
 from models.engine.losses import (
     BayesianPersonalisedRanking,
     BinaryCrossEntropy,
@@ -82,8 +83,6 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
         keep_items=config.keep_items,
     ),
 }
-BIDIRECTIONAL = ("bert4rec",)
-"""Backbones whose events see later ones."""
 LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "bce": lambda config: BinaryCrossEntropy(negatives=config.negatives),
     "bpr": lambda config: BayesianPersonalisedRanking(negatives=config.negatives),
@@ -101,8 +100,14 @@ CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
     "head-drop": lambda config: HeadDrop(keep=config.gate_keep),
     "layer-drop": lambda config: LayerDrop(keep=config.gate_keep),
     "top-k": lambda config: TopK(count=config.attention_top),
+    "sparse-transformer": lambda config: FixedPattern(stride=config.sparse_stride, width=config.sparse_width),
+    "alpha-entmax": lambda config: AdaptivelySparse(
+        layers=config.blocks, heads=config.heads, alpha=config.attention_alpha
+    ),
 }
-"""Masks that learn nothing, in a gate's place."""
+"""Masks that need no estimator, in a gate's place."""
+LIBRARIES: Mapping[str, tuple[str, ...]] = {"alpha-entmax": ("entmax",)}
+"""What a gate or control imports beside torch and numpy."""
 ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "arm": lambda config: Arm(BatchCredit()),
     "arm-per-token": lambda config: Arm(TokenCredit()),
@@ -111,26 +116,15 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "straight-through": lambda config: StraightThrough(),
     "hard-concrete": lambda config: HardConcrete(),
 }
-BY_TOKEN = ("arm-per-token",)
-"""Estimators that credit a cell with what comes at and after its row, as causal attention has it."""
 
 
 def check(config: ModelConfig) -> None:
-    """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or an
-    estimator for causal attention on a bidirectional backbone.
-    """
+    """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them."""
     _entry(BACKBONES, "backbone", config.backbone)
     _entry(LOSSES, "loss", config.loss)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
-        if config.estimator in BY_TOKEN and config.backbone in BIDIRECTIONAL:
-            others = ", ".join(name for name in ESTIMATORS if name not in BY_TOKEN)
-            raise WrongChoice(
-                "estimator",
-                f"the estimator {config.estimator} is for causal attention, which {config.backbone} does not have: "
-                f"choose from {others}",
-            )
 
 
 def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 0) -> Recommender:

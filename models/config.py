@@ -11,8 +11,16 @@ NO_GATE = "none"
 ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
 """Estimators that run the network once a step."""
 _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
-_OF_CONTROLS = ("gate_keep", "attention_top")
 _OF_JACOBIAN = ("gamma", "jacobian_every")
+_OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
+    "fixed-random": ("gate_keep",),
+    "head-drop": ("gate_keep",),
+    "layer-drop": ("gate_keep",),
+    "top-k": ("attention_top",),
+    "sparse-transformer": ("sparse_stride", "sparse_width"),
+    "alpha-entmax": ("attention_alpha",),
+}
+_OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
     ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items"),
@@ -24,10 +32,10 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("loss", "sampled-softmax"): ("gbce_t",),
     ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTROLS),
     ("gate", "positional"): _OF_CONTROLS,
-    ("gate", "fixed-random"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
-    ("gate", "head-drop"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
-    ("gate", "layer-drop"): (*_OF_LEARNED, *_OF_JACOBIAN, "attention_top"),
-    ("gate", "top-k"): (*_OF_LEARNED, *_OF_JACOBIAN, "gate_keep"),
+    **{
+        ("gate", control): (*_OF_LEARNED, *_OF_JACOBIAN, *(name for name in _OF_CONTROLS if name not in own))
+        for control, own in _OF_EACH_CONTROL.items()
+    },
     ("gamma", 0.0): ("jacobian_every",),
     **{("estimator", name): ("passes",) for name in ONE_PASS},
 }
@@ -82,6 +90,9 @@ class ModelConfig(_Config):
     gamma: weight of the blocks' squared Jacobians (`models.denoising.jacobian`), with or without a gate
     gate_keep: share of cells, heads or layers that a control without parameters keeps (`models.denoising.controls`)
     attention_top: how many cells of a row top-k attention keeps
+    sparse_stride, sparse_width: positions of a block of Sparse Transformer's fixed pattern, and how many of them, its
+        last ones, the other blocks see
+    attention_alpha: the α at which every head of α-entmax attention begins, between 1.05 and 2
     jacobian_every: steps between those that have that term, which is as many times as strong there
     """
 
@@ -112,6 +123,9 @@ class ModelConfig(_Config):
     jacobian_every: int = 1
     gate_keep: float = 0.85
     attention_top: int = 10
+    sparse_stride: int = 8
+    sparse_width: int = 2
+    attention_alpha: float = 1.5
 
     def effective(self) -> dict[str, Any]:
         """The settings that this model reads: two configurations that agree in them are the same model."""
@@ -121,7 +135,11 @@ class ModelConfig(_Config):
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
-        _at_least(self, 1, "jacobian_every", "attention_top")
+        _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width")
+        if self.sparse_width > self.sparse_stride:
+            raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
+        if not 1.05 < self.attention_alpha < 2:
+            raise ValueError(f"attention_alpha must lie between 1.05 and 2, not {self.attention_alpha}")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if not 0 <= self.dropout < 1:
@@ -142,7 +160,8 @@ class TrainingConfig(_Config):
     """How a model is trained.
 
     epochs: at most so many; batch_size: users a step
-    weight_decay: decoupled (AdamW), of all but biases and norms; clip: the longest gradient, 0 for any
+    weight_decay: decoupled (AdamW), of all but biases, norms, a gate's logits and a control's; clip: the longest
+        gradient, 0 for any
     warmup: steps in which the learning rate rises from 0; decay: the share of it that is lost, linearly, from there to
         the last of `epochs` (1: down to 0)
     validate_every: epochs between validations; patience: validations without a better one before it stops

@@ -138,7 +138,9 @@ class Recommender(nn.Module):
         return {}
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """The optimiser's groups, where `learning_rate` is the network's; each one's `rate` is its own over that."""
+        """The optimiser's groups, where `learning_rate` is the network's; each one's `rate` is its own over that. A
+        group with a `weight_decay` keeps that one; the others have the training's.
+        """
         return [{"params": list(self.parameters()), "lr": learning_rate, "rate": 1.0}]
 
     def _missing(self, method: str) -> TypeError:

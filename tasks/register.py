@@ -113,11 +113,19 @@ def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, 
                 code_paths=[str(_code(work))],
                 signature=_signature(snapshot, takes_times="times" in load_model(folder).needs),
                 input_example=pd.DataFrame({"history": [example, example[:1]]}),
-                pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in REQUIREMENTS],
+                pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in _libraries(folder)],
                 metadata={"snapshot": snapshot.digest, "registered_as": name},
             )
     tracker.link_model(run_id, str(info.model_id))
     return str(info.model_uri)
+
+
+def _libraries(folder: Path) -> tuple[str, ...]:
+    """What the model in `folder` imports where it is served."""
+    from models.catalogue import LIBRARIES
+
+    gate = json.loads((folder / SERVED_FILES[0]).read_text(encoding="utf-8"))["config"]["gate"]
+    return (*REQUIREMENTS, *LIBRARIES.get(gate, ()))
 
 
 def _code(work: Path) -> Path:

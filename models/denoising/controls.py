@@ -4,7 +4,7 @@ FixedRandom: cells drawn once. HeadDrop (Zhou et al. 2020) and LayerDrop (Fan et
 attention, left out at random in training. TopK (Gupta et al. 2021): each position looks at its k likeliest only.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Control(Protocol):
 
 
 class Controlled(AroundNextItem):
-    """A next-item recommender under a mask without parameters of its own."""
+    """A next-item recommender under a mask that needs no estimator."""
 
     def __init__(self, base: NextItem, control: Control) -> None:
         super().__init__(base)
@@ -39,6 +39,13 @@ class Controlled(AroundNextItem):
 
     def query(self, batch: Batch) -> Tensor:
         return self.base.query(batch, gate=self.control.in_use)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """What a control learns is no weight: it learns at the network's rate and does not decay."""
+        groups = self.base.parameter_groups(learning_rate)
+        if not isinstance(self.control, nn.Module) or not (own := list(self.control.parameters())):
+            return groups
+        return [*groups, {"params": own, "lr": learning_rate, "rate": 1.0, "weight_decay": 0.0}]
 
 
 class FixedRandom(nn.Module):
@@ -105,5 +112,13 @@ class TopK:
         attention = context.attention
         count = min(self.count, attention.shape[-1])
         least = attention.detach().topk(count, dim=-1).values[..., -1:]
-        kept = (attention >= least).to(attention.dtype)
-        return kept / (attention * kept).sum(-1, keepdim=True)
+        return over_kept(attention, attention >= least)
+
+
+def over_kept(attention: Tensor, kept: Tensor) -> Tensor:
+    """The factors that make of a softmax one over the `kept` cells alone. Both [rows, heads, length, length], `kept`
+    of bools and broadcastable.
+    """
+    factors = kept.to(attention.dtype)
+    total = (attention * factors).sum(-1, keepdim=True)
+    return factors / total.clamp(min=torch.finfo(attention.dtype).tiny)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.denoising.estimators import Estimator, Evaluate
 from models.denoising.gates import COLLAPSED_BELOW, Gate
@@ -128,12 +128,15 @@ class Denoised(AroundNextItem):
         return stacked | {"keep": stacked["gate"].mean((0, 2)).sum(1) / seen_by}
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        parts: tuple[tuple[object, float], ...] = ((self.base, 1.0), (self.gate, self.gate_rate))
-        return [
-            {"params": list(part.parameters()), "lr": learning_rate * factor, "rate": factor}
-            for part, factor in parts
-            if isinstance(part, nn.Module)
-        ]
+        """A gate's logits do not decay: that would draw every keep-probability towards one half, which is no prior that
+        anybody asked for beside β.
+        """
+        groups = self.base.parameter_groups(learning_rate)
+        own = [parameter for name, parameter in self.named_parameters() if name.startswith("gate.")]
+        if not own:
+            return groups
+        rate = self.gate_rate
+        return [*groups, {"params": own, "lr": learning_rate * rate, "rate": rate, "weight_decay": 0.0}]
 
     def _inference_mask(self, context: GateContext) -> Tensor:
         assert self.gate is not None

@@ -83,8 +83,11 @@ class BatchCredit:
 class TokenCredit:
     """One draw for each cell of each window, weighed by the losses that it reaches.
 
-    A cell in row t of the last layer reaches only the loss at t; one in a lower layer those at all positions that see
-    t (with causal attention t and later ones). The terms that are left out have expectation zero.
+    A cell in row t of a layer changes that layer's output at t and nothing else. Above the last layer each position is
+    on its own, so that there the cell reaches the loss at t alone; below, any layer may carry it to the positions that
+    see t, and no further, since seeing is transitive: with causal attention what sees what sees t comes later still,
+    with bidirectional attention all of a window sees all of it. A draw is independent of the losses that its cell does
+    not reach, so leaving them out takes terms of expectation zero away: the credit is exact in both directions.
     """
 
     def logits(self, gate: Gate, context: GateContext) -> Tensor:

@@ -230,14 +230,16 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
 
 
 def _optimizer(model: Recommender, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam; with weight decay AdamW, which leaves biases and norms as they are."""
+    """Adam; with weight decay AdamW, which leaves biases, norms and groups with a decay of their own as they are."""
     betas = (0.9, config.beta2)
     groups = model.parameter_groups(config.learning_rate)
     if not config.weight_decay:
         return torch.optim.Adam(groups, betas=betas, fused=True)
-    halves = [
+    halves = [group for group in groups if "weight_decay" in group]
+    halves += [
         group | {"params": params, "weight_decay": decay}
         for group in groups
+        if "weight_decay" not in group
         for params, decay in (
             ([parameter for parameter in group["params"] if parameter.dim() > 1], config.weight_decay),
             ([parameter for parameter in group["params"] if parameter.dim() <= 1], 0.0),

@@ -25,6 +25,8 @@ GATES = {
     "head-drop": "attention heads left out at random in training",
     "layer-drop": "whole layers' attention left out at random in training",
     "top-k": "attention to each position's likeliest events only",
+    "sparse-transformer": "attention to each position's own block of events and the last ones of the earlier blocks",
+    "alpha-entmax": "α-entmax, whose α each head learns, in the place of attention's softmax",
 }
 TOLD = ("backbone", "loss", "gate", "estimator")
 

@@ -14,11 +14,9 @@ GATED = [
     *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
     *product(catalogue.GATES, catalogue.ESTIMATORS),
 ]
-REFUSED = list(product(catalogue.BIDIRECTIONAL, catalogue.GATES, catalogue.BY_TOKEN))
 COMBINATIONS = [
     (backbone, loss, gate, estimator)
     for backbone, loss, (gate, estimator) in product(catalogue.BACKBONES, catalogue.LOSSES, GATED)
-    if (backbone, gate, estimator) not in REFUSED
 ]
 
 
@@ -41,24 +39,6 @@ def test_the_effective_settings_are_those_that_building_the_model_reads(
     catalogue.build(watched, 5, seed=0)
     assert set(config.effective()) == read
     assert config.effective() == {name: value for name, value in config.to_dict().items() if name in read}
-
-
-@pytest.mark.parametrize(("backbone", "gate", "estimator"), REFUSED)
-def test_credit_by_token_is_refused_where_attention_is_bidirectional(backbone: str, gate: str, estimator: str) -> None:
-    config = ModelConfig(backbone=backbone, gate=gate, estimator=estimator)
-    with pytest.raises(ValueError, match=f"^the estimator {estimator} is for causal attention, which {backbone} does"):
-        catalogue.build(config, 5, seed=0)
-    catalogue.check(replace(config, estimator="arm"))
-    catalogue.check(replace(config, gate=NO_GATE))
-
-
-def test_bidirectional_backbones_are_those_that_find_masked_items() -> None:
-    masking = set()
-    for backbone in catalogue.BACKBONES:
-        model = catalogue.build(ModelConfig(backbone=backbone, dim=4, heads=1, length=3), 5, seed=0)
-        if model.appended is not None:
-            masking.add(backbone)
-    assert masking == set(catalogue.BIDIRECTIONAL)
 
 
 def test_what_a_model_leaves_unread_does_not_make_it_another() -> None:

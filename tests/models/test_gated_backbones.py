@@ -19,11 +19,7 @@ from models.recommender import Draws, Recommender
 
 ITEMS = 30
 BACKBONES = tuple(catalogue.BACKBONES)
-LEARNED = [
-    (backbone, estimator)
-    for backbone, estimator in product(BACKBONES, catalogue.ESTIMATORS)
-    if backbone not in catalogue.BIDIRECTIONAL or estimator not in catalogue.BY_TOKEN
-]
+LEARNED = list(product(BACKBONES, catalogue.ESTIMATORS))
 
 
 @pytest.fixture

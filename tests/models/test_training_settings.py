@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from models.catalogue import build
-from models.config import ModelConfig, TrainingConfig
+from models.config import NO_GATE, ModelConfig, TrainingConfig
 from models.engine.training import Training, learning_rate
 from tests.models.conftest import MakeLog
 
 
-def training_of(make_log: MakeLog, **settings: float) -> Training:
+def training_of(make_log: MakeLog, *, gate: str = NO_GATE, **settings: float) -> Training:
     log = make_log(lengths=[5, 6, 9, 4, 8, 7])
-    model = build(ModelConfig(dim=8, length=6), 30, seed=1)
+    model = build(ModelConfig(dim=8, length=6, gate=gate), 30, seed=1)
     config = TrainingConfig.from_dict({"batch_size": 2, "epochs": 5} | settings)
     return Training(model, log, log, config, seed=1, evaluation_seed=0, device=torch.device("cpu"))
 
@@ -82,16 +82,20 @@ def test_clipping_bounds_the_gradient(make_log: MakeLog) -> None:
     assert max(norms) == pytest.approx(1e-3, rel=1e-2)
 
 
-def test_weight_decay_shrinks_matrices_and_leaves_biases_and_norms(make_log: MakeLog) -> None:
-    """At a learning rate of η a step multiplies by 1 − η × decay beside Adam's own part."""
-    plain, decayed = training_of(make_log), training_of(make_log, weight_decay=100.0)
+@pytest.mark.parametrize("gate", [NO_GATE, "positional", "alpha-entmax"])
+def test_weight_decay_shrinks_the_networks_matrices_alone(make_log: MakeLog, gate: str) -> None:
+    """At a learning rate of η a step multiplies by 1 − η × decay beside Adam's own part. Biases, norms, a gate's logits
+    and a control's stay.
+    """
+    plain, decayed = training_of(make_log, gate=gate), training_of(make_log, gate=gate, weight_decay=100.0)
     before = {name: value.detach().clone() for name, value in plain.model.named_parameters()}
     for training in (plain, decayed):
         loss = training.model.loss(next(iter(batches(training))), training.draws)
         loss.objective().backward()
         training.optimizer.step()
     for (name, one), other in zip(plain.model.named_parameters(), decayed.model.parameters(), strict=True):
-        shrunk = 0.1 * before[name] if one.dim() > 1 else torch.zeros_like(one)
+        own = name.startswith(("gate.", "control."))
+        shrunk = torch.zeros_like(one) if one.dim() == 1 or own else 0.1 * before[name]
         torch.testing.assert_close(one - shrunk, other, rtol=0, atol=1e-6, msg=name)
 
 
