@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
-    from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, StudyRequest
+    from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, StudyRequest
+
+ESTIMATORS = ("arm", "arm-per-token", "ar", "reinforce", "straight-through", "hard-concrete")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +39,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=_list_of(str),
         metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask, sasrec-bpr, "
-        "sasrec-gbce, sasrec-sampled-softmax, bert4rec, tisasrec, sse-pt (default the first three)",
+        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask, head-drop, "
+        "layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, "
+        "bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
@@ -57,8 +60,21 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", _number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
+        ("gamma", _number, "X", "rec-denoiser: weight of the blocks' squared Jacobians (default 0)"),
+        ("jacobian-every", _whole(1), "N", "rec-denoiser: steps between those with that term (default 1)"),
+        ("gate-keep", _number, "P", "fixed-random-mask, head-drop, layer-drop: share that is kept (default 0.85)"),
+        ("attention-top", _whole(1), "N", "top-k: cells of a row (default 10)"),
+        ("sparse-stride", _whole(1), "N", "sparse-transformer: positions of a block (default 8)"),
+        ("sparse-width", _whole(1), "N", "sparse-transformer: its last ones, which all see (default 2)"),
+        ("attention-alpha", _number, "X", "adaptively-sparse: the first α of each head (default 1.5)"),
     ):
         models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    for option, choices, text in (
+        ("estimator", ESTIMATORS, "rec-denoiser: how gradients reach the gate (default arm-per-token)"),
+        ("beta-on", ("sum", "mean"), "rec-denoiser: β weighs the keep-probabilities' sum, or mean (default mean)"),
+        ("passes", ("apart", "stacked"), "rec-denoiser: how ARM's two passes run (default apart)"),
+    ):
+        models.add_argument(f"--{option}", choices=choices, help=text)
     models.add_argument(
         "--norm", choices=("authors", "pre", "post"), help="where the layer norms stand (default authors)"
     )
@@ -292,12 +308,15 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     from tasks.specs import DEFAULT_METHODS, default_training, named_method
 
     backbone = ("length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gbce_t")
-    model = _given(options, *backbone, "gate_logit", "gate_rate", "beta")
+    model = _given(options, *backbone, "gate_logit", "gate_rate", "beta", "beta_on", "estimator", "passes")
     model |= _given(options, "masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items")
+    model |= _given(options, "gamma", "jacobian_every", "gate_keep", "attention_top", "sparse_stride", "sparse_width")
+    model |= _given(options, "attention_alpha")
     try:
         methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:
         raise InputError(str(error)) from None
+    _check_effect(model, methods)
     log = _log_part(options)
     settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
     settings |= _given(options, "weight_decay", "clip", "warmup", "decay")
@@ -323,6 +342,21 @@ def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
     """The spec of `ingest`'s options."""
     spec: IngestSpec = _validated("IngestSpec", _log_part(options))
     return spec
+
+
+def _check_effect(model: dict[str, Any], methods: "list[MethodSpec]") -> None:
+    """Raises `InputError` where a setting that was given reaches no method: none reads it, or each fixes it itself."""
+    from tasks.errors import InputError
+
+    names = ", ".join(method.name for method in methods)
+    for setting, value in model.items():
+        held = {method.name: method.model.effective().get(setting) for method in methods}
+        fixed = {name: own for name, own in held.items() if own is not None}
+        if not fixed:
+            raise InputError(f"{_option(setting)}: no method of this run reads it ({names})")
+        if value not in fixed.values():
+            told = ", ".join(f"{name} fixes it to {own}" for name, own in fixed.items())
+            raise InputError(f"{_option(setting)}: {told}")
 
 
 def _log_part(options: argparse.Namespace) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class MethodSpec(Spec):
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-bce": {"loss": "bce"},
     "sasrec-softmax": {"loss": "softmax"},
-    "rec-denoiser": {"loss": "bce", "gate": "positional", "estimator": "arm-per-token"},
+    "rec-denoiser": {"loss": "bce", "gate": "positional"},
     "rec-denoiser-published": {
         "loss": "bce",
         "gate": "positional",
@@ -175,6 +175,11 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "jacobian_every": 1,
     },
     "fixed-random-mask": {"loss": "bce", "gate": "fixed-random"},
+    "head-drop": {"loss": "bce", "gate": "head-drop"},
+    "layer-drop": {"loss": "bce", "gate": "layer-drop"},
+    "top-k": {"loss": "bce", "gate": "top-k"},
+    "sparse-transformer": {"loss": "bce", "gate": "sparse-transformer"},
+    "adaptively-sparse": {"loss": "bce", "gate": "alpha-entmax"},
     "sasrec-bpr": {"loss": "bpr"},
     "sasrec-gbce": {"loss": "gbce", "negatives": 256},
     "sasrec-sampled-softmax": {"loss": "sampled-softmax", "negatives": 256},
@@ -187,6 +192,8 @@ to the letter, which closes its own mask; "rec-denoiser" is the one that we repa
 """
 YIELDING = ("negatives",)
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
+OF_GATED = ("gamma", "jacobian_every")
+"""Settings that a job says of its methods with a gate: one without would no longer be what its name says."""
 DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser")
 """What a job compares where it is not told."""
 
@@ -198,6 +205,8 @@ def named_method(name: str, **common: Any) -> MethodSpec:
     """
     if name not in METHODS:
         raise ValueError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
+    if "gate" not in METHODS[name]:
+        common = {setting: value for setting, value in common.items() if setting not in OF_GATED}
     said = {setting: common[setting] for setting in YIELDING if setting in common}
     return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name], **said}))
 

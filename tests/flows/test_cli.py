@@ -21,6 +21,7 @@ import pytest
 from flows.cli import _parser as parser
 from flows.cli import main
 from flows.options import recommend_spec, robustness_spec
+from models.config import ModelConfig
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import simulate
@@ -116,6 +117,44 @@ def test_options_reach_the_spec() -> None:
     assert (spec.evaluation_seed, spec.execution.device) == (9, "cpu")
 
 
+def test_options_of_the_denoiser_reach_the_model_that_reads_them() -> None:
+    spec = spec_of(
+        *("--methods", "sasrec-bce,rec-denoiser,rec-denoiser-published,sparse-transformer,top-k,adaptively-sparse"),
+        *("--estimator", "ar", "--beta", "0.2", "--beta-on", "sum", "--gamma", "0.003", "--jacobian-every", "4"),
+        *("--gate-logit", "1", "--gate-rate", "3", "--attention-top", "7"),
+        *("--sparse-stride", "5", "--sparse-width", "1", "--attention-alpha", "1.2"),
+    )
+    by_name = {method.name: method.model.effective() for method in spec.methods}
+    said = {"estimator": "ar", "beta": 0.2, "beta_on": "sum", "gamma": 0.003, "jacobian_every": 4}
+    assert by_name["rec-denoiser"].items() >= (said | {"gate_logit": 1.0, "gate_rate": 3.0}).items()
+    assert by_name["rec-denoiser-published"].items() >= METHODS["rec-denoiser-published"].items()
+    assert by_name["sasrec-bce"] == ModelConfig().effective()
+    assert by_name["top-k"]["attention_top"] == 7
+    assert by_name["adaptively-sparse"]["attention_alpha"] == 1.2
+    assert (by_name["sparse-transformer"]["sparse_stride"], by_name["sparse-transformer"]["sparse_width"]) == (5, 1)
+    stacked, kept = spec_of("--passes", "stacked"), spec_of("--methods", "head-drop", "--gate-keep", "0.5")
+    assert (stacked.methods[2].model.effective()["passes"], kept.methods[0].model.gate_keep) == ("stacked", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--methods", "sasrec-bce", "--beta", "0.1"], r"--beta: no method of this run reads it \(sasrec-bce\)"),
+        (["--methods", "sasrec-softmax", "--negatives", "5"], "--negatives: no method of this run reads it"),
+        (["--methods", "sasrec-bce", "--gamma", "0.1"], "--gamma: sasrec-bce fixes it to 0"),
+        (["--methods", "rec-denoiser", "--jacobian-every", "2"], "--jacobian-every: no method of this run reads it"),
+        (["--methods", "rec-denoiser,head-drop", "--attention-top", "5"], "--attention-top: no method of this run"),
+        (
+            ["--methods", "rec-denoiser-published", "--estimator", "ar"],
+            "--estimator: rec-denoiser-published fixes it to arm",
+        ),
+    ],
+)
+def test_an_option_that_reaches_no_method_is_refused(arguments: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=f"^{told}"):
+        spec_of(*arguments)
+
+
 def test_options_of_preparation_reach_the_spec() -> None:
     spec = spec_of(
         *("--min-rating", "3.5", "--duplicates", "first", "--k-core", "5", "--item-core", "3", "--promotion", "0"),
@@ -171,7 +210,9 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("length", "dim", "blocks", "heads", "dropout", "negatives", "norm")},
         "gate_logit": model.gate_logit,
         "gate_rate": f"{model.gate_rate:g}",
-        "beta": model.beta,
+        **{name: getattr(model, name) for name in ("beta", "beta_on", "estimator", "passes", "gamma")},
+        **{name: getattr(model, name) for name in ("jacobian_every", "gate_keep", "attention_top")},
+        **{name: getattr(model, name) for name in ("sparse_stride", "sparse_width", "attention_alpha")},
         "noise_kind": spec.noise.kind,
         "noise_where": spec.noise.where,
         **{name: getattr(model, name) for name in ("gbce_t", "masked", "last_masked", "max_interval")},
