@@ -1,0 +1,212 @@
+"""A study on a machine that has Python, torch and numpy and nothing of this project, such as a rented GPU.
+
+    .venv/bin/python -m benchmarks.bare pack studies/published.yaml --out packed      # here
+    cd packed && python -m benchmarks.bare run . --device cuda --json published.json  # there, with the folder copied
+
+`pack` reads the study, prepares and corrupts its logs and lays them down as arrays, beside `models/` and this file.
+`run` trains and ranks the cells, so many at a time (`--side-by-side`), each in a process of its own. Given again, it
+goes on: at the epoch where a training was interrupted, and past the cells that are done. A cell that fails is told in
+the result and takes no other with it. The result has of each cell its settings, test and validation metrics, curve and
+seconds, and the snapshots' digests; it is what `studies/results/` keeps.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.engine.metrics import SELECTION_METRIC, summary
+
+ROOT = Path(__file__).resolve().parents[1]
+CELLS_FILE = "cells.json"
+KEPT = ("best_epoch", "epochs", "seconds", "parameters", "users", "positions", "collapsed", "device", "threads")
+
+
+def main() -> None:
+    """Pack or run."""
+    options = _options()
+    if options.action == "pack":
+        pack(options.study, options.set, Path(options.out))
+    else:
+        run(Path(options.folder), options)
+
+
+def pack(file: str, overrides: list[str], out: Path) -> None:
+    """Everything that the cells of a study need, in a new folder."""
+    from tasks.corrupt import corrupt
+    from tasks.home import Home
+    from tasks.ingest import ingest
+    from tasks.sequences import export_log
+    from tasks.snapshots import Snapshot
+    from tasks.sources.source import obtain_log
+    from tasks.study.expand import read_study
+    from tasks.study.files import located
+
+    study, home = read_study(located(file), overrides), Home.from_environment()
+    logs = out / "logs"
+    logs.mkdir(parents=True)
+    cells, snapshots = [], {}
+
+    def laid_down(snapshot: Snapshot) -> str:
+        if snapshot.name not in snapshots:
+            shutil.copyfile(export_log(snapshot, home=home), logs / f"{snapshot.name}.npz")
+            snapshots[snapshot.name] = {"digest": snapshot.digest, **snapshot.counts.model_dump()}
+        return f"logs/{snapshot.name}.npz"
+
+    for cell in study.cells:
+        spec = cell.spec
+        clean = ingest(obtain_log(spec.source, home=home), spec.prepare, home=home)
+        noisy = corrupt(clean, spec.noise.corruption, home=home) if spec.noise.ratio else clean
+        cells.append(
+            {
+                "label": cell.label,
+                "axes": dict(cell.axes),
+                "dataset": spec.dataset,
+                "method": spec.method,
+                "noise": spec.noise.model_dump(),
+                "log": laid_down(clean if spec.noise.where == "histories" else noisy),
+                "histories": laid_down(clean if spec.noise.where == "training" else noisy),
+                "clean": laid_down(clean),
+                "model": spec.model.to_dict(),
+                "effective": spec.model.effective(),
+                "training": spec.training.to_dict(),
+                "seed": spec.seed,
+                "evaluation_seed": spec.evaluation_seed,
+            }
+        )
+    content = {"study": study.spec.name, "question": study.spec.question, "set": overrides}
+    (out / CELLS_FILE).write_text(json.dumps(content | {"snapshots": snapshots, "cells": cells}, indent=1) + "\n")
+    shutil.copytree(ROOT / "models", out / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    (out / "benchmarks").mkdir()
+    for name in ("__init__.py", Path(__file__).name):
+        shutil.copyfile(ROOT / "benchmarks" / name, out / "benchmarks" / name)
+    print(f"{out}: {len(cells)} cells, {len(snapshots)} logs")
+
+
+def run(folder: Path, options: argparse.Namespace) -> None:
+    """Every cell of a packed folder, and the result where one is asked for, written anew as each cell ends."""
+    packed = json.loads((folder / CELLS_FILE).read_text(encoding="utf-8"))
+    cells = packed.pop("cells")
+    done: dict[int, dict[str, Any]] = {}
+    machine = {
+        "command": " ".join(["python -m benchmarks.bare", *sys.argv[1:]]),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "cpu",
+        "python": platform.python_version(),
+        "libraries": {"torch": torch.__version__, "numpy": np.__version__},
+        "side_by_side": options.side_by_side,
+        "threads": options.threads,
+    }
+
+    def one(number: int) -> None:
+        try:
+            outcome = _cell(folder, number, cells[number], options)
+        except RuntimeError as error:
+            outcome = {"status": "failed", "failure": str(error)}
+        told = {name: value for name, value in cells[number].items() if name != "model"}
+        done[number] = told | outcome
+        print(f"{cells[number]['label']}: {_in_short(outcome)}", flush=True)
+        if options.json:
+            content = packed | {"machine": machine, "cells": [done[each] for each in sorted(done)]}
+            partial = Path(options.json + ".partial")
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            partial.replace(options.json)
+
+    with ThreadPoolExecutor(options.side_by_side) as pool:
+        list(pool.map(one, range(len(cells))))
+
+
+def _cell(folder: Path, number: int, cell: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    place = (folder / "done" / f"{number:03}").resolve()
+    place.mkdir(parents=True, exist_ok=True)
+    common = {"clean": str((folder / cell["clean"]).resolve()), "folder": str(place), "ends_with_parent": True}
+    common |= {name: getattr(options, name) for name in ("device", "threads")}
+    common["evaluation_seed"] = cell["evaluation_seed"]
+    training = {name: cell[name] for name in ("model", "training", "seed")}
+    training |= {"log": str((folder / cell["log"]).resolve()), "seconds": None}
+    _worker(folder, "train", common | training, place)
+    ranks = place / "ranks.npz"
+    _worker(folder, "rank", common | {"log": str((folder / cell["histories"]).resolve()), "out": str(ranks)}, place)
+    result = json.loads((place / "result.json").read_text(encoding="utf-8"))
+    with np.load(ranks) as stored:
+        metrics = {
+            name: value
+            for split in ("validation", "test")
+            for name, value in summary(
+                {name.removeprefix(f"{split}_"): stored[name] for name in stored.files if name.startswith(split)}, split
+            ).items()
+        }
+    curve = [
+        (epoch["epoch"], epoch["metrics"][SELECTION_METRIC])
+        for epoch in result["history"]
+        if SELECTION_METRIC in epoch["metrics"]
+    ]
+    return {"status": "done", **{name: result[name] for name in KEPT}, "metrics": metrics, "curve": curve}
+
+
+def _worker(folder: Path, verb: str, request: dict[str, Any], place: Path) -> None:
+    """`python -m models VERB`, from the packed folder's own code. Raises `RuntimeError` with what it said last."""
+    path = place / f"{verb}.json"
+    path.write_text(json.dumps(request), encoding="utf-8")
+    ended = subprocess.Popen(
+        [sys.executable, "-m", "models", verb, str(path)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder.resolve())},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said, complaint = _heard(ended)
+    if ended.returncode:
+        raise RuntimeError((said or complaint).strip().splitlines()[-1])
+
+
+def _heard(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What a worker said to its end. Its standard input stays open meanwhile, by which it knows that we live."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with ThreadPoolExecutor(1) as pool:
+        complaint = pool.submit(process.stderr.read)
+        said = process.stdout.read()
+        process.wait()
+        return said, complaint.result()
+
+
+def _in_short(outcome: dict[str, Any]) -> str:
+    if outcome["status"] == "failed":
+        return f"failed: {outcome['failure']}"
+    metrics = outcome["metrics"]
+    full, sampled = metrics["test.full_unseen.ndcg_at_10"], metrics["test.sampled100.hit_at_10"]
+    return (
+        f"NDCG@10 {full:.4f}, s100 Hit@10 {sampled:.4f}, {outcome['epochs']} epochs, best {outcome['best_epoch']}, "
+        f"{outcome['seconds']:.0f} s"
+    )
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True)
+    packing = actions.add_parser("pack")
+    packing.add_argument("study", help="a study's file, or the name of a shipped one")
+    packing.add_argument("--set", action="append", default=[], metavar="A.B=C", help="as of `rec-denoiser study`")
+    packing.add_argument("--out", required=True, help="a new folder")
+    running = actions.add_parser("run")
+    running.add_argument("folder", help="a packed folder")
+    running.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    running.add_argument("--threads", type=int, default=1, help="of each training")
+    running.add_argument("--side-by-side", type=int, default=1, help="trainings at a time")
+    running.add_argument("--json", help="file for the result")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
