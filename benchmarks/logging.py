@@ -113,7 +113,7 @@ def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, h
     """Seconds of the training with all its logging, and of those the seconds in the logging's calls."""
     clock = Clock()
     folder = home.steps / f"tracked-{number}"
-    heading = Heading(study="benchmark", name=f"round {number}", spec="{}", identity=(str(number),))
+    heading = Heading(study="benchmark", name=f"round {number}", note="", spec="{}", identity=(str(number),))
     started = time.perf_counter()
     with lease(home=home) as held:
         opened = tracked_job((cell,), heading, execution=execution, flow_run="none", held=held, home=home)

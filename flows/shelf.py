@@ -13,7 +13,7 @@ from tasks.leases import lease
 from tasks.shelf.diff import Changed, Difference, OnlyInOne, diff, flat, lineage, made_by
 from tasks.shelf.entries import Entry, faults, find, indented, opened, read_shelf, standing_on
 from tasks.shelf.forget import Forgotten, Remains, forget, holders, ids_in, remains
-from tasks.shelf.references import References, references
+from tasks.shelf.references import References, last_references
 from tasks.shelf.removal import Removal, carry_out, plan_named, plan_unused
 from tasks.snapshots import Snapshot, snapshot_name
 
@@ -329,7 +329,7 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
 def _references_or_why_not(entries: Sequence[Entry], home: Home) -> tuple[Mapping[str, References], str | None]:
     """What refers to the entries; nothing and the reason where that cannot be read."""
     try:
-        return references([entry.name for entry in entries], home=home), None
+        return last_references([entry.name for entry in entries], home=home), None
     except InputError as error:
         return {}, str(error)
 

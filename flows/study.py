@@ -58,6 +58,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
         heading = jobs.Heading(
             study=asked.spec.name,
             name=asked.spec.name,
+            note=f"{asked.spec.question} The answer is in `report.html`.",
             spec=asked.spec.model_dump_json(indent=1),
             identity=("study", asked.spec.name),
         )

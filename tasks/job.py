@@ -21,7 +21,7 @@ from tasks.provenance import provenance
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import RobustnessSpec
-from tasks.track import TAG_PREFECT, DatasetNote, Tracker, job_key
+from tasks.track import TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import Trained
 from tasks.watching import SYSTEM_FILE, samples_in
 
@@ -33,11 +33,13 @@ LONGEST_REASON = 300
 @dataclass(frozen=True)
 class Heading:
     """What a job says of itself in MLflow. `study` is the tag that its runs are found by, `name` that of the parent
-    run, `spec` is JSON; jobs of one `identity` and the same cells are the same job.
+    run, `note` what is told of it in Markdown, `spec` is JSON; jobs of one `identity` and the same cells are the same
+    job.
     """
 
     study: str
     name: str
+    note: str
     spec: str
     identity: tuple[str, ...] = ()
 
@@ -46,7 +48,11 @@ class Heading:
         """That of the main job."""
         worst = spec.noise.described(max(spec.noise.ratios))
         name = f"{spec.dataset}: {len(spec.methods)} methods, noise up to {worst}"
-        return cls(study="robustness", name=name, spec=spec.model_dump_json(indent=1))
+        note = (
+            f"Which of {', '.join(method.name for method in spec.methods)} survives noise on {spec.dataset}: "
+            "the table is in `comparison.md`; the best on validation is registered."
+        )
+        return cls(study="robustness", name=name, note=note, spec=spec.model_dump_json(indent=1))
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def tracked_job(
         tracker = Tracker(home)
         tags = {TAG_PREFECT: flow_run, "study": heading.study}
         datasets = ", ".join(dict.fromkeys(cell.dataset for cell in cells))
-        parent = tracker.open_run(key, name=heading.name, tags={**tags, "dataset": datasets})
+        parent = tracker.open_run(key, name=heading.name, tags={**tags, "dataset": datasets, TAG_NOTE: heading.note})
         held.note(mlflow_run=parent)
         try:
             children = tuple(_open_child(tracker, cell, parent, tags, execution) for cell in cells)

@@ -30,6 +30,10 @@ TAG_SPLIT = "rec_denoiser.decided_on"
 SERVED_FILES = ("model.json", "weights.pt")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 EXAMPLE_LENGTH = 5
+DESCRIPTION = (
+    "Next-item recommender: takes histories of raw item ids, the oldest first, and gives the items that come next with "
+    "their scores. The version with the alias `champion` is the one to be used; `challenger` did not beat it."
+)
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,16 @@ def register(
     found = _version_of(tracker.client, name, key)
     is_new = found is None
     if found is None:
-        uri = _log_model(trained, snapshot, name=name, run_id=run_id, tracker=tracker, home=home)
+        called = tags.get("method", "model").replace(".", "-")  # MLflow refuses dots
+        uri = _log_model(trained, snapshot, name=name, called=called, run_id=run_id, tracker=tracker, home=home)
         facts = {
             TAG_KEY: key,
             TAG_SNAPSHOT: snapshot.manifest.clean,
             TAG_SPLIT: decided_on,
             TAG_VALUE: repr(value),
         }
-        found = _create_version(tracker.client, name, uri, run_id=run_id, tags={**tags, **facts})
+        described = _described(snapshot, tags, decided_on=decided_on, value=value)
+        found = _create_version(tracker.client, name, uri, run_id=run_id, tags={**tags, **facts}, description=described)
     alias = _alias_for(tracker.client, name, found, is_new=is_new)
     tracker.client.set_registered_model_alias(name, alias, found.version)
     if alias == CHAMPION and tracker.client.get_registered_model(name).aliases.get(CHALLENGER) == found.version:
@@ -87,8 +93,24 @@ def register(
     return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]))
 
 
-def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, tracker: Tracker, home: Home) -> str:
-    """Log the model to its run, whose parameters and figures become the model's too; the URI of what was logged."""
+def _described(snapshot: Snapshot, tags: Mapping[str, str], *, decided_on: str, value: float) -> str:
+    """What the registry's page says of a version, in Markdown."""
+    counts = snapshot.counts
+    data = f"{counts.interactions:,} interactions of {counts.users:,} users with {counts.items:,} items"
+    return (
+        f"{tags.get('method', 'A model')}, trained on snapshot `{snapshot.name}` ({data}). NDCG@10 among all unseen "
+        f"items on the split {decided_on}, which decides on the alias: {value:.4f}. The source run has every other "
+        "figure, the data and the settings."
+    )
+
+
+def _log_model(
+    trained: Trained, snapshot: Snapshot, *, name: str, called: str, run_id: str, tracker: Tracker, home: Home
+) -> str:
+    """Log the model to its run, whose parameters and figures become the model's too; the URI of what was logged.
+
+    `name` is that of the registered model, `called` what the list of logged models calls it.
+    """
     import mlflow
     import pandas as pd
 
@@ -106,7 +128,7 @@ def _log_model(trained: Trained, snapshot: Snapshot, *, name: str, run_id: str, 
         example = [ids[number] for number in by_popularity[:EXAMPLE_LENGTH]]
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
-                name="model",
+                name=called,
                 step=tracker.chosen_epoch(run_id),  # MLflow gives the model the curves' figures at this step
                 python_model=str(PROJECT_ROOT / "models" / "serving.py"),
                 artifacts={"model": str(folder)},
@@ -172,16 +194,16 @@ def _catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
 
 
 def _create_version(
-    client: "MlflowClient", name: str, uri: str, *, run_id: str, tags: Mapping[str, str]
+    client: "MlflowClient", name: str, uri: str, *, run_id: str, tags: Mapping[str, str], description: str
 ) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=DESCRIPTION)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(name, uri, run_id=run_id, tags=dict(tags))
+    return client.create_model_version(name, uri, run_id=run_id, tags=dict(tags), description=description)
 
 
 def _version_of(client: "MlflowClient", name: str, key: str) -> "ModelVersion | None":

@@ -28,8 +28,25 @@ TAG_KEY = "rec_denoiser.key"
 TAG_PREFECT = "prefect.flow_run_id"
 TAG_PARENT = "mlflow.parentRunId"
 TAG_CONTEXT = "mlflow.data.context"
-FINAL = ("test.", "promotion.", "chosen.")
-"""What names of figures of the chosen weights begin with."""
+TAG_NOTE = "mlflow.note.content"
+"""What MLflow shows as a description, in Markdown."""
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's pages show trainings, and not what it has for language models."""
+
+SOURCE = {"mlflow.source.name": "rec-denoiser", "mlflow.source.type": "PROJECT"}
+
+NOTE = """\
+A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child for each training.
+
+- Find runs by tags and parameters: `tags.study = 'quick' and params.noise_ratio = '0.2'`, or by `tags.method` and
+  `tags.dataset`; the tag `study` of a main job is `robustness`.
+- Curves are by epoch. `test/…` are figures of the chosen weights, `chosen/validation…` those that chose them;
+  `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them.
+- Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
+"""
+FINAL = ("test/", "promotion/", "chosen/")
+"""What names of figures of the chosen weights begin with in MLflow."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
 RECORDS_IN_A_BATCH = 50
@@ -151,12 +168,13 @@ class Tracker:
 
         with self._writing():
             held = self.client.get_run(run_id).data.metrics
-            fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
+            shown = {shown_name(name): value for name, value in metrics.items()}
+            fresh = [Metric(name, value, timestamp, 0) for name, value in shown.items() if held.get(name) != value]
             self.client.log_batch(run_id, metrics=fresh)
 
     def chosen_epoch(self, run_id: str) -> int:
         """The epoch whose weights were chosen, 0 where the run does not say."""
-        return int(self.client.get_run(run_id).data.metrics.get("training.best_epoch", 0))
+        return int(self.client.get_run(run_id).data.metrics.get(shown_name("training.best_epoch"), 0))
 
     def link_model(self, run_id: str, model_id: str) -> None:
         """Give a logged model the final figures of its run, on the dataset that it was ranked with, so that MLflow's
@@ -243,12 +261,14 @@ class Tracker:
         from mlflow.entities import Metric
 
         with self._writing():
-            logged = max((metric.step for metric in self.client.get_metric_history(run_id, told_by)), default=0)
+            logged = max(
+                (metric.step for metric in self.client.get_metric_history(run_id, shown_name(told_by))), default=0
+            )
             fresh = [(step, record) for step, record in records if step > logged]
             # A record goes into one batch, so that a killed process leaves it there whole or not at all.
             for start in range(0, len(fresh), RECORDS_IN_A_BATCH):
                 metrics = [
-                    Metric(name, float(value), int(record["timestamp"]), int(step))
+                    Metric(shown_name(name), float(value), int(record["timestamp"]), int(step))
                     for step, record in fresh[start : start + RECORDS_IN_A_BATCH]
                     for name, value in record["metrics"].items()
                 ]
@@ -275,7 +295,7 @@ class Tracker:
             return str(found.experiment_id)
         local = self.uri.startswith(SQLITE)
         location = (home.mlflow / "artifacts").as_uri() if local else None
-        return str(self.client.create_experiment(name, artifact_location=location))
+        return str(self.client.create_experiment(name, artifact_location=location, tags={TAG_NOTE: NOTE, **KIND}))
 
 
 class Curves:
@@ -308,6 +328,18 @@ class Curves:
         self._next = ended + max(SECONDS_BETWEEN_WRITES, (ended - started) / SHARE_FOR_WRITING)
 
 
+def shown_name(metric: str) -> str:
+    """A metric's name in MLflow, which makes a section of what comes before the last stroke: "test.full_unseen.mrr" is
+    "test/full_unseen.mrr". Names with a stroke of their own stay.
+    """
+    return metric if "/" in metric else metric.replace(".", "/", 1)
+
+
+def own_name(metric: str) -> str:
+    """The metric whose name in MLflow this is; those of the system keep their stroke."""
+    return metric if metric.startswith("system/") else metric.replace("/", ".", 1)
+
+
 def job_key(parts: Iterable[str]) -> str:
     """One key for a job from the keys of its parts."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -315,7 +347,7 @@ def job_key(parts: Iterable[str]) -> str:
 
 def code_tags() -> dict[str, str]:
     """What code ran: the commit (with `+changes` where the tree differs from it) and the lock file's digest."""
-    tags = {}
+    tags = dict(SOURCE)
     commit = _git("rev-parse", "HEAD")
     if commit:
         tags["mlflow.source.git.commit"] = commit

@@ -1,9 +1,13 @@
 """Who refers to a snapshot: MLflow runs, registered models, and files of scored users."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from tasks.errors import InputError
 from tasks.home import Home
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 RUNS_AT_A_TIME = 1000
 SQLITE = "sqlite:///"
+KEPT = "references.json"
+NAME = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,69 @@ def references(names: Collection[str], *, home: Home) -> dict[str, References]:
 
     Raises `InputError` where MLflow's runs cannot be read.
     """
-    scored = {name: _scored(name, home) for name in names}
-    runs: dict[str, list[RunReference]] = {name: [] for name in names}
-    models: dict[str, list[ModelReference]] = {name: [] for name in names}
-    if names and _is_there(home):
-        _look_up(home, runs, models)
-    return {name: References(tuple(runs[name]), tuple(models[name]), scored[name]) for name in names}
+    return _of(names, _asked(home) if names and _is_there(home) else _Mentions(), home)
+
+
+def last_references(names: Collection[str], *, home: Home) -> dict[str, References]:
+    """The same, from what MLflow said when it was last asked here, where its database has not been written to since:
+    importing MLflow takes seconds. Raises as `references` does.
+    """
+    if not names or not _is_there(home):
+        return _of(names, _Mentions(), home)
+    kept, state = home.mlflow / KEPT, _state_of_database(home)
+    held = _held(kept)
+    if state is None or held is None or held.state != state:
+        held = _Kept(state or (), _asked(home))
+        if state is not None:
+            unnamed = kept.with_suffix(f".{os.getpid()}")
+            unnamed.write_bytes(TypeAdapter(_Kept).dump_json(held))
+            unnamed.replace(kept)
+    return _of(names, held.mentions, home)
+
+
+@dataclass(frozen=True)
+class _Mentions:
+    """Every run and every model's version with the names of the snapshots that it mentions."""
+
+    runs: tuple[tuple[RunReference, frozenset[str]], ...] = ()
+    models: tuple[tuple[ModelReference, frozenset[str]], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What MLflow said, and the state of its database before it was asked."""
+
+    state: tuple[str, ...]
+    mentions: _Mentions
+
+
+def _of(names: Collection[str], mentions: _Mentions, home: Home) -> dict[str, References]:
+    return {
+        name: References(
+            runs=tuple(run for run, mentioned in mentions.runs if name in mentioned),
+            models=tuple(model for model, mentioned in mentions.models if name in mentioned),
+            scored=_scored(name, home),
+        )
+        for name in names
+    }
+
+
+def _held(kept: Path) -> _Kept | None:
+    """What was kept; nothing where there is no such file, or where another version wrote it."""
+    try:
+        return TypeAdapter(_Kept).validate_json(kept.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _state_of_database(home: Home) -> tuple[str, ...] | None:
+    """Size and time of each of the SQLite database's files; None where MLflow's memory is anything else."""
+    uri = tracking_uri(home)
+    if not uri.startswith(SQLITE) or "MLFLOW_REGISTRY_URI" in os.environ:
+        return None
+    path = uri.removeprefix(SQLITE).partition("?")[0]
+    files = [Path(path + suffix) for suffix in ("", "-journal", "-wal")]
+    return (uri, *(f"{file.stat().st_size} {file.stat().st_mtime_ns}" if file.exists() else "" for file in files))
 
 
 def _scored(name: str, home: Home) -> tuple[Path, ...]:
@@ -73,26 +136,24 @@ def _is_there(home: Home) -> bool:
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE).partition("?")[0]).exists()
 
 
-def _look_up(home: Home, runs: Mapping[str, list[RunReference]], models: Mapping[str, list[ModelReference]]) -> None:
-    """Add MLflow's runs and registered models to the lists of the snapshots that they name."""
+def _asked(home: Home) -> _Mentions:
+    """What MLflow says now."""
     from mlflow.exceptions import MlflowException
 
     try:
         client = connect(home)
-        used: dict[str, set[str]] = {}
-        for run in _runs(client):
-            used[run.info.run_id] = _snapshots_of(run)
-            for name in used[run.info.run_id] & runs.keys():
-                runs[name].append(_reference(run))
+        runs = {run.info.run_id: (_reference(run), _snapshots_of(run)) for run in _runs(client)}
         aliases = _aliases(client)
+        models = []
         for version in _all(client.search_model_versions):
-            made_from = used.get(version.run_id or "", set()) | {snapshot_name(version.tags.get(TAG_SNAPSHOT, ""))}
+            _, of_run = runs.get(version.run_id or "", (None, frozenset()))
             carried = tuple(sorted(aliases.get((version.name, str(version.version)), ())))
-            for name in made_from & models.keys():
-                models[name].append(ModelReference(version.name, str(version.version), carried))
+            made_from = of_run | {snapshot_name(version.tags.get(TAG_SNAPSHOT, ""))}
+            models.append((ModelReference(version.name, str(version.version), carried), frozenset(made_from)))
     except MlflowException as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the MLflow runs at {tracking_uri(home)} cannot be read: {reason}") from None
+    return _Mentions(tuple(runs.values()), tuple(models))
 
 
 def _runs(client: "MlflowClient") -> Iterator["Run"]:
@@ -103,11 +164,12 @@ def _runs(client: "MlflowClient") -> Iterator["Run"]:
         )
 
 
-def _snapshots_of(run: "Run") -> set[str]:
+def _snapshots_of(run: "Run") -> frozenset[str]:
     """The names of the snapshots that a run names, in whatever parameter, and of its datasets."""
     datasets = run.inputs.dataset_inputs if run.inputs else []
     digests = {tag.value for dataset in datasets for tag in dataset.tags if tag.key == "sha256"}
-    return set(run.data.params.values()) | {snapshot_name(digest) for digest in digests}
+    named = {value for value in run.data.params.values() if NAME.fullmatch(value)}
+    return frozenset(named | {snapshot_name(digest) for digest in digests})
 
 
 def _reference(run: "Run") -> RunReference:

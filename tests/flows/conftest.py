@@ -96,7 +96,7 @@ class Workplace:
             env=self.environment | {"PWD": str(where)},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=900,
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr

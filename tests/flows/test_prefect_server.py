@@ -75,7 +75,7 @@ class Server:
 def server(workplace: Any, free_port: int) -> Iterator[Server]:
     address = f"http://127.0.0.1:{free_port}"
     interface = workplace.start("flows.cli", "ui", "prefect", "--port", str(free_port))
-    workplace.wait_for_page(f"{address}/api/health", interface, within=150)
+    workplace.wait_for_page(f"{address}/api/health", interface, within=400)
     assert httpx.get(address, timeout=30).status_code == 200
     workplace.environment["PREFECT_API_URL"] = f"{address}/api"
     deployed = workplace.run("flows.cli", "deploy")
@@ -111,7 +111,7 @@ def test_the_schedule_is_shown_and_makes_runs(server: Server, wait_until: Any) -
     shown = server.prefect("deployment", "inspect", "robustness/shoppers")
     assert "0 2 * * *" in shown
     for flow in ("ingest", "robustness", "recommend"):
-        runs = wait_until(lambda flow=flow: server.flow_runs(flow, "SCHEDULED"), within=90)
+        runs = wait_until(lambda flow=flow: server.flow_runs(flow, "SCHEDULED"), within=300)
         assert all(run["auto_scheduled"] for run in runs), flow
 
 
@@ -136,6 +136,27 @@ def test_a_run_by_hand_completes_and_again_from_cache(server: Server) -> None:
     assert [limits[name]["active_slots"] for name in ("rec-denoiser-cpu", "rec-denoiser-gpu")] == [0, 0]
 
 
+def test_a_study_by_hand_completes_and_leaves_its_table_and_its_run(server: Server) -> None:
+    tiny = ["name=tiny", "base.source.shoppers={users: 60, items: 60}", "base.training.epochs=1", "axes.seed=[1]"]
+    small = ["base.model.dim=8", "axes.noise.ratio=[0]", "axes.method=[sasrec-bce, sasrec-softmax]"]
+    spec = json.dumps({"file": "studies/quick.yaml", "overrides": [*tiny, *small]})
+    assert "Completed" in server.prefect("deployment", "run", "study/quick", "--watch", "--param", f"spec={spec}")
+    (ran,) = server.flow_runs("study", "COMPLETED")
+    assert ran["name"].startswith("study quick name=tiny")
+    tasks = [run["name"] for run in server.of_flow_run("task_runs", ran["id"])]
+    cells = ("sasrec-bce, noise 0%, seed 1", "sasrec-softmax, noise 0%, seed 1")
+    assert {f"{step}: {cell}" for step in ("train", "evaluate") for cell in cells} <= set(tasks)
+    artifacts = {artifact["key"]: artifact for artifact in server.of_flow_run("artifacts", ran["id"])}
+    rows = json.loads(artifacts["study-tiny"]["data"])
+    assert [(row["Method"], row["Verdict"] == "reference") for row in rows] == [
+        ("sasrec-bce", True), ("sasrec-softmax", False),
+    ]  # fmt: skip
+    (parent,) = [run for run in mlflow_runs(server) if run.info.run_name == "tiny"]
+    assert f"/runs/{parent.info.run_id})" in artifacts["study-mlflow-tiny"]["data"]
+    assert parent.data.tags[TAG_PREFECT] == ran["id"]
+    assert (server.workplace.home.root / "studies" / "tiny" / "report.html").exists()
+
+
 def the_artifacts_lead_on(server: Server, flow_run: str) -> None:
     artifacts = {artifact["key"]: artifact for artifact in server.of_flow_run("artifacts", flow_run)}
     rows = json.loads(artifacts["comparison-tiny-shop"]["data"])
@@ -157,7 +178,9 @@ def mlflow_holds_the_job(server: Server, flow_run: str) -> None:
 
 
 def parent_run(server: Server) -> Any:
-    (parent,) = [run for run in mlflow_runs(server) if TAG_PARENT not in run.data.tags]
+    (parent,) = [
+        run for run in mlflow_runs(server) if TAG_PARENT not in run.data.tags and run.data.tags["study"] == "robustness"
+    ]
     return parent
 
 

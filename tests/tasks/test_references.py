@@ -6,7 +6,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.shelf.references import ModelReference, References, references
+from tasks.shelf.references import ModelReference, References, last_references, references
 from tasks.track import DatasetNote, Tracker
 
 
@@ -55,6 +55,28 @@ def test_a_model_refers_to_the_snapshots_it_was_made_from(tracker: Tracker, mlfl
     expected = (ModelReference("references", "1", ("champion",)),)
     assert found[clean[:16]].models == found[noisy[:16]].models == expected
     assert (len(found[clean[:16]].runs), len(found[noisy[:16]].runs)) == (0, 1)
+
+
+def test_what_was_said_last_is_kept_until_the_database_is_written_to(
+    tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "9" * 16
+
+    def runs() -> list[str]:
+        return [run.run_id for run in last_references([name], home=mlflow_home)[name].runs]
+
+    first = tracker.open_run("first of these", name="first")
+    tracker.log_params(first, {"snapshot": name})
+    assert runs() == [first]
+    with monkeypatch.context() as silenced:
+        silenced.setattr("tasks.shelf.references.connect", lambda home: pytest.fail("MLflow was asked"))
+        assert runs() == [first]
+    second = tracker.open_run("second of these", name="second")
+    tracker.log_params(second, {"snapshot": name})
+    assert set(runs()) == {first, second}
+    assert last_references([name], home=mlflow_home) == references([name], home=mlflow_home)
+    (mlflow_home.mlflow / "references.json").write_text("{}", encoding="utf-8")
+    assert set(runs()) == {first, second}
 
 
 def test_scored_users_refer_too(home: Home) -> None:

@@ -109,7 +109,7 @@ def tracked(place: Place, spec: CellSpec, made: Callable[[Cell, Execution], tupl
     """The run of a job with this one cell."""
     execution = resolve(ExecutionSpec(device="cpu"))
     cells = plan([spec], lambda _: place.data, execution)
-    heading = Heading(study="test", name="test", spec="{}", identity=(spec.model_dump_json(),))
+    heading = Heading(study="test", name="test", note="a test", spec="{}", identity=(spec.model_dump_json(),))
     with (
         lease(home=place.home) as held,
         tracked_job(cells, heading, execution=execution, flow_run="flow", held=held, home=place.home) as job,
