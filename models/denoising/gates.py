@@ -78,9 +78,7 @@ class PositionalGate(nn.Module):
         return values.flatten().gather(0, cells.flatten()).view(cells.shape)[:, None]
 
     def counts(self, batch: Batch) -> Tensor:
-        counts = torch.zeros_like(self.seen).flatten()
-        counts.scatter_add_(0, batch.position_pairs.flatten(), batch.visible.flatten().long())
-        return counts.view_as(self.seen)
+        return batch.pair_counts
 
     def observe(self, batch: Batch) -> None:
         self.seen += self.counts(batch)

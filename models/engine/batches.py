@@ -83,6 +83,14 @@ class Batch:
         """[rows, length, length] int64: (position of the query) × length + (position of the key), for every cell."""
         return self.positions[:, :, None] * self.items.shape[1] + self.positions[:, None, :]
 
+    @cached_property
+    def pair_counts(self) -> Tensor:
+        """[length, length] int64: how many visible cells have each pair of positions."""
+        length = self.items.shape[1]
+        counts = torch.zeros(length * length, dtype=torch.int64, device=self.items.device)
+        counts.scatter_add_(0, self.position_pairs.flatten(), self.visible.flatten().long())
+        return counts.view(length, length)
+
     def stacked(self, copies: int) -> "Batch":
         """The same windows so many times, copy after copy, for passes that differ in their masks alone."""
         grids = ("items", "users", "positions", "segments", "targets", "times")

@@ -134,5 +134,5 @@ def _scores(hidden: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
     """hidden [n, dim], candidates [n, c] → [n, c]; by way of every item's score where that is the cheaper one."""
     if len(table) <= DENSE_BELOW * candidates.shape[1]:
         return (hidden @ table.T).gather(1, candidates)
-    rows = F.embedding(candidates.T.contiguous(), table)  # products of matrices of one row each would take twice as long
+    rows = F.embedding(candidates.T.contiguous(), table)  # a product of matrices for each position takes twice as long
     return (rows * hidden).sum(2).T

@@ -5,11 +5,13 @@ resumed run cannot repeat them. Ours draws from a generator that is saved with t
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 class Streams:
@@ -44,6 +46,8 @@ class Dropout:
         self._copies = copies
         self._masks: list[Tensor] = []
         self._next = 0
+        self._values: list[tuple[Any, int]] = []
+        self._next_value = 0
 
     def __call__(self, values: Tensor, probability: float) -> Tensor:
         """`values` with each element zeroed with `probability`, the others scaled to keep the mean."""
@@ -56,15 +60,33 @@ class Dropout:
         """As a call, of values that every copy reads, such as a table, and that have no dimension for them."""
         return values if probability == 0.0 else values * self._mask(values, probability)
 
+    def once(self, compute: Callable[[], Value]) -> Value:
+        """What `compute` gives, masks included: computed in the first pass, given out again in those after it.
+
+        For what comes before anything that passes differ in. Only the first pass can be differentiated through it.
+        """
+        if self._next_value == len(self._values):
+            value = compute()
+            self._values.append((value, self._next))
+        self._next_value += 1
+        value, self._next = self._values[self._next_value - 1]
+        return value
+
     def rewind(self) -> None:
         """Start the next pass with the masks of the first."""
         self._next = 0
+        self._next_value = 0
 
     def _mask(self, values: Tensor, probability: float) -> Tensor:
         if self._next == len(self._masks):
             self._masks.append(_keep_mask(values, probability, self._generator))
         self._next += 1
         return self._masks[self._next - 1]
+
+
+def once(dropout: Dropout | None, compute: Callable[[], Value]) -> Value:
+    """See `Dropout.once`; a pass without dropout shares nothing."""
+    return compute() if dropout is None else dropout.once(compute)
 
 
 def hashed_integers(seed: int, *keys: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
-from models.engine.randomness import Dropout
+from models.engine.randomness import Dropout, once
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,12 @@ class SelfAttention(nn.Module):
         relations: Relations | None = None,
     ) -> Tensor:
         """queries, keys: [rows, length, dim] → [rows, length, dim]. A cell that sees nothing gets zeros."""
-        q = self._split(self.query(queries))
-        k = self._split(self.key(keys))
-        v = self._split(self.value(keys))
-        scaled = q * q.shape[-1] ** -0.5
-        scores = scaled @ k.transpose(2, 3)
-        if relations is not None:
-            scores = scores + relations.scores(scaled)
-        attention = torch.softmax(scores + batch.attention_bias, dim=-1)
+
+        def read() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            return self._read(queries, keys, batch, relations)
+
+        # No gate has acted before the first layer's probabilities.
+        q, k, v, attention = once(dropout, read) if self.layer == 0 else read()
         if gate is not None:
             attention = attention * gate(GateContext(q=q, k=k, attention=attention, batch=batch, layer=self.layer))
         if dropout is not None:
@@ -93,8 +91,18 @@ class SelfAttention(nn.Module):
             mixed = mixed + relations.values(attention)
         return mixed.transpose(1, 2).flatten(2) * batch.real
 
-    def _split(self, values: Tensor) -> Tensor:
-        return split_heads(values, self.heads)
+    def _read(
+        self, queries: Tensor, keys: Tensor, batch: Batch, relations: Relations | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v [rows, heads, length, dim of a head], and the probabilities [rows, heads, length, length]."""
+        q = split_heads(self.query(queries), self.heads)
+        k = split_heads(self.key(keys), self.heads)
+        v = split_heads(self.value(keys), self.heads)
+        scaled = q * q.shape[-1] ** -0.5
+        scores = scaled @ k.transpose(2, 3)
+        if relations is not None:
+            scores = scores + relations.scores(scaled)
+        return q, k, v, torch.softmax(scores + batch.attention_bias, dim=-1)
 
 
 def split_heads(values: Tensor, heads: int) -> Tensor:

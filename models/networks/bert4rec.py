@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch, Masking
-from models.engine.randomness import Dropout
+from models.engine.randomness import Dropout, once
 from models.networks.attention import AttentionMask, SelfAttention
 from models.networks.backbone import Backbone
 
@@ -52,10 +52,7 @@ class BERT4Rec(Backbone):
         self._initialise()
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
-        hidden = self.first_norm(self.items(batch.items) + self.positions(batch.positions))
-        if dropout is not None:
-            hidden = dropout(hidden, self.dropout)
-        hidden = hidden * batch.real
+        hidden = once(dropout, lambda: self._embedded(batch, dropout))
         for block in self.blocks:
             hidden = block(hidden, batch=batch, dropout=dropout, gate=gate)
         hidden = self.output_norm(F.gelu(self.output(hidden)))
@@ -64,6 +61,12 @@ class BERT4Rec(Backbone):
     def item_table(self) -> Tensor:
         """[items + 1, dim + 1]: the last column is the output bias, which meets a one in the hidden states."""
         return torch.cat([self.items.weight[:-1], self.output_bias[:, None]], dim=1)
+
+    def _embedded(self, batch: Batch, dropout: Dropout | None) -> Tensor:
+        hidden = self.first_norm(self.items(batch.items) + self.positions(batch.positions))
+        if dropout is not None:
+            hidden = dropout(hidden, self.dropout)
+        return hidden * batch.real
 
     def _initialise(self) -> None:
         for parameter in self.parameters():

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
-from models.engine.randomness import Dropout
+from models.engine.randomness import Dropout, once
 from models.networks.attention import AttentionMask, Relations, SelfAttention
 from models.networks.backbone import Backbone
 
@@ -47,17 +47,19 @@ class SASRec(Backbone):
             self.items.weight[0].zero_()
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
-        dim = self.items.embedding_dim
-        hidden = self.items(batch.items) * dim**0.5 + self.positions(batch.positions)
-        if dropout is not None:
-            hidden = dropout(hidden, self.dropout)
-        hidden = hidden * batch.real
+        hidden = once(dropout, lambda: self._embedded(batch, dropout))
         for block in self.blocks:
             hidden = block(hidden, batch=batch, dropout=dropout, gate=gate)
         return self.last_norm(hidden)
 
     def item_table(self) -> Tensor:
         return self.items.weight
+
+    def _embedded(self, batch: Batch, dropout: Dropout | None) -> Tensor:
+        hidden = self.items(batch.items) * self.items.embedding_dim**0.5 + self.positions(batch.positions)
+        if dropout is not None:
+            hidden = dropout(hidden, self.dropout)
+        return hidden * batch.real
 
 
 class Block(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
-from models.engine.randomness import Dropout
+from models.engine.randomness import Dropout, once
 from models.engine.sequences import Sequences
 from models.networks.attention import AttentionMask
 from models.networks.backbone import Backbone
@@ -92,10 +92,7 @@ class SSEPT(Backbone):
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         dim, user_dim = self.items.embedding_dim, self.users.embedding_dim
         people = self._people(batch) * user_dim**0.5
-        hidden = torch.cat([self.items(batch.items) * dim**0.5, people], dim=2) + self.positions(batch.positions)
-        if dropout is not None:
-            hidden = dropout(hidden, self.dropout)
-        hidden = hidden * batch.real
+        hidden = once(dropout, lambda: self._embedded(batch, people, dropout))
         for block in self.blocks:
             hidden = block(hidden, batch=batch, dropout=dropout, gate=gate)
         hidden = self.last_norm(hidden)
@@ -106,6 +103,13 @@ class SSEPT(Backbone):
         """[items + 1, dim + 1]: a last column of ones takes the user's part of the score."""
         table = self.items.weight
         return torch.cat([table, table.new_ones(len(table), 1)], dim=1)
+
+    def _embedded(self, batch: Batch, people: Tensor, dropout: Dropout | None) -> Tensor:
+        items = self.items(batch.items) * self.items.embedding_dim**0.5
+        hidden = torch.cat([items, people], dim=2) + self.positions(batch.positions)
+        if dropout is not None:
+            hidden = dropout(hidden, self.dropout)
+        return hidden * batch.real
 
     def _people(self, batch: Batch) -> Tensor:
         """[rows, length, user_dim]."""

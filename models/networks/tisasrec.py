@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
-from models.engine.randomness import Dropout
+from models.engine.randomness import Dropout, once
 from models.networks.attention import AttentionMask, split_heads
 from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
@@ -56,17 +56,20 @@ class TiSASRec(Backbone):
             self.items.weight[0].zero_()
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
-        hidden = self.items(batch.items) * self.items.embedding_dim**0.5
-        if dropout is not None:
-            hidden = dropout(hidden, self.dropout)
-        hidden = hidden * batch.real
-        relations = self._relations(batch, dropout)
+        hidden = once(dropout, lambda: self._embedded(batch, dropout))
+        relations = once(dropout, lambda: self._relations(batch, dropout))
         for block in self.blocks:
             hidden = block(hidden, batch=batch, dropout=dropout, gate=gate, relations=relations)
         return self.last_norm(hidden)
 
     def item_table(self) -> Tensor:
         return self.items.weight
+
+    def _embedded(self, batch: Batch, dropout: Dropout | None) -> Tensor:
+        hidden = self.items(batch.items) * self.items.embedding_dim**0.5
+        if dropout is not None:
+            hidden = dropout(hidden, self.dropout)
+        return hidden * batch.real
 
     def _relations(self, batch: Batch, dropout: Dropout | None) -> "PlacesAndIntervals":
         def of_events(values: Tensor) -> Tensor:
