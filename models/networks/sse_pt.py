@@ -13,6 +13,12 @@ from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
 from models.recommender import Draws
 
+INITIAL_USERS = 0.1
+"""The scale of users' first embeddings over the usual one. At the usual one the user's part of a score is far above 0
+for every item alike, and the first steps push all items' embeddings one way: a training then stays at popularity for
+hundreds of steps.
+"""
+
 
 class SSEPT(Backbone):
     """SASRec's blocks on [item; user], each × √ of its width, plus positions of the joint width. An item's score is the
@@ -62,6 +68,7 @@ class SSEPT(Backbone):
         initialise(self)
         with torch.no_grad():
             self.items.weight[0].zero_()
+            self.users.weight.mul_(INITIAL_USERS)
 
     def prepare(self, sequences: Sequences) -> None:
         if sequences.user_count != len(self.trained):
