@@ -31,9 +31,6 @@ TAG_CONTEXT = "mlflow.data.context"
 TAG_NOTE = "mlflow.note.content"
 """What MLflow shows as a description, in Markdown."""
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow's pages show trainings, and not what it has for language models."""
-
 SOURCE = {"mlflow.source.name": "rec-denoiser", "mlflow.source.type": "PROJECT"}
 
 NOTE = """\
@@ -315,7 +312,7 @@ class Tracker:
             return str(found.experiment_id)
         local = self.uri.startswith(SQLITE)
         location = (home.mlflow / "artifacts").as_uri() if local else None
-        return str(self.client.create_experiment(name, artifact_location=location, tags={TAG_NOTE: NOTE, **KIND}))
+        return str(self.client.create_experiment(name, artifact_location=location, tags={TAG_NOTE: NOTE}))
 
 
 class Curves:
