@@ -12,6 +12,7 @@ the model knows. Unknown items are passed over.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import torch
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from torch import Tensor
 
-from models.engine.batches import windows
+from models.engine.batches import Batch, windows
 from models.engine.sequences import Sequences
 from models.recommender import Recommender
 from models.storage import load_model
@@ -48,10 +49,14 @@ class Server(PythonModel):
 
     def load(self, folder: Path) -> None:
         """As `load_context`, from a folder."""
-        self.model = load_model(folder)
         catalogue = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
-        self.ids = catalogue["ids"]
-        self.popularity = torch.tensor(catalogue["popularity"], dtype=torch.float32)
+        self.hold(load_model(folder), ids=catalogue["ids"], popularity=catalogue["popularity"])
+
+    def hold(self, model: Recommender, *, ids: Sequence[Any], popularity: Sequence[float]) -> None:
+        """Serve `model`, whose items, from number 1 on, have these raw ids and this popularity."""
+        self.model = model
+        self.ids = list(ids)
+        self.popularity = torch.tensor(popularity, dtype=torch.float32)
         self._index = {raw: number for number, raw in enumerate(self.ids, start=1)}
 
     def predict(
@@ -67,7 +72,7 @@ class Server(PythonModel):
         else:
             times = [None] * len(model_input)
         histories = [
-            self._known(row, history, known_times)
+            self.known(history, known_times, row=row)
             for row, (history, known_times) in enumerate(zip(model_input["history"], times, strict=True))
         ]
         rows: list[dict[str, Any]] = []
@@ -75,8 +80,8 @@ class Server(PythonModel):
             rows += self._recommend(histories[start : start + BLOCK], k, exclude_seen=bool(chosen["exclude_seen"]))
         return pd.DataFrame(rows, columns=["items", "scores", "basis"])
 
-    def _known(self, row: int, history: Any, times: Any) -> History:
-        """The events whose raw ids the model knows."""
+    def known(self, history: Any, times: Any, *, row: int = 0) -> History:
+        """The events whose raw ids the model knows. Raises `ValueError`, naming the row, as `predict` does."""
         if history is None:
             return []
         if times is None:
@@ -86,8 +91,8 @@ class Server(PythonModel):
         numbers = [self._index.get(_plain(raw)) for raw in history]
         return [(number, int(time)) for number, time in zip(numbers, times, strict=True) if number is not None]
 
-    @torch.inference_mode()
-    def _recommend(self, histories: list[History], k: int, *, exclude_seen: bool) -> list[dict[str, Any]]:
+    def batch(self, histories: Sequence[History]) -> Batch:
+        """What the model is shown of histories, at least one of which has an event: users whom it does not know."""
         lengths = torch.tensor([len(history) for history in histories])
         sequences = Sequences(
             items=torch.tensor([item for history in histories for item, _ in history], dtype=torch.int32),
@@ -96,27 +101,36 @@ class Server(PythonModel):
             item_count=len(self.ids),
             times=torch.tensor([time for history in histories for _, time in history], dtype=torch.int64),
         )
-        if int(lengths.sum()):
-            batch = windows(
-                sequences,
-                torch.arange(len(histories)),
-                lengths,
-                length=self.model.length,
-                with_targets=False,
-                appended=self.model.appended,
-            )
-            strangers = replace(batch, users=torch.full_like(batch.users, -1))
-            scores = self.model.query(strangers) @ self.model.item_table()[1:].T
+        batch = windows(
+            sequences,
+            torch.arange(len(histories)),
+            lengths,
+            length=self.model.length,
+            with_targets=False,
+            appended=self.model.appended,
+        )
+        return replace(batch, users=torch.full_like(batch.users, -1))
+
+    @torch.inference_mode()
+    def scores(self, histories: Sequence[History]) -> Tensor:
+        """[histories, items]: the model's scores, column 0 of item 1; the items' popularity for an empty history."""
+        if any(histories):
+            scores = self.model.query(self.batch(histories)) @ self.model.item_table()[1:].T
         else:
             scores = self.popularity.expand(len(histories), -1).clone()
-        scores[lengths == 0] = self.popularity
+        scores[torch.tensor([not history for history in histories])] = self.popularity
+        return scores
+
+    @torch.inference_mode()
+    def _recommend(self, histories: list[History], k: int, *, exclude_seen: bool) -> list[dict[str, Any]]:
+        scores = self.scores(histories)
         if exclude_seen:
-            owner = torch.repeat_interleave(torch.arange(len(histories)), lengths)
-            scores[owner, sequences.items.long() - 1] = -torch.inf
+            owner = [row for row, history in enumerate(histories) for _ in history]
+            scores[owner, [item - 1 for history in histories for item, _ in history]] = -torch.inf
         best = scores.topk(min(k, scores.shape[1]), dim=1)
         return [
-            _row(values, places, self.ids, basis="history" if length else "popularity")
-            for values, places, length in zip(best.values, best.indices, lengths.tolist(), strict=True)
+            _row(values, places, self.ids, basis="history" if history else "popularity")
+            for values, places, history in zip(best.values, best.indices, histories, strict=True)
         ]
 
 
