@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from flows.options import (
     add_datasets,
     add_diff,
+    add_explain,
     add_recommend,
     add_rerun,
     add_run,
@@ -47,6 +48,7 @@ commands:
   datasets     list public data sets; show or fetch one
   snapshots    list, show, verify, compare and remove snapshots; forget a person
   recommend    score users with a registered model
+  explain      what one recommendation rests on, and what attention did
   deploy       put the flows of prefect.yaml on a Prefect server, with their schedules
   worker       run what that server has scheduled or was asked for
   ui           open MLflow's or Prefect's user interface
@@ -151,6 +153,16 @@ examples:
   rec-denoiser recommend --source u.data --format movielens
       after `rec-denoiser run --source u.data --format movielens`: ten items for
       every user of the log, as a Parquet file"""
+
+EXPLAIN_EXAMPLES = """\
+examples:
+  rec-denoiser explain --user shopper-0042 --out why.html
+      after `rec-denoiser run`: what the champion offers a shopper, which events
+      carried it, and its attention before and after the gate as a page
+  rec-denoiser explain --dataset u --user 196
+      the champion of another data set, after `rec-denoiser run --source u.data`
+  rec-denoiser explain --run 3f9a1c2b --history phone-017,charger-004
+      the model that a run trained"""
 
 DEPLOY_EXAMPLES = """\
 examples:
@@ -311,6 +323,16 @@ def _parser() -> argparse.ArgumentParser:
             usage="[--history ID,ID | --source PATH] [options]",
         )
     )
+    add_explain(
+        command(
+            "explain",
+            _explain,
+            about="What a model offers after a history, which of its events each offered item rests\n"
+            "on (what the score loses without them), and what the gate does with attention.",
+            epilog=EXPLAIN_EXAMPLES,
+            usage="(--user ID | --history ID,ID) [options]",
+        )
+    )
     command(
         "deploy",
         _deploy,
@@ -419,6 +441,24 @@ def _recommend(options: argparse.Namespace) -> int:
     from flows.running import run_recommend
 
     return run_recommend(spec)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.explaining import run_explain
+
+    return run_explain(
+        model=options.model,
+        run=options.run,
+        dataset=options.dataset,
+        user=options.user,
+        history=options.history,
+        k=options.k,
+        page=options.out,
+        json_path=options.json,
+    )
 
 
 def _deploy(options: argparse.Namespace) -> int:  # noqa: ARG001

@@ -196,6 +196,23 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
 
 
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    """The options of `explain`."""
+    model = parser.add_argument_group("which model (default: the champion of the generated shoppers)")
+    which = model.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="NAME", help="a registered one: NAME, NAME@ALIAS or NAME/VERSION")
+    which.add_argument("--run", metavar="RUN_ID", help="the MLflow run of a training, or the beginning of its id")
+    which.add_argument("--dataset", type=_name, metavar="NAME", help="the champion of this data set")
+    answer = parser.add_argument_group("which answer")
+    history = answer.add_mutually_exclusive_group(required=True)
+    history.add_argument("--user", metavar="ID", help="that to a user of the log that the model was trained on")
+    history.add_argument("--history", type=_list_of(str), metavar="ID,ID", help="that to these items, oldest first")
+    answer.add_argument("--k", type=_whole(1), default=10, metavar="N", help="offered items (default 10)")
+    told = parser.add_argument_group("where it is told, beside the terminal")
+    told.add_argument("--out", metavar="PAGE.html", help="a page with the attention as pictures, and two CSV files")
+    told.add_argument("--json", metavar="FILE", help="all numbers")
+
+
 def add_datasets(parser: argparse.ArgumentParser) -> None:
     """The options of `datasets`."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="all about this one (default: a table of all)")

@@ -162,14 +162,14 @@ def _without_secrets(argument: str) -> str:
     return f"{option}{mark}{without_secrets(value)}"
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Raise `InputError` where a result could not be written to `path` in the end."""
+def refuse_unwritable(path: Path, *, option: str = "--json") -> None:
+    """Raise `InputError` where a result could not be written to `path`, which `option` names, in the end."""
     if path.is_dir():
-        raise InputError(f"--json: {path} is a folder: name a file")
+        raise InputError(f"{option}: {path} is a folder: name a file")
     if not path.parent.is_dir():
-        raise InputError(f"--json: there is no folder {path.parent}")
+        raise InputError(f"{option}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InputError(f"--json: {path} cannot be written: permission denied")
+        raise InputError(f"{option}: {path} cannot be written: permission denied")
 
 
 def _refuse_taken(port: int) -> None:

@@ -111,7 +111,7 @@ class Server(PythonModel):
         )
         return replace(batch, users=torch.full_like(batch.users, -1))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def scores(self, histories: Sequence[History]) -> Tensor:
         """[histories, items]: the model's scores, column 0 of item 1; the items' popularity for an empty history."""
         if any(histories):

@@ -1,6 +1,7 @@
 """Score users with a registered model."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,19 @@ def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: 
     return path
 
 
+def raw_ids(history: Sequence[str], *, integers: bool) -> list[Any]:
+    """Raw ids in the type that a model knows them by.
+
+    Raises `InputError` where that is `integers`, and one of the history's is none.
+    """
+    if not integers:
+        return list(history)
+    for raw in history:
+        if not WHOLE_NUMBER.fullmatch(raw) or abs(int(raw)) > LARGEST:
+            raise InputError(f"the model's item ids are whole numbers of 64 bits, which {raw!r} is not")
+    return [int(raw) for raw in history]
+
+
 def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
     query = sql.load(
         "recommend/histories",
@@ -99,11 +113,4 @@ def _predict(model: "PyFuncModel", table: pd.DataFrame, *, k: int, exclude_seen:
 
 
 def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:
-    """Raw ids in the type that the model's signature asks for."""
-    schema = model.metadata.get_input_schema()
-    if "string" in str(schema):
-        return history
-    for raw in history:
-        if not WHOLE_NUMBER.fullmatch(raw) or abs(int(raw)) > LARGEST:
-            raise InputError(f"the model's item ids are whole numbers of 64 bits, which {raw!r} is not")
-    return [int(raw) for raw in history]
+    return raw_ids(history, integers="string" not in str(model.metadata.get_input_schema()))

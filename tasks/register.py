@@ -93,6 +93,20 @@ def register(
     return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]))
 
 
+def catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
+    """Raw ids and popularity of a snapshot's items by number, from 1, as a served model carries them."""
+    query = sql.load(
+        "register/catalogue",
+        items=sql.literal(str(snapshot.items)),
+        interactions=sql.literal(str(snapshot.interactions)),
+        users=sql.literal(str(snapshot.users)),
+    )
+    with engine() as connection:
+        rows = connection.execute(query).fetchall()
+    as_id = int if snapshot.manifest.item_id_type == "integer" else str
+    return [as_id(raw) for raw, _ in rows], [int(popularity) for _, popularity in rows]
+
+
 def _described(snapshot: Snapshot, tags: Mapping[str, str], *, decided_on: str, value: float) -> str:
     """What the registry's page says of a version, in Markdown."""
     counts = snapshot.counts
@@ -116,7 +130,7 @@ def _log_model(
 
     from models.storage import load_model
 
-    ids, popularity = _catalogue(snapshot)
+    ids, popularity = catalogue(snapshot)
     with working_folder(home.steps / "register") as work:
         folder = work / "model"
         folder.mkdir()
@@ -177,20 +191,6 @@ def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
             [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, default=True)]
         ),
     )
-
-
-def _catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
-    """Raw ids and popularity by item number, from 1."""
-    query = sql.load(
-        "register/catalogue",
-        items=sql.literal(str(snapshot.items)),
-        interactions=sql.literal(str(snapshot.interactions)),
-        users=sql.literal(str(snapshot.users)),
-    )
-    with engine() as connection:
-        rows = connection.execute(query).fetchall()
-    as_id = int if snapshot.manifest.item_id_type == "integer" else str
-    return [as_id(raw) for raw, _ in rows], [int(popularity) for _, popularity in rows]
 
 
 def _create_version(

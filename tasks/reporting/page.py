@@ -1,20 +1,18 @@
 """A study's page and the files beside it."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from tasks.reporting import tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of
 from tasks.reporting.figures import Figure, figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, html, latex, markdown
 from tasks.reporting.methods import described
+from tasks.reporting.shell import document, entries, links
 from tasks.reporting.sights import noise_words, sights
-from tasks.reporting.svg import element, escape, words
+from tasks.reporting.svg import element, words
 from tasks.reporting.words import Statement, answer, not_significant
 from tasks.study.result import CellResult, StudyResult
 
@@ -92,36 +90,12 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
         ("failed", "Failed cells", _shown(grids, files, "failures")),
         ("again", "Run it again", _again(result, files)),
     ]
-    held = [(ident, title, content) for ident, title, content in sections if content]
-    style, early, script = _style(), _asset("early.js"), _asset("script.js")
-    policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(early)}' '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    head = (
-        '<meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(result.name)}</title><script>{early}</script><style>{style}</style>"
-    )
-    navigation = element(
-        "nav", (words("a", title, href=f"#{ident}") for ident, title, _ in held), aria_label="Contents"
-    )
-    top = (
-        '<a class="skip" href="#answer">To the answer</a><button id="theme" type="button" hidden></button>'
-        + words("h1", result.name)
+    opening = (
+        words("h1", result.name)
         + words("p", result.question, class_="question")
         + words("p", _byline(result), class_="byline")
-        + navigation
     )
-    body = "".join(element("section", words("h2", title) + content, id=ident) for ident, title, content in held)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{element("header", top)}\n'
-        f"{element('main', body)}\n{words('footer', FOOT)}\n<script>{script}</script>\n</body>\n</html>\n"
-    )
-
-
-FOOT = "Made by Rec-Denoiser. This page needs no network: figures, numbers and tables are in it."
+    return document(result.name, opening, sections, skip="To the answer")
 
 
 def _byline(result: StudyResult) -> str:
@@ -161,21 +135,21 @@ def _not_significant(result: StudyResult) -> str:
 def _shown(grids: Mapping[str, Grid], files: Mapping[str, str], *names: str) -> str:
     """The tables of these names, and those that are numbered after them, with links to their files."""
     chosen = [grid for name in names for grid in grids.values() if grid.name.rstrip("-0123456789") == name]
-    return "".join(html(grid) + _links(files, grid.name) for grid in chosen)
+    return "".join(html(grid) + links(files, grid.name) for grid in chosen)
 
 
 def _figure(figure: Figure, files: Mapping[str, str]) -> str:
     panels = element("div", (element("div", panel) for panel in figure.panels), class_="panels")
     caption = element("figcaption", words("h3", figure.title) + words("p", figure.caption))
-    return element("figure", caption + panels + _links(files, figure.name), id=f"figure-{figure.name}")
+    return element("figure", caption + panels + links(files, figure.name), id=f"figure-{figure.name}")
 
 
 def _methods(result: StudyResult) -> str:
     cells: dict[str, list[CellResult]] = {}
     for cell in result.cells:
         cells.setdefault(cell.method, []).append(cell)
-    entries = _entries(((method, described(held)) for method, held in cells.items()), class_="methods")
-    return entries + "".join(words("p", paragraph) for paragraph in STATISTICS.strip().split("\n\n"))
+    told = entries(((method, described(held)) for method, held in cells.items()), class_="methods")
+    return told + "".join(words("p", paragraph) for paragraph in STATISTICS.strip().split("\n\n"))
 
 
 def _again(result: StudyResult, files: Mapping[str, str]) -> str:
@@ -190,10 +164,10 @@ def _again(result: StudyResult, files: Mapping[str, str]) -> str:
             "cell again from its MLflow run and says for each metric whether it is the same.",
         )
         + element("pre", words("code", command))
-        + _entries(facts)
+        + entries(facts)
         + element("details", words("summary", "The study’s file") + element("pre", words("code", spec)))
         + cells
-        + _links(files, "cells")
+        + links(files, "cells")
     )
 
 
@@ -260,26 +234,6 @@ def _cells_frame(result: StudyResult) -> Frame:
     )
 
 
-def _links(files: Mapping[str, str], name: str) -> str:
-    """Links to a table's or figure's files, which the page carries itself."""
-    kinds = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex"}
-    held = {ending: files[f"{name}.{ending}"] for ending in kinds if f"{name}.{ending}" in files}
-    links = (
-        words(
-            "a",
-            {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}[ending],
-            href=f"data:{kinds[ending]};charset=utf-8,{quote(text, safe=',:;/()+=')}",
-            download=f"{name}.{ending}",
-        )
-        for ending, text in held.items()
-    )
-    return element("p", "Download: " + " · ".join(links), class_="files") if held else ""
-
-
-def _entries(entries: Iterable[tuple[str, str]], *, class_: str | None = None) -> str:
-    return element("dl", (words("dt", name) + words("dd", told) for name, told in entries), class_=class_)
-
-
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """The leaves of nested settings under dotted names."""
     if isinstance(value, Mapping):
@@ -293,21 +247,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90.0:
         return f"{seconds:.0f} s"
     return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
-
-
-def _style() -> str:
-    dark = _asset("dark.css")
-    return (
-        f"{_asset('style.css')}"
-        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
-        f':root[data-theme="dark"] {{ {dark} }}\n'
-    )
-
-
-def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    """The source expression by which a content security policy lets this text in and no other."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,85 @@
+"""`rec-denoiser explain`: what an answer rests on, in words, as a page and as numbers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flows.running import refuse_unwritable
+from flows.runs import table
+from tasks.explain import Event, Explanation, Held, explain, held_in_registry, held_in_run, history_given, history_of
+from tasks.home import Home
+from tasks.reporting.explanation import carriers, gate_words, influence_note, write_explanation
+from tasks.specs import RecommendSpec, registered_name
+
+EVENTS = 30
+"""How many events of a long history the terminal shows: the newest."""
+
+
+def run_explain(
+    *,
+    model: str | None,
+    run: str | None,
+    dataset: str | None,
+    user: str | None,
+    history: Sequence[str] | None,
+    k: int,
+    page: str | None,
+    json_path: str | None,
+) -> int:
+    """Explain one answer; exit status."""
+    home = Home.from_environment()
+    for option, path in (("--out", page), ("--json", json_path)):
+        if path is not None:
+            refuse_unwritable(Path(path), option=option)
+    held = _held(model, run, dataset, home)
+    events = history_given(history or ()) if user is None else history_of(user, held, home=home)
+    explanation = explain(held, events, user=user, k=k)
+    print("\n".join(_told(explanation)))
+    if page is not None:
+        for path in write_explanation(explanation, Path(page)):
+            print(f"Written: {path}")
+    if json_path is not None:
+        content = json.dumps(explanation.to_dict(), ensure_ascii=False, indent=1)
+        Path(json_path).write_text(content + "\n", encoding="utf-8")
+        print(f"Written: {json_path}")
+    return 0
+
+
+def _held(model: str | None, run: str | None, dataset: str | None, home: Home) -> Held:
+    if run is not None:
+        return held_in_run(run, home=home)
+    return held_in_registry(model or registered_name(dataset or RecommendSpec().dataset), home=home)
+
+
+def _told(explanation: Explanation) -> Iterator[str]:
+    settings = explanation.settings
+    events, seen = explanation.events, explanation.seen
+    whom = "a history" if explanation.user is None else f"user {explanation.user}"
+    yield f"\n{explanation.model}: {settings['backbone']}, loss {settings['loss']}, gate {settings['gate']}"
+    yield f"{whom} of {len(events):,} events, the newest last; the model looks back at the last {len(seen)} it knows\n"
+    older = len(events) - EVENTS
+    if older > 0:
+        yield f"… {older:,} older events"
+    yield table(("PLACE", "ITEM", "TIME", "LABEL"), [_event(event) for event in events[-EVENTS:]], right=("PLACE",))
+    yield ""
+    if explanation.basis == "popularity":
+        yield "The model knows none of these items: what is popular is offered, and rests on no event."
+    yield table(
+        ("SCORE", "OFFERED", "CARRIED BY"),
+        [(f"{offer.score:.4f}", offer.item, carriers(offer, seen)) for offer in explanation.offers],
+        right=("SCORE",),
+    )
+    if note := influence_note(explanation):
+        yield f"\n{note}"
+    if explanation.layers:
+        yield "\n".join(["", *gate_words(explanation), ""])
+
+
+def _event(event: Event) -> tuple[str, str, str, str]:
+    label = event.label or "–"
+    return (
+        "–" if event.place is None else str(event.place),
+        event.item,
+        event.moment or "–",
+        label if event.is_known else "unknown to the model",
+    )

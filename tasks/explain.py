@@ -1,0 +1,349 @@
+"""Why a model offers what it offers: the score that each event of a history lends an item, and what attention did.
+
+An event's influence on an item is what the item's score loses when the model is asked again without the event. That is
+an intervention: it says what the answer depends on. Attention weights are shown beside it, and say less.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sql
+from models.config import NO_GATE, ModelConfig
+from tasks.engine import engine
+from tasks.errors import InputError
+from tasks.home import Home
+from tasks.recommend import raw_ids
+from tasks.register import CHAMPION, catalogue
+from tasks.runs import SHOWN, read_run
+from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
+from tasks.track import connect
+from tasks.train import Trained, training_folder
+
+if TYPE_CHECKING:
+    from models.explaining import Attended
+    from models.serving import History, Server
+
+HISTORIES_AT_A_TIME = 64
+MODEL_FILE = "model.json"
+GENUINE = "genuine"
+_NAME = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))?")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model that can be asked, and what it is. snapshot: the name of the one that it was trained on."""
+
+    server: "Server"
+    title: str
+    settings: dict[str, Any]
+    snapshot: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of the history. label: "genuine", a kind of noise, or None where nothing is known; time: microseconds
+    since 1970, None where there are no times; is_known: whether the model knows the item; place: in what the model
+    looks back at, from 1, None where it does not.
+    """
+
+    item: str
+    time: int | None
+    label: str | None
+    is_known: bool
+    place: int | None
+
+    @property
+    def moment(self) -> str | None:
+        """The time as ISO 8601, UTC, to the second."""
+        if self.time is None:
+            return None
+        return datetime.fromtimestamp(self.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An offered item. influences: by place, what its score loses without that event; None where there is no other
+    event to score with.
+    """
+
+    item: str
+    score: float
+    influences: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer's gate does with the cells that are visible in this history. mean_keep is None where the mask is
+    not learned.
+    """
+
+    open_share: float
+    mean_keep: float | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An answer with its reasons. basis: "history", or "popularity" where the model knows no item of the history.
+
+    attended: None where nothing was attended to; labels: the item ids of its places, a mask of the model's own last.
+    """
+
+    model: str
+    settings: dict[str, Any]
+    user: str | None
+    basis: str
+    events: tuple[Event, ...]
+    offers: tuple[Offer, ...]
+    layers: tuple[Layer, ...]
+    labels: tuple[str, ...]
+    attended: "Attended | None"
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether anything, learned or not, masks its attention."""
+        return bool(self.settings["gate"] != NO_GATE)
+
+    @property
+    def seen(self) -> tuple[Event, ...]:
+        """The events that the model looks back at, by place."""
+        return tuple(event for event in self.events if event.place is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON; attention by layer, head, query and key, lists in lists."""
+        told = {
+            "model": self.model,
+            "settings": self.settings,
+            "user": self.user,
+            "basis": self.basis,
+            "events": [asdict(event) for event in self.events],
+            "offers": [asdict(offer) for offer in self.offers],
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+        if self.attended is None:
+            return told | {"attention": None}
+        mask, keep = self.attended.mask, self.attended.keep
+        attention = {
+            "places": list(self.labels),
+            "before": self.attended.before.tolist(),
+            "mask": None if mask is None else mask.tolist(),
+            "keep": None if keep is None else keep.tolist(),
+            "after": self.attended.after.tolist(),
+        }
+        return told | {"attention": attention}
+
+
+def held_in_registry(model: str, *, home: Home) -> Held:
+    """A registered model, by NAME (its champion), NAME@ALIAS or NAME/VERSION, with or without `models:/` before it.
+
+    Raises `InputError` where there is none, or what there is cannot be read by this version.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    named = _NAME.fullmatch(model)
+    if named is None:
+        raise InputError(f"--model: {model!r} is no registered model: write NAME, NAME@ALIAS or NAME/VERSION")
+    name, client = named["name"], connect(home)
+    try:
+        if named["version"]:
+            version = client.get_model_version(name, named["version"])
+        else:
+            version = client.get_model_version_by_alias(name, named["alias"] or CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        which = f"version {named['version']}" if named["version"] else f"alias {named['alias'] or CHAMPION}"
+        known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
+        raise InputError(f"there is no registered model {name} with the {which}; registered are: {known}") from None
+    title = f"{name} version {version.version}"
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}"))
+    logged = Model.load(str(folder))
+    try:
+        files = folder / logged.flavors["python_function"]["artifacts"]["model"]["path"]
+        snapshot = str((logged.metadata or {})["snapshot"])
+    except KeyError:
+        raise InputError(
+            f"{title} was not registered by this project: it says of no data what it was made of"
+        ) from None
+    from models.serving import Server
+
+    server = Server()
+    with _read_by_this_version(title):
+        server.load(files)
+    return Held(server, title, _settings(files), snapshot_name(snapshot))
+
+
+def held_in_run(run: str, *, home: Home) -> Held:
+    """The model that an MLflow run trained, by the beginning of the run's id.
+
+    Raises `InputError` where there is no such run, or its weights are not kept any more.
+    """
+    held = read_run(run, home=home)
+    shown = held.run_id[:SHOWN]
+    trained = Trained(training_folder(held.provenance.train_key, home=home))
+    if not all(path.exists() for path in trained.files):
+        raise InputError(
+            f"the weights of the run {shown} are not in {home.steps} any more: run its job again, which trains them"
+        )
+    snapshot = _snapshot(snapshot_name(held.provenance.trained_on.digest), f"the run {shown}", home=home)
+    ids, popularity = catalogue(snapshot)
+    from models.serving import Server
+    from models.storage import load_model
+
+    server = Server()
+    title = f"run {shown} ({held.name})"
+    with _read_by_this_version(title):
+        server.hold(load_model(trained.folder), ids=ids, popularity=popularity)
+    return Held(server, title, _settings(trained.folder), snapshot.name)
+
+
+def history_of(user: str, held: Held, *, home: Home) -> tuple[Event, ...]:
+    """The user's events in the snapshot that the model was trained on, oldest first, targets included.
+
+    Raises `InputError` where the snapshot is gone, or has no such user, naming those whose ids are like it.
+    """
+    snapshot = _snapshot(held.snapshot, held.title, home=home)
+    files = {name: sql.literal(str(getattr(snapshot, name))) for name in ("interactions", "users", "items")}
+    with engine() as connection:
+        rows = connection.execute(sql.load("explain/history", **files), {"user": user}).fetchall()
+        if not rows:
+            near = connection.execute(sql.load("explain/nearest", users=files["users"]), {"user": user}).fetchall()
+            similar = ", ".join(str(raw) for (raw,) in near)
+            raise InputError(
+                f"the snapshot {snapshot.name} of {held.title} has no user {user!r}; the nearest ids are {similar}"
+            )
+    genuine = GENUINE if snapshot.manifest.labelled else None
+    return tuple(
+        Event(str(item), None if time is None else int(time), kind or genuine, is_known=True, place=None)
+        for item, time, kind in rows
+    )
+
+
+def history_given(items: Sequence[str]) -> tuple[Event, ...]:
+    """Events that a person names by their items, oldest first."""
+    return tuple(Event(item, None, None, is_known=True, place=None) for item in items)
+
+
+def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) -> Explanation:
+    """The `k` items that the model offers after the events, unseen ones as in serving, and what they rest on.
+
+    Raises `InputError` where the model has no attention, or where its ids are numbers and one of the events' is not.
+    """
+    server = held.server
+    history, numbers = _known(server, events)
+    reach = server.model.length - (server.model.appended is not None)
+    first = max(0, len(history) - reach)
+    places = {numbers[at]: at - first + 1 for at in range(first, len(history))}
+    known = set(numbers)
+    told = tuple(
+        Event(event.item, event.time, event.label, is_known=number in known, place=places.get(number))
+        for number, event in enumerate(events)
+    )
+    offered = _offered(server, history, k)
+    seen = _attended(held, history) if history else None
+    influences = _influences(server, history, first, [number for number, _ in offered])
+    return Explanation(
+        model=held.title,
+        settings=held.settings,
+        user=user,
+        basis="history" if history else "popularity",
+        events=told,
+        offers=tuple(
+            Offer(str(server.ids[number]), score, tuple(of_event[at] for of_event in influences))
+            for at, (number, score) in enumerate(offered)
+        ),
+        layers=() if seen is None else _layers(seen),
+        labels=() if seen is None else _labels(seen, server),
+        attended=seen,
+    )
+
+
+def _known(server: "Server", events: Sequence[Event]) -> tuple["History", list[int]]:
+    """The events that the model knows as it takes them, and which of the events they are."""
+    ids = raw_ids([event.item for event in events], integers=bool(server.ids) and isinstance(server.ids[0], int))
+    with_times = "times" in server.model.needs and all(event.time is not None for event in events)
+    history: History = []
+    numbers = []
+    for number, (raw, event) in enumerate(zip(ids, events, strict=True)):
+        own = server.known([raw], [event.time if with_times else number])
+        history += own
+        numbers += [number] * len(own)
+    return history, numbers
+
+
+def _offered(server: "Server", history: "History", k: int) -> list[tuple[int, float]]:
+    """(Column of the scores, score) of the best items that are not in the history."""
+    scores = server.scores([history])[0]
+    scores[[item - 1 for item, _ in history]] = float("-inf")
+    best = scores.topk(min(k, len(scores)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [(column, score) for column, score in pairs if score != float("-inf")]
+
+
+def _attended(held: Held, history: "History") -> "Attended":
+    from models.explaining import attended
+
+    try:
+        (window,) = attended(held.server.model, held.server.batch([history]))
+    except ValueError as error:
+        raise InputError(f"{held.title} cannot be explained: {error}") from None
+    return window
+
+
+def _influences(
+    server: "Server", history: "History", first: int, columns: Sequence[int]
+) -> list[tuple[float | None, ...]]:
+    """[places][columns]: what each column's score loses without the event at a place. An event that comes into reach in
+    its stead counts, as it would if the event had never been.
+    """
+    if len(history) == 1:
+        return [(None,) * len(columns)]
+    if not history:
+        return []
+    whole = server.scores([history])[0, columns]
+    without = [history[:at] + history[at + 1 :] for at in range(first, len(history))]
+    told: list[tuple[float | None, ...]] = []
+    for start in range(0, len(without), HISTORIES_AT_A_TIME):
+        scores = server.scores(without[start : start + HISTORIES_AT_A_TIME])[:, columns]
+        told += [tuple(row) for row in (whole - scores).tolist()]
+    return told
+
+
+def _layers(seen: "Attended") -> tuple[Layer, ...]:
+    keeps = seen.mean_keeps()
+    shares = seen.open_shares()
+    return tuple(Layer(share, keep) for share, keep in zip(shares, keeps or (None,) * len(shares), strict=True))
+
+
+def _labels(seen: "Attended", server: "Server") -> tuple[str, ...]:
+    return tuple(str(server.ids[number - 1]) if number <= len(server.ids) else "[MASK]" for number in seen.items)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the model reads of its configuration."""
+    description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+    return ModelConfig.from_dict(description["config"]).effective()
+
+
+@contextmanager
+def _read_by_this_version(title: str) -> Iterator[None]:
+    """Say of a model that another version saved that it is one."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{title} was saved by another version of this project: {reason}; train it again") from None
+
+
+def _snapshot(name: str, owner: str, *, home: Home) -> Snapshot:
+    path = home.snapshots / name
+    if not path.exists():
+        raise InputError(f"the snapshot {name} that {owner} was trained on is not in {home.snapshots} any more")
+    return open_snapshot(path)
