@@ -279,8 +279,9 @@ def test_every_command_shows_an_example_that_it_understands(command: str) -> Non
 
 def test_the_items_of_the_examples_exist() -> None:
     known = set(simulate(ShoppersSpec(users=10)).item_ids)
-    histories = re.findall(r"--history (\S+\d)", subparser("recommend").format_help() + parser().format_help())
-    assert len(histories) == 2
+    pages = [parser(), *map(subparser, ("recommend", "explain"))]
+    histories = re.findall(r"--history (\S+\d)", "".join(page.format_help() for page in pages))
+    assert len(histories) == 3
     assert {item for history in histories for item in history.split(",")} <= known
 
 

@@ -1,0 +1,136 @@
+"""Why a model offers what it offers: influences by asking again, attention before and after the gate, on a page."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from models.catalogue import build
+from models.config import ModelConfig
+from models.denoising.denoised import Denoised
+from models.denoising.gates import PositionalGate
+from models.serving import Server
+from tasks.errors import InputError
+from tasks.explain import Held, explain, held_in_registry, history_given, history_of
+from tasks.home import Home
+from tasks.recommend import load_registered, recommend_one
+from tasks.reporting.explanation import carriers, gate_words, write_explanation
+from tests.tasks.conftest import Shop
+
+ITEMS = [f"item <{number}>" for number in range(1, 41)]
+
+
+def held(**settings: Any) -> Held:
+    """A model of forty items that looks back at 35 events; a gate is half closed."""
+    config = replace(ModelConfig(dim=8, length=35, gate="positional", max_interval=9), **settings)
+    model = build(config, len(ITEMS), seed=3).eval()
+    if isinstance(model, Denoised) and isinstance(model.gate, PositionalGate):
+        with torch.no_grad():
+            model.gate.phi.normal_(generator=torch.Generator().manual_seed(1))
+    server = Server()
+    server.hold(model, ids=ITEMS, popularity=list(range(len(ITEMS))))
+    return Held(server, "a model", config.effective(), "0123456789abcdef")
+
+
+def test_an_influence_is_what_the_score_loses_without_the_event(shop: Shop, mlflow_home: Home) -> None:
+    own = held_in_registry(shop.registered.name, home=mlflow_home)
+    events = history_of("u7", own, home=mlflow_home)
+    items = [event.item for event in events]
+    spelt = "{:03}" if own.server.ids[0] == "000" or isinstance(own.server.ids[0], str) else "{}"
+    assert items == [spelt.format((7 * 3 + event * 5) % 20) for event in range(8)]
+
+    told = explain(own, events, user="u7", k=4)
+    pyfunc = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    answer = recommend_one(pyfunc, tuple(items), k=4, exclude_seen=True)
+    assert [offer.item for offer in told.offers] == [str(item) for item in answer["items"]]
+    assert [offer.score for offer in told.offers] == pytest.approx(answer["scores"], abs=1e-6)
+
+    def scores(history: list[str]) -> dict[str, float]:
+        again = recommend_one(pyfunc, tuple(history), k=20, exclude_seen=False)
+        return dict(zip(map(str, again["items"]), again["scores"], strict=True))
+
+    assert [event.place for event in told.events] == [None, None, 1, 2, 3, 4, 5, 6]
+    whole = scores(items)
+    for place, event in enumerate(range(2, 8)):
+        without = scores(items[:event] + items[event + 1 :])
+        for offer in told.offers:
+            assert offer.influences[place] == pytest.approx(whole[offer.item] - without[offer.item], abs=1e-5)
+
+
+@pytest.mark.parametrize("model", ["absent", "model-string@nobody", "models:/model-string/99"])
+def test_a_model_that_is_not_there_is_said_with_those_that_are(shop: Shop, mlflow_home: Home, model: str) -> None:
+    with pytest.raises(InputError, match=r"there is no registered model .*registered are: .*model-string"):
+        held_in_registry(model, home=mlflow_home)
+
+
+def test_what_cannot_be_a_name_and_who_is_not_there_are_said(shop: Shop, mlflow_home: Home) -> None:
+    with pytest.raises(InputError, match="write NAME, NAME@ALIAS or NAME/VERSION"):
+        held_in_registry("a@b@c", home=mlflow_home)
+    own = held_in_registry(f"models:/{shop.registered.name}/{shop.registered.version}", home=mlflow_home)
+    with pytest.raises(InputError, match="no user 'u77'; the nearest ids are u7"):
+        history_of("u77", own, home=mlflow_home)
+    with pytest.raises(InputError, match=r"is not in .* any more"):
+        history_of("u7", replace(own, snapshot="gone"), home=mlflow_home)
+
+
+def test_unknown_items_are_passed_over_as_in_serving() -> None:
+    own = held()
+    told = explain(own, history_given([ITEMS[3], "nothing we sell", ITEMS[8]]), user=None, k=3)
+    alone = explain(own, history_given([ITEMS[3], ITEMS[8]]), user=None, k=3)
+    assert told.offers == alone.offers
+    assert [(event.is_known, event.place) for event in told.events] == [(True, 1), (False, None), (True, 2)]
+    cold = explain(own, history_given(["nothing we sell"]), user=None, k=3)
+    assert (cold.basis, cold.attended, cold.layers) == ("popularity", None, ())
+    assert [(offer.item, offer.influences) for offer in cold.offers] == [(item, ()) for item in ITEMS[:-4:-1]]
+    one = explain(own, history_given(ITEMS[:1]), user=None, k=1)
+    assert one.offers[0].influences == (None,)
+    assert carriers(one.offers[0], one.seen) == "–"
+
+
+@pytest.mark.parametrize("settings", [{}, {"backbone": "bert4rec", "estimator": "arm"}, {"gate": "top-k"}])
+def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Of more places than are drawn, the newest; in the files beside the page all."""
+    told = explain(held(**settings), history_given(ITEMS[:38]), user=None, k=2)
+    page, influence, attention = write_explanation(told, tmp_path / "why.html")
+    text = page.read_text(encoding="utf-8")
+    assert "item <" not in text, "ids are escaped"
+    body = text[text.index("<main>") : text.index("</main>") + len("</main>")]
+    charts = [chart for chart in ET.fromstring(body).iter("svg") if chart.get("role") == "img"]
+    maps = 2 if "gate" not in settings else 4
+    assert len(charts) == 1 + maps + 8
+    drawn = 30 * 30 if settings.get("backbone") == "bert4rec" else 30 * 31 // 2
+    assert {len(list(chart.iter("rect"))) for chart in charts[1:]} == {drawn}
+
+    rows = pd.read_csv(attention)
+    assert len(rows) == 4 * (35 * 35 if settings.get("backbone") == "bert4rec" else 35 * 36 // 2)
+    totals = rows.groupby(["layer", "head", "query_place"])["before"].sum()
+    assert totals.to_numpy() == pytest.approx(1.0, abs=1e-5)
+    assert (rows["before"] * rows["mask"] - rows["after"]).abs().max() < 1e-7
+    assert rows["keep"].notna().all() == ("gate" not in settings)
+    for number, layer in enumerate(told.layers, start=1):
+        own = rows[rows["layer"] == number]
+        assert layer.open_share == pytest.approx(float((own["mask"] != 0).mean()))
+    assert 0 < told.layers[0].open_share < 1
+    lent = pd.read_csv(influence)
+    assert len(lent) == 2 * len(told.seen)
+    with influence.open(encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["offered"] == told.offers[0].item
+    assert json.loads(json.dumps(told.to_dict()))["attention"]["places"] == list(told.labels)
+
+
+def test_without_a_gate_there_is_nothing_to_tell_of_one(tmp_path: Path) -> None:
+    told = explain(held(gate="none"), history_given(ITEMS[:5]), user=None, k=2)
+    assert list(gate_words(told)) == ["The model has no gate: attention is what it is."]
+    page, _, attention = write_explanation(told, tmp_path / "why.html")
+    text = page.read_text(encoding="utf-8")
+    assert "before the gate" not in text
+    assert 'id="gate"' not in text
+    rows = pd.read_csv(attention)
+    assert rows["mask"].isna().all()
+    assert (rows["before"] == rows["after"]).all()
