@@ -40,7 +40,7 @@ from tasks.specs import (
 )
 from tasks.track import Tracker
 
-COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "deploy", "worker", "ui")
+COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "explain", "deploy", "worker", "ui")
 SLOW_TO_LOAD = {"torch", "prefect", "mlflow", "duckdb", "pandas", "numpy", "pydantic", "great_expectations"}
 
 
