@@ -14,6 +14,7 @@ from tasks.digests import canonical_json
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
+from tasks.gates import gate_csv, gate_layers, gate_metrics
 from tasks.home import Home
 from tasks.leases import Lease, sole_holder
 from tasks.plan import Cell, parameters
@@ -133,7 +134,10 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     when = int(evaluated.ranks.stat().st_mtime * 1000)
     tracker.log_history(run_id, result["history"])
     tracker.log_system(run_id, samples_in(trained.folder / SYSTEM_FILE))
-    tracker.log_metrics(run_id, final_figures(result, metrics), timestamp=when)
+    layers = gate_layers(trained)
+    tracker.log_metrics(run_id, final_figures(result, metrics) | gate_metrics(layers), timestamp=when)
+    if layers:
+        tracker.log_text(run_id, {"gate/keep_by_distance.csv": gate_csv(layers)})
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})

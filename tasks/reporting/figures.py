@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from statistics import fmean
 
 from models.engine.metrics import SELECTION_METRIC
+from tasks.gates import GateLayer
 from tasks.reporting.analysis import FULL, PAIR, axis_label, is_loudest, value_label
 from tasks.reporting.charts import (
     Axes,
@@ -70,6 +71,7 @@ def figures(result: StudyResult) -> tuple[Figure, ...]:
         _slices,
         _detection,
         _cost,
+        _gates,
         _learning,
     )
     return tuple(figure for make in makers for figure in make(result))
@@ -452,6 +454,65 @@ def _cost(result: StudyResult) -> Iterator[Figure]:
             panels=tuple(panels),
             frame=Frame(("dataset", "noise", "setting", "method", "cost", "value", "mean", "low", "high"), tuple(rows)),
         )
+
+
+def _gates(result: StudyResult) -> Iterator[Figure]:
+    """What gates keep of attention, by how far apart two events are: a line a method and layer, means over seeds."""
+    rows: list[tuple[Number, ...]] = []
+    panels: list[str] = []
+    shown = _shown(result)
+    for sight in sights(result):
+        lines = []
+        for method in sight.methods:
+            layers: dict[int, list[GateLayer]] = {}
+            for cell in cells_of(result, sight.place, method):
+                for layer in cell.figures.gate:
+                    layers.setdefault(layer.layer, []).append(layer)
+            for number, held in sorted(layers.items()):
+                keep, is_open = fmean(layer.mean_keep for layer in held), fmean(layer.open_share for layer in held)
+                curve = _means([layer.keep_by_distance for layer in held])
+                place = (sight.place.dataset, noise_words(sight.place.noise), _setting_words(sight.place.setting))
+                rows += [(*place, method, number, keep, is_open, *point) for point in curve]
+                name = f"{method}, layer {number}: keeps {keep:.3f}, {1.0 - is_open:.1%} closed"
+                tips = (f"{method}, layer {number}, {distance} apart: {value:.3f}" for distance, value in curve)
+                points = tuple(
+                    Point(float(distance), value, None, None, tip)
+                    for (distance, value), tip in zip(curve, tips, strict=True)
+                )
+                lines.append(Line(name, style_of(len(lines)), points, frozenset(), None))
+        if lines and sight in shown:
+            where = place_words(sight.place, result)
+            caption = Caption(
+                f"gate-{len(panels)}",
+                f"Keep-probability by distance, {where}",
+                f"{len(lines)} lines. {_ends(lines)}",
+            )
+            axes = Axes(f"events between the one that looks and the one seen; {where}", "keep-probability")
+            panels.append(_keyed(line_chart(lines, caption, axes), [(line.name, line.style) for line in lines]))
+    if panels:
+        yield Figure(
+            name="gate",
+            title="What gates keep",
+            caption="Keep-probability of attention cells by the distance of their two events, a line a layer, means "
+            "over seeds; beside its name the mean over visible cells and the share of them that is closed when the "
+            "model is used. Cells that no event may see count nowhere."
+            + _some(len(panels), len(sights(result)), "places"),
+            panels=tuple(panels),
+            frame=Frame(
+                ("dataset", "noise", "setting", "method", "layer", "mean_keep", "open_share", "distance", "keep"),
+                tuple(rows),
+            ),
+        )
+
+
+def _means(curves: Sequence[Sequence[float | None]]) -> list[tuple[int, float]]:
+    """(distance, mean over the curves that have a value there)."""
+    told = []
+    for distance, values in enumerate(zip_longest(*curves)):
+        held = [value for value in values if value is not None]
+        if held:
+            told.append((distance, fmean(held)))
+    return told
 
 
 def _learning(result: StudyResult) -> Iterator[Figure]:

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.errors import RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
+from tasks.gates import gate_layers
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
@@ -163,7 +164,8 @@ def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> Cell
         mlflow_run=ended.runs.get(number),
         figures=Figures(
             **{name: trained.get(name) for name in ("best_epoch", "epochs", "seconds", "parameters",
-                                                    "peak_memory_bytes")}
+                                                    "peak_memory_bytes")},
+            gate=gate_layers(_training(planned, home)) if trained and planned else (),
         ),
         history=tuple(Epoch(each["epoch"], each["metrics"]) for each in trained.get("history", ())),
         metrics=dict(ended.metrics.get(number, {})),
@@ -171,7 +173,11 @@ def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> Cell
 
 
 def _trained(cell: Cell, home: Home) -> dict[str, Any]:
-    return Trained(training_folder(cell.train_key, home=home)).result()
+    return _training(cell, home).result()
+
+
+def _training(cell: Cell, home: Home) -> Trained:
+    return Trained(training_folder(cell.train_key, home=home))
 
 
 def _ranks(cell: Cell, home: Home) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.gates import GateLayer
 from tasks.statistics.comparison import Table
 from tasks.statistics.relative import GapClosed, Retention
 from tasks.statistics.slices import Sliced
@@ -59,13 +60,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a training cost. seconds: of training; parameters: trained numbers; None where it was not measured."""
+    """What a training cost and came to. seconds: of training; parameters: trained numbers; None where it was not
+    measured. gate: the layers of its gate, where it has one.
+    """
 
     best_epoch: int | None = None
     epochs: int | None = None
     seconds: float | None = None
     parameters: int | None = None
     peak_memory_bytes: int | None = None
+    gate: tuple[GateLayer, ...] = ()
 
 
 @dataclass(frozen=True)
