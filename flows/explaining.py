@@ -36,8 +36,8 @@ def run_explain(
     explanation = explain(held, events, user=user, k=k)
     print("\n".join(_told(explanation)))
     if page is not None:
-        for path in write_explanation(explanation, Path(page)):
-            print(f"Written: {path}")
+        for written in write_explanation(explanation, Path(page)):
+            print(f"Written: {written}")
     if json_path is not None:
         content = json.dumps(explanation.to_dict(), ensure_ascii=False, indent=1)
         Path(json_path).write_text(content + "\n", encoding="utf-8")

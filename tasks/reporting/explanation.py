@@ -221,7 +221,7 @@ def _attention(explanation: Explanation) -> str:
         for head in range(heads):
             where = f"Layer {layer + 1}, head {head + 1}"
             closed = None if seen.mask is None else seen.mask[layer, min(head, seen.mask.shape[1] - 1)] == 0
-            stages = [("attention", seen.before, None)]
+            stages: list[tuple[str, Tensor, Tensor | None]] = [("attention", seen.before, None)]
             if seen.mask is not None:
                 stages = [("before the gate", seen.before, None), ("after the gate", seen.after, closed)]
             panels += [

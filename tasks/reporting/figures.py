@@ -462,7 +462,7 @@ def _gates(result: StudyResult) -> Iterator[Figure]:
     panels: list[str] = []
     shown = _shown(result)
     for sight in sights(result):
-        lines = []
+        lines: list[Line] = []
         for method in sight.methods:
             layers: dict[int, list[GateLayer]] = {}
             for cell in cells_of(result, sight.place, method):

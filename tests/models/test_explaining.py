@@ -81,7 +81,7 @@ def test_it_shows_the_weights_that_scored_and_only_those_of_the_window(
         assert window.before.shape == (2, 2, places, places)
         torch.testing.assert_close(window.before.sum(-1), torch.ones(2, 2, places))
         expected = torch.ones(places, places, dtype=torch.bool)
-        assert torch.equal(window.visible, expected if backbone in catalogue.BIDIRECTIONAL else expected.tril())
+        assert torch.equal(window.visible, expected if appended else expected.tril())
         assert (window.mask is None) == (gate == NO_GATE)
         assert (window.keep is not None) == (gate in catalogue.GATES)
         assert torch.equal(window.after, window.before if window.mask is None else window.before * window.mask)
