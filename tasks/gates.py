@@ -26,7 +26,11 @@ class GateLayer:
 
 
 def gate_layers(trained: Trained) -> tuple[GateLayer, ...]:
-    """The layers of a training's gate; none for a model without one, or with one that knows no positions."""
+    """The layers of a training's gate; none for a model without one, with one that knows no positions, or whose weights
+    are not kept.
+    """
+    if not all(path.exists() for path in trained.files):
+        return ()
     description = json.loads((trained.folder / MODEL_FILE).read_text(encoding="utf-8"))
     if description["config"]["gate"] == NO_GATE:
         return ()
