@@ -13,7 +13,7 @@ from tasks.evaluate import RANKS_FILE
 from tasks.home import Home
 from tasks.provenance import Provenance
 from tasks.specs import CellSpec, Spec
-from tasks.track import TAG_PARENT, connect, own_name, tracking_uri
+from tasks.track import TAG_PARENT, connect, tracking_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def read_run(text: str, *, home: Home) -> HeldRun:
         name=str(run.info.run_name),
         spec=_artifact(run, "spec.json", CellSpec),
         provenance=_artifact(run, "provenance.json", Provenance),
-        metrics={own_name(name): value for name, value in run.data.metrics.items()},
+        metrics=dict(run.data.metrics),
         tags=dict(run.data.tags),
     )
 

@@ -38,11 +38,11 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 
 - Find runs by tags and parameters: `tags.study = 'quick' and params.noise_ratio = '0.2'`, or by `tags.method` and
   `tags.dataset`; the tag `study` of a main job is `robustness`.
-- Curves are by epoch. `test/…` are figures of the chosen weights, `chosen/validation…` those that chose them;
+- Curves are by epoch. `test.…` are figures of the chosen weights, `chosen.validation…` those that chose them;
   `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them.
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
 """
-FINAL = ("test/", "promotion/", "chosen/")
+FINAL = ("test.", "promotion.", "chosen.")
 """What names of figures of the chosen weights begin with in MLflow."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
@@ -175,13 +175,12 @@ class Tracker:
         with self._writing():
             held = {} if run_id in self._without_figures else self.client.get_run(run_id).data.metrics
             self._without_figures.discard(run_id)
-            shown = {shown_name(name): value for name, value in metrics.items()}
-            fresh = [Metric(name, value, timestamp, 0) for name, value in shown.items() if held.get(name) != value]
+            fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
             self.client.log_batch(run_id, metrics=fresh)
 
     def chosen_epoch(self, run_id: str) -> int:
         """The epoch whose weights were chosen, 0 where the run does not say."""
-        return int(self.client.get_run(run_id).data.metrics.get(shown_name("training.best_epoch"), 0))
+        return int(self.client.get_run(run_id).data.metrics.get("training.best_epoch", 0))
 
     def link_model(self, run_id: str, model_id: str) -> None:
         """Give a logged model the final figures of its run, on the dataset that it was ranked with, so that MLflow's
@@ -268,18 +267,18 @@ class Tracker:
         from mlflow.entities import Metric
 
         with self._writing():
-            logged = self._last_step(run_id, shown_name(told_by))
+            logged = self._last_step(run_id, told_by)
             fresh = [(step, record) for step, record in records if step > logged]
             # A record goes into one batch, so that a killed process leaves it there whole or not at all.
             for start in range(0, len(fresh), RECORDS_IN_A_BATCH):
                 batch = fresh[start : start + RECORDS_IN_A_BATCH]
                 metrics = [
-                    Metric(shown_name(name), float(value), int(record["timestamp"]), int(step))
+                    Metric(name, float(value), int(record["timestamp"]), int(step))
                     for step, record in batch
                     for name, value in record["metrics"].items()
                 ]
                 self.client.log_batch(run_id, metrics=metrics)
-                self._last_steps[run_id, shown_name(told_by)] = max(step for step, _ in batch)
+                self._last_steps[run_id, told_by] = max(step for step, _ in batch)
 
     def _last_step(self, run_id: str, name: str) -> int:
         """The last step at which the run holds the metric, 0 where it holds none."""
@@ -343,18 +342,6 @@ class Curves:
         self._waiting = []
         ended = time.monotonic()
         self._next = ended + max(SECONDS_BETWEEN_WRITES, (ended - started) / SHARE_FOR_WRITING)
-
-
-def shown_name(metric: str) -> str:
-    """A metric's name in MLflow, which makes a section of what comes before the last stroke: "test.full_unseen.mrr" is
-    "test/full_unseen.mrr". Names with a stroke of their own stay.
-    """
-    return metric if "/" in metric else metric.replace(".", "/", 1)
-
-
-def own_name(metric: str) -> str:
-    """The metric whose name in MLflow this is; those of the system keep their stroke."""
-    return metric if metric.startswith("system/") else metric.replace("/", ".", 1)
 
 
 def job_key(parts: Iterable[str]) -> str:

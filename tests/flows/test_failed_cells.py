@@ -69,7 +69,7 @@ def test_one_failing_training_sinks_no_other_and_noise_in_histories_trains_once(
     assert Counter(run.info.status for run in runs) == {"FAILED": 3, "FINISHED": 2}
     recorded = [run for run in runs if run.info.status == "FINISHED"]
     assert {run.data.params["noise_where"] for run in recorded} == {"histories"}
-    assert all("promotion/full_unseen.ndcg_at_10" in run.data.metrics for run in recorded)
+    assert all("promotion.full_unseen.ndcg_at_10" in run.data.metrics for run in recorded)
     assert all(TAG_PARENT in run.data.tags for run in recorded)
     results = list(home.steps.glob("train/*/result.json"))
     assert len(results) == 1

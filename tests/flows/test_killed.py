@@ -82,7 +82,7 @@ def test_killed_while_ingesting_and_while_training(tmp_path: Path) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(runs) == 5
     for run in runs:
-        history = tracker.client.get_metric_history(run.info.run_id, "train/loss")
+        history = tracker.client.get_metric_history(run.info.run_id, "train.loss")
         steps = [metric.step for metric in history]
         assert sorted(steps) == list(range(1, len(steps) + 1)), "one value a step"
 

@@ -154,7 +154,7 @@ def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path)
     runs = tracker.client.search_runs([tracker.experiment_id], "tags.study = 'killed'")
     assert {found.info.status for found in runs} == {"FINISHED"}
     for cell in told["cells"]:
-        steps = [point.step for point in tracker.client.get_metric_history(cell["mlflow_run"], "train/loss")]
+        steps = [point.step for point in tracker.client.get_metric_history(cell["mlflow_run"], "train.loss")]
         assert sorted(steps) == list(range(1, len(steps) + 1))
 
 

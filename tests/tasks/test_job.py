@@ -33,7 +33,7 @@ from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import NoiseSpec, RobustnessSpec
-from tasks.track import Tracker, shown_name
+from tasks.track import Tracker
 from tasks.train import Trained
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
@@ -113,9 +113,9 @@ def test_a_finished_job_and_what_its_runs_hold(
     assert child.data.tags["prefect.flow_run_id"] == "flow-run"
     assert child.data.tags["mlflow.parentRunId"] == job.parent
     assert (child.data.params["method"], child.data.params["noise_ratio"]) == ("rec-denoiser", "0.2")
-    assert child.data.metrics["test/full_unseen.hit_at_10"] == 0.5
-    assert child.data.metrics["promotion/full_unseen.hit_at_10"] == 1.0
-    assert child.data.metrics["training/best_epoch"] == 2
+    assert child.data.metrics["test.full_unseen.hit_at_10"] == 0.5
+    assert child.data.metrics["promotion.full_unseen.hit_at_10"] == 1.0
+    assert child.data.metrics["training.best_epoch"] == 2
     assert {entry.path for entry in client.list_artifacts(job.children[-1])} == {
         "learning_curve.svg", "provenance.json", "ranks.parquet", "spec.json",
     }  # fmt: skip
@@ -132,9 +132,9 @@ def test_curves_have_one_value_an_epoch_and_the_chosen_weights_a_figure_of_their
 ) -> None:
     job = run(spec, tiny_snapshot, mlflow_home, finished)
     for run_id in job.children:
-        points = job.tracker.client.get_metric_history(run_id, shown_name(SELECTION_METRIC))
+        points = job.tracker.client.get_metric_history(run_id, SELECTION_METRIC)
         assert [(point.step, point.value) for point in points] == [(1, 0.1), (2, 0.3), (3, 0.2)]
-        assert job.tracker.client.get_run(run_id).data.metrics[f"chosen/{SELECTION_METRIC}"] == 0.25
+        assert job.tracker.client.get_run(run_id).data.metrics[f"chosen.{SELECTION_METRIC}"] == 0.25
 
 
 @pytest.mark.parametrize(

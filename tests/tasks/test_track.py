@@ -31,9 +31,9 @@ def test_history_written_again_or_in_part_has_one_value_a_step(tracker: Tracker,
     tracker.log_history(run_id, epochs(*second))
     later = [{**record, "timestamp": record["timestamp"] + 60_000} for record in epochs(1, 2, 3, 4)]
     tracker.log_history(run_id, later)
-    for name in ("train/loss", "other"):
+    for name in ("train.loss", "other"):
         assert [step for step, _ in points(tracker, run_id, name)] == [1, 2, 3, 4]
-    assert points(tracker, run_id, "train/loss")[2] == (3, 1 / 3)
+    assert points(tracker, run_id, "train.loss")[2] == (3, 1 / 3)
 
 
 def test_a_long_history_is_written_whole(tracker: Tracker) -> None:
@@ -47,7 +47,7 @@ def test_final_figures_and_parameters_may_be_written_twice(tracker: Tracker) -> 
     for timestamp in (5, 6):
         tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": 0.25}, timestamp=timestamp)
         tracker.log_params(run_id, {"noise_ratio": 0.2, "method": "m"})
-    assert points(tracker, run_id, "test/full_unseen.ndcg_at_10") == [(0, 0.25)]
+    assert points(tracker, run_id, "test.full_unseen.ndcg_at_10") == [(0, 0.25)]
 
 
 def test_runs_are_found_by_plain_filters(tracker: Tracker) -> None:
@@ -58,7 +58,7 @@ def test_runs_are_found_by_plain_filters(tracker: Tracker) -> None:
         tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": value}, timestamp=1)
     for query in (
         "tags.study = 'robustness' and params.noise_ratio = '0.2'",
-        "metrics.`test/full_unseen.ndcg_at_10` > 0.2 and params.model.gate = 'none'",
+        "metrics.test.full_unseen.ndcg_at_10 > 0.2 and params.model.gate = 'none'",
     ):
         found = tracker.client.search_runs([tracker.experiment_id], query)
         assert [run.info.run_id for run in found] == [wanted]
@@ -152,7 +152,7 @@ def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlf
                     curves(record)
             mine.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": number / 10}, timestamp=1)
             mine.close_run(run_id, "FINISHED")
-            assert [step for step, _ in points(mine, run_id, "train/loss")] == list(range(1, 31))
+            assert [step for step, _ in points(mine, run_id, "train.loss")] == list(range(1, 31))
         except BaseException as failure:
             failures.append(failure)
 
@@ -176,6 +176,6 @@ def test_a_model_has_its_runs_figures_on_the_dataset_that_they_are_of(tracker: T
     for _ in range(2):
         tracker.link_model(run_id, model.model_id)
     (metric,) = tracker.client.get_logged_model(model.model_id).metrics
-    assert (metric.key, metric.value, metric.dataset_name) == ("test/full_unseen.ndcg_at_10", 0.25, "shoppers")
+    assert (metric.key, metric.value, metric.dataset_name) == ("test.full_unseen.ndcg_at_10", 0.25, "shoppers")
     assert metric.dataset_digest == "b" * 36
-    assert points(tracker, run_id, "test/full_unseen.ndcg_at_10") == [(0, 0.25)], "the run's own stay as they are"
+    assert points(tracker, run_id, "test.full_unseen.ndcg_at_10") == [(0, 0.25)], "the run's own stay as they are"
