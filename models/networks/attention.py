@@ -39,6 +39,11 @@ AttentionMask = Callable[[GateContext], Tensor]
 class Relations(Protocol):
     """What attention knows of a query and a key beside their contents, such as the time between them."""
 
+    position_keys: Tensor
+    """[rows, heads, length, dim of a head], added to the keys."""
+    position_values: Tensor
+    """[rows, heads, length, dim of a head], added to the values."""
+
     def scores(self, q: Tensor) -> Tensor:
         """q [rows, heads, length, dim of a head], scaled → what is added to QKᵀ, [rows, heads, length, length]."""
 
@@ -49,8 +54,8 @@ class Relations(Protocol):
 class SelfAttention(nn.Module):
     """Multi-head attention without output projection (SASRec's), A = softmax(QKᵀ/√d), output (A ⊙ Z) V.
 
-    With `Relations` R, both QKᵀ and AV have its part added. The masked probabilities are not renormalised
-    (Rec-Denoiser, eq. 5).
+    With `Relations`, keys, values and both products have their part added. The masked probabilities are not
+    renormalised (Rec-Denoiser, eq. 5).
     """
 
     def __init__(self, dim: int, *, heads: int, dropout: float, layer: int) -> None:
@@ -86,9 +91,10 @@ class SelfAttention(nn.Module):
             attention = attention * gate(GateContext(q=q, k=k, attention=attention, batch=batch, layer=self.layer))
         if dropout is not None:
             attention = dropout(attention, self.dropout)
-        mixed = attention @ v
-        if relations is not None:
-            mixed = mixed + relations.values(attention)
+        if relations is None:
+            mixed = attention @ v
+        else:
+            mixed = attention @ (v + relations.position_values) + relations.values(attention)
         return mixed.transpose(1, 2).flatten(2) * batch.real
 
     def _read(
@@ -99,9 +105,10 @@ class SelfAttention(nn.Module):
         k = split_heads(self.key(keys), self.heads)
         v = split_heads(self.value(keys), self.heads)
         scaled = q * q.shape[-1] ** -0.5
-        scores = scaled @ k.transpose(2, 3)
-        if relations is not None:
-            scores = scores + relations.scores(scaled)
+        if relations is None:
+            scores = scaled @ k.transpose(2, 3)
+        else:
+            scores = scaled @ (k + relations.position_keys).transpose(2, 3) + relations.scores(scaled)
         return q, k, v, torch.softmax(scores + batch.attention_bias, dim=-1)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
@@ -10,6 +11,9 @@ from models.engine.randomness import Dropout, once
 from models.networks.attention import AttentionMask, split_heads
 from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
+
+ALIGNED = 32
+"""Tables of intervals are filled up to a multiple of so many rows: matrices of 257 columns take twice the time."""
 
 
 class TiSASRec(Backbone):
@@ -76,7 +80,8 @@ class TiSASRec(Backbone):
             return split_heads(values if dropout is None else dropout(values, self.dropout), self.heads)
 
         def of_buckets(table: Tensor) -> Tensor:
-            return split_heads(table if dropout is None else dropout.shared(table, self.dropout), self.heads)
+            table = table if dropout is None else dropout.shared(table, self.dropout)
+            return split_heads(F.pad(table, (0, 0, 0, -len(table) % ALIGNED)), self.heads)
 
         return PlacesAndIntervals(
             position_keys=of_events(self.position_keys(batch.positions)),
@@ -105,19 +110,30 @@ class PlacesAndIntervals:
     intervals: Tensor
 
     def scores(self, q: Tensor) -> Tensor:
-        """Q · position key + Q · interval key."""
-        by_bucket = q @ self.interval_keys.transpose(1, 2)
-        return q @ self.position_keys.transpose(2, 3) + by_bucket.gather(3, self._of_heads(q))
+        """Q · interval key."""
+        by_bucket = _by_head(q) @ self.interval_keys.transpose(1, 2)
+        return _by_row(by_bucket.gather(2, self._pairs(heads=q.shape[1])), like=q)
 
     def values(self, attention: Tensor) -> Tensor:
-        """The attention's mean of position values, and of interval values."""
-        rows, heads, length, _ = attention.shape
-        by_bucket = attention.new_zeros(rows, heads, length, self.interval_values.shape[1])
-        by_bucket = by_bucket.scatter_add(3, self._of_heads(attention), attention)
-        return attention @ self.position_values + by_bucket @ self.interval_values
+        """The attention's mean of interval values."""
+        of_pairs = _by_head(attention)
+        by_bucket = of_pairs.new_zeros(*of_pairs.shape[:2], self.interval_values.shape[1])
+        by_bucket.scatter_add_(2, self._pairs(heads=attention.shape[1]), of_pairs)
+        return _by_row(by_bucket @ self.interval_values, like=attention)
 
-    def _of_heads(self, like: Tensor) -> Tensor:
-        return self.intervals[:, None].expand(-1, like.shape[1], -1, -1)
+    def _pairs(self, *, heads: int) -> Tensor:
+        """[heads, rows · length, length]: the intervals as `_by_head` lays them out."""
+        return self.intervals.flatten(0, 1).expand(heads, -1, -1)
+
+
+def _by_head(values: Tensor) -> Tensor:
+    """[rows, heads, length, …] → [heads, rows · length, …]: one product with a table that all rows share."""
+    return values.transpose(0, 1).flatten(1, 2)
+
+
+def _by_row(values: Tensor, *, like: Tensor) -> Tensor:
+    """[heads, rows · length, …] → [rows, heads, length, …]."""
+    return values.unflatten(1, (like.shape[0], like.shape[2])).transpose(0, 1)
 
 
 def intervals(batch: Batch, *, most: int) -> Tensor:

@@ -12,6 +12,7 @@ from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, windows
 from models.engine.sequences import Sequences
 from models.engine.training import Training
+from models.networks import tisasrec
 from models.networks.backbone import NextItem
 from models.networks.tisasrec import PlacesAndIntervals, TiSASRec, intervals
 from tests.models.conftest import MakeLog
@@ -143,8 +144,9 @@ def test_times_of_other_users_and_of_padding_have_no_influence(make_log: MakeLog
     assert torch.equal(*states)
 
 
-def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog) -> None:
+def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither forward nor backward: what is kept for the backward pass is seen through autograd's own hook."""
+    monkeypatch.setattr(tisasrec, "ALIGNED", 1)
     model, batch = network(), batch_of(timed(make_log))
     rows, heads, size = len(batch.items), 3, 4
     kept: list[int] = []
@@ -171,8 +173,11 @@ def test_the_gradients_of_the_gather_are_those_of_the_definition() -> None:
     keys = tables[0][:, :, None] + tables[2][:, between].transpose(0, 1)
     values = tables[1][:, :, None] + tables[3][:, between].transpose(0, 1)
     for one, other in (
-        (ours.scores(q), torch.einsum("bhid,bhijd->bhij", q, keys)),
-        (ours.values(attention), torch.einsum("bhij,bhijd->bhid", attention, values)),
+        (q @ ours.position_keys.transpose(2, 3) + ours.scores(q), torch.einsum("bhid,bhijd->bhij", q, keys)),
+        (
+            attention @ ours.position_values + ours.values(attention),
+            torch.einsum("bhij,bhijd->bhid", attention, values),
+        ),
     ):
         torch.testing.assert_close(one, other)
         leaves = [q, attention, *tables]
