@@ -1,0 +1,148 @@
+"""What each loss costs a step, and which reaches the best validation NDCG in the same processor time.
+
+    .venv/bin/python -m benchmarks.losses --source ../shared/data/ml-1m.parquet --order-col position
+
+The losses take turns on the same batches, and processor time is counted: a ratio is the median of the step's time over
+BCE's of the same turn. "softmax, whole" is full softmax with every score of a batch held at once, as torch's own
+cross-entropy takes it; it trains the same. With --seconds, each loss then trains so long from the start and is
+validated at the end.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.training import log_of
+from models.catalogue import build
+from models.config import ModelConfig, TrainingConfig
+from models.engine.batches import Batch, training_batches
+from models.engine.metrics import SELECTION_METRIC, summary
+from models.engine.ranking import rank
+from models.engine.sequences import InteractionLog
+from models.engine.training import Training
+from models.networks.backbone import NextItem
+
+BASE = "bce"
+WHOLE = "softmax, whole"
+
+
+class WholeSoftmax:
+    """Cross-entropy with a [positions, items] tensor of scores."""
+
+    negatives: ClassVar[int] = 0
+    shares_negatives: ClassVar[bool] = False
+
+    def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        return F.cross_entropy(hidden @ table[1:].T, targets - 1, reduction="none")
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    log = log_of(options)
+    sampled = {"negatives": options.negatives}
+    configs = {
+        BASE: ModelConfig(),
+        "softmax": ModelConfig(loss="softmax"),
+        "sampled-softmax": ModelConfig(loss="sampled-softmax", **sampled),
+        "gbce": ModelConfig(loss="gbce", **sampled),
+    }
+    ratios, milliseconds = _step_times(log, configs, options)
+    reached = {name: _reached(log, config, options) for name, config in configs.items()} if options.seconds else {}
+    for name, ratio in ratios.items():
+        after = f"   {reached[name]:.4f} after {options.seconds:g} s" if name in reached else ""
+        print(f"{name:16} {milliseconds[name]:7.1f} ms  {ratio:6.2f} × BCE's step{after}")
+    result = {
+        "source": options.source or "shoppers",
+        "threads": options.threads,
+        "negatives": options.negatives,
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "step_milliseconds": milliseconds,
+        "step_time_over_bce": ratios,
+        "processor_seconds": options.seconds,
+        SELECTION_METRIC: reached,
+    }
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _step_times(
+    log: InteractionLog, configs: dict[str, ModelConfig], options: argparse.Namespace
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The steps' times over BCE's, medians over turns, and their own medians in milliseconds."""
+    trainings = {name: _training(log, config) for name, config in configs.items()}
+    trainings[WHOLE] = _training(log, configs["softmax"])
+    whole = trainings[WHOLE].model
+    assert isinstance(whole, NextItem)
+    whole.objective = WholeSoftmax()
+    seconds: dict[str, list[float]] = {name: [] for name in trainings}
+    generator = torch.Generator().manual_seed(0)
+    epoch = training_batches(log.sequences, length=50, batch_size=128, generator=generator)
+    for number, batch in enumerate(itertools.islice(epoch, options.steps + 1)):
+        for name, training in trainings.items():
+            taken = _step(training, replace(batch))
+            if number:  # the first is a warm-up
+                seconds[name].append(taken)
+    ratios = {
+        name: statistics.median(own / base for own, base in zip(values, seconds[BASE], strict=True))
+        for name, values in seconds.items()
+    }
+    return ratios, {name: 1000 * statistics.median(values) for name, values in seconds.items()}
+
+
+def _reached(log: InteractionLog, config: ModelConfig, options: argparse.Namespace) -> float:
+    """Validation's NDCG after the processor time that is allowed, making of batches included."""
+    training = _training(log, config)
+    started = time.process_time()
+    while time.process_time() - started < options.seconds:
+        epoch = training.model.training_batches(
+            log.sequences, batch_size=128, generator=training.order["order"], draws=training.draws
+        )
+        for batch in epoch:
+            _step(training, batch)
+            if time.process_time() - started >= options.seconds:
+                break
+    ranks = rank(training.model, log.sequences, log.targets["validation"], training.protocol)
+    return summary(ranks, "validation")[SELECTION_METRIC]
+
+
+def _step(training: Training, batch: Batch) -> float:
+    started = time.process_time()
+    loss = training.model.loss(batch, training.draws)
+    training.optimizer.zero_grad(set_to_none=True)
+    loss.objective().backward()
+    training.optimizer.step()
+    return time.process_time() - started
+
+
+def _training(log: InteractionLog, config: ModelConfig) -> Training:
+    model = build(config, log.sequences.item_count, seed=1)
+    return Training(model, log, log, TrainingConfig(), seed=1, evaluation_seed=0, device=torch.device("cpu"))
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
+    parser.add_argument("--order-col", help="its column of order")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--negatives", type=int, default=256, help="of the losses that sample")
+    parser.add_argument("--seconds", type=float, default=0.0, help="processor time that each loss trains for")
+    parser.add_argument("--json", help="file for the figures")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
