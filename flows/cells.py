@@ -1,4 +1,4 @@
-"""Train, rank and record the cells of a job, several side by side: what the main job and every study share."""
+"""Train, rank, judge and record the cells of a job, several side by side: what the main job and every study share."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,16 @@ from tasks.errors import InputError
 from tasks.execution import Execution, side_by_side
 from tasks.progress import Progress
 from tasks.specs import ExecutionSpec
-from tasks.steps import SideBySide, Steps, evaluate_step, evaluated_by, train_step, trained_by
+from tasks.steps import (
+    SideBySide,
+    Steps,
+    detect_step,
+    detected_by,
+    evaluate_step,
+    evaluated_by,
+    train_step,
+    trained_by,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,8 @@ def train_rank_and_record(
     *,
     expected: Mapping[str, float],
 ) -> Outcomes:
-    """Train every cell, several at a time; rank and record each as soon as it is trained.
+    """Train every cell, several at a time; as soon as one is trained, measure how well it tells the labelled noise in
+    what it was trained on, where there is some, then rank with it and record it.
 
     Only this thread records. A cell that fails is said and recorded as such, and stops no other. `expected` gives the
     seconds that trainings (by key) will presumably take, for the time to go; those that it lacks count alike.
@@ -50,7 +60,7 @@ def train_rank_and_record(
     runner: ThreadPoolTaskRunner[Any]
     with (
         ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
-        SideBySide[_Training | _Ranking](steps, runner, at_a_time=at_a_time) as work,
+        SideBySide[_Training | _Detection | _Ranking](steps, runner, at_a_time=at_a_time) as work,
     ):
         for key, numbers in trainings.items():
             work.add(
@@ -69,8 +79,13 @@ def train_rank_and_record(
                 work.fill()
                 outcomes.failures.update(_failed(job, ended.cells, failure))
                 progress.trained(cells[ended.cells[0]].train_key)
-            elif isinstance(ended, _Training):
-                progress.trained(cells[ended.cells[0]].train_key)
+            elif isinstance(ended, _Training | _Detection):
+                cell = cells[ended.cells[0]]
+                progress.trained(cell.train_key)
+                if isinstance(ended, _Training) and cell.detect_key is not None:
+                    judged, key = _Detection(ended.cells), cell.detect_key
+                    work.add_next(judged, detect_step, key=key, label=cell.label, cell=cell, execution=execution)
+                    continue
                 for key, numbers in _grouped((cells[number].evaluate_key, number) for number in ended.cells).items():
                     cell = cells[numbers[0]]
                     work.add_next(
@@ -82,7 +97,11 @@ def train_rank_and_record(
                 for number in ended.cells:
                     try:
                         outcomes.metrics[number] = jobs.record(
-                            job, number, trained_by(cells[number]), evaluated_by(cells[number])
+                            job,
+                            number,
+                            trained_by(cells[number]),
+                            evaluated_by(cells[number]),
+                            detected_by(cells[number]),
                         )
                     except Exception as unrecorded:
                         outcomes.failures.update(_failed(job, (number,), unrecorded))
@@ -94,6 +113,13 @@ def train_rank_and_record(
 @dataclass(frozen=True)
 class _Training:
     """A training under way, for the cells of these numbers."""
+
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Detection:
+    """A detection under way, for the cells of these numbers."""
 
     cells: tuple[int, ...]
 

@@ -13,6 +13,7 @@ from flows.data import checked_snapshot, corrupted_snapshot
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks import rerun as again
+from tasks.detect import Detected
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
@@ -25,7 +26,7 @@ from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import RerunSpec
-from tasks.steps import Steps, evaluate_again_step, fetch_step, train_again_step
+from tasks.steps import Steps, detect_again_step, evaluate_again_step, fetch_step, train_again_step
 from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key
 from tasks.train import Trained
 
@@ -62,11 +63,12 @@ def rerun(spec: RerunSpec) -> dict[str, Any]:
                 label=cell.label,
             )
             ranked = evaluate_again_step(cell, execution=execution, folder=folder, label=cell.label)
-            outcome = _compared(run, run_id, trained, ranked, home) | {
+            detected = _detected_again(run, cell, execution, folder)
+            outcome = _compared(run, run_id, trained, ranked, detected, home) | {
                 "warnings": list(told),
                 "expected_identical": again.is_expected_identical(run.provenance, now),
             }
-            _record(outcome, run_id, cell, trained, ranked, tracker)
+            _record(outcome, run_id, cell, trained, ranked, detected, tracker)
     create_table_artifact(
         table=[figure | {"identical": figure["before"] == figure["after"]} for figure in outcome["figures"]],
         key="rerun",
@@ -132,16 +134,33 @@ def _recorded(run: HeldRun, cell: Cell, execution: Execution, tracker: Tracker, 
         raise
 
 
-def _compared(run: HeldRun, run_id: str, trained: Trained, ranked: Evaluated, home: Home) -> dict[str, Any]:
+def _detected_again(run: HeldRun, cell: Cell, execution: Execution, folder: Path) -> Detected | None:
+    """The noise detection of the new training, where the run has one: an older run has none to compare it with."""
+    key = cell.detect_key
+    if key is None or run.provenance.detect_key is None:
+        return None
+    return detect_again_step(cell, execution=execution, folder=folder, key=key, label=cell.label)
+
+
+def _compared(
+    run: HeldRun, run_id: str, trained: Trained, ranked: Evaluated, detected: Detected | None, home: Home
+) -> dict[str, Any]:
     import pandas as pd
 
-    found = again.came_out(run, trained.result(), ranked.metrics(), run.ranks(home=home), pd.read_parquet(ranked.ranks))
+    metrics = ranked.metrics() | ({} if detected is None else detected.metrics())
+    found = again.came_out(run, trained.result(), metrics, run.ranks(home=home), pd.read_parquet(ranked.ranks))
     return {"rerun_of": run.run_id, "run": run_id, "name": run.name, **found.to_dict()}
 
 
 def _record(
-    outcome: dict[str, Any], run_id: str, cell: Cell, trained: Trained, ranked: Evaluated, tracker: Tracker
+    outcome: dict[str, Any],
+    run_id: str,
+    cell: Cell,
+    trained: Trained,
+    ranked: Evaluated,
+    detected: Detected | None,
+    tracker: Tracker,
 ) -> None:
     tracker.log_text(run_id, {"rerun.json": json.dumps(outcome, indent=1)})
     tracker.set_tags(run_id, {"rec_denoiser.identical": str(outcome["identical"]).lower()})
-    jobs.record(jobs.Job(tracker, (cell,), parent=run_id, children=(run_id,)), 0, trained, ranked)
+    jobs.record(jobs.Job(tracker, (cell,), parent=run_id, children=(run_id,)), 0, trained, ranked, detected)

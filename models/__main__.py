@@ -40,7 +40,6 @@ from models.storage import MODEL_FILE, WEIGHTS_FILE, load_model, save_model
 
 RESULT_FILE = "result.json"
 CHECKPOINT_FILE = "checkpoint.pt"
-VERBS = ("train", "rank")
 
 
 class BadRequest(ValueError):
@@ -50,11 +49,23 @@ class BadRequest(ValueError):
 FAILURES: Mapping[type[Exception], str] = {BadRequest: "invalid", TimeoutError: "timeout", Diverged: "diverged"}
 """Those that are told in a sentence, by the kind that is said."""
 
+Verb = Callable[[dict[str, Any], Callable[[Epoch], None]], dict[str, Any]]
+"""From a request, and whom to tell of epochs, to the report at the end."""
+
 
 def main(arguments: list[str]) -> int:
-    """Run the request; the exit status."""
-    if len(arguments) != 2 or arguments[0] not in VERBS:
-        print(__doc__, file=sys.stderr)
+    """Train or rank as asked; the exit status."""
+    verbs: dict[str, Verb] = {
+        "train": lambda request, on_epoch: train(request, on_epoch=on_epoch),
+        "rank": lambda request, _: rank_targets(request),
+    }
+    return run(arguments, verbs, usage=__doc__ or "")
+
+
+def run(arguments: list[str], verbs: Mapping[str, Verb], *, usage: str) -> int:
+    """Run the request with the verb of its name; the exit status."""
+    if len(arguments) != 2 or arguments[0] not in verbs:
+        print(usage, file=sys.stderr)
         return 2
     verb, path = arguments
     request = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -63,10 +74,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(request["threads"])
     say = _speaker(request.get("channel"))
     try:
-        if verb == "train":
-            report = train(request, on_epoch=lambda epoch: say(event="epoch", **asdict(epoch)))
-        else:
-            report = rank_targets(request)
+        report = verbs[verb](request, lambda epoch: say(event="epoch", **asdict(epoch)))
     except tuple(FAILURES) as error:
         kind = next(kind for failure, kind in FAILURES.items() if isinstance(error, failure))
         say(event="error", kind=kind, message=str(error))
@@ -101,7 +109,7 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
     Raises `BadRequest`, and `models.errors.Diverged` where the scores are not finite.
     """
     device = torch.device(request["device"])
-    with _as_asked():
+    with as_asked():
         log, clean = load_log(Path(request["log"])).to(device), load_log(Path(request["clean"])).to(device)
         model = load_model(Path(request["folder"]), device=device)
     arrays: dict[str, np.ndarray] = {}
@@ -116,7 +124,7 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], None]) -> dict[str, Any]:
-    with _as_asked():
+    with as_asked():
         config = ModelConfig.from_dict(request["model"])
         log, clean = load_log(Path(request["log"])), load_log(Path(request["clean"]))
         model = build(config, log.sequences.item_count, seed=request["seed"], user_count=log.sequences.user_count)
@@ -164,7 +172,7 @@ def _peak_memory() -> int:
 
 
 @contextlib.contextmanager
-def _as_asked() -> Iterator[None]:
+def as_asked() -> Iterator[None]:
     """What cannot be built in here was asked for wrongly; a `ValueError` from anywhere else is a fault of ours."""
     try:
         yield

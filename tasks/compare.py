@@ -1,9 +1,11 @@
 """From metrics of single trainings to the table of methods × noise."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any
+
+from tasks.detect import auroc_by_detector
 
 COMPARED = (
     "test.full_unseen.ndcg_at_10",
@@ -30,7 +32,8 @@ class Row:
     """A method at a noise ratio: means over seeds, their standard deviations (None with one seed), and `retention`,
     the share of the mean `RETAINED` that is left of the method's own at the lowest ratio (None where that is 0).
 
-    A method that is worse to begin with can retain more: read it beside the absolute values.
+    A method that is worse to begin with can retain more: read it beside the absolute values. detection: by detector the
+    mean area under its ROC curve (`tasks.detect`), where what was trained on has labels of noise.
     """
 
     method: str
@@ -40,6 +43,7 @@ class Row:
     means: dict[str, float]
     deviations: dict[str, float | None]
     retention: float | None
+    detection: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,4 +80,11 @@ def _row(cells: Sequence[Cell], reference: Sequence[Cell]) -> Row:
         means={name: fmean(numbers) for name, numbers in values.items()},
         deviations={name: stdev(numbers) if len(numbers) > 1 else None for name, numbers in values.items()},
         retention=kept / base if base else None,
+        detection={name: fmean(areas) for name, areas in _detection(cells).items()},
     )
+
+
+def _detection(cells: Sequence[Cell]) -> dict[str, list[float]]:
+    """By detector the areas of the trainings, of those detectors that all of them have."""
+    found = [auroc_by_detector(cell.metrics) for cell in cells]
+    return {name: [areas[name] for areas in found] for name in found[0] if all(name in areas for areas in found)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks import compare, report
+from tasks.detect import Detected
 from tasks.digests import canonical_json
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
@@ -29,6 +30,8 @@ from tasks.watching import SYSTEM_FILE, samples_in
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
 PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
 LONGEST_REASON = 300
+DETECTION = "detection/"
+"""The folder of a run's artifacts about noise detection."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,12 @@ def record_folder(job: Job, folder: Path) -> None:
         job.tracker.log_folder(job.parent, folder, under="")
 
 
-def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dict[str, float]:
+def record(
+    job: Job, number: int, trained: Trained, evaluated: Evaluated, detected: Detected | None = None
+) -> dict[str, float]:
     """Put a finished training's figures and files into its run, and close it; its metrics."""
     cell, run_id, tracker = job.cells[number], job.children[number], job.tracker
-    metrics = evaluated.metrics()
+    metrics = evaluated.metrics() | ({} if detected is None else detected.metrics())
     if tracker.is_finished(run_id):
         return metrics
     result = trained.result()
@@ -141,6 +146,11 @@ def record(job: Job, number: int, trained: Trained, evaluated: Evaluated) -> dic
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
+    if detected is not None:
+        tracker.log_files(run_id, {DETECTION: detected.suspicions})
+        if found := detected.verdicts:
+            curves = {"roc.csv": report.roc_csv(found), "roc.svg": report.roc_chart(found, title=cell.label)}
+            tracker.log_text(run_id, {f"{DETECTION}{name}": text for name, text in curves.items()})
     tracker.close_run(run_id, "FINISHED")
     return metrics
 
@@ -314,7 +324,8 @@ def _open_child(tracker: Tracker, cell: Cell, parent: str, tags: Mapping[str, st
 
 def _run_key(cell: Cell) -> str:
     """A run is known by its steps and by what it says: the same training under another name is another run."""
-    return job_key((cell.train_key, cell.evaluate_key, canonical_json(parameters(cell))))
+    detection = () if cell.detect_key is None else (cell.detect_key,)
+    return job_key((cell.train_key, cell.evaluate_key, *detection, canonical_json(parameters(cell))))
 
 
 def _note(cell: Cell, snapshot: Snapshot, *, context: str) -> DatasetNote:

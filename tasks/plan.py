@@ -14,6 +14,7 @@ from tasks.specs import CellSpec, CorruptSpec, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 EVALUATE_CODE = ("tasks.evaluate", "models.__main__")
+DETECT_CODE = ("tasks.detect", "models.detect")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,16 @@ class Cell:
             "evaluation_seed": self.evaluation_seed,
         }
         return step_key(EVALUATE_CODE, inputs)
+
+    @property
+    def detect_key(self) -> str | None:
+        """Of the step that measures how well noise is told in what was trained on; None where none of that is labelled
+        as noise, or all of it is. Ranking takes no part in it: cells with the same `train_key` share it.
+        """
+        counts = self.snapshot.counts
+        if not 0 < counts.noisy < counts.training:
+            return None
+        return step_key(DETECT_CODE, {"training": self.train_key, "snapshot": self.snapshot.digest})
 
     @property
     def on_clean_histories(self) -> "Cell":

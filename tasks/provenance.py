@@ -11,7 +11,7 @@ import psutil
 
 from tasks.execution import Execution, usable_cores
 from tasks.keys import code_digest
-from tasks.plan import EVALUATE_CODE, TRAIN_CODE, Cell
+from tasks.plan import DETECT_CODE, EVALUATE_CODE, TRAIN_CODE, Cell
 from tasks.shelf.diff import flat
 from tasks.snapshots import Counts, Snapshot, SourceFile
 from tasks.specs import Spec
@@ -45,8 +45,9 @@ class Provenance(Spec):
     """What a run was made from and by, beside its spec.
 
     clean: the snapshot without injected noise, whose protocol counts; trained_on, histories: as in `tasks.plan.Cell`.
-    train_key, evaluate_key: of the steps; train_code, evaluate_code: digests of the code that they run; code: the tags
-    of `tasks.track.code_tags`. folder: the working folder, which a relative path in the spec is relative to.
+    train_key, evaluate_key, detect_key: of the steps; train_code, evaluate_code, detect_code: digests of the code that
+    they run; those of the noise detection are None where there is none, and in runs that are older than it. code: the
+    tags of `tasks.track.code_tags`. folder: the working folder, which a relative path in the spec is relative to.
     """
 
     clean: SnapshotRecord
@@ -60,6 +61,8 @@ class Provenance(Spec):
     execution: dict[str, Any]
     environment: Environment
     folder: str
+    detect_key: str | None = None
+    detect_code: str | None = None
 
 
 def provenance(cell: Cell, execution: Execution, *, code: Mapping[str, str]) -> Provenance:
@@ -78,6 +81,8 @@ def provenance(cell: Cell, execution: Execution, *, code: Mapping[str, str]) -> 
         execution=execution.to_dict(),
         environment=environment(),
         folder=str(Path.cwd()),
+        detect_key=cell.detect_key,
+        detect_code=None if cell.detect_key is None else code_digest(DETECT_CODE),
     )
 
 
@@ -95,10 +100,13 @@ def environment() -> Environment:
 
 def code_changes(a: Provenance, b: Provenance) -> Changes:
     """Where the code differs. The digests are of what the steps run, whatever else of the project has changed."""
-    return changes(
-        {"train": a.train_code, "evaluate": a.evaluate_code, **a.code},
-        {"train": b.train_code, "evaluate": b.evaluate_code, **b.code},
-    )
+    both_detect = a.detect_code is not None and b.detect_code is not None
+
+    def code(of: Provenance) -> dict[str, Any]:
+        detection = {"detect": of.detect_code} if both_detect else {}
+        return {"train": of.train_code, "evaluate": of.evaluate_code, **detection, **of.code}
+
+    return changes(code(a), code(b))
 
 
 def package_changes(a: Provenance, b: Provenance) -> Changes:

@@ -119,6 +119,8 @@ def warnings(before: Provenance, after: Provenance) -> tuple[str, ...]:
 def is_expected_identical(before: Provenance, after: Provenance) -> bool:
     """Do the keys of the steps agree, and is it a CPU? Then every bit should."""
     same = (before.train_key, before.evaluate_key) == (after.train_key, after.evaluate_key)
+    if before.detect_key is not None:
+        same = same and before.detect_key == after.detect_key
     return same and after.execution["device"] == "cpu"
 
 
@@ -130,7 +132,7 @@ def came_out(
     after: "pd.DataFrame",
 ) -> Again:
     """What came out again, beside what the run holds. `result` is `result.json` of the new training, `metrics` those of
-    its ranks `after`; `before` are the run's ranks.
+    its ranks `after` and, where the run has some, of its noise detection; `before` are the run's ranks.
     """
     last = {name: value for record in result["history"] for name, value in record["metrics"].items()}
     figures = tuple(
@@ -169,6 +171,7 @@ def _warnings(before: Provenance, after: Provenance) -> Iterator[str]:
 _CODE = {
     "train": "what a training runs has changed",
     "evaluate": "what a ranking runs has changed",
+    "detect": "what a noise detection runs has changed",
     "rec_denoiser.code": "commit",
     "mlflow.source.git.commit": "commit without changes",
     "rec_denoiser.lock_sha256": "requirements.lock",

@@ -16,7 +16,7 @@ from tasks.statistics.panel import align, scores
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN_METRICS = ("test.", "promotion.", "chosen.", "training.", "train.")
+SHOWN_METRICS = ("test.", "promotion.", "chosen.", "noise.", "training.", "train.")
 SEED = 0
 """Of the bootstrap, so that the same two runs always give the same intervals."""
 

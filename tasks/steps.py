@@ -22,6 +22,7 @@ from prefect.task_runners import TaskRunner
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks.corrupt import corrupt
+from tasks.detect import Detected, detect, detection_folder
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
 from tasks.home import Home
@@ -147,6 +148,15 @@ def evaluate_step(cell: Cell, *, execution: Execution, key: str, label: str) -> 
     return evaluated.folder.name
 
 
+@task(name="detect", **CACHED, **RETRIED)
+def detect_step(cell: Cell, *, execution: Execution, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the folder that holds what the cell's model suspects of what it was trained on."""
+    home = Home.from_environment()
+    detected = _detect(cell, execution, folder=detection_folder(key, home=home), home=home)
+    write_receipt(key, [detected.suspicions], home=home)
+    return detected.folder.name
+
+
 @task(name="train again", cache_policy=NO_CACHE, task_run_name=_name, **RETRIED)
 def train_again_step(
     cell: Cell,
@@ -166,6 +176,13 @@ def train_again_step(
 def evaluate_again_step(cell: Cell, *, execution: Execution, folder: Path, label: str) -> Evaluated:  # noqa: ARG001
     """Rank with what `train_again_step` left in the same folder."""
     return _evaluate(cell, execution, home=Home(folder))
+
+
+@task(name="detect again", cache_policy=NO_CACHE, task_run_name=_name, **RETRIED)
+def detect_again_step(cell: Cell, *, execution: Execution, folder: Path, key: str, label: str) -> Detected:  # noqa: ARG001
+    """Judge with what `train_again_step` left in the same folder."""
+    home = Home(folder)
+    return _detect(cell, execution, folder=detection_folder(key, home=home), home=home)
 
 
 @task(name="register", cache_policy=NO_CACHE, task_run_name=_name)
@@ -339,6 +356,12 @@ def evaluated_by(cell: Cell) -> Evaluated:
     return Evaluated(evaluation_folder(cell.evaluate_key, home=Home.from_environment()))
 
 
+def detected_by(cell: Cell) -> Detected | None:
+    """A cell's finished detection; None where its log has no labels to measure it by."""
+    key = cell.detect_key
+    return None if key is None else Detected(detection_folder(key, home=Home.from_environment()))
+
+
 def _train(
     cell: Cell,
     execution: Execution,
@@ -381,6 +404,13 @@ def _evaluate(cell: Cell, execution: Execution, *, home: Home) -> Evaluated:
             folder=evaluation_folder(cell.evaluate_key, home=home),
             home=home,
         )
+
+
+def _detect(cell: Cell, execution: Execution, *, folder: Path, home: Home) -> Detected:
+    """A cell's detection in the state folder `home`, which holds its training."""
+    with _slot(execution.device):
+        trained = Trained(training_folder(cell.train_key, home=home))
+        return detect(trained, cell.snapshot, execution=execution, folder=folder, home=home)
 
 
 def _stop(futures: Collection[PrefectFuture[Any]]) -> None:

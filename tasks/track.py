@@ -39,10 +39,11 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - Find runs by tags and parameters: `tags.study = 'quick' and params.noise_ratio = '0.2'`, or by `tags.method` and
   `tags.dataset`; the tag `study` of a main job is `robustness`.
 - Curves are by epoch. `test.…` are figures of the chosen weights, `chosen.validation…` those that chose them;
-  `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them.
+  `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them. `noise.…`
+  says how well the labelled noise in what was trained on is told, as `metrics.noise.own_score.auroc`.
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
 """
-FINAL = ("test.", "promotion.", "chosen.")
+FINAL = ("test.", "promotion.", "chosen.", "noise.")
 """What names of figures of the chosen weights begin with in MLflow."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"

@@ -28,6 +28,8 @@ class WorkerStopped(RuntimeError):
     """The process was told to stop, as by `stop_workers`: trying again is for whoever stopped it to decide."""
 
 
+PROGRAM = "models"
+
 Watch = Callable[[int], AbstractContextManager[None]]
 """Given a process's id, a block during which it is watched."""
 
@@ -38,10 +40,15 @@ def unwatched(pid: int) -> AbstractContextManager[None]:  # noqa: ARG001
 
 
 def run_worker(
-    verb: str, request: Mapping[str, Any], *, on_epoch: Callable[[dict[str, Any]], None], watch: Watch = unwatched
+    verb: str,
+    request: Mapping[str, Any],
+    *,
+    on_epoch: Callable[[dict[str, Any]], None],
+    watch: Watch = unwatched,
+    program: str = PROGRAM,
 ) -> dict[str, Any]:
-    """Run one request of `models.__main__` and return its report; `on_epoch` hears each epoch's record, and `watch` has
-    its eye on the process.
+    """Run one request of `models.__main__`, or of another `program` in models, and return its report; `on_epoch` hears
+    each epoch's record, and `watch` has its eye on the process.
 
     Raises `InputError` where the request cannot be fulfilled as it is, `RunFailed` where the training diverged,
     `TimeoutError` past its time limit, `WorkerStopped` where the process was told to stop, and `WorkerDied` where it
@@ -54,7 +61,7 @@ def run_worker(
             try:
                 path.write_text(json.dumps({**request, "ends_with_parent": True, "channel": theirs}), encoding="utf-8")
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "models", verb, str(path)],
+                    [sys.executable, "-m", program, verb, str(path)],
                     stdin=subprocess.PIPE,
                     stdout=complaints,
                     stderr=complaints,
@@ -80,7 +87,8 @@ def stop_workers() -> None:
     """Tell every worker of this process to stop, whichever thread waits for it."""
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            if child.cmdline()[1:3] == ["-m", "models"]:
+            command = child.cmdline()[1:3]
+            if len(command) == 2 and command[0] == "-m" and command[1].partition(".")[0] == PROGRAM:
                 child.terminate()
 
 

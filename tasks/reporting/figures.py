@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from statistics import fmean
 
 from models.engine.metrics import SELECTION_METRIC
@@ -20,6 +20,7 @@ from tasks.reporting.charts import (
     scatter_chart,
     style_of,
 )
+from tasks.reporting.detection import detection_words, detector_words, mean_area
 from tasks.reporting.grid import Frame, Number
 from tasks.reporting.scales import Tick, evenly
 from tasks.reporting.sights import (
@@ -38,7 +39,7 @@ from tasks.reporting.sights import (
 )
 from tasks.statistics.comparison import Against
 from tasks.statistics.estimates import Estimate
-from tasks.study.result import CellResult, Place, Setting, StudyResult
+from tasks.study.result import CellResult, Detection, Place, Setting, StudyResult
 
 PANELS = 6
 """How many charts of a figure are drawn, where it has one a place; the frame has them all."""
@@ -47,6 +48,8 @@ STATED = 12
 """How many lines a chart's description tells the ends of."""
 
 MEBIBYTE = 2**20
+DETECTION = "detection"
+"""The figure that belongs to the section on noise detection."""
 
 
 @dataclass(frozen=True)
@@ -363,29 +366,33 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
 
 
 def _detection(result: StudyResult) -> Iterator[Figure]:
-    """ROC curves of what methods take for noise in their training data."""
-    if not result.detection:
+    """ROC curves of what detectors take for noise in what methods were trained on: a chart a place, the most noise
+    first.
+    """
+    overall = [found for found in result.detection if found.kind is None]
+    if not overall:
         return
     rows: list[tuple[Number, ...]] = []
     panels = []
     diagonal = Line("", 0, tuple(Point(x, x, None, None, "") for x in (0.0, 1.0)), frozenset(), None)
-    for number, (_, group) in enumerate(groupby(result.detection, key=lambda curve: repr(curve.place))):
-        curves = list(group)
-        look = _look(result, [curve.method for curve in curves])
-        lines = []
+    places = {repr(curve.place): curve.place for curve in overall}
+    loud = sorted(places.values(), key=lambda place: not is_loudest(result, place))
+    for number, place in enumerate(loud):
+        curves = [curve for curve in overall if curve.place == place]
+        by_name: dict[str, list[Detection]] = {}
         for curve in curves:
-            rates = list(zip(curve.false_positive_rates, curve.true_positive_rates, strict=True))
-            points = tuple(Point(x, y, None, None, "") for x, y in rates)
-            lines.append(Line(curve.method, look[curve.method], points, frozenset(), None))
-            rows += [
-                (curve.place.dataset, noise_words(curve.place.noise), curve.method, curve.seed, curve.auroc, x, y)
-                for x, y in rates
-            ]
-        named = [
-            (f"{method}: area {fmean(curve.auroc for curve in curves if curve.method == method):.3f}", style)
-            for method, style in look.items()
-        ]
-        where = place_words(curves[0].place, result)
+            by_name.setdefault(detector_words(curve, curves), []).append(curve)
+        look = _look(result, by_name)
+        lines = []
+        for name, held in by_name.items():
+            for curve in held:
+                rates = list(zip(curve.false_positive_rates, curve.true_positive_rates, strict=True))
+                points = tuple(Point(x, y, None, None, "") for x, y in rates)
+                lines.append(Line(name, look[name], points, frozenset(), None))
+                told = (curve.method, curve.detector, curve.seed, curve.auroc, curve.low, curve.high)
+                rows += [(place.dataset, noise_words(place.noise), *told, x, y) for x, y in rates]
+        named = [(f"{name}: area {mean_area(held)}", look[name]) for name, held in by_name.items()]
+        where = detection_words(place, result)
         caption = Caption(
             f"detection-{number}",
             f"Noise detection, {where}",
@@ -395,14 +402,31 @@ def _detection(result: StudyResult) -> Iterator[Figure]:
         axes = Axes(
             f"share of genuine interactions flagged; {where}", "share of noise flagged", x_limits=unit, y_limits=unit
         )
-        panels.append(_keyed(line_chart(lines, caption, axes, rule=diagonal), named))
+        if number < PANELS:
+            panels.append(_keyed(line_chart(lines, caption, axes, rule=diagonal), named))
     yield Figure(
-        name="detection",
-        title="Noise detection",
-        caption="Where the noise is known: ROC curves, a line a seed; the area under them is a mean over seeds.",
+        name=DETECTION,
+        title="ROC curves",
+        caption=(
+            "A line a detector and seed; the area under it is a mean over seeds, with the 95 % interval over users "
+            "(of several seeds the mean of theirs, which is rather too wide than too narrow)."
+            + _some(len(panels), len(loud), "charts")
+        ),
         panels=tuple(panels),
         frame=Frame(
-            ("dataset", "noise", "method", "seed", "auroc", "false_positive_rate", "true_positive_rate"), tuple(rows)
+            (
+                "dataset",
+                "noise",
+                "method",
+                "detector",
+                "seed",
+                "auroc",
+                "low_users",
+                "high_users",
+                "false_positive_rate",
+                "true_positive_rate",
+            ),
+            tuple(rows),
         ),
     )
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.reporting import tables
+from tasks.reporting import detection, tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of
-from tasks.reporting.figures import Figure, figures
+from tasks.reporting.figures import DETECTION, Figure, figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, html, latex, markdown
 from tasks.reporting.methods import described
 from tasks.reporting.shell import document, entries, links
@@ -62,6 +62,7 @@ def _grids(result: StudyResult) -> dict[str, Grid]:
         *tables.comparisons(result),
         *tables.kinds(result),
         *tables.gaps(result),
+        detection.grid(result),
         tables.costs(result),
         tables.datasets(result),
         tables.sources(result),
@@ -73,6 +74,7 @@ def _grids(result: StudyResult) -> dict[str, Grid]:
 def _frames(result: StudyResult, drawn: Iterable[Figure]) -> dict[str, Frame]:
     return {
         "comparison": tables.comparison_frame(result),
+        **({detection.NAME: detection.frame(result)} if result.detection else {}),
         **{figure.name: figure.frame for figure in drawn},
         "cells": _cells_frame(result),
     }
@@ -82,7 +84,8 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
     sections = [
         ("answer", "The answer", _answer(result)),
         ("results", "Results", _shown(grids, files, "comparison", "hits", "kinds", "gap-closed")),
-        ("figures", "Figures", "".join(_figure(figure, files) for figure in drawn)),
+        ("figures", "Figures", "".join(_figure(figure, files) for figure in drawn if figure.name != DETECTION)),
+        ("detection", "Noise detection", _detection(result, drawn, grids, files)),
         ("not-significant", "What is not significant", _not_significant(result)),
         ("data", "Data", _shown(grids, files, "datasets", "sources")),
         ("methods", "Methods", _methods(result)),
@@ -142,6 +145,14 @@ def _figure(figure: Figure, files: Mapping[str, str]) -> str:
     panels = element("div", (element("div", panel) for panel in figure.panels), class_="panels")
     caption = element("figcaption", words("h3", figure.title) + words("p", figure.caption))
     return element("figure", caption + panels + links(files, figure.name), id=f"figure-{figure.name}")
+
+
+def _detection(
+    result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid], files: Mapping[str, str]
+) -> str:
+    told = "".join(words("p", sentence) for sentence in detection.sentences(result))
+    shown = "".join(_figure(figure, files) for figure in drawn if figure.name == DETECTION)
+    return told + shown + _shown(grids, files, detection.NAME)
 
 
 def _methods(result: StudyResult) -> str:

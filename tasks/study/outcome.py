@@ -2,11 +2,12 @@
 
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.detect import Detected, detection_folder
 from tasks.errors import RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
@@ -14,12 +15,12 @@ from tasks.gates import gate_layers
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
-from tasks.reporting.analysis import Ranks, analysed
+from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import write_report
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
 from tasks.study.expand import Study, StudyCell
-from tasks.study.result import CellResult, Dataset, Epoch, Figures, Noise, SourceFile, StudyResult
+from tasks.study.result import CellResult, Dataset, Detection, Epoch, Figures, Noise, SourceFile, StudyResult
 from tasks.train import Trained, training_folder
 
 RESULT_FILE = "study.json"
@@ -59,7 +60,7 @@ def result_of(
 ) -> StudyResult:
     """The result before it is analysed. `docs` gives the pages of a snapshot's checks, by its digest."""
     methods = {cell.spec.method for cell in study.cells}
-    return StudyResult(
+    result = StudyResult(
         name=study.spec.name,
         question=study.spec.question,
         reference=study.spec.reference,
@@ -73,6 +74,7 @@ def result_of(
         cells=tuple(_cell_result(cell, number, ended, home) for number, cell in enumerate(study.cells)),
         oracle=ORACLE if ORACLE in methods else None,
     )
+    return replace(result, detection=tuple(_detection(result, ended, home)))
 
 
 def study_folder(name: str, *, home: Home) -> Path:
@@ -170,6 +172,23 @@ def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> Cell
         history=tuple(Epoch(each["epoch"], each["metrics"]) for each in trained.get("history", ())),
         metrics=dict(ended.metrics.get(number, {})),
     )  # fmt: skip
+
+
+def _detection(result: StudyResult, ended: Ended, home: Home) -> Iterator[Detection]:
+    """What every finished cell's detectors say, where there are labels to measure them by; of cells that share a
+    training at one place, the first.
+    """
+    known = set()
+    for number, cell in enumerate(result.cells):
+        planned = ended.cells.get(number)
+        if planned is None or planned.detect_key is None or cell.status != "done":
+            continue
+        place, method = place_of(cell, result), variant(cell, result)
+        if (repr(place), method, planned.detect_key) in known:
+            continue
+        known.add((repr(place), method, planned.detect_key))
+        for verdict in Detected(detection_folder(planned.detect_key, home=home)).verdicts:
+            yield Detection.of(verdict, place=place, method=method, seed=cell.seed)
 
 
 def _trained(cell: Cell, home: Home) -> dict[str, Any]:

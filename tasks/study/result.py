@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tasks.detect import Verdict
 from tasks.gates import GateLayer
 from tasks.statistics.comparison import Table
 from tasks.statistics.relative import GapClosed, Retention
@@ -18,8 +16,8 @@ AxisValue = str | int | float | bool | None
 Setting = dict[str, AxisValue]
 """By axis, the value."""
 
-CURVE_POINTS = 200
-"""How many points of an ROC curve are kept at most."""
+DIGITS = 5
+"""Decimals that the points of an ROC curve are kept with."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +149,13 @@ class SlicedMetric:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a method tells the noise in its training data: its ROC curve and the area under it.
+    """How well a detector tells the labelled noise in a training's data: its ROC curve and the area under it.
 
-    positives, negatives: how many interactions are noise, how many are not. The rates [points] rise from 0 to 1.
+    kind: the noise that counts, None for all kinds together. positives, negatives: how many of the judged interactions
+    are noise (of the kind), how many are not labelled as noise. low, high: of the area's interval over users.
+    average_precision: by chance the positives' share. caught: the share of the noise among as many flagged as there is
+    noise of all kinds. The rates [points] rise from 0 to 1; the curves of single kinds are not kept. What is None was
+    not measured.
     """
 
     place: Place
@@ -164,38 +166,32 @@ class Detection:
     auroc: float
     false_positive_rates: tuple[float, ...]
     true_positive_rates: tuple[float, ...]
+    detector: str = "own_score"
+    kind: str | None = None
+    low: float | None = None
+    high: float | None = None
+    average_precision: float | None = None
+    caught: float | None = None
 
     @classmethod
-    def of(
-        cls,
-        noisy: NDArray[np.bool_],
-        scores: NDArray[np.float64],
-        *,
-        place: Place,
-        method: str,
-        seed: int,
-    ) -> "Detection":
-        """From labels [n] and scores [n] that are higher where a method suspects noise; ties count half.
-
-        Raises `ValueError` where all or none are noise: there is no curve then.
-        """
-        positives, negatives = int(noisy.sum()), int((~noisy).sum())
-        if not positives or not negatives:
-            raise ValueError("an ROC curve needs interactions that are noise and some that are not")
-        order = np.argsort(-scores, kind="stable")
-        last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0.0, True))
-        true = np.append(0.0, np.cumsum(noisy[order])[last_of_ties] / positives)
-        false = np.append(0.0, np.cumsum(~noisy[order])[last_of_ties] / negatives)
-        kept = np.unique(np.linspace(0, len(true) - 1, min(len(true), CURVE_POINTS)).round().astype(np.int64))
+    def of(cls, verdict: Verdict, *, place: Place, method: str, seed: int) -> "Detection":
+        """A verdict on the training of this seed."""
+        false, true = (verdict.curve.false_positive, verdict.curve.true_positive) if verdict.kind is None else ((), ())
         return cls(
             place=place,
             method=method,
             seed=seed,
-            positives=positives,
-            negatives=negatives,
-            auroc=float(np.trapezoid(true, false)),
-            false_positive_rates=tuple(float(rate) for rate in false[kept]),
-            true_positive_rates=tuple(float(rate) for rate in true[kept]),
+            positives=verdict.positives,
+            negatives=verdict.negatives,
+            auroc=verdict.auroc.value or 0.0,
+            false_positive_rates=tuple(round(float(rate), DIGITS) for rate in false),
+            true_positive_rates=tuple(round(float(rate), DIGITS) for rate in true),
+            detector=verdict.detector,
+            kind=verdict.kind,
+            low=verdict.auroc.low,
+            high=verdict.auroc.high,
+            average_precision=verdict.average_precision,
+            caught=verdict.caught,
         )
 
 

@@ -54,3 +54,6 @@ def test_a_run_is_made_again_even_when_its_snapshots_are_gone(tmp_path: Path) ->
     assert found["spec"]["method"] == ["sasrec-softmax", "rec-denoiser"]
     assert found["data"] == found["packages"] == {}
     assert len(found["tests"]) == 4
+    pairs = {pair["name"]: pair for pair in found["metrics"]}
+    assert None not in (pairs["noise.own_score.auroc"]["a"], pairs["noise.own_score.auroc"]["b"])
+    assert pairs["noise.gate.auroc"]["a"] is None  # the first has no gate

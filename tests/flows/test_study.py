@@ -77,7 +77,14 @@ def test_a_study_from_its_file_to_its_report(workplace: "Workplace", tiny: Path)
 
     tracker = Tracker(workplace.home)
     wanted = "tags.study = 'tiny' and params.noise_ratio = '0.2' and params.method = 'rec-denoiser'"
-    (found,) = tracker.client.search_runs([tracker.experiment_id], wanted)
+    (found,) = tracker.client.search_runs([tracker.experiment_id], f"{wanted} and metrics.noise.own_score.auroc > 0.1")
+    assert {"noise.gate.auroc_low", "noise.popularity.replace.recall_at_share"} <= found.data.metrics.keys()
+    assert {entry.path for entry in tracker.client.list_artifacts(found.info.run_id, "detection")} == {
+        "detection/suspicions.parquet", "detection/roc.csv", "detection/roc.svg",
+    }  # fmt: skip
+    areas = {(each["method"], each["detector"]): each["auroc"] for each in told["detection"] if each["kind"] is None}
+    assert areas["rec-denoiser", "gate"] == found.data.metrics["noise.gate.auroc"]
+    assert len(areas) == 5
     assert found.info.run_id == told["cells"][1]["mlflow_run"]
     parent = found.data.tags[TAG_PARENT]
     assert {"report.html", "study.json", "tables", "spec.json"} <= {

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.engine.metrics import PROTOCOLS, summary
+from tasks.detect import verdicts_on
 from tasks.study.result import (
     CellResult,
     Dataset,
@@ -104,12 +105,14 @@ def ranks_of(method: str, ratio: float, seed: int, *, kind: str, shift: float) -
 
 
 def detection(method: str, ratio: float, *, strength: float, seed: int = 1) -> Detection:
-    """A detector whose scores of noise are higher by so many standard deviations."""
+    """The own score of a method whose scores of noise are higher by so many standard deviations."""
     draw = np.random.default_rng([seed, *method.encode()])
     noisy = draw.random(2000) < ratio
     place = Place("ml-100k", Noise("replace", ratio, "both"), {})
     scores = draw.normal(0.0, 1.0, 2000) + strength * noisy
-    return Detection.of(noisy, scores, place=place, method=method, seed=seed)
+    columns = {"user": np.arange(2000) // 20, "noise": noisy, "noise_kind": np.where(noisy, "replace", None)}
+    (verdict,) = verdicts_on(pd.DataFrame(columns | {"own_score": scores}))
+    return Detection.of(verdict, place=place, method=method, seed=seed)
 
 
 def _cell(

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from tasks.reporting.page import write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
 from tasks.reporting.sights import sights
 from tasks.reporting.words import answer, not_significant
-from tasks.study.result import CellResult, Detection, Noise, Place, StudyResult
+from tasks.study.result import CellResult, StudyResult
 from tests.tasks.study_results import METHODS, USERS, Ranks, detection, study
 
 RESAMPLES = 200
@@ -239,6 +240,49 @@ def test_every_figure_has_a_csv_of_its_numbers(noise: tuple[StudyResult, Ranks],
             assert ["" if value is None else str(value) for value in row] == written
 
 
+def test_noise_detection_has_a_section_with_its_table_and_what_it_stands_on(
+    noise: tuple[StudyResult, Ranks], page: Path
+) -> None:
+    result = noise[0]
+    text = page.read_text()
+    assert '<section id="detection">' in text
+    assert "0.5 is chance" in text
+    rows = table(page.parent / "tables" / "noise-detection.csv")
+    assert rows["auroc"].tolist() == pytest.approx([found.auroc for found in result.detection])
+    told = (page.parent / "tables" / "noise-detection.md").read_text()
+    for found in result.detection:
+        assert f"| {found.method} | own score | {found.auroc:.3f} ({found.low:.3f} to {found.high:.3f}) |" in told
+    quiet = write_report(replace(result, detection=()), None, page.parent / "quiet").read_text()
+    assert "Noise detection" not in quiet
+
+
+def test_seeds_are_meant_and_popularity_is_drawn_once(noise: tuple[StudyResult, Ranks], tmp_path: Path) -> None:
+    own = [detection(method, 0.25, strength=1.0, seed=seed) for method in ("better", "equal") for seed in (1, 2)]
+    rare = [replace(found, detector="popularity", auroc=0.6 + found.seed / 100) for found in own]
+    of_kind = [replace(found, kind="bots", false_positive_rates=(), true_positive_rates=()) for found in own]
+    result = replace(noise[0], detection=(*own, *rare, *of_kind))
+    text = write_report(result, None, tmp_path).read_text()
+    drawing = next(figure for figure in figures(result) if figure.name == "detection").panels[0]
+    assert drawing.count("popularity: area 0.615") == 2  # in the legend and in the words for who does not see it
+    assert f"better, own score: area {np.mean([found.auroc for found in own[:2]]):.3f}" in drawing
+    areas = [found.auroc for found in own[:2]]
+    half = stats.t.ppf(0.975, 1) * np.std(areas, ddof=1) / 2**0.5
+    assert f"{np.mean(areas):.3f} ± {half:.3f}" in text
+    assert len(table(tmp_path / "tables" / "noise-detection.csv")) == 12
+
+
+def test_a_file_of_before_has_detections_without_intervals(noise: tuple[StudyResult, Ranks], tmp_path: Path) -> None:
+    kept = json.loads(noise[0].to_json())
+    for found in kept["detection"]:
+        for name in ("detector", "kind", "low", "high", "average_precision", "caught"):
+            del found[name]
+    read = StudyResult.from_json(json.dumps(kept))
+    assert [found.auroc for found in read.detection] == [found.auroc for found in noise[0].detection]
+    write_report(read, None, tmp_path)
+    del kept["detection"]
+    assert StudyResult.from_json(json.dumps(kept)).detection == ()
+
+
 def test_the_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
     written = []
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -389,18 +433,6 @@ def test_a_study_whose_cells_all_failed_still_has_a_page(tmp_path: Path) -> None
     text = write_report(replace(result, cells=(failed,)), ranks, tmp_path).read_text()
     assert "nothing to compare" in text
     assert "no memory was left" in text
-
-
-def test_the_area_under_a_roc_curve_is_that_of_the_ranks() -> None:
-    draw = np.random.default_rng(3)
-    noisy = draw.random(500) < 0.2
-    scores = np.round(draw.normal(0.0, 1.0, 500) + noisy, 1)  # with many ties
-    found = Detection.of(noisy, scores, place=Place("d", Noise("insert", 0.2, "both"), {}), method="m", seed=1)
-    pairs = [(a > b) + 0.5 * (a == b) for a in scores[noisy] for b in scores[~noisy]]
-    assert found.auroc == pytest.approx(np.mean(pairs))
-    assert (found.false_positive_rates[0], found.true_positive_rates[-1]) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="some that are not"):
-        Detection.of(np.ones(3, dtype=bool), np.zeros(3), place=found.place, method="m", seed=1)
 
 
 def test_ranks_are_read_with_the_noise_in_each_history(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from models.config import TrainingConfig
 from tasks.corrupt import corrupt
+from tasks.detect import Detected, detect, detection_folder
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution, resolve
@@ -91,8 +92,8 @@ def spec_of(method: str, **more: Any) -> CellSpec:
     )
 
 
-def carry_out(cell: Cell, execution: Execution, home: Home) -> tuple[Trained, Evaluated]:
-    """Train and rank in the state folder `home`."""
+def carry_out(cell: Cell, execution: Execution, home: Home) -> tuple[Trained, Evaluated, Detected]:
+    """Train, rank and judge in the state folder `home`."""
     trained = train(
         cell.snapshot, cell.clean, cell.model, cell.training, seed=cell.seed, evaluation_seed=cell.evaluation_seed,
         execution=execution, time_limit_minutes=5, made_by={}, folder=training_folder(cell.train_key, home=home),
@@ -102,10 +103,12 @@ def carry_out(cell: Cell, execution: Execution, home: Home) -> tuple[Trained, Ev
         trained, cell.histories, cell.clean, evaluation_seed=cell.evaluation_seed, execution=execution,
         folder=evaluation_folder(cell.evaluate_key, home=home), home=home,
     )  # fmt: skip
-    return trained, ranked
+    assert cell.detect_key is not None
+    folder = detection_folder(cell.detect_key, home=home)
+    return trained, ranked, detect(trained, cell.snapshot, execution=execution, folder=folder, home=home)
 
 
-def tracked(place: Place, spec: CellSpec, made: Callable[[Cell, Execution], tuple[Trained, Evaluated]]) -> str:
+def tracked(place: Place, spec: CellSpec, made: Callable[[Cell, Execution], tuple[Any, ...]]) -> str:
     """The run of a job with this one cell."""
     execution = resolve(ExecutionSpec(device="cpu"))
     cells = plan([spec], lambda _: place.data, execution)
@@ -134,13 +137,13 @@ def test_a_run_made_again_on_the_same_cpu_is_the_same_to_the_bit(
     assert warnings(held.provenance, now) == ()
     assert is_expected_identical(held.provenance, now)
 
-    trained, ranked = carry_out(cell, execution, Home(tmp_path / "again"))
-    found = came_out(
-        held, trained.result(), ranked.metrics(), held.ranks(home=place.home), pd.read_parquet(ranked.ranks)
-    )
+    trained, ranked, detected = carry_out(cell, execution, Home(tmp_path / "again"))
+    metrics = ranked.metrics() | detected.metrics()
+    found = came_out(held, trained.result(), metrics, held.ranks(home=place.home), pd.read_parquet(ranked.ranks))
     assert found.identical, found
     named = {figure.name for figure in found.figures}
     assert {"train.loss", "test.full_unseen.ndcg_at_10", "chosen.validation.sampled100.hit_at_10"} <= named
+    assert {"noise.own_score.auroc", "noise.popularity.misclick.average_precision"} <= named
     assert not any("second" in name for name in named)
     assert found.ranks_differ == 0
 

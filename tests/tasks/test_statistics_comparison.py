@@ -16,7 +16,6 @@ from tasks.statistics.panel import Panel, Scores, align, attribute, scores
 from tasks.statistics.relative import gaps_closed, retentions
 from tasks.statistics.slices import (
     Bins,
-    head_edges,
     history_bins,
     noise_bins,
     noise_share,
@@ -364,16 +363,15 @@ def test_tertiles_hold_a_third_each() -> None:
     assert np.bincount(place(values, tertile_edges(values))).tolist() == [100, 100, 100]
 
 
-def test_head_and_tail_hold_a_third_of_the_interactions_each() -> None:
+def test_head_and_tail_are_cut_by_interactions_and_not_by_items() -> None:
     popularity = np.array([60] + [12] * 5 + [2] * 30)
-    edges = head_edges(popularity)
-    held = np.bincount(place(popularity.astype(float), edges), weights=popularity, minlength=3)
-    assert held.tolist() == [60.0, 60.0, 60.0]
+    of_targets = np.repeat(popularity, popularity).astype(float)  # a target for each interaction
+    edges = tertile_edges(of_targets)
+    assert np.bincount(place(of_targets, edges)).tolist() == [60, 60, 60]
+    assert np.bincount(place(popularity.astype(float), edges)).tolist() == [30, 5, 1]  # items
     assert popularity_bins(edges).labels == ("tail: under 12", "middle: 12 to under 60", "head: 60 and over")
-    assert head_edges(np.array([1, 100])) == (100.0, 100.0)  # one item is the head, and nothing between
-    for empty in (lambda: head_edges(np.array([], dtype=np.int64)), lambda: tertile_edges(np.array([np.nan]))):
-        with pytest.raises(ValueError, match="to part in three"):
-            empty()
+    with pytest.raises(ValueError, match="to part in three"):
+        tertile_edges(np.array([np.nan]))
 
 
 def test_the_share_of_noise_is_of_what_came_before_the_target() -> None:

@@ -1,0 +1,148 @@
+"""How suspicious the interactions that a recommender was trained on are, by what it has learned and by simple rules.
+
+Judged are the events that its training saw: of each user with two or more, the last `length` of the training part. A
+detector gives each of them a number, the higher the more suspicious, and NaN where it has nothing to go by. A new
+detector is one function and one entry in `DETECTORS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.engine.batches import Batch, windows
+from models.engine.cross_entropy import cross_entropy
+from models.engine.sequences import Sequences
+from models.errors import Diverged
+from models.recommender import Recommender
+
+MASKED_EVERY = 5
+"""A model that sees both sides is shown each window so many times, each time with another fifth of its events masked:
+about the share that is masked in its training."""
+
+Judge = Callable[[Tensor], Tensor]
+"""From users [block] (int64, on the CPU) to a number for each of their judged events, user by user, oldest first."""
+
+Detector = Callable[[Recommender, Sequences], Judge | None]
+"""Makes the judge of a model and a log; None where the model has nothing of the kind."""
+
+
+@dataclass(frozen=True)
+class Suspicions:
+    """users, positions: [judged] int64, sorted by user and position; scores: by detector, [judged] float32."""
+
+    users: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    scores: dict[str, NDArray[np.float32]]
+
+
+@torch.inference_mode()
+def suspicions(model: Recommender, sequences: Sequences, *, batch_size: int = 128) -> Suspicions:
+    """What every detector that suits the model says of the log's training part, `batch_size` users at a time.
+
+    Raises `Diverged` where a number is infinite, or is none although there is something to go by.
+    """
+    was_training = model.training
+    model.eval()
+    judges = {name: judge for name, make in DETECTORS.items() if (judge := make(model, sequences)) is not None}
+    users = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)
+    parts: dict[str, list[Tensor]] = {name: [torch.zeros(0)] for name in judges}
+    for block in users.split(batch_size):
+        for name, judge in judges.items():
+            parts[name].append(judge(block).float().cpu())
+    model.train(was_training)
+    owners, positions = _judged(sequences, users, model.length)
+    scores = {name: torch.cat(found).numpy() for name, found in parts.items()}
+    for name, values in scores.items():
+        if not np.isfinite(values[positions.numpy() > 0]).all():
+            raise Diverged(f"the model's suspicions by {name} are not finite: the training has diverged")
+    return Suspicions(owners.numpy(), positions.numpy(), scores)
+
+
+def own_score(model: Recommender, sequences: Sequences) -> Judge:
+    """−log p(item) over the catalogue, given the user's past: what a training by full softmax would have as its loss.
+
+    A model that sees both sides has the event masked, and is given what comes before and after it. Where only the past
+    is seen, a user's first event is NaN, and the oldest of a window is judged by what came before it alone.
+    """
+    table = model.item_table()
+    if model.appended is not None:
+        return lambda users: _surprise_between(model, sequences, users, table, mask=model.appended or 0)
+    return lambda users: _surprise_after(model, sequences, users, table)
+
+
+def popularity(model: Recommender, sequences: Sequences) -> Judge:
+    """−log of how often the item occurs in the training parts of all users: the rarer, the more suspicious."""
+    trained = torch.arange(len(sequences.items), device=sequences.device)
+    ends = (sequences.offsets[:-1] + sequences.train_lengths).repeat_interleave(sequences.offsets.diff())
+    counts = torch.bincount(sequences.items[trained < ends].long(), minlength=sequences.item_count + 1)
+    rarity = -counts.clamp(min=1).double().log()
+
+    def judge(users: Tensor) -> Tensor:
+        owners, positions = (part.to(sequences.device) for part in _judged(sequences, users, model.length))
+        return rarity[sequences.items[sequences.offsets[owners] + positions].long()]
+
+    return judge
+
+
+def gate(model: Recommender, sequences: Sequences) -> Judge | None:
+    """1 − the mean probability with which a gate keeps the event as a key, over layers, heads and the queries that see
+    it. A gate that knows no more of an event than its position cannot tell one item from another.
+    """
+
+    def judge(users: Tensor) -> Tensor:
+        batch = _windows(model, sequences, users)
+        return 1.0 - batch.events(model.explain(batch)["keep"])
+
+    anyone = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)[:1]
+    has_gate = len(anyone) > 0 and "keep" in model.explain(_windows(model, sequences, anyone))
+    return judge if has_gate else None
+
+
+DETECTORS: Mapping[str, Detector] = {"own_score": own_score, "popularity": popularity, "gate": gate}
+"""By the name of its column and of its metrics."""
+
+
+def _judged(sequences: Sequences, users: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The users and the positions [judged] of the events that are judged."""
+    stops = sequences.train_lengths.cpu()[users]
+    sizes = stops.clamp(max=length)
+    owner = torch.repeat_interleave(torch.arange(len(users)), sizes)
+    within = torch.arange(len(owner)) - (sizes.cumsum(0) - sizes)[owner]
+    return users[owner], (stops - sizes)[owner] + within
+
+
+def _windows(model: Recommender, sequences: Sequences, users: Tensor) -> Batch:
+    """The judged events, packed; what reads them in the order of its `cells` meets them in the order of `_judged`."""
+    stops = sequences.train_lengths.cpu()[users]
+    batch = windows(sequences, users, stops, length=model.length, with_targets=False)
+    return replace(batch, bidirectional=model.appended is not None)
+
+
+def _surprise_after(model: Recommender, sequences: Sequences, users: Tensor, table: Tensor) -> Tensor:
+    """Each event as a training predicts it: by the `length` events before the last one, in one pass."""
+    stops = sequences.train_lengths.cpu()[users]
+    batch = windows(sequences, users, stops - 1, length=model.length, with_targets=True)
+    assert batch.targets is not None
+    found = cross_entropy(model.query(replace(batch, ends=batch.cells)), table, batch.events(batch.targets))
+    judged = torch.full((int(stops.clamp(max=model.length).sum()),), torch.nan, device=found.device)
+    _, positions = _judged(sequences, users, model.length)
+    judged[(positions > 0).to(found.device)] = found
+    return judged
+
+
+def _surprise_between(model: Recommender, sequences: Sequences, users: Tensor, table: Tensor, *, mask: int) -> Tensor:
+    """Each event from both sides, in as many passes as the events of a window that lie between two masked ones."""
+    batch = _windows(model, sequences, users)
+    events = batch.events(batch.items)
+    places = batch.events(batch.positions)
+    judged = torch.full((len(events),), torch.nan, device=events.device)
+    for turn in range(MASKED_EVERY):
+        chosen = torch.nonzero(places % MASKED_EVERY == turn).squeeze(1)
+        cells = batch.cells[chosen]
+        shown = batch.items.flatten().index_fill(0, cells, mask).view_as(batch.items)
+        judged[chosen] = cross_entropy(model.query(replace(batch, items=shown, ends=cells)), table, events[chosen])
+    return judged

@@ -1,0 +1,183 @@
+"""Noise detection in a study: its table, and in words what its figures stand on."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from tasks.reporting.grid import Column, Frame, Grid, Item, Number
+from tasks.reporting.sights import noise_words, percent, place_words
+from tasks.statistics import seeds
+from tasks.study.result import Detection, Place, StudyResult
+
+NAME = "noise-detection"
+DETECTORS = {"own_score": "own score"}
+"""How detectors are called whose column has another name."""
+
+EVERY_KIND = "all"
+DASH = "–"
+EXPLAINED = {
+    "own_score": "The own score is how unlikely the trained model finds an interaction beside its user’s others; the "
+    "model was trained on the noise that it judges here, so a part of it is learned by heart.",
+    "popularity": "Popularity, the rarer the more suspicious, knows no user and is what a detector has to beat.",
+    "gate": "A gate is as suspicious of an interaction as it keeps attention from it; one that knows no more than "
+    "positions cannot tell items apart, so it is at chance by construction.",
+}
+
+
+SENTENCES = """\
+The area under the ROC curve is the probability that an interaction labelled as noise is more suspicious than one that \
+is not: 0.5 is chance, whatever the share of noise; average precision by chance is that share.
+
+Judged are the interactions that a training saw ({judged}): neither those of a user that are older than the model’s \
+length nor, where only the past is seen, a user’s first, and no target. Unlabelled interactions are taken for genuine, \
+so noise that a log had of its own without a label counts against every detector.
+"""
+
+
+def sentences(result: StudyResult) -> list[str]:
+    """What the figures mean and what the detectors did not see; none where nothing was detected."""
+    if not result.detection:
+        return []
+    judged = sorted({found.positives + found.negatives for found in result.detection if found.kind is None})
+    counts = " to ".join(f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for count in _ends(judged))
+    detectors = dict.fromkeys(found.detector for found in result.detection)
+    said = SENTENCES.format(judged=counts).strip().split("\n\n")
+    return [*said, *(EXPLAINED[name] for name in detectors if name in EXPLAINED)]
+
+
+def grid(result: StudyResult) -> Grid | None:
+    """The table: a row a place, kind of noise, method and detector, means over seeds."""
+    groups = list(_groups(result))
+    if not groups:
+        return None
+    places = [repr(found[0].place) for found in groups]
+    return Grid(
+        name=NAME,
+        caption=(
+            "Noise detection on what was trained on: the area under the ROC curve (± 95 % interval over seeds; beneath "
+            "it that over users), average precision beside the share of noise that it has by chance, and the share of "
+            "noise caught when as many interactions are flagged as there is noise, which over all kinds is precision "
+            "and recall in one."
+        ),
+        columns=(
+            Column("Noise"),
+            Column("Kind"),
+            Column("Method"),
+            Column("Detector"),
+            Column("AUROC", numeric=True),
+            Column("Average precision", numeric=True),
+            Column("Caught", numeric=True),
+            Column("Noise among judged", numeric=True),
+            Column("Seeds", numeric=True),
+        ),
+        rows=tuple(_row(found, result) for found in groups),
+        breaks=frozenset(number for number in range(1, len(places)) if places[number] != places[number - 1]),
+    )
+
+
+def frame(result: StudyResult) -> Frame:
+    """All numbers of the table, a row a seed."""
+    return Frame(
+        (
+            "dataset",
+            "noise",
+            "kind",
+            "method",
+            "detector",
+            "seed",
+            "positives",
+            "negatives",
+            "auroc",
+            "low_users",
+            "high_users",
+            "average_precision",
+            "caught",
+        ),
+        tuple(_numbers(found) for found in result.detection),
+    )
+
+
+def detection_words(place: Place, result: StudyResult) -> str:
+    """A place as part of a sentence; what is labelled where nothing was put in is the log's own."""
+    told = place_words(place, result)
+    return told if place.noise is not None else told.replace("no noise", "the log’s own noise")
+
+
+def detector_words(found: Detection, others: Sequence[Detection]) -> str:
+    """What a detection's line is called among those of its place: one of popularity alone serves every method that was
+    trained on the same interactions.
+    """
+    name = DETECTORS.get(found.detector, found.detector)
+    areas = {(other.seed, other.auroc) for other in others if other.detector == found.detector}
+    if found.detector == "popularity" and len(areas) == len({seed for seed, _ in areas}):
+        return name
+    return f"{found.method}, {name}"
+
+
+def mean_area(held: Sequence[Detection]) -> str:
+    """The mean area over seeds with its interval over users."""
+    limits = _limits(held)
+    return f"{fmean(found.auroc for found in held):.3f}" + (f" ({limits})" if limits else "")
+
+
+def _groups(result: StudyResult) -> Iterator[list[Detection]]:
+    """What differs in its seed alone."""
+    groups: dict[str, list[Detection]] = {}
+    for found in result.detection:
+        key = repr((found.place, found.kind, found.method, found.detector))
+        groups.setdefault(key, []).append(found)
+    yield from groups.values()
+
+
+def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
+    first = held[0]
+    over = seeds.mean([found.auroc for found in held])
+    value = over.value or 0.0
+    half = f" ± {(over.high - over.low) / 2.0:.3f}" if over.low is not None and over.high is not None else ""
+    share = fmean(found.positives / (found.positives + found.negatives) for found in held)
+    noise = first.place.noise
+    return (
+        Item(detection_words(first.place, result), value=noise.ratio if noise else 0.0),
+        Item(first.kind or EVERY_KIND),
+        Item(first.method),
+        Item(DETECTORS.get(first.detector, first.detector)),
+        Item(f"{value:.3f}{half}", value=value, note=_limits(held)),
+        _mean([found.average_precision for found in held], "{:.3f}"),
+        _mean([found.caught for found in held], "{:.1%}"),
+        Item(percent(share), value=share),
+        Item(str(len(held)), value=len(held)),
+    )
+
+
+def _numbers(found: Detection) -> tuple[Number, ...]:
+    return (
+        found.place.dataset,
+        noise_words(found.place.noise),
+        found.kind or EVERY_KIND,
+        found.method,
+        found.detector,
+        found.seed,
+        found.positives,
+        found.negatives,
+        found.auroc,
+        found.low,
+        found.high,
+        found.average_precision,
+        found.caught,
+    )
+
+
+def _limits(held: Sequence[Detection]) -> str:
+    """The mean limits of the seeds' intervals over users: a mean of seeds spreads no more than they do on average."""
+    limits = [(found.low, found.high) for found in held if found.low is not None and found.high is not None]
+    if len(limits) < len(held):
+        return ""
+    return f"{fmean(low for low, _ in limits):.3f} to {fmean(high for _, high in limits):.3f}"
+
+
+def _mean(values: Sequence[float | None], form: str) -> Item:
+    known = [value for value in values if value is not None]
+    return Item(form.format(fmean(known)), value=fmean(known)) if len(known) == len(values) else Item(DASH)
+
+
+def _ends(values: Sequence[int]) -> Sequence[int]:
+    return values if len(values) < 2 else (values[0], values[-1])
