@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import torch
 
-from models.config import NO_GATE, ONE_PASS, ModelConfig, WrongChoice
+from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import (
@@ -23,6 +23,11 @@ from models.denoising.estimators import (
 )
 from models.denoising.gates import Gate, PositionalGate
 from models.denoising.jacobian import JacobianPenalty
+from models.denoising.noise.cooccurrence import CoOccurrence
+from models.denoising.noise.popularity import Popularity
+from models.denoising.noise.seam import NoiseModel
+from models.denoising.noise_aware import NoiseAware
+from models.denoising.robust import Bootstrapped, Generalised, Reweighted, Robust, Symmetric, Truncated
 from models.denoising.sparse import AdaptivelySparse, FixedPattern
 from models.engine.losses import (
     BayesianPersonalisedRanking,
@@ -116,6 +121,18 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "straight-through": lambda config: StraightThrough(),
     "hard-concrete": lambda config: HardConcrete(),
 }
+NOISE_MODELS: Mapping[str, Callable[[ModelConfig, int], NoiseModel]] = {
+    "popularity": lambda config, item_count: Popularity(item_count),
+    "co-occurrence": lambda config, item_count: CoOccurrence(item_count, reach=config.reach),
+}
+ROBUST: Mapping[str, Callable[[ModelConfig], Robust]] = {
+    "truncated": lambda config: Truncated(share=config.truncate, ramp=config.truncate_ramp),
+    "reweighted": lambda config: Reweighted(power=config.robust_power),
+    "generalised": lambda config: Generalised(power=config.robust_power),
+    "symmetric": lambda config: Symmetric(power=config.robust_power),
+    "bootstrapped": lambda config: Bootstrapped(power=config.robust_power),
+}
+"""Losses that trust some targets less, made of any of `LOSSES`."""
 
 
 def check(config: ModelConfig) -> None:
@@ -125,6 +142,16 @@ def check(config: ModelConfig) -> None:
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
+    noisy = config.noise_model != NO_NOISE_MODEL, config.robust != NO_ROBUST_LOSS, config.corrupt_inputs > 0
+    if noisy[0]:
+        _entry(NOISE_MODELS, "noise_model", config.noise_model)
+    if noisy[1]:
+        _entry(ROBUST, "robust", config.robust)
+    if any(noisy) and (config.gate != NO_GATE or config.gamma):
+        raise ValueError(
+            "a noise model, a robust loss and corrupted inputs are for a backbone without a gate and Jacobian term: "
+            f"take the gate {NO_GATE} and a gamma of 0"
+        )
 
 
 def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 0) -> Recommender:
@@ -136,6 +163,8 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base = NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
+        if aware := _noise_aware(base, config, item_count):
+            return aware
         if config.gate in CONTROLS:
             return Controlled(base, CONTROLS[config.gate](config))
         jacobian = JacobianPenalty(config.gamma, every=config.jacobian_every) if config.gamma else None
@@ -151,6 +180,24 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
             gate_rate=config.gate_rate,
             passes="apart" if config.estimator in ONE_PASS else config.passes,
         )
+
+
+def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseAware | None:
+    """`base` with what the configuration has against noise in the log; None where that is nothing."""
+    robust = None if config.robust == NO_ROBUST_LOSS else ROBUST[config.robust](config)
+    if config.noise_model == NO_NOISE_MODEL:
+        if robust is None and not config.corrupt_inputs:
+            return None
+        return NoiseAware(base, None, robust, corrupt_inputs=config.corrupt_inputs)
+    return NoiseAware(
+        base,
+        NOISE_MODELS[config.noise_model](config, item_count),
+        robust,
+        drop_below=config.drop_below,
+        target_power=config.target_power,
+        spare=config.spare if config.drop_below else 0,
+        corrupt_inputs=config.corrupt_inputs,
+    )
 
 
 def _entry(table: Collection[str], what: str, name: str) -> None:

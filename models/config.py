@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
 NO_GATE = "none"
+NO_NOISE_MODEL = "none"
+NO_ROBUST_LOSS = "none"
 ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
 """Estimators that run the network once a step."""
 _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
@@ -21,6 +23,8 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "alpha-entmax": ("attention_alpha",),
 }
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
+_OF_NOISE = ("drop_below", "target_power", "spare")
+_OF_TRUNCATED = ("truncate", "truncate_ramp")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
     ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items"),
@@ -37,6 +41,12 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
         for control, own in _OF_EACH_CONTROL.items()
     },
     ("gamma", 0.0): ("jacobian_every",),
+    ("noise_model", NO_NOISE_MODEL): (*_OF_NOISE, "reach"),
+    ("noise_model", "popularity"): ("reach",),
+    ("drop_below", 0.0): ("spare",),
+    ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, "robust_power"),
+    ("robust", "truncated"): ("robust_power",),
+    **{("robust", name): _OF_TRUNCATED for name in ("reweighted", "generalised", "symmetric", "bootstrapped")},
     **{("estimator", name): ("passes",) for name in ONE_PASS},
 }
 """Which settings a model leaves unread under a choice of `models.catalogue`: (setting, value) → the other settings.
@@ -94,6 +104,14 @@ class ModelConfig(_Config):
         last ones, the other blocks see
     attention_alpha: the α at which every head of α-entmax attention begins, between 1.05 and 2
     jacobian_every: steps between those that have that term, which is as many times as strong there
+    noise_model: what tells genuine interactions from noise (`models.denoising.noise`); reach: how many events to each
+        side of an event it is compared with
+    drop_below: events less likely to be genuine are left out, 0 for none; spare: how many more of a history are read
+        for that
+    target_power: a target's weight is its probability to be genuine, to this power
+    robust: a loss that trusts some targets less (`models.denoising.robust`); truncate, truncate_ramp: the share of the
+        largest losses that is left out, and the steps in which it rises to that; robust_power: the others' power
+    corrupt_inputs: the share of inputs that are replaced by any item in training
     """
 
     backbone: str = "sasrec"
@@ -126,6 +144,16 @@ class ModelConfig(_Config):
     sparse_stride: int = 8
     sparse_width: int = 2
     attention_alpha: float = 1.5
+    noise_model: str = NO_NOISE_MODEL
+    reach: int = 8
+    drop_below: float = 0.5
+    spare: int = 25
+    target_power: float = 1.0
+    robust: str = NO_ROBUST_LOSS
+    truncate: float = 0.2
+    truncate_ramp: int = 500
+    robust_power: float = 0.2
+    corrupt_inputs: float = 0.0
 
     def effective(self) -> dict[str, Any]:
         """The settings that this model reads: two configurations that agree in them are the same model."""
@@ -135,7 +163,8 @@ class ModelConfig(_Config):
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
-        _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width")
+        _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
+        _at_least(self, 1, "truncate_ramp")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
@@ -145,7 +174,12 @@ class ModelConfig(_Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
-        _at_least(self, 0, "beta", "gamma")
+        _at_least(self, 0, "beta", "gamma", "spare", "target_power")
+        for name in ("drop_below", "truncate", "corrupt_inputs"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        if not 0 < self.robust_power <= 1:
+            raise ValueError(f"robust_power must lie in (0, 1], not {self.robust_power}")
         if not 0 < self.gate_keep <= 1:
             raise ValueError(f"gate_keep must lie in (0, 1], not {self.gate_keep}")
         if self.gate_rate <= 0:

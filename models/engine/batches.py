@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.engine.sequences import Sequences, Targets
+from models.engine.sequences import Sequences, Targets, owners
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Batch:
     cells: [events] int64, where in the flattened grid the events lie that a loss is taken at: all the real ones, of
         masked windows those that are masked
     ends: [windows] int64, where each window's last event lies in the flattened grid
+    target_keep: [rows, length] float32, how likely each target is genuine, or None where nobody has judged
     bidirectional: may an event see the later ones of its window?
     """
 
@@ -53,6 +54,7 @@ class Batch:
     ends: Tensor
     targets: Tensor | None = None
     times: Tensor | None = None
+    target_keep: Tensor | None = None
     bidirectional: bool = False
 
     @cached_property
@@ -93,7 +95,7 @@ class Batch:
 
     def stacked(self, copies: int) -> "Batch":
         """The same windows so many times, copy after copy, for passes that differ in their masks alone."""
-        grids = ("items", "users", "positions", "segments", "targets", "times")
+        grids = ("items", "users", "positions", "segments", "targets", "times", "target_keep")
         shifts = [copy * self.items.numel() for copy in range(copies)]
 
         stacked = {name: grid.repeat(copies, 1) for name in grids if (grid := getattr(self, name)) is not None}
@@ -188,11 +190,12 @@ def windows(
     if appended is not None:  # its place may lie behind the last event of all
         source = source.clamp(max=len(sequences.items) - 1)
 
-    def laid_out(values: Tensor) -> Tensor:
-        grid = torch.zeros(row_count * length, dtype=torch.int64, device=device)
-        return grid.index_copy_(0, cells, values.long()).view(row_count, length)
+    def laid_out(values: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
+        grid = torch.zeros(row_count * length, dtype=dtype, device=device)
+        return grid.index_copy_(0, cells, values.to(dtype)).view(row_count, length)
 
     items = laid_out(sequences.items[source])
+    judged = laid_out(sequences.keep[source + with_targets], torch.float32) if sequences.keep is not None else None
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
         users=laid_out(users[window]),
@@ -202,6 +205,7 @@ def windows(
         ends=ends,
         targets=laid_out(sequences.items[source + 1]) if with_targets else None,
         times=None if sequences.times is None else laid_out(sequences.times[source]),
+        target_keep=judged,
     )
 
 
@@ -241,6 +245,46 @@ def masked_windows(
     )
 
 
+def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
+    """The windows without the events for which `kept` [rows, their length] is false: of each the last `length` events
+    that are left, packed anew. A window that would lose everything stays as it is.
+
+    Has no targets. How many events are left decides on the rows, so that this waits for the device.
+    """
+    cells = torch.nonzero(batch.segments.flatten() > 0).squeeze(1).cpu()
+    ends = batch.ends.cpu()
+    order = ends.argsort()
+    window = order[torch.searchsorted(ends[order], cells)]
+    stays = kept.flatten().cpu()[cells]
+    stays |= (torch.bincount(window[stays], minlength=len(ends)) == 0)[window]
+    # Grouped by window, in their order: a window's cells lie side by side in a row.
+    by_window = torch.argsort(window[stays], stable=True)
+    cells, window = cells[stays][by_window], window[stays][by_window]
+    sizes = torch.bincount(window, minlength=len(ends))
+    from_end = (sizes.cumsum(0) - 1)[window] - torch.arange(len(window))
+    cells, window, from_end = (values[from_end < length] for values in (cells, window, from_end))
+    sizes = sizes.clamp(max=length)
+    (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
+    new_ends = rows * length + columns + sizes.clamp(min=1) - 1
+    places = (new_ends[window] - from_end).to(batch.items.device)
+    cells = cells.to(batch.items.device)
+
+    def laid_out(values: Tensor) -> Tensor:
+        grid = torch.zeros(row_count * length, dtype=torch.int64, device=batch.items.device)
+        return grid.index_copy_(0, places, values).view(row_count, length)
+
+    return Batch(
+        items=laid_out(batch.items.flatten()[cells]),
+        users=laid_out(batch.users.flatten()[cells]),
+        positions=laid_out(length - 1 - from_end.to(cells.device)),
+        segments=laid_out(numbers[window].to(cells.device)),
+        cells=places,
+        ends=new_ends.to(batch.ends.device),
+        times=None if batch.times is None else laid_out(batch.times.flatten()[cells]),
+        bidirectional=batch.bidirectional,
+    )
+
+
 def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, int]:
     """Places for windows of `sizes` (0 … length) in rows of `length` cells: best fit, longest first.
 
@@ -275,7 +319,7 @@ class UnseenItems:
     def __init__(self, sequences: Sequences, lengths: Tensor) -> None:
         """`lengths` [users]: how many of each user's first events count as interacted with."""
         self.item_count = sequences.item_count
-        owner = _owners(sequences)
+        owner = owners(sequences)
         place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
         counted = place < lengths.to(sequences.device)[owner]
         keys = torch.unique(owner[counted] * self.item_count + sequences.items[counted].long() - 1)
@@ -307,9 +351,3 @@ def _user_batches(sequences: Sequences, *, batch_size: int, generator: torch.Gen
 def _filled(grid: Tensor, cells: Tensor, value: int) -> Tensor:
     """[rows, length] with `value` at `cells` of the flattened grid."""
     return grid.flatten().index_fill(0, cells, value).view(grid.shape)
-
-
-def _owners(sequences: Sequences) -> Tensor:
-    """[events] int64: the user of each event."""
-    users = torch.arange(sequences.user_count, device=sequences.device)
-    return torch.repeat_interleave(users, sequences.offsets.diff(), output_size=len(sequences.items))

@@ -16,6 +16,7 @@ class Sequences:
     offsets: [users + 1] int64, where each user's events begin
     train_lengths: [users] int64, how many of a user's first events may be trained on
     times: [events] int64 in microseconds, or None where the log has no times
+    keep: [events] float32, how likely each event is genuine, or None where nobody has judged
     """
 
     items: Tensor
@@ -23,6 +24,7 @@ class Sequences:
     train_lengths: Tensor
     item_count: int
     times: Tensor | None = None
+    keep: Tensor | None = None
 
     @property
     def user_count(self) -> int:
@@ -39,6 +41,21 @@ class Sequences:
             offsets=self.offsets.to(device),
             train_lengths=self.train_lengths.to(device),
             times=None if self.times is None else self.times.to(device),
+            keep=None if self.keep is None else self.keep.to(device),
+        )
+
+    def only(self, kept: Tensor) -> "Sequences":
+        """The events for which `kept` [events] is true."""
+        owner = owners(self)
+        before_end = torch.arange(len(self.items), device=self.device) - self.offsets[owner] < self.train_lengths[owner]
+        sizes = torch.bincount(owner[kept], minlength=self.user_count)
+        return replace(
+            self,
+            items=self.items[kept],
+            offsets=torch.cat([self.offsets[:1], sizes.cumsum(0)]),
+            train_lengths=torch.bincount(owner[kept & before_end], minlength=self.user_count),
+            times=None if self.times is None else self.times[kept],
+            keep=None if self.keep is None else self.keep[kept],
         )
 
 
@@ -99,6 +116,12 @@ def load_log(path: Path) -> InteractionLog:
     }
     _check(sequences, targets)
     return InteractionLog(sequences, targets)
+
+
+def owners(sequences: Sequences) -> Tensor:
+    """[events] int64: the user of each event."""
+    users = torch.arange(sequences.user_count, device=sequences.device)
+    return torch.repeat_interleave(users, sequences.offsets.diff(), output_size=len(sequences.items))
 
 
 def _check(sequences: Sequences, targets: dict[str, Targets]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models import catalogue
-from models.config import NO_GATE, UNUSED, ModelConfig
+from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, UNUSED, ModelConfig
 
 GATED = [
     *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
@@ -24,7 +24,29 @@ COMBINATIONS = [
 def test_the_effective_settings_are_those_that_building_the_model_reads(
     backbone: str, loss: str, gate: str, estimator: str
 ) -> None:
-    config = ModelConfig(backbone=backbone, loss=loss, gate=gate, estimator=estimator, dim=4, heads=1, length=3)
+    assert_effective_is_what_is_read(
+        ModelConfig(backbone=backbone, loss=loss, gate=gate, estimator=estimator, dim=4, heads=1, length=3)
+    )
+
+
+@pytest.mark.parametrize("robust", [NO_ROBUST_LOSS, *catalogue.ROBUST])
+@pytest.mark.parametrize("noise_model", [NO_NOISE_MODEL, *catalogue.NOISE_MODELS])
+@pytest.mark.parametrize("drop_below", [0.0, 0.5])
+def test_so_are_those_of_a_noise_model_and_a_robust_loss(noise_model: str, robust: str, drop_below: float) -> None:
+    assert_effective_is_what_is_read(
+        ModelConfig(noise_model=noise_model, robust=robust, drop_below=drop_below, dim=4, heads=1, length=3)
+    )
+
+
+@pytest.mark.parametrize("against_noise", [{"noise_model": "popularity"}, {"robust": "truncated"}])
+def test_a_noise_model_is_refused_beside_a_gate(against_noise: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="are for a backbone without a gate"):
+        catalogue.check(ModelConfig(gate="positional", **against_noise))
+    with pytest.raises(ValueError, match="are for a backbone without a gate"):
+        catalogue.check(ModelConfig(gamma=0.1, **against_noise))
+
+
+def assert_effective_is_what_is_read(config: ModelConfig) -> None:
     known = {field.name for field in fields(ModelConfig)}
     read: set[str] = set()
 
@@ -51,7 +73,9 @@ def test_what_a_model_leaves_unread_does_not_make_it_another() -> None:
 
 
 def test_a_part_that_says_nothing_may_read_everything() -> None:
-    config = ModelConfig(backbone="new", loss="new", gate="new", estimator="new", gamma=0.1)
+    config = ModelConfig(
+        backbone="new", loss="new", gate="new", estimator="new", gamma=0.1, noise_model="new", robust="new"
+    )
     assert config.effective() == config.to_dict()
 
 
@@ -62,6 +86,9 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,
         "gamma": {0.0: None},
+        "noise_model": {NO_NOISE_MODEL: None, **catalogue.NOISE_MODELS},
+        "drop_below": {0.0: None},
+        "robust": {NO_ROBUST_LOSS: None, **catalogue.ROBUST},
     }
     known = {field.name for field in fields(ModelConfig)}
     for (part, name), unread in UNUSED.items():

@@ -1,0 +1,1 @@
+"""Noise models: which interactions of a log are genuine, one a file."""

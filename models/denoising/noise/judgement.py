@@ -1,0 +1,93 @@
+"""From evidence to the probability that an interaction is genuine, learned from noise that is put in on purpose.
+
+A log is genuine but for an unknown share. Items put in an event's place on purpose are noise for certain, so that a
+logistic regression between an event's evidence with its own item and with another one learns the odds
+f_noise / f_log of their densities, and no label is needed. As f_log = (1 − r) f_genuine + r f_noise, the probability
+that an event is noise is r · f_noise / f_log (Elkan & Noto, KDD 2008), where r, the log's share of noise, is at most
+the smallest ratio of the two distributions (Blanchard, Lee & Scott, JMLR 2010).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+ROUNDS = 30
+RIDGE = 1e-4
+LEAST_TAIL = 0.1
+"""A tail of the planted noise smaller than this says too little of how common noise is."""
+
+
+class Judgement(nn.Module):
+    """The probability that an event is noise of any of several `kinds`, from `features` columns of evidence."""
+
+    def __init__(self, features: int, *, kinds: int) -> None:
+        super().__init__()
+        self.centre = nn.Buffer(torch.zeros(features))
+        self.scale = nn.Buffer(torch.ones(features))
+        self.weights = nn.Buffer(torch.zeros(features + 1, kinds))
+        self.shares = nn.Buffer(torch.zeros(kinds))
+
+    def fit(self, log: Tensor, planted: Sequence[Tensor]) -> None:
+        """log: [n, features], the evidence of the log's own events; planted: for each kind that of noise in the places
+        of as many events.
+        """
+        everything = torch.cat([log, *planted]).double()
+        self.centre.copy_(everything.mean(0))
+        self.scale.copy_(everything.std(0).clamp(min=1e-6))
+        for kind, noise in enumerate(planted):
+            design = self._design(torch.cat([log, noise])).double()
+            labels = torch.cat([torch.zeros(len(log)), torch.ones(len(noise))]).to(design)
+            self.weights[:, kind] = logistic_regression(design, labels)
+        for kind, noise in enumerate(planted):
+            # What kinds before it account for is not this one's.
+            explained = [(self.shares[before], self._odds(planted[before])[:, kind]) for before in range(kind)]
+            self.shares[kind] = share_of_noise(self._odds(log)[:, kind], self._odds(noise)[:, kind], explained)
+
+    def keep(self, evidence: Tensor) -> Tensor:
+        """evidence [n, features] → [n]: the probability that the event is genuine."""
+        return (1 - self._odds(evidence).exp() @ self.shares).clamp(0, 1)
+
+    def _odds(self, evidence: Tensor) -> Tensor:
+        """[n, kinds]: log f_noise / f_log."""
+        return self._design(evidence) @ self.weights
+
+    def _design(self, evidence: Tensor) -> Tensor:
+        standard = (evidence - self.centre) / self.scale
+        return torch.cat([torch.ones_like(standard[:, :1]), standard], dim=1)
+
+
+def logistic_regression(design: Tensor, labels: Tensor) -> Tensor:
+    """design [n, columns], labels [n] of 0 and 1 → [columns]: the weights of greatest likelihood, by Newton's method
+    with a slight ridge, which keeps them finite where a column separates the two.
+    """
+    weights = design.new_zeros(design.shape[1])
+    ridge = RIDGE * torch.eye(len(weights)).to(design)
+    for _ in range(ROUNDS):
+        expected = torch.sigmoid(design @ weights)
+        gradient = design.T @ (expected - labels) / len(labels) + ridge @ weights
+        curvature = (design * (expected * (1 - expected))[:, None]).T @ design / len(labels) + ridge
+        weights = weights - torch.linalg.solve(curvature, gradient)
+    return weights
+
+
+def share_of_noise(log: Tensor, planted: Tensor, explained: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
+    """The largest share of noise that the scores admit: the least of P(log > t) / P(planted > t), over those t above
+    which a tenth of what was planted lies, or more. log, planted: [n] scores that rise with suspicion; explained:
+    shares and scores of noise of other kinds, which is taken out of the log first.
+
+    An upper bound: genuine events that look like noise raise it.
+    """
+    thresholds = torch.quantile(_thinned(planted), torch.linspace(0, 1 - LEAST_TAIL, 181).to(planted))
+    left = _tails(log, thresholds) - sum(share * _tails(scores, thresholds) for share, scores in explained)
+    return (left / _tails(planted, thresholds).clamp(min=LEAST_TAIL)).min().clamp(0, 1)
+
+
+def _tails(scores: Tensor, thresholds: Tensor) -> Tensor:
+    """The share of the scores that is above each threshold."""
+    return 1 - torch.searchsorted(scores.sort().values, thresholds, right=True) / len(scores)
+
+
+def _thinned(values: Tensor) -> Tensor:
+    """At most a million of them, evenly: what `torch.quantile` takes is bounded."""
+    return values[:: 1 + len(values) // 1_000_000]

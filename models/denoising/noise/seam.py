@@ -1,0 +1,106 @@
+"""The seam: a noise model stands beside a backbone and says of each interaction how likely it is to be genuine."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from models.denoising.noise.judgement import Judgement
+from models.denoising.noise.planting import KINDS
+from models.engine.batches import Batch
+from models.engine.sequences import Sequences, owners
+
+MOST_EXAMPLES = 200_000
+"""About so many events are enough for the few weights of a judgement; they are those of whole users."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """Consecutive events. items: [events] int64; owners: [events] int64, equal for events of one history, −1 for none.
+
+    counted: is each pair of them among the pairs that the noise model has counted? Then it speaks for itself, once.
+    """
+
+    items: Tensor
+    owners: Tensor
+    counted: bool = True
+
+
+class NoiseModel(nn.Module):
+    """Tells genuine interactions from noise by evidence, a few numbers an event, and what it has learned of them.
+
+    There are two judgements: one by both sides of an event, and one by what came before it alone.
+    """
+
+    def __init__(self, features: int) -> None:
+        """The seed of what is planted comes from torch's generator."""
+        super().__init__()
+        self.both_sides = Judgement(features, kinds=len(KINDS))
+        self.past = Judgement(features, kinds=len(KINDS))
+        self.seed = nn.Buffer(torch.randint(2**31, ()))
+
+    def count(self, events: Events, item_count: int) -> None:
+        """Take from the training log what the evidence is computed from."""
+        raise TypeError(f"{type(self).__name__} does not define count")
+
+    def evidence(self, candidates: Tensor, events: Events, *, past_only: bool) -> Tensor:
+        """[events, features]: how each of `candidates` [events] would stand in the place of the event there."""
+        raise TypeError(f"{type(self).__name__} does not define evidence")
+
+    @torch.no_grad()
+    def prepare(self, sequences: Sequences) -> None:
+        """Count the training log, and learn to tell its events from items that are put in their places."""
+        log = training_events(sequences)
+        self.count(log, sequences.item_count)
+        taken = log.owners % (1 + len(log.items) // MOST_EXAMPLES) == 0
+        known = Events(log.items[taken], log.owners[taken])
+        unknown = replace(known, counted=False)
+        generator = torch.Generator(device=log.items.device).manual_seed(int(self.seed))
+        planted = [plant(known.items, sequences.item_count, generator) for plant in KINDS.values()]
+        for judgement, past_only in ((self.both_sides, False), (self.past, True)):
+            judgement.fit(
+                self.evidence(known.items, known, past_only=past_only),
+                [self.evidence(items, unknown, past_only=past_only) for items in planted],
+            )
+
+    @torch.no_grad()
+    def keep(self, batch: Batch) -> Tensor:
+        """[rows, length]: the probability that each interaction is genuine; 1 where there is none.
+
+        By both sides in a bidirectional batch, in others by what came before an event: its later ones have no
+        influence.
+        """
+        rows, length = batch.items.shape
+        row = torch.arange(rows, device=batch.items.device)[:, None]
+        real = batch.segments > 0
+        owner = torch.where(real, row * (length + 1) + batch.segments, -1)
+        keep = self._keep(Events(batch.items.flatten(), owner.flatten()), past_only=not batch.bidirectional)
+        return torch.where(real, keep.view(rows, length), 1.0)
+
+    @torch.no_grad()
+    def verdict(self, sequences: Sequences) -> Tensor:
+        """[events]: the probability that each event of the training log is genuine, by both sides; 1 for the others."""
+        log = training_events(sequences)
+        verdict = torch.ones(len(sequences.items), device=sequences.device)
+        return verdict.masked_scatter(trained_on(sequences), self._keep(log, past_only=False))
+
+    def share(self) -> float:
+        """The estimated share of noise in the training log."""
+        return float(self.both_sides.shares.sum().clamp(max=1))
+
+    def _keep(self, events: Events, *, past_only: bool) -> Tensor:
+        judgement = self.past if past_only else self.both_sides
+        return judgement.keep(self.evidence(events.items, events, past_only=past_only))
+
+
+def trained_on(sequences: Sequences) -> Tensor:
+    """[events] bool: which events are in their users' training parts."""
+    owner = owners(sequences)
+    place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
+    return place < sequences.train_lengths[owner]
+
+
+def training_events(sequences: Sequences) -> Events:
+    """The training parts, one after another."""
+    part = trained_on(sequences)
+    return Events(sequences.items[part].long(), owners(sequences)[part])

@@ -1,0 +1,127 @@
+"""A recommender that knows noise when it sees it: in its training log, its targets, and the histories it ranks with."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from models.denoising.noise.seam import NoiseModel
+from models.denoising.robust import Robust
+from models.engine.batches import Batch, compacted
+from models.engine.sequences import Sequences
+from models.networks.backbone import AroundNextItem, NextItem
+from models.recommender import Draws, Loss
+
+
+class NoiseAware(AroundNextItem):
+    """A next-item recommender beside a noise model (`models.denoising.noise`), a robust loss, or both.
+
+    In training, events whose probability to be genuine is below `drop_below` are left out of the log, so that what
+    noise had pushed apart meets again and older events take its place; the targets that stay are weighed by their
+    probability to the power of `target_power`; and `corrupt_inputs` of the inputs are replaced by any item. When it
+    ranks, it reads `spare` events more of a history than the backbone's length, and leaves out the same. With nothing
+    to drop, a power of 0 and no robust loss, it is the backbone to the bit.
+    """
+
+    def __init__(
+        self,
+        base: NextItem,
+        noise: NoiseModel | None,
+        robust: Robust | None,
+        *,
+        drop_below: float = 0.0,
+        target_power: float = 0.0,
+        spare: int = 0,
+        corrupt_inputs: float = 0.0,
+    ) -> None:
+        super().__init__(base)
+        self.noise = noise
+        self.robust = robust
+        self.drop_below = drop_below
+        self.target_power = target_power
+        self.corrupt_inputs = corrupt_inputs
+        self.length = base.length + spare
+        self._cleaned: tuple[Sequences, Sequences] | None = None
+        self._dropped = 0.0
+
+    def prepare(self, sequences: Sequences) -> None:
+        """Have the noise model learn from the training log and judge it; the base sees the log that is trained on.
+
+        Raises `ValueError` where the noise model leaves nothing to train on.
+        """
+        super().prepare(self._judged(sequences))
+
+    def training_batches(
+        self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
+    ) -> Iterator[Batch]:
+        return super().training_batches(
+            self._judged(sequences), batch_size=batch_size, generator=generator, draws=draws
+        )
+
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        batch, negatives = self.base.drawn(batch, draws)
+        shown = self._with_corrupted_inputs(batch, draws) if self.corrupt_inputs else batch
+        losses = self.base.position_losses(shown, negatives, dropout=draws.dropout())
+        weights = None
+        if batch.target_keep is not None and self.target_power:
+            weights = batch.events(batch.target_keep) ** self.target_power
+        if self.robust is not None:
+            losses, trusted = self.robust(losses, step=draws.step)
+            weights = trusted if weights is None or trusted is None else weights * trusted
+        return Loss(losses, weights)
+
+    def query(self, batch: Batch) -> Tensor:
+        if self.noise is None or not self.drop_below:
+            return self.base.query(batch)
+        kept = self.keep(batch) >= self.drop_below
+        return self.base.query(compacted(batch, kept, length=self.base.length))
+
+    def keep(self, batch: Batch) -> Tensor:
+        """[rows, length]: the probability that each event of histories is genuine, by all of their events."""
+        if self.noise is None:
+            return torch.ones_like(batch.real[:, :, 0])
+        if self.appended is not None:  # is no event, and stays
+            batch = replace(
+                batch, items=_emptied(batch.items, batch.ends), segments=_emptied(batch.segments, batch.ends)
+            )
+        return self.noise.keep(replace(batch, bidirectional=True))
+
+    @torch.no_grad()
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        """keep: [rows, length], each event's probability to be genuine; empty without a noise model."""
+        return {} if self.noise is None else {"keep": self.keep(batch)}
+
+    def diagnostics(self) -> dict[str, float]:
+        """The noise model's estimate of the log's share of noise, and the share of events that were left out."""
+        if self.noise is None:
+            return {}
+        return {"noise.share": self.noise.share(), "noise.dropped": self._dropped}
+
+    def _judged(self, sequences: Sequences) -> Sequences:
+        """The log without what is dropped, and with every event's probability; computed once a log."""
+        if self.noise is None:
+            return sequences
+        if self._cleaned is None or self._cleaned[0] is not sequences:
+            self.noise.prepare(sequences)
+            verdict = self.noise.verdict(sequences)
+            judged = replace(sequences, keep=verdict).only(verdict >= self.drop_below)
+            if not bool((judged.train_lengths > 1).any()):
+                raise ValueError(
+                    "the noise model leaves no user two interactions to train on: "
+                    f"drop fewer than those below {self.drop_below}"
+                )
+            self._dropped = 1 - len(judged.items) / max(len(sequences.items), 1)
+            self._cleaned = (sequences, judged)
+        return self._cleaned[1]
+
+    def _with_corrupted_inputs(self, batch: Batch, draws: Draws) -> Batch:
+        shape = batch.items.shape
+        chosen = (draws.fractions(*shape) < self.corrupt_inputs) & (batch.segments > 0)
+        others = 1 + draws.whole_numbers(draws.unseen.item_count, *shape)
+        return replace(batch, items=torch.where(chosen, others, batch.items))
+
+
+def _emptied(grid: Tensor, cells: Tensor) -> Tensor:
+    """[rows, length] with 0 at `cells` of the flattened grid."""
+    return grid.flatten().index_fill(0, cells, 0).view(grid.shape)

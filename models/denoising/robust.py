@@ -1,0 +1,96 @@
+"""Losses that trust some targets less than others, made of any loss.
+
+With L the loss of a position and p = exp(−L) what the model believes of its target:
+
+truncated: without the `share` largest of a batch, rising from none over the first `ramp` steps (Wang et al., WSDM 2021)
+reweighted: L · p^power, where the weight has no gradient (the same)
+generalised: (1 − p^power) / power, from L (0) to the mean absolute error (1) (Zhang & Sabuncu, NeurIPS 2018)
+symmetric: L + power · 9.2 (1 − p), the reverse cross-entropy with log 0 as log 1e-4 (Wang et al., ICCV 2019)
+bootstrapped: cross-entropy of "the target or another", whose truth is the label's for 1 − power and the model's own
+    belief for `power` (Reed et al., ICLR 2015, the soft one)
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+LOG_OF_ZERO = math.log(1e-4)
+LEAST_BELIEF = 1e-6
+
+
+class Robust(Protocol):
+    """What becomes of a batch's losses."""
+
+    def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
+        """losses [events] in the training's `step`, from 0 → the losses instead of them [events], and their weights,
+        None where they are equal.
+        """
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """Leaves out the largest losses."""
+
+    share: float
+    ramp: int
+
+    def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
+        left_out = int(len(losses) * self.share * min(step / self.ramp, 1.0))
+        if not left_out:
+            return losses, None
+        largest = losses.detach().topk(left_out, sorted=False).indices
+        return losses, torch.ones_like(losses).index_fill(0, largest, 0.0)
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """Trusts a target as the model does. The weights are not normalised: a batch of doubtful targets moves little."""
+
+    power: float
+
+    def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
+        return losses * (-self.power * losses.detach()).exp(), None
+
+
+@dataclass(frozen=True)
+class Generalised:
+    """Between cross-entropy and the mean absolute error."""
+
+    power: float
+
+    def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
+        return -torch.expm1(-self.power * losses) / self.power, None
+
+
+@dataclass(frozen=True)
+class Symmetric:
+    """Cross-entropy and its reverse."""
+
+    power: float
+
+    def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
+        return losses + self.power * LOG_OF_ZERO * torch.expm1(-losses), None
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """Believes the model's own opinion a little."""
+
+    power: float
+
+    def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
+        belief = (-losses.detach()).exp()
+        other = -torch.log((-torch.expm1(-losses)).clamp(min=LEAST_BELIEF))
+        return losses + self.power * (1 - belief) * (other - losses), None
+
+
+OF_POWER: Mapping[str, type[Reweighted | Generalised | Symmetric | Bootstrapped]] = {
+    "reweighted": Reweighted,
+    "generalised": Generalised,
+    "symmetric": Symmetric,
+    "bootstrapped": Bootstrapped,
+}

@@ -1,0 +1,335 @@
+"""Noise models: what they take for evidence, what they may depend on, what they find, and what is done with it."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.catalogue import NOISE_MODELS, build
+from models.config import ModelConfig, TrainingConfig
+from models.denoising.noise.cooccurrence import CoOccurrence
+from models.denoising.noise.judgement import logistic_regression, share_of_noise
+from models.denoising.noise.seam import NoiseModel, trained_on, training_events
+from models.denoising.noise_aware import NoiseAware
+from models.engine.batches import Batch, UnseenItems, compacted, training_batches, windows
+from models.engine.randomness import Streams
+from models.engine.ranking import Protocol, rank
+from models.engine.sequences import InteractionLog, Sequences, Targets
+from models.engine.training import Training
+from models.recommender import Draws, Recommender
+from models.storage import load_model, save_model
+from tests.models.conftest import MakeLog
+
+SMALL = ModelConfig(dim=8, heads=2, length=6)
+ITEMS = 40
+
+
+def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
+    """Users who walk through one of four corners of the catalogue, popular items more often, with replaced items in
+    their training parts; and which events are noise.
+    """
+    draw = np.random.default_rng(0)
+    weights = 1.0 / np.arange(1, 11)
+    corner = np.repeat(draw.integers(4, size=users), length)
+    items = 1 + corner * 10 + draw.choice(10, size=users * length, p=weights / weights.sum())
+    place = np.tile(np.arange(length), users)
+    noise = (draw.random(len(items)) < share) & (place < length - 2)
+    others = draw.integers(1, ITEMS + 1, len(items)) if kind == "uniform" else draw.permutation(items)
+    noise &= others != items
+    offsets = torch.arange(users + 1) * length
+    sequences = Sequences(
+        torch.from_numpy(np.where(noise, others, items)).int(), offsets, torch.full((users,), length - 2), ITEMS
+    )
+    everyone = torch.arange(users)
+    targets = {
+        split: Targets(everyone, sequences.items[offsets[1:] - back].long(), torch.full((users,), length - back))
+        for split, back in (("validation", 2), ("test", 1))
+    }
+    return InteractionLog(sequences, targets), torch.from_numpy(noise)
+
+
+def auroc(scores: Tensor, labels: Tensor) -> float:
+    """By counting pairs."""
+    noisy, genuine = scores[labels], scores[~labels].sort().values
+    below = torch.searchsorted(genuine, noisy).double()
+    up_to = torch.searchsorted(genuine, noisy, right=True).double()
+    return float((below + up_to).mean() / 2 / len(genuine))
+
+
+def prepared(name: str, log: InteractionLog) -> NoiseModel:
+    torch.manual_seed(0)
+    model = NOISE_MODELS[name](ModelConfig(reach=3), log.sequences.item_count)
+    model.prepare(log.sequences)
+    return model
+
+
+def draws_for(log: InteractionLog) -> Draws:
+    streams = Streams(9, Draws.NAMES, device=torch.device("cpu"))
+    return Draws(streams, UnseenItems(log.sequences, log.sequences.train_lengths))
+
+
+def test_logistic_regression_of_one_yes_or_no_is_the_log_odds_ratio() -> None:
+    column = torch.tensor([1.0] * 60 + [0.0] * 40, dtype=torch.float64)
+    labels = torch.tensor([1.0] * 45 + [0.0] * 15 + [1.0] * 10 + [0.0] * 30, dtype=torch.float64)
+    weights = logistic_regression(torch.stack([torch.ones_like(column), column], dim=1), labels)
+    assert float(weights[0]) == pytest.approx(math.log(10 / 30), abs=0.03)
+    assert float(weights.sum()) == pytest.approx(math.log(45 / 15), abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
+def test_the_share_of_noise_is_that_of_a_mixture_whose_parts_are_apart(share: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(60_000, generator=generator) + 4
+    genuine = torch.randn(60_000, generator=generator)
+    own = torch.randn(60_000, generator=generator) + 4
+    log = torch.cat([genuine[: int(60_000 * (1 - share))], own[: int(60_000 * share)]])
+    assert float(share_of_noise(log, noise)) == pytest.approx(share, abs=0.015)
+    assert float(share_of_noise(log, noise, [(torch.tensor(share), own)])) == pytest.approx(0.0, abs=0.015)
+
+
+@pytest.mark.parametrize("past_only", [False, True])
+def test_co_occurrence_is_the_plain_count_of_neighbours(make_log: MakeLog, *, past_only: bool) -> None:
+    log = make_log(lengths=[9, 4, 12, 5, 2], item_count=6)
+    model = prepared("co-occurrence", log)
+    assert isinstance(model, CoOccurrence)
+    sequences = log.sequences
+    histories = [
+        sequences.items[start : start + size].tolist()
+        for start, size in zip(sequences.offsets.tolist(), sequences.train_lengths.tolist(), strict=False)
+    ]
+    together: Counter[tuple[int, int]] = Counter()
+    for items in histories:
+        for later in range(len(items)):
+            for earlier in range(max(later - 3, 0), later):
+                together[min(items[later], items[earlier]), max(items[later], items[earlier])] += 1
+    degree = {item: sum(n * ((item == a) + (item == b)) for (a, b), n in together.items()) for item in range(1, 7)}
+    expected = []
+    for items in histories:
+        for place, item in enumerate(items):
+            total = 0.0
+            for other in range(max(place - 3, 0), place if past_only else min(place + 4, len(items))):
+                if other != place:
+                    near = items[other]
+                    chance = degree[item] * degree[near] / sum(degree.values())
+                    total += math.log((together[min(item, near), max(item, near)] - 1 + 0.3) / (chance + 0.3))
+            expected.append([max(total, 0), min(total, 0)])
+    events = training_events(sequences)
+    found = model.evidence(events.items, events, past_only=past_only)[:, :2]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NOISE_MODELS)
+def test_a_judgement_is_a_probability_and_depends_on_nothing_that_it_may_not_see(name: str) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model = prepared(name, log)
+    users, stops = torch.tensor([0, 1, 2]), torch.tensor([9, 4, 5])
+    batch = windows(log.sequences, users, stops, length=9, with_targets=False)
+    both = replace(batch, bidirectional=True)
+    for seen in (batch, both):
+        keep = model.keep(seen)
+        assert keep.shape == batch.items.shape
+        assert bool(((keep >= 0) & (keep <= 1)).all())
+        assert bool((keep[batch.segments == 0] == 1).all())
+    long = int((batch.segments > 0).sum(1).eq(9).nonzero()[0])
+    changed = batch.items.clone()
+    changed[long, 5:] = ITEMS
+    changed[[row for row in range(len(changed)) if row != long]] = ITEMS
+    later = replace(batch, items=changed)
+    assert torch.equal(model.keep(later)[long, :5], model.keep(batch)[long, :5])
+    if name == "co-occurrence":
+        from_both = [model.keep(replace(seen, bidirectional=True))[long, 4] for seen in (later, batch)]
+        assert not torch.equal(*from_both)
+    alone = windows(log.sequences, users[1:2], stops[1:2], length=9, with_targets=False)
+    row, first = divmod(int(batch.ends[1]) - 3, 9)
+    torch.testing.assert_close(model.keep(replace(alone, bidirectional=True))[0, :4], model.keep(both)[row, first:][:4])
+
+
+@pytest.mark.parametrize("kind", ["uniform", "popular"])
+def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
+    log, noise = planted_log(kind=kind, share=0.2)
+    model = prepared("co-occurrence", log)
+    verdict = model.verdict(log.sequences)
+    part = trained_on(log.sequences)
+    assert bool((verdict[~part] == 1).all())
+    assert auroc(1 - verdict[part], noise[part]) > 0.85
+    # Of the items that are put in a place, some fit it: a quarter by chance.
+    assert model.share() == pytest.approx(0.75 * float(noise[part].float().mean()), abs=0.06)
+    clean, _ = planted_log(kind=kind, share=0.0)
+    assert prepared("co-occurrence", clean).share() < 0.03
+    assert torch.equal(verdict, prepared("co-occurrence", log).verdict(log.sequences))
+
+
+def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:
+    log, noise = planted_log(kind="uniform", share=0.2)
+    model = aware(log, drop_below=0.5, target_power=2.0)
+    assert model.noise is not None
+    verdict = model.noise.verdict(log.sequences)
+    draws = draws_for(log)
+    generator = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
+    for user in (0, 17, 399):
+        start = int(log.sequences.offsets[user])
+        stays = [place for place in range(start, start + 28) if verdict[place] >= 0.5]
+        (cells,) = torch.nonzero((batch.users == user).flatten() & (batch.segments > 0).flatten(), as_tuple=True)
+        assert batch.targets is not None
+        assert batch.target_keep is not None
+        assert batch.targets.flatten()[cells].tolist() == log.sequences.items[stays[-6:]].tolist()
+        assert torch.equal(batch.target_keep.flatten()[cells], verdict[stays[-6:]])
+    loss = model.loss(batch, draws)
+    assert loss.weights is not None
+    assert torch.equal(loss.weights, batch.events(batch.target_keep) ** 2)
+    told = model.diagnostics()
+    dropped = (verdict < 0.5).float().mean()
+    assert told["noise.dropped"] == pytest.approx(float(dropped), abs=1e-6)
+    assert float(noise[verdict < 0.5].float().mean()) > 0.8
+
+
+def test_a_history_is_ranked_with_by_what_is_left_of_it() -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model = aware(log, drop_below=0.5, spare=4)
+    assert model.noise is not None
+    batch = windows(log.sequences, torch.arange(5), torch.full((5,), 28), length=model.length, with_targets=False)
+    assert model.length == 10
+    keep = model.explain(batch)["keep"]
+    alone = []
+    for row in range(5):
+        left = batch.items[row][keep[row] >= 0.5][-6:]
+        padded = Sequences(left.int(), torch.tensor([0, len(left)]), torch.tensor([0]), ITEMS)
+        short = windows(padded, torch.tensor([0]), torch.tensor([len(left)]), length=6, with_targets=False)
+        alone.append(model.base.query(short))
+    torch.testing.assert_close(model.query(batch), torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_compacting_keeps_the_last_of_what_is_left(make_log: MakeLog) -> None:
+    log = make_log(lengths=[9, 4, 12, 5, 3])
+    log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
+    users, stops = torch.tensor([3, 0, 2, 4, 1]), torch.tensor([4, 7, 9, 0, 3])
+    batch = windows(log.sequences, users, stops, length=9, with_targets=False)
+    kept = torch.rand(batch.items.shape, generator=torch.Generator().manual_seed(1)) < 0.6
+    (only,) = [int(end) for window, end in enumerate(batch.ends) if int(users[window]) == 1]
+    kept.view(-1)[only - 2 : only + 1] = False
+    packed = compacted(batch, kept, length=4)
+    assert packed.times is not None
+    for window, (user, stop) in enumerate(zip(users.tolist(), stops.tolist(), strict=True)):
+        start, end = int(log.sequences.offsets[user]), int(batch.ends[window])
+        cells = range(end - stop + 1, end + 1)
+        chosen = [place for place, cell in enumerate(cells) if user == 1 or kept.view(-1)[cell]][-4:] if stop else []
+        new_end = int(packed.ends[window])
+        own = slice(new_end - len(chosen) + 1, new_end + 1)
+        assert packed.times.view(-1)[own].tolist() == [start + place for place in chosen]
+        assert packed.items.view(-1)[own].tolist() == [int(log.sequences.items[start + place]) for place in chosen]
+        assert packed.positions.view(-1)[own].tolist() == list(range(4 - len(chosen), 4))
+        assert len(set(packed.segments.view(-1)[own].tolist())) <= 1
+    assert sorted(packed.cells.tolist()) == torch.nonzero(packed.segments.flatten()).squeeze(1).tolist()
+
+
+def test_with_nothing_to_do_it_is_the_backbone_to_the_bit(make_log: MakeLog) -> None:
+    log = make_log(lengths=[9, 4, 12, 5])
+    idle = {"noise_model": "co-occurrence", "drop_below": 0.0, "target_power": 0.0}
+    plain = trained(build(SMALL, 30, seed=3), log)
+    for settings in (idle, {"robust": "truncated", "truncate": 0.0}):
+        config = ModelConfig.from_dict(SMALL.to_dict() | settings)
+        for one, other in zip(plain, trained(build(config, 30, seed=3), log), strict=True):
+            assert torch.equal(one, other)
+    judged = build(ModelConfig.from_dict(SMALL.to_dict() | idle | {"target_power": 1.0}), 30, seed=3)
+    (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
+    sure = replace(batch, target_keep=torch.ones_like(batch.real[:, :, 0]))
+    losses = [model.loss(shown, draws_for(log)) for model, shown in ((build(SMALL, 30, seed=3), batch), (judged, sure))]
+    assert torch.equal(losses[0].objective(), losses[1].objective())
+
+
+def test_corrupted_inputs_are_as_many_as_asked_for_and_targets_stay(make_log: MakeLog) -> None:
+    log = make_log(lengths=[80] * 40)
+    model = build(ModelConfig.from_dict(SMALL.to_dict() | {"length": 60, "corrupt_inputs": 0.25}), 30, seed=3)
+    assert isinstance(model, NoiseAware)
+    shown: list[Batch] = []
+    encode = model.base.backbone.encode
+    model.base.backbone.encode = lambda batch, **options: (shown.append(batch), encode(batch, **options))[1]  # type: ignore[method-assign]
+    draws = draws_for(log)
+    (batch,) = model.training_batches(log.sequences, batch_size=40, generator=torch.Generator(), draws=draws)
+    model.loss(batch, draws)
+    assert torch.equal(shown[0].targets, batch.targets)  # type: ignore[arg-type]
+    changed = (shown[0].items != batch.items).float().mean()
+    assert float(changed) == pytest.approx(0.25 * 29 / 30, abs=0.03)
+
+
+def test_a_stored_model_ranks_as_the_trained_one(tmp_path: Path) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=60)
+    config = ModelConfig.from_dict(SMALL.to_dict() | {"noise_model": "co-occurrence", "spare": 3})
+    model = build(config, ITEMS, seed=1)
+    model.prepare(log.sequences)
+    save_model(model, config, tmp_path, item_count=ITEMS)
+    protocol = Protocol.of(log.sequences, log.targets["test"], seed=0)
+    ranks = [rank(one, log.sequences, log.targets["test"], protocol) for one in (model, load_model(tmp_path))]
+    for name, values in ranks[0].items():
+        np.testing.assert_array_equal(values, ranks[1][name])
+
+
+def test_a_training_goes_on_where_it_was_and_comes_out_the_same(tmp_path: Path) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=60)
+    settings = {"noise_model": "co-occurrence", "robust": "truncated", "truncate_ramp": 3, "corrupt_inputs": 0.1}
+
+    def training(epochs: int) -> Training:
+        model = build(ModelConfig.from_dict(SMALL.to_dict() | settings), ITEMS, seed=1)
+        return Training(
+            model, log, log, TrainingConfig(epochs=epochs, batch_size=16),
+            seed=1, evaluation_seed=0, device=torch.device("cpu"),
+        )  # fmt: skip
+
+    whole = training(4)
+    whole.run(checkpoint=None, on_epoch=lambda _: None)
+    training(2).run(checkpoint=tmp_path / "c.pt", on_epoch=lambda _: None)
+    resumed = training(4)
+    resumed.run(checkpoint=tmp_path / "c.pt", on_epoch=lambda _: None)
+    assert [epoch.metrics["train.loss"] for epoch in whole.progress.history] == [
+        epoch.metrics["train.loss"] for epoch in resumed.progress.history
+    ]
+    for name, values in whole.model.state_dict().items():
+        assert torch.equal(values, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "tisasrec", "sse-pt"])
+def test_every_backbone_trains_and_ranks_beside_it(backbone: str) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=30)
+    log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
+    settings = {"backbone": backbone, "noise_model": "co-occurrence", "user_dim": 4, "robust": "symmetric"}
+    model = build(ModelConfig.from_dict(SMALL.to_dict() | settings), ITEMS, seed=1, user_count=30)
+    training = Training(
+        model, log, log, TrainingConfig(epochs=1), seed=1, evaluation_seed=0, device=torch.device("cpu")
+    )
+    progress = training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert progress.best_epoch == 1
+
+
+def test_a_verdict_that_leaves_nothing_is_refused() -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=30)
+    model = aware(log, drop_below=0.5)
+    assert model.noise is not None
+    model.noise.verdict = lambda sequences: torch.zeros(len(sequences.items))  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="leaves no user two interactions"):
+        model.prepare(replace(log.sequences))
+
+
+def aware(log: InteractionLog, **settings: float) -> NoiseAware:
+    config = {"noise_model": "co-occurrence", "reach": 3, "spare": 0, "target_power": 0.0, **settings}
+    model = build(ModelConfig.from_dict(SMALL.to_dict() | config), ITEMS, seed=1)
+    assert isinstance(model, NoiseAware)
+    model.prepare(log.sequences)
+    return model
+
+
+def trained(model: Recommender, log: InteractionLog) -> list[Tensor]:
+    """The queries and weights after a step of Adam."""
+    model.prepare(log.sequences)
+    draws = draws_for(log)
+    generator = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(log.sequences, batch_size=8, generator=generator, draws=draws)
+    optimizer = torch.optim.Adam(model.parameter_groups(1e-2))
+    model.loss(batch, draws).objective().backward()
+    optimizer.step()
+    return [model.query(batch).detach(), *(value.detach() for value in model.parameters())]

@@ -1,0 +1,63 @@
+"""Robust losses against their formulas."""
+
+import math
+
+import pytest
+import torch
+
+from models.catalogue import ROBUST
+from models.config import ModelConfig
+from models.denoising.robust import Robust, Truncated
+
+LOSSES = [0.05, 0.4, 1.0, 3.0]
+
+
+def robust(name: str, power: float) -> Robust:
+    return ROBUST[name](ModelConfig(robust_power=power))
+
+
+def test_truncation_leaves_out_the_largest_and_rises_to_its_share() -> None:
+    truncated = Truncated(share=0.5, ramp=10)
+    losses = torch.tensor([0.1, 5.0, 0.2, 3.0, 0.3, 0.4, 4.0, 0.5], requires_grad=True)
+    assert truncated(losses, step=0)[1] is None
+    halfway = truncated(losses, step=5)[1]
+    assert halfway is not None
+    assert halfway.tolist() == [1, 0, 1, 1, 1, 1, 0, 1]
+    for step in (10, 500):
+        same, weights = truncated(losses, step=step)
+        assert same is losses
+        assert weights is not None
+        assert weights.tolist() == [1, 0, 1, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("power", [0.2, 0.7, 1.0])
+def test_values_and_gradients_are_those_of_the_formulas(power: float) -> None:
+    """Gradients by the loss, from each formula's derivative with p = exp(−L), dp/dL = −p."""
+    for loss in LOSSES:
+        p = math.exp(-loss)
+        other = -math.log(1 - p)
+        expected = {
+            "reweighted": (loss * p**power, p**power),
+            "generalised": ((1 - p**power) / power, p**power),
+            "symmetric": (loss + power * math.log(1e4) * (1 - p), 1 + power * math.log(1e4) * p),
+            "bootstrapped": (
+                (1 - power) * loss + power * (p * loss + (1 - p) * other),
+                (1 - power) + power * (p - (1 - p) * p / (1 - p)),
+            ),
+        }
+        for name, (value, slope) in expected.items():
+            given = torch.tensor([loss], dtype=torch.float64, requires_grad=True)
+            losses, weights = robust(name, power)(given, step=0)
+            assert weights is None
+            assert float(losses.detach()) == pytest.approx(value, rel=1e-6), name
+            (gradient,) = torch.autograd.grad(losses.sum(), given)
+            assert float(gradient) == pytest.approx(slope, rel=1e-5, abs=1e-9), name
+
+
+@pytest.mark.parametrize("name", ["reweighted", "generalised", "symmetric", "bootstrapped"])
+def test_extreme_losses_stay_numbers(name: str) -> None:
+    losses = torch.tensor([0.0, 1e-12, 80.0, 500.0], requires_grad=True)
+    changed, _ = robust(name, 0.5)(losses, step=0)
+    changed.sum().backward()
+    assert losses.grad is not None
+    assert bool(torch.isfinite(torch.cat([changed, losses.grad])).all())
