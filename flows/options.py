@@ -67,6 +67,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("sparse-stride", _whole(1), "N", "sparse-transformer: positions of a block (default 8)"),
         ("sparse-width", _whole(1), "N", "sparse-transformer: its last ones, which all see (default 2)"),
         ("attention-alpha", _number, "X", "adaptively-sparse: the first α of each head (default 1.5)"),
+        ("reach", _whole(1), "N", "denoised: events to each side that one is compared with (default 8)"),
+        ("drop-below", _number, "P", "denoised: events less likely genuine are left out, 0 for none (default 0.5)"),
+        ("spare", _whole(0), "N", "denoised: events more that are read of a history for that (default 25)"),
+        ("target-power", _number, "X", "denoised: a target's weight is its probability to this power (default 1)"),
+        ("truncate", _number, "R", "truncated: share of the largest losses that is left out (default 0.2)"),
+        ("truncate-ramp", _whole(1), "N", "truncated: steps in which it rises to that (default 500)"),
     ):
         models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
     for option, choices, text in (
@@ -328,7 +334,8 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     model = _given(options, *backbone, "gate_logit", "gate_rate", "beta", "beta_on", "estimator", "passes")
     model |= _given(options, "masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items")
     model |= _given(options, "gamma", "jacobian_every", "gate_keep", "attention_top", "sparse_stride", "sparse_width")
-    model |= _given(options, "attention_alpha")
+    model |= _given(options, "attention_alpha", "reach", "drop_below", "spare", "target_power")
+    model |= _given(options, "truncate", "truncate_ramp")
     try:
         methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:

@@ -187,6 +187,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence"},
     "popularity-filter": {"loss": "bce", "noise_model": "popularity"},
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
+    "corrupted-inputs": {"loss": "bce", "corrupt_inputs": 0.15},
     "truncated-softmax": {"loss": "softmax", "robust": "truncated"},
     "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
     "tisasrec": {"backbone": "tisasrec", "loss": "bce"},

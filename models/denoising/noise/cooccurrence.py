@@ -15,13 +15,18 @@ PRIOR = 0.3
 
 
 class CoOccurrence(Popularity):
-    """The evidence for an event: how popular its item is, and Σ log (n + 0.3) / (m + 0.3) over the pairs that it makes with
-    its neighbours, at most `reach` events away. n is how often the pair's items are neighbours in the training log, the
-    event's own pair left out, so that an event does not vouch for itself; m is how often they would be by chance.
+    """The evidence for an event: how popular its item is, and Σ log (n + 0.3) / (m + 0.3) over the pairs that it makes
+    with its neighbours, at most `reach` events away. n is how often the pair's items are neighbours in the training
+    log, the event's own pair left out, so that an event does not vouch for itself; m is how often they would be by
+    chance.
 
     The sum's positive and negative part have weights of their own, which also make up for neighbours' dependence.
     Memory is in proportion to the distinct pairs, which are kept with the model's weights.
     """
+
+    pairs: Tensor
+    sightings: Tensor
+    degrees: Tensor
 
     def __init__(self, item_count: int, *, reach: int) -> None:
         super().__init__(item_count, features=LIFT_FEATURES + 2)
@@ -63,7 +68,7 @@ class CoOccurrence(Popularity):
         return torch.log((seen + PRIOR) / (chance + PRIOR))
 
     def _sightings_of(self, keys: Tensor) -> Tensor:
-        """How often each pair was seen: from a table of all pairs where that is small, which is several times as fast."""
+        """How often each pair was seen: from a table of all pairs where that is small, which is the faster way."""
         if len(self.lifts) ** 2 <= LARGEST_TABLE:
             if self._table is None or self._table.device != keys.device:
                 table = torch.zeros(len(self.lifts) ** 2, device=keys.device)

@@ -21,6 +21,11 @@ LEAST_TAIL = 0.1
 class Judgement(nn.Module):
     """The probability that an event is noise of any of several `kinds`, from `features` columns of evidence."""
 
+    centre: Tensor
+    scale: Tensor
+    weights: Tensor
+    shares: Tensor
+
     def __init__(self, features: int, *, kinds: int) -> None:
         super().__init__()
         self.centre = nn.Buffer(torch.zeros(features))

@@ -13,6 +13,8 @@ class Popularity(NoiseModel):
     if all were equally popular; the positive and the negative part have weights of their own.
     """
 
+    lifts: Tensor
+
     def __init__(self, item_count: int, *, features: int = LIFT_FEATURES) -> None:
         super().__init__(features)
         self.lifts = nn.Buffer(torch.zeros(item_count + 1))

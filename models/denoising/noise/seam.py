@@ -32,6 +32,8 @@ class NoiseModel(nn.Module):
     There are two judgements: one by both sides of an event, and one by what came before it alone.
     """
 
+    seed: Tensor
+
     def __init__(self, features: int) -> None:
         """The seed of what is planted comes from torch's generator."""
         super().__init__()
