@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +183,7 @@ def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:
         assert torch.equal(batch.target_keep.flatten()[cells], verdict[stays[-6:]])
     loss = model.loss(batch, draws)
     assert loss.weights is not None
+    assert batch.target_keep is not None
     assert torch.equal(loss.weights, batch.events(batch.target_keep) ** 2)
     told = model.diagnostics()
     dropped = (verdict < 0.5).float().mean()
@@ -249,7 +251,12 @@ def test_corrupted_inputs_are_as_many_as_asked_for_and_targets_stay(make_log: Ma
     assert isinstance(model, NoiseAware)
     shown: list[Batch] = []
     encode = model.base.backbone.encode
-    model.base.backbone.encode = lambda batch, **options: (shown.append(batch), encode(batch, **options))[1]  # type: ignore[method-assign]
+
+    def recording(batch: Batch, **options: Any) -> Tensor:
+        shown.append(batch)
+        return encode(batch, **options)
+
+    model.base.backbone.encode = recording  # type: ignore[method-assign]
     draws = draws_for(log)
     (batch,) = model.training_batches(log.sequences, batch_size=40, generator=torch.Generator(), draws=draws)
     model.loss(batch, draws)
