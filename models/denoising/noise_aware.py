@@ -20,8 +20,9 @@ class NoiseAware(AroundNextItem):
     In training, events whose probability to be genuine is below `drop_below` are left out of the log, so that what
     noise had pushed apart meets again and older events take its place; the targets that stay are weighed by their
     probability to the power of `target_power`; and `corrupt_inputs` of the inputs are replaced by any item. When it
-    ranks, it reads `spare` events more of a history than the backbone's length, and leaves out the same. With nothing
-    to drop, a power of 0 and no robust loss, it is the backbone to the bit.
+    ranks, it reads `spare` events more of a history than the backbone's length, and leaves out the same; a backbone
+    that is shown both sides of a mask ranks with histories as they are. With nothing to drop, a power of 0 and no
+    robust loss, it is the backbone to the bit.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class NoiseAware(AroundNextItem):
         self.drop_below = drop_below
         self.target_power = target_power
         self.corrupt_inputs = corrupt_inputs
-        self.length = base.length + spare
+        self._drops_history = noise is not None and drop_below > 0 and base.appended is None
+        self.length = base.length + (spare if self._drops_history else 0)
         self._cleaned: tuple[Sequences, Sequences] | None = None
         self._dropped = 0.0
 
@@ -72,25 +74,20 @@ class NoiseAware(AroundNextItem):
         return Loss(losses, weights)
 
     def query(self, batch: Batch) -> Tensor:
-        if self.noise is None or not self.drop_below:
+        if not self._drops_history:
             return self.base.query(batch)
-        kept = self.keep(batch) >= self.drop_below
+        assert self.noise is not None
+        kept = self.noise.keep(replace(batch, bidirectional=True)) >= self.drop_below
         return self.base.query(compacted(batch, kept, length=self.base.length))
-
-    def keep(self, batch: Batch) -> Tensor:
-        """[rows, length]: the probability that each event of histories is genuine, by all of their events."""
-        if self.noise is None:
-            return torch.ones_like(batch.real[:, :, 0])
-        if self.appended is not None:  # is no event, and stays
-            batch = replace(
-                batch, items=_emptied(batch.items, batch.ends), segments=_emptied(batch.segments, batch.ends)
-            )
-        return self.noise.keep(replace(batch, bidirectional=True))
 
     @torch.no_grad()
     def explain(self, batch: Batch) -> dict[str, Tensor]:
-        """keep: [rows, length], each event's probability to be genuine; empty without a noise model."""
-        return {} if self.noise is None else {"keep": self.keep(batch)}
+        """genuine: [rows, length], the noise model's probability of each event, by all of its window; empty without a
+        noise model.
+        """
+        if self.noise is None:
+            return {}
+        return {"genuine": self.noise.keep(replace(batch, bidirectional=True))}
 
     def diagnostics(self) -> dict[str, float]:
         """The noise model's estimate of the log's share of noise, and the share of events that were left out."""
@@ -120,8 +117,3 @@ class NoiseAware(AroundNextItem):
         chosen = (draws.fractions(*shape) < self.corrupt_inputs) & (batch.segments > 0)
         others = 1 + draws.whole_numbers(draws.unseen.item_count, *shape)
         return replace(batch, items=torch.where(chosen, others, batch.items))
-
-
-def _emptied(grid: Tensor, cells: Tensor) -> Tensor:
-    """[rows, length] with 0 at `cells` of the flattened grid."""
-    return grid.flatten().index_fill(0, cells, 0).view(grid.shape)

@@ -246,28 +246,25 @@ def masked_windows(
 
 
 def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
-    """The windows without the events for which `kept` [rows, their length] is false: of each the last `length` events
-    that are left, packed anew. A window that would lose everything stays as it is.
+    """What each of the batch's `ends` sees, its own past and itself, as a window without the events for which `kept`
+    [rows, their length] is false: the last `length` events that are left, packed anew. A window that would lose
+    everything stays as it is.
 
-    Has no targets. How many events are left decides on the rows, so that this waits for the device.
+    The batch is causal; the one made of it has no targets. How many events are left decides on the rows, so that this
+    waits for the device.
     """
-    cells = torch.nonzero(batch.segments.flatten() > 0).squeeze(1).cpu()
-    ends = batch.ends.cpu()
-    order = ends.argsort()
-    window = order[torch.searchsorted(ends[order], cells)]
-    stays = kept.flatten().cpu()[cells]
-    stays |= (torch.bincount(window[stays], minlength=len(ends)) == 0)[window]
-    # Grouped by window, in their order: a window's cells lie side by side in a row.
-    by_window = torch.argsort(window[stays], stable=True)
-    cells, window = cells[stays][by_window], window[stays][by_window]
-    sizes = torch.bincount(window, minlength=len(ends))
-    from_end = (sizes.cumsum(0) - 1)[window] - torch.arange(len(window))
-    cells, window, from_end = (values[from_end < length] for values in (cells, window, from_end))
-    sizes = sizes.clamp(max=length)
+    seen = batch.visible.flatten(0, 1)[batch.ends]
+    row = batch.ends // batch.items.shape[1]
+    stays = seen & kept[row]
+    stays |= seen & ~stays.any(1, keepdim=True)
+    from_end = stays.sum(1, keepdim=True) - stays.cumsum(1)
+    window, column = torch.nonzero(stays & (from_end < length), as_tuple=True)
+    cells = row[window] * batch.items.shape[1] + column
+    sizes = torch.bincount(window, minlength=len(batch.ends)).cpu()
     (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
-    new_ends = rows * length + columns + sizes.clamp(min=1) - 1
-    places = (new_ends[window] - from_end).to(batch.items.device)
-    cells = cells.to(batch.items.device)
+    ends = (rows * length + columns + sizes.clamp(min=1) - 1).to(batch.ends.device)
+    from_end = from_end[window, column]
+    places = ends[window] - from_end
 
     def laid_out(values: Tensor) -> Tensor:
         grid = torch.zeros(row_count * length, dtype=torch.int64, device=batch.items.device)
@@ -276,12 +273,11 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
     return Batch(
         items=laid_out(batch.items.flatten()[cells]),
         users=laid_out(batch.users.flatten()[cells]),
-        positions=laid_out(length - 1 - from_end.to(cells.device)),
-        segments=laid_out(numbers[window].to(cells.device)),
+        positions=laid_out(length - 1 - from_end),
+        segments=laid_out(numbers.to(batch.ends.device)[window]),
         cells=places,
-        ends=new_ends.to(batch.ends.device),
+        ends=ends,
         times=None if batch.times is None else laid_out(batch.times.flatten()[cells]),
-        bidirectional=batch.bidirectional,
     )
 
 

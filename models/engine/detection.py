@@ -102,7 +102,24 @@ def gate(model: Recommender, sequences: Sequences) -> Judge | None:
     return judge if has_gate else None
 
 
-DETECTORS: Mapping[str, Detector] = {"own_score": own_score, "popularity": popularity, "gate": gate}
+def noise_model(model: Recommender, sequences: Sequences) -> Judge | None:
+    """The probability of being noise by a noise model beside the network, from both sides of the event."""
+
+    def judge(users: Tensor) -> Tensor:
+        batch = _windows(model, sequences, users)
+        return 1.0 - batch.events(model.explain(batch)["genuine"])
+
+    anyone = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)[:1]
+    has_one = len(anyone) > 0 and "genuine" in model.explain(_windows(model, sequences, anyone))
+    return judge if has_one else None
+
+
+DETECTORS: Mapping[str, Detector] = {
+    "own_score": own_score,
+    "popularity": popularity,
+    "gate": gate,
+    "noise_model": noise_model,
+}
 """By the name of its column and of its metrics."""
 
 

@@ -197,7 +197,7 @@ def test_a_history_is_ranked_with_by_what_is_left_of_it() -> None:
     assert model.noise is not None
     batch = windows(log.sequences, torch.arange(5), torch.full((5,), 28), length=model.length, with_targets=False)
     assert model.length == 10
-    keep = model.explain(batch)["keep"]
+    keep = model.explain(batch)["genuine"]
     alone = []
     for row in range(5):
         left = batch.items[row][keep[row] >= 0.5][-6:]
@@ -208,26 +208,28 @@ def test_a_history_is_ranked_with_by_what_is_left_of_it() -> None:
 
 
 def test_compacting_keeps_the_last_of_what_is_left(make_log: MakeLog) -> None:
+    """Of windows as they stand, and of what each of their events sees."""
     log = make_log(lengths=[9, 4, 12, 5, 3])
     log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
     users, stops = torch.tensor([3, 0, 2, 4, 1]), torch.tensor([4, 7, 9, 0, 3])
     batch = windows(log.sequences, users, stops, length=9, with_targets=False)
     kept = torch.rand(batch.items.shape, generator=torch.Generator().manual_seed(1)) < 0.6
-    (only,) = [int(end) for window, end in enumerate(batch.ends) if int(users[window]) == 1]
-    kept.view(-1)[only - 2 : only + 1] = False
-    packed = compacted(batch, kept, length=4)
-    assert packed.times is not None
-    for window, (user, stop) in enumerate(zip(users.tolist(), stops.tolist(), strict=True)):
-        start, end = int(log.sequences.offsets[user]), int(batch.ends[window])
-        cells = range(end - stop + 1, end + 1)
-        chosen = [place for place, cell in enumerate(cells) if user == 1 or kept.view(-1)[cell]][-4:] if stop else []
-        new_end = int(packed.ends[window])
-        own = slice(new_end - len(chosen) + 1, new_end + 1)
-        assert packed.times.view(-1)[own].tolist() == [start + place for place in chosen]
-        assert packed.items.view(-1)[own].tolist() == [int(log.sequences.items[start + place]) for place in chosen]
-        assert packed.positions.view(-1)[own].tolist() == list(range(4 - len(chosen), 4))
-        assert len(set(packed.segments.view(-1)[own].tolist())) <= 1
-    assert sorted(packed.cells.tolist()) == torch.nonzero(packed.segments.flatten()).squeeze(1).tolist()
+    nothing_left = int(batch.ends[4])
+    kept.view(-1)[nothing_left - 2 : nothing_left + 1] = False
+    assert batch.times is not None
+    for ends in (batch.ends, batch.cells):
+        packed = compacted(replace(batch, ends=ends), kept, length=4)
+        assert packed.times is not None
+        for end, new_end in zip(ends.tolist(), packed.ends.tolist(), strict=True):
+            row, segment = end // 9 * 9, int(batch.segments.view(-1)[end])
+            seen = [cell for cell in range(row, end + 1) if segment and batch.segments.view(-1)[cell] == segment]
+            left = ([cell for cell in seen if kept.view(-1)[cell]] or seen)[-4:]
+            own = slice(new_end - len(left) + 1, new_end + 1)
+            assert packed.times.view(-1)[own].tolist() == batch.times.view(-1)[left].tolist()
+            assert packed.items.view(-1)[own].tolist() == batch.items.view(-1)[left].tolist()
+            assert packed.positions.view(-1)[own].tolist() == list(range(4 - len(left), 4))
+            assert len(set(packed.segments.view(-1)[own].tolist())) <= 1
+        assert sorted(packed.cells.tolist()) == torch.nonzero(packed.segments.flatten()).squeeze(1).tolist()
 
 
 def test_with_nothing_to_do_it_is_the_backbone_to_the_bit(make_log: MakeLog) -> None:
