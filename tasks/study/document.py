@@ -1,4 +1,6 @@
-"""A study's file as it is written, with what the command line sets over it: values, and where each of them stands."""
+"""A study's or a search's file as it is written, with what the command line sets over it: values, and where each of
+them stands.
+"""
 
 import difflib
 import re
@@ -12,14 +14,40 @@ import yaml
 from tasks.errors import InputError
 
 Where = tuple[str | int, ...]
-PARTS = ("name", "question", "base", "axes", "include", "exclude", "reference", "execution")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 """What YAML 1.2 and people take for a number, and YAML 1.1 for text: 1e-3."""
 
 
 @dataclass(frozen=True)
+class Form:
+    """What a kind of file has: its parts, which of them are mappings or lists, of which mappings the values are lists,
+    and how `--set` is written. `command` lists those that are shipped.
+    """
+
+    what: str
+    command: str
+    parts: tuple[str, ...]
+    mappings: tuple[str, ...]
+    lists: tuple[str, ...]
+    mappings_of_lists: tuple[str, ...]
+    overrides: str
+
+
+STUDY = Form(
+    what="study",
+    command="study",
+    parts=("name", "question", "base", "axes", "include", "exclude", "reference", "execution"),
+    mappings=("base", "axes", "execution"),
+    lists=("include", "exclude"),
+    mappings_of_lists=("axes",),
+    overrides="base.SETTING=VALUE, axes.SETTING=[VALUE, VALUE], execution.SETTING=VALUE "
+    "or as one of name, question, reference, include and exclude with =VALUE",
+)
+
+
+@dataclass(frozen=True)
 class Document:
-    """The values of a study, and by path (keys and numbers of elements) where they were written."""
+    """The values of a file, and by path (keys and numbers of elements) where they were written."""
 
     values: Mapping[str, Any]
     places: Mapping[Where, str]
@@ -35,27 +63,27 @@ class Document:
         return InputError(f"{self.places[path]}: {message}")
 
 
-def read_document(path: Path, overrides: Iterable[str] = ()) -> Document:
-    """Read a file, then apply `--set` texts such as "axes.seed=[1, 2]", the later over the earlier.
+def read_document(path: Path, overrides: Iterable[str] = (), *, form: Form = STUDY) -> Document:
+    """Read a file of that form, then apply `--set` texts such as "axes.seed=[1, 2]", the later over the earlier.
 
     Raises `InputError`, with the line, where the file is no YAML mapping, where a key stands twice or is unknown.
     """
     if not path.is_file():
-        raise InputError(f"{path} is no file: `rec-denoiser study` lists the studies that there are")
+        raise InputError(f"{path} is no file: `rec-denoiser {form.command}` lists those that come with the project")
     places: dict[Where, str] = {(): str(path)}
     values = _composed(path.read_text(encoding="utf-8"), str(path), (), places)
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no study: a mapping with {', '.join(PARTS)}")
+        raise InputError(f"{path} holds no {form.what}: a mapping with {', '.join(form.parts)}")
     document = Document(values, places)
     for key in values:
-        if key not in PARTS:
-            raise document.fault((key,), unknown("part of a study", key, PARTS))
-    for part, kind, what in (("base", dict, "mapping"), ("axes", dict, "mapping"), ("execution", dict, "mapping"),
-                             ("include", list, "list"), ("exclude", list, "list")):  # fmt: skip
-        if not isinstance(values.setdefault(part, kind()), kind):
-            raise document.fault((part,), f"{part} has to be a {what}")
+        if key not in form.parts:
+            raise document.fault((key,), unknown(f"part of a {form.what}", key, form.parts))
+    for kind, what, parts in ((dict, "mapping", form.mappings), (list, "list", form.lists)):
+        for part in parts:
+            if not isinstance(values.setdefault(part, kind()), kind):
+                raise document.fault((part,), f"{part} has to be a {what}")
     for text in overrides:
-        _override(values, places, text)
+        _override(values, places, text, form)
     return document
 
 
@@ -70,16 +98,13 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"there is no {what} {name!r}{meant}"
 
 
-def _override(values: dict[str, Any], places: dict[Where, str], text: str) -> None:
+def _override(values: dict[str, Any], places: dict[Where, str], text: str, form: Form) -> None:
     name, mark, written = text.partition("=")
     place = f"--set {text}"
     part, _, setting = name.strip().partition(".")
-    nested = part in ("base", "axes", "execution")
-    if not mark or part not in PARTS or nested != bool(setting):
-        raise InputError(
-            f"{place}: write it as base.SETTING=VALUE, axes.SETTING=[VALUE, VALUE], execution.SETTING=VALUE "
-            "or as one of name, question, reference, include and exclude with =VALUE"
-        )
+    nested = part in form.mappings
+    if not mark or part not in form.parts or nested != bool(setting):
+        raise InputError(f"{place}: write it as {form.overrides}")
     path: Where = (part, setting) if nested else (part,)
     for written_before in [each for each in places if each[: len(path)] == path]:
         del places[written_before]
@@ -90,7 +115,7 @@ def _override(values: dict[str, Any], places: dict[Where, str], text: str) -> No
     places[path] = place
     if not nested:
         values[part] = value
-    elif part == "axes":
+    elif part in form.mappings_of_lists:
         values[part][setting] = value if isinstance(value, list) else [value]
     else:
         values[part][setting] = value

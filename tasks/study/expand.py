@@ -9,21 +9,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.config import WrongChoice
-from tasks.choices import check_model
-from tasks.digests import canonical_json
 from tasks.errors import InputError
 from tasks.sources.datasets import named_after
-from tasks.specs import CellSpec, ExecutionSpec, StudySpec, default_training
+from tasks.specs import CellSpec, ExecutionSpec, StudySpec
 from tasks.study.document import Document, Where, read_document, unknown
 from tasks.study.settings import (
     EXECUTION,
     Settings,
     bundle,
+    cell_spec,
     dataset_settings,
+    experiment,
+    first_fault,
     flattened,
     method_settings,
     names,
-    nested,
 )
 
 Axes = dict[str, Any]
@@ -65,7 +65,7 @@ def read_study(path: Path, overrides: Iterable[str] = ()) -> Study:
 def expanded(document: Document) -> Study:
     """The study of a document; raises as `read_study` does."""
     values = document.values
-    base = _base(document)
+    base = base_settings(document)
     axes = [_axis(document, axis, ("axes", axis), written) for axis, written in values["axes"].items()]
     _check_paths(document, base, axes)
     excluded = [_Selector(document, ("exclude", number), axes) for number in range(len(values["exclude"]))]
@@ -92,7 +92,7 @@ def expanded(document: Document) -> Study:
     )
 
 
-def _base(document: Document) -> Settings:
+def base_settings(document: Document) -> Settings:
     """The settings of every cell. A log set over the file's is no longer the same data set, and is named after
     its own file unless it is given a name.
     """
@@ -223,16 +223,7 @@ def _cells(
         spec = _cell_spec(document, base, draft)
         unread = tuple(value.axis for value in draft.values if value.settings and not _reads(spec, value))
         axes = {axis: label for axis, label in draft.axes().items() if axis not in unread}
-        identity = canonical_json(
-            {
-                "source": spec.source.model_dump(mode="json"),
-                "prepare": spec.prepare.model_dump(mode="json"),
-                "noise": spec.noise.model_dump(mode="json") if spec.noise.ratio else {},
-                "model": spec.model.effective(),
-                "training": spec.training.to_dict(),
-                "seeds": [spec.seed, spec.evaluation_seed],
-            }
-        )
+        identity = experiment(spec)
         label = _label(spec, axes, name_dataset=name_dataset)
         for axis in unread:
             who = "cells without noise" if axis.startswith("noise.") else spec.method
@@ -269,28 +260,13 @@ def _cell_spec(document: Document, base: Settings, draft: _Draft) -> CellSpec:
     _check_fixed(document, base, draft)
     if "method" not in settings:
         raise document.fault(("base",), "no method is named: write base.method or the axis method")
-    tree = nested(settings)
-    path = settings.get("source.path")
-    if "training" in tree:
-        usual = default_training(CellSpec.model_fields["source"].default.model_copy(update={"path": path}))
-        tree["training"] = usual.to_dict() | tree["training"]
-    tree.setdefault("model", {})
     try:
-        spec = CellSpec.model_validate(tree)
-        check_model(spec.model)
-        return spec
+        return cell_spec(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        parts = [str(part) for part in first["loc"] if part in _words()]
-        name = ".".join(parts)
-        message = first["msg"].removeprefix("Value error, ")
+        name, message = first_fault(error)
         raise document.fault(_path_of(document, draft, name), f"{name}: {message}") from None
     except WrongChoice as error:
         raise document.fault(_path_of(document, draft, f"model.{error.setting}"), str(error)) from None
-
-
-def _words() -> set[str]:
-    return {word for name in names() for word in name.split(".")}
 
 
 def _path_of(document: Document, draft: _Draft, name: str) -> Where:
@@ -299,10 +275,10 @@ def _path_of(document: Document, draft: _Draft, name: str) -> Where:
         for setting in value.settings:
             if setting == name or setting.startswith(f"{name}."):
                 return value.path
-    return _base_path(document, name)
+    return base_path(document, name)
 
 
-def _base_path(document: Document, name: str) -> Where:
+def base_path(document: Document, name: str) -> Where:
     """Where the base sets a setting, or one under it."""
     written = {path: ".".join(map(str, path[1:])) for path in document.places if path[:1] == ("base",)}
     exact = [path for path, held in written.items() if held == name]
@@ -315,7 +291,7 @@ def _check_fixed(document: Document, base: Settings, draft: _Draft) -> None:
     method = next((value for value in draft.values if value.axis == "method"), None)
     if method is None:
         return
-    others = [(_base_path(document, name), name, held) for name, held in base.items()]
+    others = [(base_path(document, name), name, held) for name, held in base.items()]
     others += [
         (value.path, name, held)
         for value in draft.values
@@ -350,7 +326,7 @@ def _check_effect(document: Document, base: Settings, axes: Sequence[_Axis], cel
     read = {name for cell in cells for name in cell.spec.model.effective()}
     for name in base:
         if name.startswith("model.") and name.removeprefix("model.") not in read:
-            raise document.fault(_base_path(document, name), f"no method of this study reads {name}")
+            raise document.fault(base_path(document, name), f"no method of this study reads {name}")
 
 
 def _check_reference(document: Document, reference: str | Axes, cells: Sequence[StudyCell]) -> None:
@@ -362,18 +338,23 @@ def _check_reference(document: Document, reference: str | Axes, cells: Sequence[
     raise document.fault(("reference",), f"no cell of this study is the reference {reference!r}")
 
 
-def _spec(document: Document, *, reference: Any) -> StudySpec:
+def execution_spec(document: Document) -> ExecutionSpec:
+    """How the trainings of a file run. Raises `InputError` on an unknown setting and a value that cannot be."""
     execution = document.values["execution"]
     for key in execution:
         if key not in EXECUTION:
             raise document.fault(("execution", key), unknown("setting of the execution", key, EXECUTION))
     try:
-        checked = ExecutionSpec.model_validate(execution)
+        return ExecutionSpec.model_validate(execution)
     except ValidationError as error:
         first = error.errors()[0]
         raise document.fault(
             ("execution", *first["loc"]), f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         ) from None
+
+
+def _spec(document: Document, *, reference: Any) -> StudySpec:
+    checked = execution_spec(document)
     try:
         return StudySpec.model_validate({**document.values, "reference": reference, "execution": checked})
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def result_of(
         execution=execution.to_dict(),
         started=started,
         seconds=seconds,
-        datasets=_datasets(ended.cells, docs),
+        datasets=datasets_of(ended.cells.values(), docs),
         cells=tuple(_cell_result(cell, number, ended, home) for number, cell in enumerate(study.cells)),
         oracle=ORACLE if ORACLE in methods else None,
     )
@@ -87,25 +87,36 @@ def publish_result(result: StudyResult, ranks: Ranks, *, home: Home) -> Publishe
     ones. What the trainings came to is kept whatever becomes of the analysis and the report: a failure of theirs is
     given back, and the page of an earlier result goes.
     """
-    final = study_folder(result.name, home=home)
-    failures = []
+    failures: list[Exception] = []
+    told = [result]
+
+    def write(folder: Path) -> None:
+        try:
+            told.append(analysed(result, ranks))
+            write_report(told[-1], None, folder)
+        except Exception as failure:
+            failures.append(failure)
+            shutil.rmtree(folder)
+            folder.mkdir()
+        (folder / RESULT_FILE).write_text(told[-1].to_json(), encoding="utf-8")
+
+    final = publish_folder(result.name, write, home=home)
+    return Published(final, told[-1], failures[0] if failures else None)
+
+
+def publish_folder(name: str, write: Callable[[Path], None], *, home: Home) -> Path:
+    """Let `write` fill an empty folder, then put it in the place of an earlier one of this name; where it is then."""
+    final = study_folder(name, home=home)
     with working_folder(final.parent) as work:
         content = work / "content"
         content.mkdir()
-        try:
-            result = analysed(result, ranks)
-            write_report(result, None, content)
-        except Exception as failure:
-            failures.append(failure)
-            shutil.rmtree(content)
-            content.mkdir()
-        (content / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
+        write(content)
         earlier = work / f"earlier-{secrets.token_hex(4)}"
         if final.exists():
             final.rename(earlier)
         content.rename(final)
         shutil.rmtree(earlier, ignore_errors=True)
-    return Published(final, result, failures[0] if failures else None)
+    return final
 
 
 def unreported(published: Published) -> RunFailed:
@@ -123,10 +134,10 @@ def read_result(name: str, *, home: Home) -> StudyResult | None:
     return StudyResult.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _datasets(cells: Mapping[int, Cell], docs: Mapping[str, str]) -> tuple[Dataset, ...]:
+def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset, ...]:
     """Every snapshot of the cells, the clean ones first under each name."""
     found: dict[tuple[str, str], Dataset] = {}
-    for cell in cells.values():
+    for cell in cells:
         spec = cell.spec.noise
         noise = Noise(spec.kind, spec.ratio, spec.where, spec.seed) if spec.ratio else None
         for snapshot in (cell.clean, cell.snapshot, cell.histories):

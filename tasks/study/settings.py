@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from models.config import NO_GATE, ModelConfig
+from tasks.choices import check_model
+from tasks.digests import canonical_json
 from tasks.sources.datasets import GENERATED, known
-from tasks.specs import METHODS, CellSpec, ExecutionSpec
+from tasks.specs import METHODS, CellSpec, ExecutionSpec, SourceSpec, default_training
 from tasks.study.document import Document, Where, unknown
 
 Settings = dict[str, Any]
@@ -52,7 +54,8 @@ def flattened(document: Document, values: Any, path: Where, *, prefix: str = "")
 
 
 def method_settings(document: Document, value: Any, path: Where) -> Settings:
-    """What a method sets: one of `METHODS` by name, or a mapping with a `name` and settings of the model.
+    """What a method sets: one of `METHODS` by name, or a mapping with a `name`, settings of the model and, under
+    `training`, those of its own training.
 
     Raises `InputError` on an unknown name or setting.
     """
@@ -67,6 +70,8 @@ def method_settings(document: Document, value: Any, path: Where) -> Settings:
     for key, held in value.items():
         if key in MODEL:
             settings[f"model.{key}"] = held
+        elif key == "training" or key.startswith("training."):
+            settings |= flattened(document, {key: held}, path)
         elif key != "name":
             raise document.fault((*path, key), unknown("setting of a model", key, MODEL))
     return settings
@@ -100,6 +105,42 @@ def nested(settings: Settings) -> dict[str, Any]:
             branch = branch.setdefault(part, {})
         branch[last] = value
     return tree
+
+
+def cell_spec(settings: Settings) -> CellSpec:
+    """The checked cell. Raises pydantic's `ValidationError`, which `first_fault` tells of, and
+    `models.config.WrongChoice`.
+    """
+    tree = nested(settings)
+    if "training" in tree:
+        usual = default_training(SourceSpec(path=settings.get("source.path")))
+        tree["training"] = usual.to_dict() | tree["training"]
+    tree.setdefault("model", {})
+    spec = CellSpec.model_validate(tree)
+    check_model(spec.model)
+    return spec
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """The first setting that cannot be, and why."""
+    first = error.errors()[0]
+    words = {word for name in names() for word in name.split(".")}
+    name = ".".join(str(part) for part in first["loc"] if part in words)
+    return name, first["msg"].removeprefix("Value error, ")
+
+
+def experiment(spec: CellSpec) -> str:
+    """What makes a cell an experiment of its own: two cells with the same text differ in names at most."""
+    return canonical_json(
+        {
+            "source": spec.source.model_dump(mode="json"),
+            "prepare": spec.prepare.model_dump(mode="json"),
+            "noise": spec.noise.model_dump(mode="json") if spec.noise.ratio else {},
+            "model": spec.model.effective(),
+            "training": spec.training.to_dict(),
+            "seeds": [spec.seed, spec.evaluation_seed],
+        }
+    )
 
 
 def _leaves(kind: Any, prefix: str) -> Iterator[str]:
