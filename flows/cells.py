@@ -1,7 +1,7 @@
-"""Train, rank, judge and record the cells of a job, several side by side: what the main job and every study share."""
+"""Train, rank, judge and record the cells of a job, several side by side: for the main job, studies and searches."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from tasks import job as jobs
 from tasks.errors import InputError
 from tasks.execution import Execution, side_by_side
+from tasks.plan import Cell
 from tasks.progress import Progress
 from tasks.specs import ExecutionSpec
 from tasks.steps import (
@@ -62,18 +63,8 @@ def train_rank_and_record(
         ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
         SideBySide[_Training | _Detection | _Ranking](steps, runner, at_a_time=at_a_time) as work,
     ):
-        for key, numbers in trainings.items():
-            work.add(
-                _Training(numbers),
-                train_step,
-                key=key,
-                label=cells[numbers[0]].label,
-                cell=cells[numbers[0]],
-                execution=execution,
-                time_limit_minutes=spec.time_limit_minutes,
-                tracker=job.tracker,
-                run_id=job.children[numbers[0]],
-            )
+        for numbers in trainings.values():
+            _add_training(work, job, numbers, spec, execution)
         for ended, failure in work:
             if failure is not None:
                 work.fill()
@@ -110,6 +101,51 @@ def train_rank_and_record(
     return outcomes
 
 
+def train_and_record(
+    job: jobs.Job,
+    spec: ExecutionSpec,
+    execution: Execution,
+    steps: Steps,
+    *,
+    metrics: Callable[[Cell], Mapping[str, float]],
+    expected: Mapping[str, float],
+) -> dict[int, Exception]:
+    """Train every cell, several at a time, and record each as soon as it is trained; none is ranked. `metrics` gives
+    those of validation that a finished training has. By a cell's number, why it has none.
+    """
+    cells = job.cells
+    at_a_time = side_by_side(spec, execution)
+    trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
+    progress = Progress(
+        len(cells),
+        {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)},
+        started=time.monotonic(),
+    )
+    failures: dict[int, Exception] = {}
+    runner: ThreadPoolTaskRunner[Any]
+    with (
+        ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
+        SideBySide[_Training](steps, runner, at_a_time=at_a_time) as work,
+    ):
+        for numbers in trainings.values():
+            _add_training(work, job, numbers, spec, execution)
+        for ended, failure in work:
+            work.fill()
+            progress.trained(cells[ended.cells[0]].train_key)
+            if failure is not None:
+                failures.update(_failed(job, ended.cells, failure))
+            else:
+                for number in ended.cells:
+                    try:
+                        jobs.record_trial(job, number, trained_by(cells[number]), metrics(cells[number]))
+                        progress.done += 1
+                    except Exception as unrecorded:
+                        failures.update(_failed(job, (number,), unrecorded))
+            progress.failed = len(failures)
+            get_run_logger().info("%s", progress.told(under_way=work.under_way, now=time.monotonic()))
+    return failures
+
+
 @dataclass(frozen=True)
 class _Training:
     """A training under way, for the cells of these numbers."""
@@ -129,6 +165,24 @@ class _Ranking:
     """A ranking under way, for the cells of these numbers."""
 
     cells: tuple[int, ...]
+
+
+def _add_training(
+    work: SideBySide[Any], job: jobs.Job, numbers: tuple[int, ...], spec: ExecutionSpec, execution: Execution
+) -> None:
+    """Let the one training of these cells wait for its turn."""
+    cell = job.cells[numbers[0]]
+    work.add(
+        _Training(numbers),
+        train_step,
+        key=cell.train_key,
+        label=cell.label,
+        cell=cell,
+        execution=execution,
+        time_limit_minutes=spec.time_limit_minutes,
+        tracker=job.tracker,
+        run_id=job.children[numbers[0]],
+    )
 
 
 def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[int, Exception]:

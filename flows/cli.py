@@ -20,11 +20,13 @@ from flows.options import (
     add_snapshots,
     add_source,
     add_study,
+    add_tune,
     add_ui,
     ingest_spec,
     recommend_spec,
     robustness_spec,
     study_request,
+    tune_request,
 )
 
 PROGRAM = "rec-denoiser"
@@ -42,6 +44,7 @@ tracked and repeatable.
 commands:
   run          the main job: from a log to a table and a registered model
   study        many experiments for one question, compared and reported
+  tune         each method's best settings, on validation, with the same budget
   rerun        make a run again, and compare it bit by bit
   diff         what two runs say differently
   ingest       make a checked snapshot of a log
@@ -90,6 +93,18 @@ examples:
   rec-denoiser study studies/figure-2.yaml --set base.source.path=log.csv \\
                      --set 'axes.seed=[1, 2]' --set name=figure-2-mine
       the same experiments on a log of one's own"""
+
+TUNE_EXAMPLES = """\
+examples:
+  rec-denoiser tune
+      the searches that come with the project
+  rec-denoiser tune tune-shoppers --dry-run
+      spaces, trials as far as they are known, and what they will take
+  rec-denoiser tune studies/tune-shoppers.yaml --set trials=24 \\
+                    --set base.source.path=log.csv --set name=tune-mine
+      more trials, on a log of one's own
+  rec-denoiser study var/studies/tune-mine/tuned.yaml
+      the methods at the settings that were found, on test, with fresh seeds"""
 
 RERUN_EXAMPLES = """\
 examples:
@@ -266,6 +281,18 @@ def _parser() -> argparse.ArgumentParser:
             usage="[FILE] [options]",
         )
     )
+    add_tune(
+        command(
+            "tune",
+            _tune,
+            about="Search every method's settings with the same number of trials, the first of which is\n"
+            "the method as it comes, by a validation metric alone. Writes a report, and a study\n"
+            "that compares the best of each on test. Given again, it takes finished trainings\n"
+            "from the cache and goes on where it was interrupted.",
+            epilog=TUNE_EXAMPLES,
+            usage="[FILE] [options]",
+        )
+    )
     add_rerun(
         command(
             "rerun",
@@ -383,6 +410,20 @@ def _study(options: argparse.Namespace) -> int:
 
     prepare_environment()
     return run_study(request, json_path=options.json)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from flows.tuning import dry_run, list_searches, run_tune
+
+    if options.file is None:
+        return list_searches()
+    request = tune_request(options)
+    if options.dry_run:
+        return dry_run(request, json_path=options.json)
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    return run_tune(request, json_path=options.json)
 
 
 def _rerun(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
     from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, StudyRequest
+    from tasks.tuning.specs import TuneRequest
 
 ESTIMATORS = ("arm", "arm-per-token", "ar", "reinforce", "straight-through", "hard-concrete")
 
@@ -317,6 +318,37 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         "--side-by-side", type=_whole(1), metavar="N", help="cells at a time (default: as many as cores allow)"
     )
     parser.add_argument("--json", metavar="FILE", help="write the result, less the learning curves, to FILE as well")
+
+
+def add_tune(parser: argparse.ArgumentParser) -> None:
+    """The options of `tune`."""
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="a search's file, or the name of a shipped one (default: list these)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the trials, what is cached, and expected time and memory"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        help="set something over the file: base.SETTING=VALUE, space.SETTING=[VALUE, …] or {low: …, high: …}, "
+        "spaces.METHOD={…}, sampler.SETTING=VALUE, execution.SETTING=VALUE, name=NAME, methods=[…], trials=N, "
+        "seeds=[…], metric=NAME; repeatable, values as in YAML",
+    )
+    parser.add_argument(
+        "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the search's result to FILE as well")
+
+
+def tune_request(options: argparse.Namespace) -> "TuneRequest":
+    """The request of `tune`'s options."""
+    from tasks.tuning import specs
+
+    at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]
+    return specs.TuneRequest(file=options.file, overrides=(*options.set, *at_a_time))
 
 
 def study_request(options: argparse.Namespace) -> "StudyRequest":

@@ -45,6 +45,7 @@ def rerun(spec: RerunSpec) -> dict[str, Any]:
     with leased(home) as held, _work_in(spec.folder, home) as folder:
         tracker = Tracker(home)
         run = read_run(spec.run, home=home)
+        again.check_ranked(run)
         execution = again.execution_like(run.provenance)
         cell = cell_of(run.spec, _data(run, home), execution)
         again.check_data(cell, run)
@@ -163,4 +164,5 @@ def _record(
 ) -> None:
     tracker.log_text(run_id, {"rerun.json": json.dumps(outcome, indent=1)})
     tracker.set_tags(run_id, {"rec_denoiser.identical": str(outcome["identical"]).lower()})
-    jobs.record(jobs.Job(tracker, (cell,), parent=run_id, children=(run_id,)), 0, trained, ranked, detected)
+    job = jobs.Job(tracker, (cell,), parent=run_id, children=(run_id,), tags={})
+    jobs.record(job, 0, trained, ranked, detected)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,7 +24,7 @@ from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import RobustnessSpec
 from tasks.track import TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
-from tasks.train import Trained
+from tasks.train import RESULT_FILE, Trained
 from tasks.watching import SYSTEM_FILE, samples_in
 
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
@@ -61,12 +61,13 @@ class Heading:
 
 @dataclass(frozen=True)
 class Job:
-    """An open job: the parent's run id and each cell's, in the order of the cells."""
+    """An open job: the parent's run id and each cell's, in the order of the cells, and the tags of all of them."""
 
     tracker: Tracker
     cells: tuple[Cell, ...]
     parent: str
     children: tuple[str, ...]
+    tags: Mapping[str, str]
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def tracked_job(
                 for cell in {cell.clean.digest: cell for cell in cells}.values():
                     tracker.log_dataset(parent, _note(cell, cell.clean, context="clean"))
                 tracker.log_text(parent, {"spec.json": heading.spec})
-            yield Job(tracker, cells, parent, children)
+            yield Job(tracker, cells, parent, children, tags)
         except Exception:
             tracker.close_open_runs(parent, "FAILED")
             raise
@@ -104,6 +105,18 @@ def tracked_job(
             tracker.close_open_runs(parent, "KILLED")
             raise
         tracker.close_open_runs(parent, "FINISHED")
+
+
+def with_cells(job: Job, cells: Sequence[Cell], tags: Sequence[Mapping[str, str]], execution: Execution) -> Job:
+    """The same job with other cells, whose runs are opened, or taken up again, under its parent with tags of their
+    own.
+    """
+    shared = job.tags
+    children = tuple(
+        _open_child(job.tracker, cell, job.parent, {**shared, **own}, execution)
+        for cell, own in zip(cells, tags, strict=True)
+    )
+    return replace(job, cells=tuple(cells), children=children)
 
 
 def record_checks(job: Job, reports: Sequence[Mapping[str, Any]]) -> None:
@@ -153,6 +166,23 @@ def record(
             tracker.log_text(run_id, {f"{DETECTION}{name}": text for name, text in curves.items()})
     tracker.close_run(run_id, "FINISHED")
     return metrics
+
+
+def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, float]) -> None:
+    """Put the figures of a training that is not ranked into its run, and close it. `metrics` are those of validation at
+    the epoch that was chosen.
+    """
+    run_id, tracker = job.children[number], job.tracker
+    if tracker.is_finished(run_id):
+        return
+    result = trained.result()
+    tracker.log_history(run_id, result["history"])
+    tracker.log_system(run_id, samples_in(trained.folder / SYSTEM_FILE))
+    when = int((trained.folder / RESULT_FILE).stat().st_mtime * 1000)
+    tracker.log_metrics(run_id, final_figures(result, metrics), timestamp=when)
+    curve = report.learning_curve(result["history"], title=job.cells[number].label, best_epoch=result["best_epoch"])
+    tracker.log_text(run_id, {"learning_curve.svg": curve})
+    tracker.close_run(run_id, "FINISHED")
 
 
 def final_figures(result: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, float]:

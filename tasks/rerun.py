@@ -147,6 +147,15 @@ def came_out(
     return Again(figures, len(after), int(differ.sum()))
 
 
+def check_ranked(held: HeldRun) -> None:
+    """Raises `InputError` where the run was never ranked, so that there would be nothing to compare ranks with."""
+    if not any(name.startswith("test.") for name in held.metrics):
+        raise InputError(
+            f"{held.run_id[:SHOWN]} ({held.name}) is a trial of a search, trained and not ranked: give the search again, "
+            "or rerun a run of the study that it wrote"
+        )
+
+
 def check_data(cell: Cell, held: HeldRun) -> None:
     """Raises `InputError` where the cell is not on the run's snapshots."""
     check_snapshot(cell.snapshot, held.provenance.trained_on, what="what is trained on")

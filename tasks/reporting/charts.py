@@ -124,7 +124,7 @@ def forest_chart(groups: Sequence[tuple[str, Sequence[Bar]]], caption: Caption, 
 
 
 def scatter_chart(points: Sequence[tuple[str, int, Point]], caption: Caption, axes: Axes) -> str:
-    """Named points (name, style, point), with the interval of y."""
+    """Points (name, style, point), with the interval of y; a name that is empty is not written."""
     limits = [limit for _, _, point in points for limit in (point.low, point.high, point.y) if limit is not None]
     frame = _Frame(
         left=54.0,
@@ -287,7 +287,8 @@ def _point_labels(points: Sequence[tuple[str, int, Point]], frame: _Frame) -> li
     """Names to the right of points, or to the left where the page ends, none upon another."""
     drawn: list[str] = []
     taken: list[tuple[float, float, float]] = []
-    for name, _, point in sorted(points, key=lambda entry: frame.y(entry[2].y)):
+    named = [entry for entry in points if entry[0]]
+    for name, _, point in sorted(named, key=lambda entry: frame.y(entry[2].y)):
         x, y = frame.at(point.x, point.y)
         width = len(_cut(name)) * LETTER
         left = x + 9.0 + width > WIDTH

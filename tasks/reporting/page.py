@@ -64,7 +64,7 @@ def _grids(result: StudyResult) -> dict[str, Grid]:
         *tables.gaps(result),
         detection.grid(result),
         tables.costs(result),
-        tables.datasets(result),
+        tables.datasets(result.datasets),
         tables.sources(result),
         tables.failures(result),
     ]
@@ -83,14 +83,14 @@ def _frames(result: StudyResult, drawn: Iterable[Figure]) -> dict[str, Frame]:
 def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid], files: Mapping[str, str]) -> str:
     sections = [
         ("answer", "The answer", _answer(result)),
-        ("results", "Results", _shown(grids, files, "comparison", "hits", "kinds", "gap-closed")),
-        ("figures", "Figures", "".join(_figure(figure, files) for figure in drawn if figure.name != DETECTION)),
+        ("results", "Results", shown(grids, files, "comparison", "hits", "kinds", "gap-closed")),
+        ("figures", "Figures", "".join(figure_html(figure, files) for figure in drawn if figure.name != DETECTION)),
         ("detection", "Noise detection", _detection(result, drawn, grids, files)),
         ("not-significant", "What is not significant", _not_significant(result)),
-        ("data", "Data", _shown(grids, files, "datasets", "sources")),
+        ("data", "Data", shown(grids, files, "datasets", "sources")),
         ("methods", "Methods", _methods(result)),
-        ("costs", "Cost", _shown(grids, files, "costs")),
-        ("failed", "Failed cells", _shown(grids, files, "failures")),
+        ("costs", "Cost", shown(grids, files, "costs")),
+        ("failed", "Failed cells", shown(grids, files, "failures")),
         ("again", "Run it again", _again(result, files)),
     ]
     opening = (
@@ -108,7 +108,7 @@ def _byline(result: StudyResult) -> str:
         f"{done} of {len(result.cells)} cells",
         ", ".join(names),
         f"begun {result.started[:16].replace('T', ' ')} UTC",
-        f"{_duration(result.seconds)} of computing",
+        f"{duration(result.seconds)} of computing",
     ]
     return " · ".join(part for part in parts if part)
 
@@ -127,21 +127,22 @@ def _not_significant(result: StudyResult) -> str:
     if not sentences:
         compared = any(len(sight.methods) > 1 for sight in sights(result))
         return words("p", "Every difference to the reference is significant under both protocols.") if compared else ""
-    shown = element("ul", (words("li", sentence) for sentence in sentences[:SENTENCES]))
+    first = element("ul", (words("li", sentence) for sentence in sentences[:SENTENCES]))
     rest = sentences[SENTENCES:]
     if not rest:
-        return shown
+        return first
     folded = words("summary", f"{len(rest)} more") + element("ul", (words("li", sentence) for sentence in rest))
-    return shown + element("details", folded)
+    return first + element("details", folded)
 
 
-def _shown(grids: Mapping[str, Grid], files: Mapping[str, str], *names: str) -> str:
+def shown(grids: Mapping[str, Grid], files: Mapping[str, str], *names: str) -> str:
     """The tables of these names, and those that are numbered after them, with links to their files."""
     chosen = [grid for name in names for grid in grids.values() if grid.name.rstrip("-0123456789") == name]
     return "".join(html(grid) + links(files, grid.name) for grid in chosen)
 
 
-def _figure(figure: Figure, files: Mapping[str, str]) -> str:
+def figure_html(figure: Figure, files: Mapping[str, str]) -> str:
+    """A figure with its caption and links to its files."""
     panels = element("div", (element("div", panel) for panel in figure.panels), class_="panels")
     caption = element("figcaption", words("h3", figure.title) + words("p", figure.caption))
     return element("figure", caption + panels + links(files, figure.name), id=f"figure-{figure.name}")
@@ -151,8 +152,8 @@ def _detection(
     result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid], files: Mapping[str, str]
 ) -> str:
     told = "".join(words("p", sentence) for sentence in detection.sentences(result))
-    shown = "".join(_figure(figure, files) for figure in drawn if figure.name == DETECTION)
-    return told + shown + _shown(grids, files, detection.NAME)
+    curves = "".join(figure_html(figure, files) for figure in drawn if figure.name == DETECTION)
+    return told + curves + shown(grids, files, detection.NAME)
 
 
 def _methods(result: StudyResult) -> str:
@@ -166,7 +167,7 @@ def _methods(result: StudyResult) -> str:
 def _again(result: StudyResult, files: Mapping[str, str]) -> str:
     spec = json.dumps(result.spec, ensure_ascii=False, indent=2, sort_keys=True)
     command = f"rec-denoiser study studies/{result.name}.yaml\nrec-denoiser rerun RUN_ID"
-    facts = [*_flat("code", result.code), *_flat("execution", result.execution)]
+    facts = [*flat_entries("code", result.code), *flat_entries("execution", result.execution)]
     cells = element("details", words("summary", "Every cell with its run") + html(_cells(result)))
     return (
         words(
@@ -245,16 +246,17 @@ def _cells_frame(result: StudyResult) -> Frame:
     )
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def flat_entries(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """The leaves of nested settings under dotted names."""
     if isinstance(value, Mapping):
         for key, held in value.items():
-            yield from _flat(f"{name}.{key}", held)
+            yield from flat_entries(f"{name}.{key}", held)
     else:
         yield name, str(value)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
     if seconds < 90.0:
         return f"{seconds:.0f} s"
     return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"

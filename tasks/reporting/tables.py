@@ -169,10 +169,10 @@ def gaps(result: StudyResult) -> Iterator[Grid]:
         )
 
 
-def datasets(result: StudyResult) -> Grid:
+def datasets(held: Sequence[Dataset]) -> Grid:
     """The snapshots with digests and counts."""
-    names = list(dict.fromkeys(name for dataset in result.datasets for name in dataset.counts))
-    shown = [name for name in names if any(dataset.counts.get(name) for dataset in result.datasets)]
+    names = list(dict.fromkeys(name for dataset in held for name in dataset.counts))
+    shown = [name for name in names if any(dataset.counts.get(name) for dataset in held)]
     return Grid(
         name="datasets",
         caption="Snapshots: the digest names the content, so that the same one is the same data to the last row.",
@@ -189,7 +189,7 @@ def datasets(result: StudyResult) -> Grid:
                 Item(dataset.digest[:16]),
                 *(_count(dataset, name) for name in shown),
             )
-            for dataset in result.datasets
+            for dataset in held
         ),
     )
 

@@ -40,7 +40,7 @@ class Foreseen:
 def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foreseen, ...]:
     """Every cell, as far as can be known without reading, fetching or making anything."""
     known = rates(home)
-    snapshots = _Snapshots(home)
+    snapshots = Snapshots(home)
     seen: set[str] = set()
     told = []
     for cell in study.cells:
@@ -155,7 +155,7 @@ def _sums(study: Study, cells: list[Foreseen], execution: Execution) -> Iterator
         yield "         (these count all the epochs that a training may take, though it may stop earlier)"
 
 
-class _Snapshots:
+class Snapshots:
     """Finds cells' snapshots where the steps that make them are done."""
 
     def __init__(self, home: Home) -> None:

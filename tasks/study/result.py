@@ -228,7 +228,7 @@ class StudyResult:
 
     def to_json(self) -> str:
         """The text of `study.json`, the same for the same result; numbers that are not finite become null."""
-        return json.dumps(_finite(asdict(self)), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        return json.dumps(finite(asdict(self)), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "StudyResult":
@@ -238,11 +238,12 @@ class StudyResult:
         return TypeAdapter(cls).validate_json(text)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as strict JSON can hold it: numbers that are not finite become None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): _finite(held) for name, held in value.items()}
+        return {str(name): finite(held) for name, held in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(held) for held in value]
+        return [finite(held) for held in value]
     return value

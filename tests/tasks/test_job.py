@@ -246,7 +246,7 @@ def job_of(snapshot: Snapshot, *, ratios: tuple[float, ...], seeds: tuple[int, .
     spec = RobustnessSpec(noise=noise, seeds=seeds)
     cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
     unknown: Any = SimpleNamespace(experiment_id="0")
-    return Job(unknown, cells, "parent", tuple(str(number) for number in range(len(cells))))
+    return Job(unknown, cells, "parent", tuple(str(number) for number in range(len(cells))), {})
 
 
 def on_validation(*figures: float) -> list[dict[str, float]]:

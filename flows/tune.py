@@ -1,0 +1,156 @@
+"""A search as a flow: the same number of trials of every method, round by round, chosen on validation alone."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, runtime
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from flows.cells import train_and_record
+from flows.data import checked_snapshot, corrupted_snapshot
+from flows.server import artifact_key, ensure_limits, leased
+from tasks import job as jobs
+from tasks.errors import RunFailed
+from tasks.execution import Execution, resolve
+from tasks.home import Home
+from tasks.plan import Cell, Data, cell_of
+from tasks.reporting.tuning import write_tuning_report
+from tasks.steps import Steps
+from tasks.study.costs import expected_seconds
+from tasks.tuning.expand import Tuning, tune_file
+from tasks.tuning.outcome import Ended, publish_tuning, refuse_taken, trial_result, tune_result, validation_of
+from tasks.tuning.result import TrialResult, TuneResult
+from tasks.tuning.search import Search, Trial, label_of
+from tasks.tuning.specs import TuneRequest
+from tasks.tuning.terminal import table
+
+TAG_TRIAL = "trial"
+
+
+def _run_name() -> str:
+    request = TuneRequest.model_validate(runtime.flow_run.parameters["spec"])
+    return " ".join([f"tune {Path(request.file).stem}", *request.overrides])[:200]
+
+
+@flow(name="tune", flow_run_name=_run_name)
+def tune(spec: TuneRequest) -> dict[str, Any]:
+    """Make a search's snapshots, train its trials side by side, write what was best, and the study that tests it."""
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    home = Home.from_environment()
+    asked = tune_file(spec)
+    execution = resolve(asked.spec.execution)
+    refuse_taken(asked.spec.name, home=home)
+    steps = Steps(home)
+    ensure_limits()
+    for note in asked.notes:
+        get_run_logger().info("%s", note)
+    with leased(home) as held:
+        data, docs = _data(asked, steps, home)
+        searches = [Search(method, asked) for method in asked.methods]
+        usual = [method.cell({}, seed=asked.spec.seeds[0]) for method in asked.methods]
+        first = tuple(cell_of(spec, data, execution, label=label_of(spec, 0)) for spec in usual)
+        heading = jobs.Heading(
+            study=asked.spec.name,
+            name=asked.spec.name,
+            spec=asked.spec.model_dump_json(indent=1),
+            identity=("tune", asked.spec.model_dump_json(exclude={"question", "execution"})),
+        )
+        flow_run = str(runtime.flow_run.id)
+        with jobs.tracked_job(first, heading, execution=execution, flow_run=flow_run, held=held, home=home) as job:
+            jobs.record_checks(job, steps.reports)
+            trials: list[TrialResult] = []
+            failures: list[Exception] = []
+            while proposed := [(search, trial) for search in searches for trial in search.propose()]:
+                get_run_logger().info(_told(proposed, searches))
+                ended = _trained(job, [trial for _, trial in proposed], data, asked, execution, steps, home)
+                for search, trial in proposed:
+                    found = trial_result(trial, ended[trial], metric=asked.spec.metric, home=home)
+                    search.tell(trial, found.value)
+                    trials.append(found)
+                    failures += [each.failure for each in ended[trial] if each.failure is not None]
+            result = tune_result(
+                asked,
+                searches,
+                tuple(trials),
+                first,
+                docs=docs,
+                code=job.tracker.code,
+                execution=execution,
+                started=started,
+                seconds=time.monotonic() - began,
+            )
+            folder = publish_tuning(result, asked, write_tuning_report, home=home)
+            _record(job, result, folder)
+            _check(result, failures)
+    return {"folder": str(folder), "steps": {"done": steps.done, "cached": steps.cached}}
+
+
+def _data(asked: Tuning, steps: Steps, home: Home) -> tuple[Data, dict[str, str]]:
+    """The search's snapshots, and by digest the pages of their checks."""
+    spec = asked.source_cell
+    clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
+    docs = {clean.digest: steps.reports[-1]["docs"]}
+    noisy = corrupted_snapshot(clean, spec.noise.corruption, steps=steps)
+    return Data(clean, noisy), docs | {noisy.digest: steps.reports[-1]["docs"]}
+
+
+def _trained(
+    job: jobs.Job,
+    trials: Sequence[Trial],
+    data: Data,
+    asked: Tuning,
+    execution: Execution,
+    steps: Steps,
+    home: Home,
+) -> Mapping[Trial, list[Ended]]:
+    """Train a round's trials with every seed; how each ended."""
+    pairs = [(trial, spec) for trial in trials for spec in trial.specs]
+    cells = [cell_of(spec, data, execution, label=trial.label(spec)) for trial, spec in pairs]
+    opened = jobs.with_cells(job, cells, [{TAG_TRIAL: str(trial.number)} for trial, _ in pairs], execution)
+
+    def metrics(cell: Cell) -> Mapping[str, float]:
+        return validation_of(cell, home=home)
+
+    expected = expected_seconds(cells, execution, home=home)
+    failures = train_and_record(opened, asked.spec.execution, execution, steps, metrics=metrics, expected=expected)
+    ended: dict[Trial, list[Ended]] = {}
+    for number, (trial, _) in enumerate(pairs):
+        ended.setdefault(trial, []).append(Ended(cells[number], opened.children[number], failures.get(number)))
+    return ended
+
+
+def _told(proposed: Sequence[tuple[Search, Trial]], searches: Sequence[Search]) -> str:
+    numbers = [trial.number for _, trial in proposed]
+    left = sum(search.to_come for search in searches)
+    return f"trials {min(numbers)} to {max(numbers)} of {len(searches)} methods; {left} more trials to come"
+
+
+def _record(job: jobs.Job, result: TuneResult, folder: Path) -> None:
+    """The result in MLflow and Prefect."""
+    jobs.record_folder(job, folder)
+    key = artifact_key("tune", result.name)
+    create_table_artifact(table=table(result), key=key, description=f"{result.question} ({result.metric})")
+    create_link_artifact(
+        link=job.tracker.run_url(job.parent),
+        link_text="This search in MLflow",
+        key=artifact_key("tune-mlflow", result.name),
+        description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
+    )
+
+
+def _check(result: TuneResult, failures: Sequence[Exception]) -> None:
+    """Fail where a method has no trial that ended well, or a training failed for another reason than its settings (that
+    it diverged is what a search is to find out).
+    """
+    lost = [method.name for method in result.methods if method.best is None]
+    other = [failure for failure in failures if not isinstance(failure, RunFailed)]
+    if lost:
+        raise RunFailed(f"no trial of {', '.join(lost)} came to an end: {jobs.reason(failures[0])}")
+    if other:
+        raise RunFailed(
+            f"{len(other)} trainings failed for other reasons than diverging; the others are recorded, and the same "
+            f"command goes on from here. First: {jobs.reason(other[0])}"
+        )

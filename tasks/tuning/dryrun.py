@@ -1,0 +1,159 @@
+"""What a search would do, said before it does anything: its trials as far as they are known, time and memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.execution import Execution, side_by_side
+from tasks.home import Home
+from tasks.plan import Data, cell_of
+from tasks.progress import duration
+from tasks.receipts import holds
+from tasks.study.costs import Cost, rates
+from tasks.study.dryrun import NOT_READ, Snapshots
+from tasks.study.outcome import study_folder
+from tasks.tuning.expand import Tuning
+from tasks.tuning.outcome import validation_of
+from tasks.tuning.search import Search, Trial, mean_or_none
+from tasks.tuning.terminal import settings_words
+
+
+@dataclass(frozen=True)
+class ForeseenTrial:
+    """A trial that is known already. cached: how many of its trainings are done; cost: of one of them. Both are None
+    where its snapshots are not there yet.
+    """
+
+    trial: Trial
+    cached: int | None = None
+    cost: Cost | None = None
+
+    @property
+    def to_do(self) -> int:
+        return len(self.trial.specs) - (self.cached or 0)
+
+
+@dataclass(frozen=True)
+class ForeseenSearch:
+    """A method's trials as far as they are known: what the sampler draws after them depends on what they give.
+    `to_come` are so many more, at most.
+    """
+
+    method: str
+    trials: tuple[ForeseenTrial, ...]
+    to_come: int
+
+
+def foreseen_tuning(tuning: Tuning, execution: Execution, *, home: Home) -> tuple[ForeseenSearch, ...]:
+    """Every method's trials, as far as can be known without training anything."""
+    known = rates(home)
+    clean, noisy = Snapshots(home).of(tuning.source_cell)
+    data = None if clean is None else Data(clean, noisy or clean)
+    is_made = noisy is not None or tuning.source_cell.noise.where == "histories"
+
+    def seen(trial: Trial) -> ForeseenTrial:
+        if data is None:
+            return ForeseenTrial(trial)
+        cells = [cell_of(spec, data, execution) for spec in trial.specs]
+        cached = sum(is_made and holds(cell.train_key, home=home) for cell in cells)
+        return ForeseenTrial(trial, cached, known.cost(cells[0], execution))
+
+    def value(trial: Trial) -> float | None:
+        assert data is not None
+        cells = [cell_of(spec, data, execution) for spec in trial.specs]
+        return mean_or_none([validation_of(cell, home=home).get(tuning.spec.metric) for cell in cells])
+
+    found = []
+    for method in tuning.methods:
+        search = Search(method, tuning)
+        trials: list[ForeseenTrial] = []
+        while proposed := [seen(trial) for trial in search.propose()]:
+            trials += proposed
+            if tuning.spec.sampler.kind == "random":
+                continue
+            if any(each.to_do for each in proposed):
+                break
+            for each in proposed:
+                search.tell(each.trial, value(each.trial))
+        found.append(ForeseenSearch(method.name, tuple(trials), search.to_come))
+    return tuple(found)
+
+
+def describe_tuning(
+    tuning: Tuning, searches: tuple[ForeseenSearch, ...], execution: Execution, *, home: Home
+) -> Iterator[str]:
+    """The trials and the sums as lines for a terminal."""
+    spec = tuning.spec
+    yield f"{spec.name}: {spec.question}"
+    yield ""
+    for method, search in zip(tuning.methods, searches, strict=True):
+        yield method.name
+        for name, dimension in method.space.items():
+            yield f"  {name:<24} {dimension.described}"
+        for each in search.trials:
+            usual = ", as it comes" if each.trial.number == 0 else ""
+            yield f"  trial {each.trial.number:<3} {_state(each):<18} {settings_words(each.trial.settings)}{usual}"
+        if search.to_come:
+            yield f"  {search.to_come} more, whose settings depend on what these give"
+        yield ""
+    for note in tuning.notes:
+        yield f"Note: {note}"
+    yield from _sums(tuning, searches, execution)
+    yield f"Result:    {study_folder(spec.name, home=home)}"
+
+
+def tuning_json(searches: tuple[ForeseenSearch, ...]) -> list[dict[str, Any]]:
+    """The trials as JSON."""
+    return [
+        {
+            "method": search.method,
+            "to_come": search.to_come,
+            "trials": [
+                {
+                    "number": each.trial.number,
+                    "settings": each.trial.settings,
+                    "trainings": len(each.trial.specs),
+                    "cached": each.cached,
+                    "seconds": each.cost.seconds if each.cost else None,
+                    "memory_bytes": each.cost.memory_bytes if each.cost else None,
+                }
+                for each in search.trials
+            ],
+        }
+        for search in searches
+    ]
+
+
+def _state(trial: ForeseenTrial) -> str:
+    if trial.cached is None or trial.cost is None:
+        return "?"
+    if not trial.to_do:
+        return "trained"
+    return f"{trial.to_do} × {duration(trial.cost.seconds)}"
+
+
+def _sums(tuning: Tuning, searches: tuple[ForeseenSearch, ...], execution: Execution) -> Iterator[str]:
+    seeds = len(tuning.spec.seeds)
+    trials = sum(len(search.trials) + search.to_come for search in searches)
+    cached = sum(each.cached or 0 for search in searches for each in search.trials)
+    each_method = " and ".join(dict.fromkeys(str(len(held.trials) + held.to_come) for held in searches))
+    yield (
+        f"Trainings: {trials * seeds}: {len(searches)} methods × {each_method} trials × {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}; cached: {cached}"
+    )
+    costs = [(each, each.cost) for search in searches for each in search.trials if each.cost is not None]
+    if not costs:
+        yield f"Time, memory: {NOT_READ}"
+        return
+    seconds = sum(each.to_do * cost.seconds for each, cost in costs)
+    # What is not known yet presumably costs what the method's known trials cost on average.
+    for search in searches:
+        known = [each.cost.seconds for each in search.trials if each.cost is not None]
+        seconds += search.to_come * seeds * sum(known) / len(known)
+    at_a_time = side_by_side(tuning.spec.execution, execution)
+    if not seconds:
+        yield "Time:      nothing is left to train"
+        return
+    yield f"Time:      about {duration(seconds / at_a_time)} with {at_a_time} at a time on {execution.processor}"
+    largest = sorted((cost.memory_bytes for _, cost in costs), reverse=True)[:at_a_time]
+    yield f"Memory:    at most {sum(largest) / 1e9:.1f} GB in {len(largest)} processes"

@@ -1,0 +1,177 @@
+"""What came of a search's trials, put together as `tasks.tuning.result` says it, and the study that follows."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.errors import InputError
+from tasks.execution import Execution
+from tasks.home import Home
+from tasks.job import reason
+from tasks.plan import Cell
+from tasks.study.outcome import RESULT_FILE, datasets_of, publish_folder, study_folder
+from tasks.study.result import Figures
+from tasks.study.settings import Settings, nested
+from tasks.train import Trained, training_folder
+from tasks.tuning.expand import Method, Tuning
+from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
+from tasks.tuning.search import Search, Trial, mean_or_none
+from tasks.tuning.space import SEARCHED, Range
+
+TUNE_FILE = "tune.json"
+STUDY_FILE = "tuned.yaml"
+FRESH_SEEDS = 3
+"""At least so many seeds in the study that follows: fewer would say nothing about other trainings."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial's training with one seed ended."""
+
+    cell: Cell
+    run: str
+    failure: Exception | None
+
+
+def validation_of(cell: Cell, *, home: Home) -> dict[str, float]:
+    """The validation metrics of a finished training at the epoch whose weights were chosen."""
+    result = Trained(training_folder(cell.train_key, home=home)).result()
+    chosen = next(epoch for epoch in result["history"] if epoch["epoch"] == result["best_epoch"])
+    return {name: value for name, value in chosen["metrics"].items() if name.startswith("validation.")}
+
+
+def trial_result(trial: Trial, ended: Iterable[Ended], *, metric: str, home: Home) -> TrialResult:
+    """A trial with its value, the mean over its seeds."""
+    cells = tuple(_trial_cell(each, home) for each in ended)
+    value = mean_or_none([cell.metrics.get(metric) for cell in cells])
+    return TrialResult(trial.method, trial.number, dict(trial.settings), value, cells)
+
+
+def tune_result(
+    tuning: Tuning,
+    searches: Iterable[Search],
+    trials: tuple[TrialResult, ...],
+    cells: Iterable[Cell],
+    *,
+    docs: Mapping[str, str],
+    code: Mapping[str, str],
+    execution: Execution,
+    started: str,
+    seconds: float,
+) -> TuneResult:
+    """The result of the whole search. `docs` gives the pages of a snapshot's checks, by its digest."""
+    spec = tuning.spec
+    methods = tuple(_method_result(search, trials) for search in searches)
+    return TuneResult(
+        name=spec.name,
+        question=spec.question,
+        metric=spec.metric,
+        spec=spec.model_dump(mode="json"),
+        notes=tuning.notes,
+        code=dict(code),
+        execution=execution.to_dict(),
+        drawn_by=f"optuna {version('optuna')}" if spec.sampler.kind == "tpe" else f"numpy {version('numpy')}",
+        started=started,
+        seconds=seconds,
+        datasets=datasets_of(cells, docs),
+        methods=methods,
+        trials=trials,
+        study=STUDY_FILE if any(method.best is not None for method in methods) else None,
+    )
+
+
+def publish_tuning(
+    result: TuneResult, tuning: Tuning, report: Callable[[TuneResult, Path], object], *, home: Home
+) -> Path:
+    """Write the result, its report and the study that follows, in the place of earlier ones; the folder."""
+
+    def write(folder: Path) -> None:
+        (folder / TUNE_FILE).write_text(result.to_json(), encoding="utf-8")
+        if result.study is not None:
+            (folder / result.study).write_text(following_study(result, tuning), encoding="utf-8")
+        report(result, folder)
+
+    return publish_folder(result.name, write, home=home)
+
+
+def refuse_taken(name: str, *, home: Home) -> None:
+    """Raise `InputError` where a study of that name has its result where the search's would go."""
+    if (study_folder(name, home=home) / RESULT_FILE).exists():
+        raise InputError(
+            f"{study_folder(name, home=home)} holds the result of a study: --set name=… gives another name"
+        )
+
+
+def read_tuned(name: str, *, home: Home) -> TuneResult | None:
+    """The result of the search of that name, where there is one."""
+    path = study_folder(name, home=home) / TUNE_FILE
+    return TuneResult.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def following_study(result: TuneResult, tuning: Tuning) -> str:
+    """The file of the study that compares the methods at their best settings, with seeds that no trial had."""
+    spec = tuning.spec
+    found = {method.name: result.best(method) for method in result.methods}
+    methods = [_tuned(method, best.settings) for method in tuning.methods if (best := found[method.name]) is not None]
+    fresh = (seed for seed in count(1) if seed not in spec.seeds)
+    base = {name: value for name, value in spec.base.items() if not name.startswith(SEARCHED)}
+    content: dict[str, Any] = {
+        "name": f"{spec.name}-tested",
+        "question": f"Which method is best on test at the settings that {spec.name} found on validation?",
+        "base": nested(base),
+        "axes": {"method": methods, "seed": list(islice(fresh, max(FRESH_SEEDS, len(spec.seeds))))},
+        "reference": methods[0]["name"],
+        "execution": spec.execution.model_dump(exclude_defaults=True),
+    }
+    head = (
+        f"# Every method of the search {spec.name} at its best settings on validation\n"
+        f"# ({spec.metric}), with seeds that no trial had.\n"
+        "# Written by `rec-denoiser tune`; copy it before you change it.\n"
+    )
+    written = {part: value for part, value in content.items() if value != {}}
+    return head + yaml.safe_dump(written, sort_keys=False, allow_unicode=True, width=110)
+
+
+def tuned_name(method: str) -> str:
+    """What a method is called at its best settings: its own name stands for the usual ones."""
+    return f"{method[:53]}-tuned"
+
+
+def _tuned(method: Method, settings: Settings) -> dict[str, Any]:
+    """The entry of a study's method: all that it sets of the model and of its training."""
+    chosen = {**method.settings, **settings}
+    read = {f"model.{name}" for name in method.cell(settings, seed=0).model.effective()}
+    model = {name.removeprefix("model."): value for name, value in chosen.items() if name in read}
+    training = {name.removeprefix("training."): value for name, value in chosen.items() if name.startswith("training.")}
+    return {"name": tuned_name(method.name), **model} | ({"training": training} if training else {})
+
+
+def _trial_cell(ended: Ended, home: Home) -> TrialCell:
+    failed = ended.failure is not None
+    result: dict[str, Any] = {} if failed else Trained(training_folder(ended.cell.train_key, home=home)).result()
+    names = ("best_epoch", "epochs", "seconds", "parameters", "peak_memory_bytes")
+    return TrialCell(
+        seed=ended.cell.seed,
+        status="failed" if failed else "done",
+        failure=reason(ended.failure) if ended.failure is not None else None,
+        metrics={} if failed else validation_of(ended.cell, home=home),
+        figures=Figures(**{name: result.get(name) for name in names}),
+        train_key=ended.cell.train_key,
+        mlflow_run=ended.run,
+    )
+
+
+def _method_result(search: Search, trials: tuple[TrialResult, ...]) -> MethodResult:
+    method = search.method
+    return MethodResult(
+        name=method.name,
+        space={name: dimension.described for name, dimension in method.space.items()},
+        scales=tuple(name for name, held in method.space.items() if isinstance(held, Range) and held.log),
+        best=best_of(tuple(trial for trial in trials if trial.method == method.name)),
+        exhausted=search.exhausted,
+    )

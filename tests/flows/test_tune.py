@@ -1,0 +1,93 @@
+"""Searches through the command line, as a person would run them, on a small generated log."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.track import Tracker
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import Workplace
+
+TINY = """\
+name: tiny-search
+question: At which settings?
+base:
+  source: {shoppers: {users: 150, items: 60}}
+  noise: {ratio: 0.2}
+  model: {dim: 8, length: 12, blocks: 1, heads: 1}
+  training: {epochs: 2}
+methods: [sasrec-bce, rec-denoiser]
+space:
+  training.learning_rate: {low: 1e-3, high: 2e-2, log: true}
+spaces:
+  rec-denoiser: {model.beta: [0.01, 0.06, 0.2]}
+trials: 4
+sampler: {kind: tpe, round: 2, startup: 1}
+"""
+
+
+def result(workplace: "Workplace") -> dict[str, Any]:
+    path = workplace.home.root / "studies" / "tiny-search" / "tune.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def trainings(workplace: "Workplace") -> dict[str, int]:
+    """By folder when each training's result was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in workplace.home.steps.glob("train/*/result.json")}
+
+
+@pytest.mark.slow
+def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Workplace") -> None:
+    path: Path = workplace.folder / "tiny.yaml"
+    path.write_text(TINY, encoding="utf-8")
+    assert "not known before the data is read" in workplace.run("flows.cli", "tune", str(path), "--dry-run")
+    assert workplace.run("flows.cli", "tune", str(path), "--set", "metric=test.full_unseen.ndcg_at_10", status=2) == ""
+    started = workplace.start("flows.cli", "tune", str(path))
+    deadline = time.monotonic() + 240
+    while len(trainings(workplace)) < 2:
+        assert started.process.poll() is None, started.output.read_text(encoding="utf-8")
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(started.process.pid, signal.SIGKILL)
+    started.process.wait()
+    finished = trainings(workplace)
+
+    output = workplace.run("flows.cli", "tune", str(path), "--json", "figures.json")
+    assert "rec-denoiser" in output
+    told = result(workplace)
+    assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == told
+    after = trainings(workplace)
+    assert {folder: after[folder] for folder in finished} == finished
+    assert len(after) == 8
+    assert [(trial["method"], trial["number"]) for trial in told["trials"] if trial["number"] == 0] == [
+        ("sasrec-bce", 0), ("rec-denoiser", 0),
+    ]  # fmt: skip
+    assert not list(workplace.home.steps.glob("evaluate/*")), "no trial is ranked on test"
+    for method in told["methods"]:
+        values = [trial["value"] for trial in told["trials"] if trial["method"] == method["name"]]
+        assert len(values) == 4
+        assert values[method["best"]] == max(values)
+
+    tracker = Tracker(workplace.home)
+    wanted = "tags.study = 'tiny-search' and params.method = 'rec-denoiser'"
+    runs = tracker.client.search_runs([tracker.experiment_id], wanted)
+    assert sorted(run.data.tags["trial"] for run in runs) == ["0", "1", "2", "3"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all("chosen.validation.full_unseen.ndcg_at_10" in run.data.metrics for run in runs)
+    assert not [name for run in runs for name in run.data.metrics if name.startswith(("test.", "promotion."))]
+
+    dry = workplace.run("flows.cli", "tune", str(path), "--dry-run")
+    assert "cached: 8" in dry
+    assert "nothing is left to train" in dry
+    folder = workplace.home.root / "studies" / "tiny-search"
+    assert (folder / "report.html").stat().st_size > 1000
+    seed = ("--set", "axes.seed=[7]")
+    assert "sasrec-bce-tuned" in workplace.run("flows.cli", "study", str(folder / "tuned.yaml"), *seed)
+    assert workplace.run("flows.cli", "tune", str(path), "--set", "name=tiny-search-tested", status=2) == ""

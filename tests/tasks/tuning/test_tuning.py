@@ -1,0 +1,271 @@
+"""Searches: what a file may say, which trials follow from it, and what is written of them."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.engine.training import CURVES
+from tasks.errors import InputError
+from tasks.reporting.tuning import write_tuning_report
+from tasks.study.expand import read_study
+from tasks.study.files import shipped, shipped_searches
+from tasks.study.result import Figures
+from tasks.study.settings import experiment
+from tasks.tuning.expand import Tuning, read_tuning
+from tasks.tuning.outcome import following_study
+from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
+from tasks.tuning.search import Search, Trial
+from tasks.tuning.space import Choices, Range
+from tasks.tuning.specs import METRICS
+
+TEXT = """\
+name: some
+question: At which settings?
+base:
+  dataset: mine
+  source: {shoppers: {users: 150, items: 60}}
+  noise: {ratio: 0.2}
+  model: {dim: 16, dropout: 0.3}
+  training: {epochs: 3}
+methods: [sasrec-bce, rec-denoiser, sasrec-gbce]
+space:
+  training.learning_rate: {low: 1e-4, high: 1e-1, log: true}
+  model: {dropout: [0.1, 0.3, 0.5]}
+spaces:
+  rec-denoiser:
+    model.beta: {low: 0.01, high: 0.3, log: true}
+  sasrec-gbce:
+    model.negatives: {low: 16, high: 64, step: 16}
+trials: 10
+seeds: [1, 5]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "some.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def value_of(trial: Trial) -> float:
+    """A made-up outcome: highest at a learning rate of 0.01."""
+    return -((math.log10(trial.settings["training.learning_rate"]) + 2.0) ** 2)
+
+
+def trials_of(tuning: Tuning, number: int = 0) -> list[Trial]:
+    search = Search(tuning.methods[number], tuning)
+    trials: list[Trial] = []
+    while proposed := search.propose():
+        for trial in proposed:
+            search.tell(trial, value_of(trial))
+        trials += proposed
+    return trials
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("metric=test.full_unseen.ndcg_at_10", "not of validation"),
+        ("metric=promotion.full_unseen.ndcg_at_10", "not of validation"),
+        ("space.model.droput=[0.1, 0.2]", "did you mean 'model.dropout'"),
+        ("space.noise.ratio=[0, 0.1]", "has to be the same for all its trials"),
+        ("space.seed=[1, 2]", "write it under seeds"),
+        ("space.model.dim={low: 8, hi: 16}", "did you mean 'high'"),
+        ("space.model.dim={low: 8, high: 16.5}", "takes whole numbers"),
+        ("space.model.dim=[16, 33]", "must be a multiple of heads"),
+        ("space.model.loss={low: 0, high: 1}", "write a list of values"),
+        ("space.model.dropout=[0.1]", "nothing to choose from"),
+        ("space.model.gbce_t=[0.5, 2.0]", "must lie in [0, 1]"),
+        ("space.model.masked=[0.1, 0.2]", "no method of this search reads model.masked"),
+        ("spaces.rec-denoisr={}", "did you mean 'rec-denoiser'"),
+        ("spaces.sasrec-bce={model.beta: [0.1, 0.2]}", "does not read model.beta"),
+        ("spaces.sasrec-bce={model.loss: [bce, bpr]}", "fixes model.loss"),
+        ("methods=[sasrec-bce, sasrec-bce]", "there twice"),
+        ("base.seed=3", "seeds of its own"),
+        ("sampler.sed=3", "did you mean 'seed'"),
+        ("trials=1", "trials"),
+        ("trails=9", "write it as"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(file: Path, override: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_tuning(file, [override])
+    assert said in str(refused.value)
+    assert str(refused.value).startswith("--set ")
+
+
+def test_an_unknown_part_is_refused_with_its_line(file: Path) -> None:
+    file.write_text(TEXT.replace("trials:", "trails:"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 18: there is no part of a search 'trails': did you mean 'trials'"):
+        read_tuning(file)
+
+
+def test_only_what_trainings_measure_on_validation_can_be_sought() -> None:
+    assert set(METRICS) == set(CURVES)
+
+
+def test_a_method_searches_what_it_reads(file: Path) -> None:
+    tuning = read_tuning(file)
+    spaces = {method.name: set(method.space) for method in tuning.methods}
+    common = {"training.learning_rate", "model.dropout"}
+    assert spaces == {
+        "sasrec-bce": common,
+        "rec-denoiser": common | {"model.beta"},
+        "sasrec-gbce": common | {"model.negatives"},
+    }
+    assert any("sasrec-gbce: its usual model.negatives, 256, lies outside" in note for note in tuning.notes)
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_the_same_file_gives_the_same_trials_and_the_method_as_it_comes_is_the_first(file: Path, kind: str) -> None:
+    tuning = read_tuning(file, [f"sampler.kind={kind}", "sampler.startup=4"])
+    for number, method in enumerate(tuning.methods):
+        trials = trials_of(tuning, number)
+        assert [trial.number for trial in trials] == list(range(10))
+        assert trials[0].settings == method.own(method.space)
+        assert trials[0].specs[0] == method.cell({}, seed=1)
+        assert [spec.seed for spec in trials[3].specs] == [1, 5]
+        assert len({experiment(trial.specs[0]) for trial in trials}) == 10
+        assert [trial.settings for trial in trials_of(tuning, number)] == [trial.settings for trial in trials]
+        for trial in trials[1:]:
+            assert all(dimension.holds(trial.settings[name]) for name, dimension in method.space.items())
+            assert trial.specs[0].noise.ratio == 0.2
+    more = read_tuning(file, [f"sampler.kind={kind}", "sampler.startup=4", "trials=13"])
+    assert [trial.settings for trial in trials_of(more)][:10] == [trial.settings for trial in trials_of(tuning)]
+    other = read_tuning(file, [f"sampler.kind={kind}", "sampler.seed=1"])
+    assert trials_of(other)[1].settings != trials_of(tuning)[1].settings
+
+
+def test_what_a_method_tries_depends_on_no_other_method(file: Path) -> None:
+    alone = read_tuning(file)
+    swapped = read_tuning(file, ["methods=[sasrec-gbce, rec-denoiser]"])
+    assert [trial.settings for trial in trials_of(alone, 1)] == [trial.settings for trial in trials_of(swapped, 1)]
+
+
+def test_tpe_learns_from_the_trials_before(file: Path) -> None:
+    many = ["trials=40", "sampler.startup=8"]
+    learnt = trials_of(read_tuning(file, [*many, "sampler.kind=tpe"]))[20:]
+    drawn = trials_of(read_tuning(file, [*many, "sampler.kind=random"]))[20:]
+    assert sum(map(value_of, learnt)) / len(learnt) > sum(map(value_of, drawn)) / len(drawn) + 0.2
+
+
+def test_a_space_that_holds_no_more_ends_the_search(file: Path) -> None:
+    text = TEXT.replace("  training.learning_rate: {low: 1e-4, high: 1e-1, log: true}\n", "")
+    file.write_text(text, encoding="utf-8")
+    for kind in ("random", "tpe"):
+        tuning = read_tuning(file, [f"sampler.kind={kind}"])
+        search = Search(tuning.methods[0], tuning)
+        proposed = [trial for _ in range(4) for trial in search.propose()]
+        assert sorted(trial.settings["model.dropout"] for trial in proposed) == [0.1, 0.3, 0.5]
+        assert proposed[0].settings == {"model.dropout": 0.3}
+        assert search.exhausted
+        assert search.to_come == 0
+
+
+def test_ranges_keep_to_their_limits_and_kinds() -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    whole = [Range(1, 64, log=True, whole=True).drawn(rng) for _ in range(500)]
+    assert all(isinstance(value, int) and 1 <= value <= 64 for value in whole)
+    assert {1, 64} <= set(whole)
+    assert sum(value <= 8 for value in whole) > 200, "half of the powers of two lie below"
+    stepped = Range(0.1, 0.55, step=0.1)
+    assert stepped.all == (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert {stepped.drawn(rng) for _ in range(200)} == set(stepped.all)
+    assert not stepped.holds(0.25)
+    assert not Choices((1, 2)).holds(True)
+
+
+def result(tuning: Tuning) -> TuneResult:
+    """A made-up outcome of every trial; one failed."""
+    trials: list[TrialResult] = []
+    for number in range(len(tuning.methods)):
+        for trial in trials_of(tuning, number):
+            failed = trial.number == 4
+            cells = tuple(cell(spec.seed, 0.2 + 0.01 * value_of(trial), failed=failed) for spec in trial.specs)
+            value = None if failed else 0.2 + 0.01 * value_of(trial)
+            trials.append(TrialResult(trial.method, trial.number, trial.settings, value, cells))
+    methods = tuple(
+        MethodResult(
+            method.name,
+            {name: dimension.described for name, dimension in method.space.items()},
+            ("training.learning_rate",),
+            best_of(tuple(trial for trial in trials if trial.method == method.name)),
+            False,
+        )
+        for method in tuning.methods
+    )
+    return TuneResult(
+        name="some",
+        question="At which settings?",
+        metric=METRICS[0],
+        spec=tuning.spec.model_dump(mode="json"),
+        notes=tuning.notes,
+        code={"rec_denoiser.code": "0123"},
+        execution={"processor": "a test", "threads": 1},
+        drawn_by="a test",
+        started="2026-01-02T03:04:05+00:00",
+        seconds=12.0,
+        datasets=(),
+        methods=methods,
+        trials=tuple(trials),
+        study="tuned.yaml",
+    )
+
+
+def cell(seed: int, value: float, *, failed: bool) -> TrialCell:
+    metrics: dict[str, float] = {} if failed else {METRICS[0]: value}
+    figures = Figures(2, 3, 4.5, 1000, 2**29)
+    return TrialCell(seed, "failed" if failed else "done", "diverged" if failed else None, metrics, figures, "k", "run")
+
+
+def test_the_study_that_follows_has_the_best_settings_and_fresh_seeds(file: Path, tmp_path: Path) -> None:
+    tuning = read_tuning(file)
+    found = result(tuning)
+    written = tmp_path / "tuned.yaml"
+    written.write_text(following_study(found, tuning), encoding="utf-8")
+    study = read_study(written)
+    assert study.spec.name == "some-tested"
+    assert not {cell.spec.seed for cell in study.cells} & {1, 5}
+    assert len(study.cells) == 9
+    for method, held in zip(tuning.methods, found.methods, strict=True):
+        best = found.best(held)
+        assert best is not None
+        for cell in study.cells:
+            if cell.spec.method == f"{method.name}-tuned":
+                assert experiment(cell.spec) == experiment(method.cell(best.settings, seed=cell.spec.seed))
+    assert TuneResult.from_json(found.to_json()) == found
+
+
+def test_the_best_is_the_highest_and_of_equal_ones_the_first() -> None:
+    def trial(number: int, value: float | None) -> TrialResult:
+        return TrialResult("some", number, {}, value, ())
+
+    assert best_of((trial(0, 0.1), trial(1, None), trial(2, 0.3), trial(3, 0.3))) == 2
+    assert best_of((trial(0, None),)) is None
+
+
+def test_the_report_is_one_file_that_shows_no_test_figure(file: Path, tmp_path: Path) -> None:
+    found = result(read_tuning(file))
+    page = write_tuning_report(found, tmp_path).read_text(encoding="utf-8")
+    assert "http" not in page.replace("http-equiv", "")
+    assert not re.search(r"(test|promotion)\.(full|sampled)", page)
+    assert page.count('class="chart"') == 5, "best so far, and a chart a setting"
+    assert "diverged" in page
+    rows = (tmp_path / "tables" / "trials.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + 3 * 10 * 2
+    again: dict[str, Any] = {"page": write_tuning_report(found, tmp_path).read_text(encoding="utf-8")}
+    assert again["page"] == page
+
+
+def test_shipped_searches_can_be_read_and_are_no_studies() -> None:
+    files = shipped_searches()
+    assert {"tune-shoppers", "tune-ml-100k"} <= {path.stem for path in files}
+    assert not set(files) & set(shipped())
+    for path in files:
+        assert read_tuning(path).spec.name == path.stem
