@@ -151,7 +151,7 @@ def check_ranked(held: HeldRun) -> None:
     """Raises `InputError` where the run was never ranked, so that there would be nothing to compare ranks with."""
     if not any(name.startswith("test.") for name in held.metrics):
         raise InputError(
-            f"{held.run_id[:SHOWN]} ({held.name}) is a trial of a search, trained and not ranked: give the search again, "
+            f"{held.run_id[:SHOWN]} ({held.name}) is a trial of a search and was never ranked: give the search again, "
             "or rerun a run of the study that it wrote"
         )
 

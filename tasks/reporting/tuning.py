@@ -11,7 +11,7 @@ from typing import Any
 from tasks.reporting.analysis import axis_label, value_label
 from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart, scatter_chart, style_of
 from tasks.reporting.figures import Figure
-from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown
+from tasks.reporting.grid import Column, Frame, Grid, Item, Number, latex, markdown
 from tasks.reporting.page import PAGE, TABLES, duration, figure_html, flat_entries, shown
 from tasks.reporting.scales import Tick, span
 from tasks.reporting.shell import document, entries
@@ -265,7 +265,8 @@ def _effects(result: TuneResult) -> Iterator[Figure]:
     looks = {method.name: style_of(number) for number, method in enumerate(result.methods)}
     names = list(dict.fromkeys(name for method in result.methods for name in method.space))
     limits = span(trial.value for trial in result.trials if trial.value is not None)
-    panels, rows = [], []
+    panels: list[str] = []
+    rows: list[tuple[Number, ...]] = []
     for name in names:
         held = [trial for trial in result.trials if name in trial.settings and trial.value is not None]
         if not held:
