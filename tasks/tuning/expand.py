@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from models.config import WrongChoice
 from tasks.specs import YIELDING, CellSpec
 from tasks.study.document import Document, Form, Where, read_document, unknown
 from tasks.study.expand import base_path, base_settings, execution_spec
@@ -198,6 +199,8 @@ def _checked(document: Document, settings: Settings, where: Callable[[str], Wher
     except ValidationError as error:
         setting, message = first_fault(error)
         raise document.fault(where(setting), f"{setting}: {message}") from None
+    except WrongChoice as error:
+        raise document.fault(where(f"model.{error.setting}"), str(error)) from None
 
 
 def _at(document: Document, settings: Settings, path: Where) -> CellSpec:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ValidationError
 
+from models.config import WrongChoice
 from tasks.specs import CellSpec
 from tasks.study.settings import Settings, experiment
 from tasks.tuning.expand import Method, Tuning
@@ -101,7 +102,7 @@ class Search:
         """The next trial with these settings, None where they were tried already or do not go together."""
         try:
             specs = tuple(self.method.cell(settings, seed=seed) for seed in self._seeds)
-        except ValidationError:
+        except (ValidationError, WrongChoice):
             return None
         identity = experiment(specs[0])
         if identity in self._taken:
