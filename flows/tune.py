@@ -55,6 +55,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
         heading = jobs.Heading(
             study=asked.spec.name,
             name=asked.spec.name,
+            note=f"{asked.spec.question}\n\nA search on validation ({asked.spec.metric}): no trial is ranked on test.",
             spec=asked.spec.model_dump_json(indent=1),
             identity=("tune", asked.spec.model_dump_json(exclude={"question", "execution"})),
         )
