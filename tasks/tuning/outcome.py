@@ -154,13 +154,18 @@ def _tuned(method: Method, settings: Settings) -> dict[str, Any]:
 def _trial_cell(ended: Ended, home: Home) -> TrialCell:
     failed = ended.failure is not None
     result: dict[str, Any] = {} if failed else Trained(training_folder(ended.cell.train_key, home=home)).result()
-    names = ("best_epoch", "epochs", "seconds", "parameters", "peak_memory_bytes")
     return TrialCell(
         seed=ended.cell.seed,
         status="failed" if failed else "done",
         failure=reason(ended.failure) if ended.failure is not None else None,
         metrics={} if failed else validation_of(ended.cell, home=home),
-        figures=Figures(**{name: result.get(name) for name in names}),
+        figures=Figures(
+            best_epoch=result.get("best_epoch"),
+            epochs=result.get("epochs"),
+            seconds=result.get("seconds"),
+            parameters=result.get("parameters"),
+            peak_memory_bytes=result.get("peak_memory_bytes"),
+        ),
         train_key=ended.cell.train_key,
         mlflow_run=ended.run,
     )
