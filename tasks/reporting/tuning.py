@@ -22,7 +22,6 @@ from tasks.tuning.result import TrialResult, TuneResult
 from tasks.tuning.terminal import failures, noted, settings_words
 
 DASH = "–"
-BEST = ("Best", "First", "Gain, %", "Median", "Lowest", "Trial", "Failed")
 MEBIBYTE = 2**20
 METHODS = """\
 Every method had the same number of trials. The first is the method as it comes, so no search can look better only for \
