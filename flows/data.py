@@ -46,7 +46,7 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     """Corrupt and validate; at ratio 0 the clean snapshot itself."""
     if corruption.ratio == 0:
         return clean
-    label = f"{corruption.kind} {corruption.ratio:.0%}"
+    label = f"{corruption.kind} {corruption.ratio:.0%}" + (", taken out" if corruption.taken_out else "")
     key = corrupt_key(clean, corruption)
     snapshot = snapshot_named(steps.run(corrupt_step, clean, corruption, key=key, label=label))
     _check(snapshot, steps, label=label)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import sql
-from tasks.corruption.apply import Edited, apply
+from tasks.corruption.apply import Edited, apply, taken_out
 from tasks.corruption.kinds import plan
 from tasks.corruption.openlog import NEVER, CannotCorruptError, Edits, OpenLog
 from tasks.engine import engine, one_row
@@ -23,7 +23,8 @@ _LARGEST_ID = 2**63 - 1
 
 
 def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
-    """`snapshot` with noise of a kind in its open events; itself where the ratio rounds to no event.
+    """`snapshot` with noise of a kind in its open events, or, where that is taken out again, without what it spoilt;
+    itself where nothing comes of it.
 
     What was replaced, swapped or put in is labelled with the kind; what was deleted is gone, and the manifest's
     `changes` counts it all. Targets keep number, user, item and split, and every event from a user's first target
@@ -46,9 +47,11 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
             planned = plan(log, spec.kind, ratio=spec.ratio, seed=spec.seed)
         except CannotCorruptError as error:
             raise InputError(error.reason.format(user=_user_id(connection, snapshot, error.user))) from None
-        if planned.count == 0:
+        edits = taken_out(planned.edits) if spec.taken_out else planned.edits
+        changes = _changes(edits)
+        if changes == Changes():
             return snapshot
-        _register(connection, apply(log, planned.edits), labels=labels, kind=spec.kind, snapshot=snapshot)
+        _register(connection, apply(log, edits), labels=labels, kind=spec.kind, snapshot=snapshot)
         traits = Traits(
             labelled=True,
             user_id_type=manifest.user_id_type,
@@ -61,9 +64,9 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
             parent=manifest.digest,
             clean=manifest.clean,
             realised_ratio=planned.realised_ratio,
-            changes=_changes(planned.edits),
+            changes=changes,
         )
-        del log, planned
+        del log, planned, edits
         return write_snapshot(connection, work, home=home, traits=traits, origin=origin)
 
 

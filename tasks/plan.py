@@ -143,6 +143,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
         "noise_where": noise.where,
         "noise_ratio": noise.ratio,
         "noise_seed": noise.seed,
+        "noise_taken_out": noise.taken_out,
         "seed": cell.seed,
         "evaluation_seed": cell.evaluation_seed,
         "snapshot": cell.snapshot.name,

@@ -145,11 +145,15 @@ class CorruptSpec(Spec):
       round(ratio / (1 - ratio) * N) events more.
 
     What is noise at a ratio is the same noise at a larger one. The kinds are the files of `tasks.corruption`.
+
+    taken_out: all of it has been found and left out again, as by an oracle. What was put in is as if it had never been;
+    what was replaced, swapped or deleted is lost all the same.
     """
 
     kind: NoiseKind = "replace"
     ratio: Ratio = 0.0
     seed: Seed = 0
+    taken_out: bool = False
 
 
 class MethodSpec(Spec):
@@ -220,17 +224,19 @@ def named_method(name: str, **common: Any) -> MethodSpec:
 class InjectedNoise(Spec):
     """The noise of one experiment.
 
-    `where`: it is in what is trained on, in the histories that targets are predicted from, or in both.
+    `where`: it is in what is trained on, in the histories that targets are predicted from, or in both. `taken_out`: as
+    in `CorruptSpec`, for the oracle beside which methods are measured.
     """
 
     kind: NoiseKind = "replace"
     ratio: Ratio = 0.0
     where: Literal["training", "histories", "both"] = "both"
     seed: Seed = 0
+    taken_out: bool = False
 
     @property
     def corruption(self) -> CorruptSpec:
-        return CorruptSpec(kind=self.kind, ratio=self.ratio, seed=self.seed)
+        return CorruptSpec(kind=self.kind, ratio=self.ratio, seed=self.seed, taken_out=self.taken_out)
 
     @property
     def described(self) -> str:

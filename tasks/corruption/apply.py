@@ -63,6 +63,13 @@ def apply(log: OpenLog, edits: Edits) -> Edited:
     )
 
 
+def taken_out(edits: Edits) -> Edits:
+    """What is left to do where all noise that edits make is found and left out: nothing is put in, and what was
+    replaced or swapped is gone.
+    """
+    return Edits(deleted=np.unique(np.concatenate([edits.replaced, edits.exchanged.ravel(), edits.deleted])))
+
+
 def _kept(log: OpenLog, edits: Edits) -> tuple[dict[str, Column], Integers, Integers]:
     """The rows that stay, with their new items; each user's growth and train length without what is deleted."""
     item, touched = log.item.copy(), np.zeros(log.events, dtype=np.bool_)

@@ -114,7 +114,8 @@ def made_by(snapshot: Snapshot) -> str:
         return ""
     if "corrupt" in spec:
         noise = spec["corrupt"]
-        return f"with {100 * noise.get('ratio', 0):g} % {noise.get('kind', 'replace')} (seed {noise.get('seed', 0)})"
+        kind = f"{100 * noise.get('ratio', 0):g} % {noise.get('kind', 'replace')} (seed {noise.get('seed', 0)})"
+        return f"with {kind}, taken out again" if noise.get("taken_out") else f"with {kind}"
     if "forget" in spec:
         forgotten = spec["forget"]
         return f"without {forgotten:,} user{'' if forgotten == 1 else 's'}"

@@ -17,6 +17,8 @@ Settings = dict[str, Any]
 """Values by dotted name."""
 
 MODEL = tuple(field.name for field in fields(ModelConfig))
+OF_A_METHOD = ("training", "noise")
+"""What else a method may say: how it is trained, and, for an oracle, what it is spared."""
 EXECUTION = tuple(ExecutionSpec.model_fields)
 
 
@@ -54,8 +56,8 @@ def flattened(document: Document, values: Any, path: Where, *, prefix: str = "")
 
 
 def method_settings(document: Document, value: Any, path: Where) -> Settings:
-    """What a method sets: one of `METHODS` by name, or a mapping with a `name`, settings of the model and, under
-    `training`, those of its own training.
+    """What a method sets: one of `METHODS` by name, or a mapping with a `name`, settings of the model and those of its
+    own under `training` and `noise`.
 
     Raises `InputError` on an unknown name or setting.
     """
@@ -70,7 +72,7 @@ def method_settings(document: Document, value: Any, path: Where) -> Settings:
     for key, held in value.items():
         if key in MODEL:
             settings[f"model.{key}"] = held
-        elif key == "training" or key.startswith("training."):
+        elif key.split(".")[0] in OF_A_METHOD:
             settings |= flattened(document, {key: held}, path)
         elif key != "name":
             raise document.fault((*path, key), unknown("setting of a model", key, MODEL))

@@ -19,7 +19,7 @@ def prepare_comparison(connection: duckdb.DuckDBPyConnection) -> None:
 def corrupted_checks(manifest: Manifest, *, limits: CorruptedLimits, compared: bool) -> Iterator[Check]:
     """How much noise there is, and where; with the clean snapshot at hand (`compared`), that nothing else changed."""
     spec = CorruptSpec.model_validate(manifest.spec["corrupt"])
-    if spec.kind != "delete" or compared:
+    if not spec.taken_out and (spec.kind != "delete" or compared):
         yield _ratio(spec, manifest, limits=limits)
     yield finds_none(
         "noise is put only before a user's first target",
@@ -79,6 +79,8 @@ def _ratio(spec: CorruptSpec, manifest: Manifest, *, limits: CorruptedLimits) ->
 
 def _kept(spec: CorruptSpec) -> str:
     """The query for events that a kind of noise should have left alone."""
+    if spec.taken_out:
+        return sql.load("validate/changed_by_deletion")
     match spec.kind:
         case "replace" | "popular" | "swap":
             return sql.load("validate/changed_in_place", kind=sql.literal(spec.kind))

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from tasks.corrupt import corrupt
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.snapshots import Snapshot, open_snapshot, verify_files
-from tasks.specs import CorruptSpec
+from tasks.specs import CorruptSpec, NoiseKind
+from tasks.validate import validate
 
 Row = tuple[Any, ...]
 Read = Callable[[Path], list[Row]]
@@ -61,11 +63,37 @@ def test_everything_else_is_untouched_and_the_manifest_says_where_it_comes_from(
     for table in ("targets", "users", "items"):
         assert rows_of(getattr(noisy, table)) == rows_of(getattr(tiny_snapshot, table))
     assert noisy.manifest.parent == noisy.manifest.clean == tiny_snapshot.digest
-    assert noisy.manifest.spec["corrupt"] == {"kind": "replace", "ratio": 0.3, "seed": 3}
+    assert noisy.manifest.spec["corrupt"] == {"kind": "replace", "ratio": 0.3, "seed": 3, "taken_out": False}
     assert noisy.manifest.sources == tiny_snapshot.manifest.sources
     assert left_in() == sorted([tiny_snapshot.path, noisy.path])
     verify_files(noisy)
     verify_files(open_snapshot(tiny_snapshot.path))
+
+
+@pytest.mark.parametrize("kind", ["replace", "popular", "swap", "delete"])
+def test_an_oracle_is_left_what_no_noise_touched(
+    tiny_snapshot: Snapshot, home: Home, rows_of: Read, kind: NoiseKind
+) -> None:
+    noisy = corrupt(tiny_snapshot, CorruptSpec(kind=kind, ratio=0.3, seed=3), home=home)
+    known = corrupt(tiny_snapshot, CorruptSpec(kind=kind, ratio=0.3, seed=3, taken_out=True), home=home)
+    genuine = [row for row in rows_of(noisy.interactions) if row[NOISE] != kind]
+    found = rows_of(known.interactions)
+    assert len(found) < len(rows_of(tiny_snapshot.interactions))
+    assert [row[:POSITION] for row in found] == [row[:POSITION] for row in genuine]
+    for user, events in groupby(found, key=itemgetter(USER)):
+        assert [row[POSITION] for row in events] == list(range(sum(row[USER] == user for row in genuine)))
+    history_of = {target: history for target, *_, history in rows_of(known.targets)}
+    for target, user, item, split, _ in rows_of(tiny_snapshot.targets):
+        assert (user, item, split) == next(row[1:4] for row in rows_of(known.targets) if row[0] == target)
+        assert next(r[ITEM] for r in found if (r[USER], r[POSITION]) == (user, history_of[target])) == item
+    assert validate(known.path, docs=home.docs).failures == ()
+
+
+@pytest.mark.parametrize("kind", ["insert", "bots"])
+def test_noise_that_was_put_in_leaves_nothing_behind_when_it_is_taken_out(
+    tiny_snapshot: Snapshot, home: Home, kind: NoiseKind
+) -> None:
+    assert corrupt(tiny_snapshot, CorruptSpec(kind=kind, ratio=0.3, taken_out=True), home=home) is tiny_snapshot
 
 
 def test_a_larger_ratio_contains_a_smaller_one(tiny_snapshot: Snapshot, home: Home, rows_of: Read) -> None:
