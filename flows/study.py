@@ -22,7 +22,7 @@ from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
 from tasks.study.files import study_file
-from tasks.study.outcome import Ended, publish_result, result_of, unreported
+from tasks.study.outcome import RESULT_FILE, Ended, publish_result, refuse_taken, result_of, unreported
 from tasks.study.terminal import table
 
 Found = dict[int, Data | Exception]
@@ -41,6 +41,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
     home = Home.from_environment()
     asked = study_file(spec)
     execution = resolve(asked.spec.execution)
+    refuse_taken(asked.spec.name, RESULT_FILE, home=home)
     steps = Steps(home)
     ensure_limits()
     for note in asked.notes:

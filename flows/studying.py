@@ -10,7 +10,7 @@ from tasks.home import PROJECT_ROOT, Home
 from tasks.progress import duration
 from tasks.specs import StudyRequest
 from tasks.study.files import shipped, study_file
-from tasks.study.outcome import RESULT_FILE, read_result, study_folder
+from tasks.study.outcome import RESULT_FILE, read_result, refuse_taken, study_folder
 
 
 def list_studies() -> int:
@@ -44,11 +44,12 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
     if json_path is not None:
         refuse_unwritable(Path(json_path))
     asked = study_file(request)
+    home = Home.from_environment()
+    refuse_taken(asked.spec.name, RESULT_FILE, home=home)
     for source in {cell.spec.source.model_dump_json(): cell.spec.source for cell in asked.cells}.values():
         refuse_unreadable(source)
     from flows.study import study
 
-    home = Home.from_environment()
     written = study_folder(asked.spec.name, home=home) / RESULT_FILE
     before = written.stat().st_mtime_ns if written.exists() else None
     started = time.monotonic()

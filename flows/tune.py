@@ -20,8 +20,9 @@ from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
+from tasks.study.outcome import TUNE_FILE, refuse_taken
 from tasks.tuning.expand import Tuning, tune_file
-from tasks.tuning.outcome import Ended, publish_tuning, refuse_taken, trial_result, tune_result, validation_of
+from tasks.tuning.outcome import Ended, publish_tuning, trial_result, tune_result, validation_of
 from tasks.tuning.result import TrialResult, TuneResult
 from tasks.tuning.search import Search, Trial, label_of
 from tasks.tuning.specs import TuneRequest
@@ -42,7 +43,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
     home = Home.from_environment()
     asked = tune_file(spec)
     execution = resolve(asked.spec.execution)
-    refuse_taken(asked.spec.name, home=home)
+    refuse_taken(asked.spec.name, TUNE_FILE, home=home)
     steps = Steps(home)
     ensure_limits()
     for note in asked.notes:

@@ -9,9 +9,9 @@ from tasks.execution import resolve
 from tasks.home import PROJECT_ROOT, Home
 from tasks.progress import duration
 from tasks.study.files import shipped_searches
-from tasks.study.outcome import study_folder
+from tasks.study.outcome import TUNE_FILE, refuse_taken, study_folder
 from tasks.tuning.expand import tune_file
-from tasks.tuning.outcome import TUNE_FILE, read_tuned, refuse_taken
+from tasks.tuning.outcome import read_tuned
 from tasks.tuning.specs import TuneRequest
 
 
@@ -49,7 +49,7 @@ def run_tune(request: TuneRequest, *, json_path: str | None) -> int:
         refuse_unwritable(Path(json_path))
     home = Home.from_environment()
     asked = tune_file(request)
-    refuse_taken(asked.spec.name, home=home)
+    refuse_taken(asked.spec.name, TUNE_FILE, home=home)
     refuse_unreadable(asked.source_cell.source)
     from flows.tune import tune
 

@@ -1,6 +1,6 @@
 """What each method is, in a sentence made of its settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tasks.reporting.analysis import axis_label, value_label
@@ -31,12 +31,21 @@ GATES = {
 TOLD = ("backbone", "loss", "gate", "estimator")
 
 
-def described(cells: Sequence[CellResult]) -> str:
-    """One sentence on a method, from the settings that its cells read; those that vary are listed with all values."""
-    settings: dict[str, dict[str, Any]] = {}
+def own_training(cells: Iterable[CellResult]) -> tuple[str, ...]:
+    """The settings of training in which the cells of a study differ."""
+    held: dict[str, set[str]] = {}
     for cell in cells:
-        for name, value in cell.model.items():
-            settings.setdefault(name, {})[repr(value)] = value
+        for name, value in cell.training.items():
+            held.setdefault(name, set()).add(repr(value))
+    return tuple(name for name, values in held.items() if len(values) > 1)
+
+
+def described(cells: Sequence[CellResult], *, training: Sequence[str]) -> str:
+    """One sentence on a method, from the settings that its cells read and those of their training that are asked for;
+    those that vary are listed with all values.
+    """
+    settings = _values(cell.model for cell in cells)
+    trained = _values({name: cell.training[name] for name in training} for cell in cells)
     opening = _known(settings, "backbone", BACKBONES) if "backbone" in settings else "A model"
     if "loss" in settings:
         opening += f", trained with {_known(settings, 'loss', LOSSES)}"
@@ -46,7 +55,17 @@ def described(cells: Sequence[CellResult]) -> str:
         estimator = _all(settings, "estimator")
         opening += f", whose gradients come from {estimator}" if estimator else ""
     rest = [f"{axis_label(f'model.{name}')} {_all(settings, name)}" for name in settings if name not in TOLD]
+    rest += [f"{axis_label(f'training.{name}')} {_all(trained, name)}" for name in training]
     return f"{opening}{': ' if rest else ''}{', '.join(rest)}."
+
+
+def _values(held: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By setting its different values, in the order in which they come."""
+    values: dict[str, dict[str, Any]] = {}
+    for settings in held:
+        for name, value in settings.items():
+            values.setdefault(name, {})[repr(value)] = value
+    return values
 
 
 def _all(settings: dict[str, dict[str, Any]], name: str) -> str:

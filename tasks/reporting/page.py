@@ -9,7 +9,7 @@ from tasks.reporting import detection, tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of
 from tasks.reporting.figures import DETECTION, Figure, figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, html, latex, markdown
-from tasks.reporting.methods import described
+from tasks.reporting.methods import described, own_training
 from tasks.reporting.shell import document, entries, links
 from tasks.reporting.sights import noise_words, sights
 from tasks.reporting.svg import element, words
@@ -160,7 +160,8 @@ def _methods(result: StudyResult) -> str:
     cells: dict[str, list[CellResult]] = {}
     for cell in result.cells:
         cells.setdefault(cell.method, []).append(cell)
-    told = entries(((method, described(held)) for method, held in cells.items()), class_="methods")
+    training = own_training(result.cells)
+    told = entries(((method, described(held, training=training)) for method, held in cells.items()), class_="methods")
     return told + "".join(words("p", paragraph) for paragraph in STATISTICS.strip().split("\n\n"))
 
 

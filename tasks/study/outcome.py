@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.detect import Detected, detection_folder
-from tasks.errors import RunFailed
+from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
 from tasks.gates import gate_layers
@@ -24,6 +24,10 @@ from tasks.study.result import CellResult, Dataset, Detection, Epoch, Figures, N
 from tasks.train import Trained, training_folder
 
 RESULT_FILE = "study.json"
+TUNE_FILE = "tune.json"
+RESULTS = {RESULT_FILE: "study", TUNE_FILE: "search"}
+"""What lies under a name, and what left it there."""
+
 ORACLE = "oracle"
 """The method that knows what is noise, where a study has one of that name."""
 
@@ -80,6 +84,16 @@ def result_of(
 def study_folder(name: str, *, home: Home) -> Path:
     """Where the result of the study of that name is kept."""
     return home.root / "studies" / name
+
+
+def refuse_taken(name: str, writes: str, *, home: Home) -> None:
+    """Raise `InputError` where what is called so would replace something of another kind: `writes` is its file."""
+    for file, what in RESULTS.items():
+        if file != writes and (study_folder(name, home=home) / file).exists():
+            raise InputError(
+                f"{study_folder(name, home=home)} holds the result of a {what}, which a {RESULTS[writes]} of that name "
+                "would replace: --set name=… gives another name"
+            )
 
 
 def publish_result(result: StudyResult, ranks: Ranks, *, home: Home) -> Published:

@@ -9,12 +9,11 @@ from typing import Any
 
 import yaml
 
-from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
-from tasks.study.outcome import RESULT_FILE, datasets_of, publish_folder, study_folder
+from tasks.study.outcome import TUNE_FILE, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import Settings, nested
 from tasks.train import Trained, training_folder
@@ -23,7 +22,6 @@ from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult
 from tasks.tuning.search import Search, Trial, mean_or_none
 from tasks.tuning.space import SEARCHED, Range
 
-TUNE_FILE = "tune.json"
 STUDY_FILE = "tuned.yaml"
 FRESH_SEEDS = 3
 """At least so many seeds in the study that follows: fewer would say nothing about other trainings."""
@@ -99,14 +97,6 @@ def publish_tuning(
     return publish_folder(result.name, write, home=home)
 
 
-def refuse_taken(name: str, *, home: Home) -> None:
-    """Raise `InputError` where a study of that name has its result where the search's would go."""
-    if (study_folder(name, home=home) / RESULT_FILE).exists():
-        raise InputError(
-            f"{study_folder(name, home=home)} holds the result of a study: --set name=… gives another name"
-        )
-
-
 def read_tuned(name: str, *, home: Home) -> TuneResult | None:
     """The result of the search of that name, where there is one."""
     path = study_folder(name, home=home) / TUNE_FILE
@@ -114,23 +104,27 @@ def read_tuned(name: str, *, home: Home) -> TuneResult | None:
 
 
 def following_study(result: TuneResult, tuning: Tuning) -> str:
-    """The file of the study that compares the methods at their best settings, with seeds that no trial had."""
+    """The file of the study that compares the methods, each as it comes and at its best settings where these are
+    others, with seeds that no trial had; the reference is the first one, at its best.
+    """
     spec = tuning.spec
     found = {method.name: result.best(method) for method in result.methods}
-    methods = [_tuned(method, best.settings) for method in tuning.methods if (best := found[method.name]) is not None]
+    each = [entries for method in tuning.methods if (entries := _entries(method, found[method.name]))]
+    methods = [entry for entries in each for entry in entries]
     fresh = (seed for seed in count(1) if seed not in spec.seeds)
     base = {name: value for name, value in spec.base.items() if not name.startswith(SEARCHED)}
     content: dict[str, Any] = {
         "name": f"{spec.name}-tested",
-        "question": f"Which method is best on test at the settings that {spec.name} found on validation?",
+        "question": f"Which method is best on test at the settings that {spec.name} found on validation, and what do "
+        "they gain over the methods as they come?",
         "base": nested(base),
         "axes": {"method": methods, "seed": list(islice(fresh, max(FRESH_SEEDS, len(spec.seeds))))},
-        "reference": methods[0]["name"],
+        "reference": each[0][-1]["name"],
         "execution": spec.execution.model_dump(exclude_defaults=True),
     }
     head = (
-        f"# Every method of the search {spec.name} at its best settings on validation\n"
-        f"# ({spec.metric}), with seeds that no trial had.\n"
+        f"# Every method of the search {spec.name} as it comes and at its best settings on validation\n"
+        f"# ({spec.metric}), where these are others, with seeds that no trial had.\n"
         "# Written by `rec-denoiser tune`; copy it before you change it.\n"
     )
     written = {part: value for part, value in content.items() if value != {}}
@@ -142,13 +136,21 @@ def tuned_name(method: str) -> str:
     return f"{method[:53]}-tuned"
 
 
-def _tuned(method: Method, settings: Settings) -> dict[str, Any]:
+def _entries(method: Method, best: TrialResult | None) -> list[dict[str, Any]]:
+    """A method in the study that follows; none where nothing is known of it."""
+    if best is None:
+        return []
+    tuned = [_entry(method, tuned_name(method.name), best.settings)] if best.number else []
+    return [_entry(method, method.name, {}), *tuned]
+
+
+def _entry(method: Method, called: str, settings: Settings) -> dict[str, Any]:
     """The entry of a study's method: all that it sets of the model and of its training."""
     chosen = {**method.settings, **settings}
     read = {f"model.{name}" for name in method.cell(settings, seed=0).model.effective()}
     model = {name.removeprefix("model."): value for name, value in chosen.items() if name in read}
     training = {name.removeprefix("training."): value for name, value in chosen.items() if name.startswith("training.")}
-    return {"name": tuned_name(method.name), **model} | ({"training": training} if training else {})
+    return {"name": called, **model} | ({"training": training} if training else {})
 
 
 def _trial_cell(ended: Ended, home: Home) -> TrialCell:

@@ -165,6 +165,20 @@ def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
         assert told in text
 
 
+def test_methods_are_told_with_their_own_training_and_not_with_what_all_share(tmp_path: Path) -> None:
+    result, _ = study(methods=METHODS, kinds=("replace",))
+    own = {"epochs": 60, "learning_rate": 0.0025}
+    cells = [
+        replace(cell, training=own if cell.method == METHODS[0] else own | {"learning_rate": 0.001})
+        for cell in result.cells
+    ]
+    write_report(replace(result, cells=tuple(cells)), None, tmp_path)
+    methods = (tmp_path / "report.html").read_text().split('id="methods"')[1].split("</section>")[0]
+    assert methods.count("learning rate 0.0025") == 1
+    assert methods.count("learning rate 0.001.") == len(METHODS) - 1
+    assert "epochs" not in methods.split("</dl>")[0]
+
+
 def test_links_within_the_page_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     idents = re.findall(r'\bid="([^"]+)"', text)

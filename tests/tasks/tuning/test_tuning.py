@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from models.engine.training import CURVES
 from tasks.errors import InputError
+from tasks.home import Home
 from tasks.reporting.tuning import write_tuning_report
 from tasks.study.expand import read_study
 from tasks.study.files import shipped, shipped_searches
+from tasks.study.outcome import RESULT_FILE, TUNE_FILE, refuse_taken, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import experiment
 from tasks.tuning.expand import Tuning, read_tuning
@@ -232,14 +235,40 @@ def test_the_study_that_follows_has_the_best_settings_and_fresh_seeds(file: Path
     study = read_study(written)
     assert study.spec.name == "some-tested"
     assert not {cell.spec.seed for cell in study.cells} & {1, 5}
-    assert len(study.cells) == 9
+    assert study.spec.reference == "sasrec-bce-tuned"
+    wanted = {}
     for method, held in zip(tuning.methods, found.methods, strict=True):
         best = found.best(held)
         assert best is not None
-        for cell in study.cells:
-            if cell.spec.method == f"{method.name}-tuned":
-                assert experiment(cell.spec) == experiment(method.cell(best.settings, seed=cell.spec.seed))
+        for seed in (2, 3, 4):
+            wanted[method.name, seed] = experiment(method.cell({}, seed=seed))
+            wanted[f"{method.name}-tuned", seed] = experiment(method.cell(best.settings, seed=seed))
+    assert {(cell.spec.method, cell.spec.seed): experiment(cell.spec) for cell in study.cells} == wanted
     assert TuneResult.from_json(found.to_json()) == found
+
+
+def test_a_method_that_nothing_beat_is_in_the_study_once(file: Path, tmp_path: Path) -> None:
+    tuning = read_tuning(file)
+    found = result(tuning)
+    first = replace(found, methods=(replace(found.methods[0], best=0), *found.methods[1:]))
+    written = tmp_path / "tuned.yaml"
+    written.write_text(following_study(first, tuning), encoding="utf-8")
+    study = read_study(written)
+    assert study.spec.reference == "sasrec-bce"
+    assert len(study.cells) == 5 * 3
+
+
+def test_neither_a_study_nor_a_search_takes_the_others_place(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for file in (RESULT_FILE, TUNE_FILE):
+        refuse_taken("mine", file, home=home)
+    for held, writes, said in ((TUNE_FILE, RESULT_FILE, "of a search"), (RESULT_FILE, TUNE_FILE, "of a study")):
+        folder = study_folder(held, home=home)
+        folder.mkdir(parents=True)
+        (folder / held).touch()
+        refuse_taken(held, held, home=home)
+        with pytest.raises(InputError, match=said):
+            refuse_taken(held, writes, home=home)
 
 
 def test_the_best_is_the_highest_and_of_equal_ones_the_first() -> None:
