@@ -18,6 +18,7 @@ from tasks.execution import Execution, resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
+from tasks.specs import CorruptSpec
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken
@@ -52,7 +53,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
         data, docs = _data(asked, steps, home)
         searches = [Search(method, asked) for method in asked.methods]
         usual = [method.cell({}, seed=asked.spec.seeds[0]) for method in asked.methods]
-        first = tuple(cell_of(spec, data, execution, label=label_of(spec, 0)) for spec in usual)
+        first = tuple(cell_of(spec, data[spec.method], execution, label=label_of(spec, 0)) for spec in usual)
         heading = jobs.Heading(
             study=asked.spec.name,
             name=asked.spec.name,
@@ -90,19 +91,24 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
     return {"folder": str(folder), "steps": {"done": steps.done, "cached": steps.cached}}
 
 
-def _data(asked: Tuning, steps: Steps, home: Home) -> tuple[Data, dict[str, str]]:
-    """The search's snapshots, and by digest the pages of their checks."""
-    spec = asked.source_cell
+def _data(asked: Tuning, steps: Steps, home: Home) -> tuple[dict[str, Data], dict[str, str]]:
+    """The snapshots of each method, which differ where one is spared noise, and by digest the pages of their checks."""
+    specs = {method.name: method.cell({}, seed=asked.spec.seeds[0]) for method in asked.methods}
+    spec = next(iter(specs.values()))
     clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
     docs = {clean.digest: steps.reports[-1]["docs"]}
-    noisy = corrupted_snapshot(clean, spec.noise.corruption, steps=steps)
-    return Data(clean, noisy), docs | {noisy.digest: steps.reports[-1]["docs"]}
+    made: dict[CorruptSpec, Data] = {}
+    for corruption in dict.fromkeys(spec.noise.corruption for spec in specs.values()):
+        noisy = corrupted_snapshot(clean, corruption, steps=steps)
+        docs.setdefault(noisy.digest, steps.reports[-1]["docs"])
+        made[corruption] = Data(clean, noisy)
+    return {name: made[spec.noise.corruption] for name, spec in specs.items()}, docs
 
 
 def _trained(
     job: jobs.Job,
     trials: Sequence[Trial],
-    data: Data,
+    data: Mapping[str, Data],
     asked: Tuning,
     execution: Execution,
     steps: Steps,
@@ -110,7 +116,7 @@ def _trained(
 ) -> Mapping[Trial, list[Ended]]:
     """Train a round's trials with every seed; how each ended."""
     pairs = [(trial, spec) for trial in trials for spec in trial.specs]
-    cells = [cell_of(spec, data, execution, label=trial.label(spec)) for trial, spec in pairs]
+    cells = [cell_of(spec, data[trial.method], execution, label=trial.label(spec)) for trial, spec in pairs]
     opened = jobs.with_cells(job, cells, [{TAG_TRIAL: str(trial.number)} for trial, _ in pairs], execution)
 
     def metrics(cell: Cell) -> Mapping[str, float]:

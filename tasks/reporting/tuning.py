@@ -19,7 +19,7 @@ from tasks.reporting.sights import signed
 from tasks.reporting.svg import element, words
 from tasks.reporting.tables import datasets
 from tasks.tuning.result import TrialResult, TuneResult
-from tasks.tuning.terminal import failures, noted, settings_words
+from tasks.tuning.terminal import failures, noted
 
 DASH = "–"
 MEBIBYTE = 2**20
@@ -96,9 +96,10 @@ def _answer(result: TuneResult) -> str:
             items.append(f"{method.name}: nothing beat the method as it comes ({best.value:.4f}).")
         else:
             gain = f", {signed(_gain(best, first))} % over its first trial" if first.value else ""
+            last = len(result.of(method.name)) - 1
             items.append(
-                f"{method.name}: {best.value:.4f}{gain}, in trial {best.number} of {len(result.of(method.name))}, at "
-                f"{settings_words(best.settings)}."
+                f"{method.name}: {best.value:.4f}{gain}, in trial {best.number} of 0 to {last}, at "
+                f"{_told(best.settings)}."
             )
     parts = [
         words("p", f"Highest {result.metric} of each method, on validation:"),
@@ -130,7 +131,7 @@ def _best(result: TuneResult) -> Grid:
                 Item(_four(min(values)), value=min(values)) if values else Item(DASH),
                 Item(str(best.number), value=best.number) if best else Item(DASH),
                 Item(f"{len(trials) - len(values)} of {len(trials)}", value=len(trials) - len(values)),
-                Item(settings_words(best.settings) if best else DASH),
+                Item(_told(best.settings) if best else DASH),
             )
         )
     return Grid(
@@ -204,7 +205,7 @@ def _trials(result: TuneResult) -> Grid:
                 Item(str(trial.number), value=trial.number),
                 Item(_four(trial.value), value=trial.value, best=(trial.method, trial.number) in bests),
                 Item(str(sum(cell.figures.epochs or 0 for cell in trial.cells))),
-                Item(settings_words(trial.settings)),
+                Item(_told(trial.settings)),
                 Item(", ".join(cell.mlflow_run for cell in trial.cells)),
             )
             for trial in result.trials
@@ -348,6 +349,12 @@ def _again(result: TuneResult) -> str:
         + entries(facts)
         + element("details", words("summary", "The search’s file") + element("pre", words("code", spec)))
     )
+
+
+def _told(settings: Mapping[str, Any]) -> str:
+    """Settings in words, each kept on one line."""
+    told = (f"{axis_label(name)} {value_label(value)}" for name, value in settings.items())
+    return ", ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in told)
 
 
 def _gain(best: TrialResult, first: TrialResult) -> float:

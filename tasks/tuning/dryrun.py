@@ -20,13 +20,14 @@ from tasks.tuning.terminal import settings_words
 
 @dataclass(frozen=True)
 class ForeseenTrial:
-    """A trial that is known already. cached: how many of its trainings are done; cost: of one of them. Both are None
-    where its snapshots are not there yet.
+    """A trial that is known already. cached: how many of its trainings are done; cost: of one of them; value: of the
+    metric. They are None where its snapshots are not there yet, and the value where trainings are not.
     """
 
     trial: Trial
     cached: int | None = None
     cost: Cost | None = None
+    value: float | None = None
 
     @property
     def to_do(self) -> int:
@@ -47,21 +48,18 @@ class ForeseenSearch:
 def foreseen_tuning(tuning: Tuning, execution: Execution, *, home: Home) -> tuple[ForeseenSearch, ...]:
     """Every method's trials, as far as can be known without training anything."""
     known = rates(home)
-    clean, noisy = Snapshots(home).of(tuning.source_cell)
-    data = None if clean is None else Data(clean, noisy or clean)
-    is_made = noisy is not None or tuning.source_cell.noise.where == "histories"
+    snapshots = Snapshots(home)
 
     def seen(trial: Trial) -> ForeseenTrial:
-        if data is None:
+        clean, noisy = snapshots.of(trial.specs[0])
+        if clean is None:
             return ForeseenTrial(trial)
-        cells = [cell_of(spec, data, execution) for spec in trial.specs]
-        cached = sum(is_made and holds(cell.train_key, home=home) for cell in cells)
-        return ForeseenTrial(trial, cached, known.cost(cells[0], execution))
-
-    def value(trial: Trial) -> float | None:
-        assert data is not None
-        cells = [cell_of(spec, data, execution) for spec in trial.specs]
-        return mean_or_none([validation_of(cell, home=home).get(tuning.spec.metric) for cell in cells])
+        is_made = noisy is not None or trial.specs[0].noise.where == "histories"
+        cells = [cell_of(spec, Data(clean, noisy or clean), execution) for spec in trial.specs]
+        cached = [cell for cell in cells if is_made and holds(cell.train_key, home=home)]
+        values = [validation_of(cell, home=home).get(tuning.spec.metric) for cell in cached]
+        value = mean_or_none(values) if len(cached) == len(cells) else None
+        return ForeseenTrial(trial, len(cached), known.cost(cells[0], execution), value)
 
     found = []
     for method in tuning.methods:
@@ -74,7 +72,7 @@ def foreseen_tuning(tuning: Tuning, execution: Execution, *, home: Home) -> tupl
             if any(each.to_do for each in proposed):
                 break
             for each in proposed:
-                search.tell(each.trial, value(each.trial))
+                search.tell(each.trial, each.value)
         found.append(ForeseenSearch(method.name, tuple(trials), search.to_come))
     return tuple(found)
 

@@ -15,7 +15,7 @@ from tasks.job import reason
 from tasks.plan import Cell
 from tasks.study.outcome import TUNE_FILE, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
-from tasks.study.settings import Settings, nested
+from tasks.study.settings import OF_A_METHOD, Settings, nested
 from tasks.train import Trained, training_folder
 from tasks.tuning.expand import Method, Tuning
 from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
@@ -109,10 +109,10 @@ def following_study(result: TuneResult, tuning: Tuning) -> str:
     """
     spec = tuning.spec
     found = {method.name: result.best(method) for method in result.methods}
-    each = [entries for method in tuning.methods if (entries := _entries(method, found[method.name]))]
+    base = {name: value for name, value in spec.base.items() if not name.startswith(SEARCHED)}
+    each = [entries for method in tuning.methods if (entries := _entries(method, found[method.name], base))]
     methods = [entry for entries in each for entry in entries]
     fresh = (seed for seed in count(1) if seed not in spec.seeds)
-    base = {name: value for name, value in spec.base.items() if not name.startswith(SEARCHED)}
     content: dict[str, Any] = {
         "name": f"{spec.name}-tested",
         "question": f"Which method is best on test at the settings that {spec.name} found on validation, and what do "
@@ -136,21 +136,21 @@ def tuned_name(method: str) -> str:
     return f"{method[:53]}-tuned"
 
 
-def _entries(method: Method, best: TrialResult | None) -> list[dict[str, Any]]:
+def _entries(method: Method, best: TrialResult | None, base: Settings) -> list[dict[str, Any]]:
     """A method in the study that follows; none where nothing is known of it."""
     if best is None:
         return []
-    tuned = [_entry(method, tuned_name(method.name), best.settings)] if best.number else []
-    return [_entry(method, method.name, {}), *tuned]
+    tuned = [_entry(method, tuned_name(method.name), best.settings, base)] if best.number else []
+    return [_entry(method, method.name, {}, base), *tuned]
 
 
-def _entry(method: Method, called: str, settings: Settings) -> dict[str, Any]:
-    """The entry of a study's method: all that it sets of the model and of its training."""
+def _entry(method: Method, called: str, settings: Settings, base: Settings) -> dict[str, Any]:
+    """The entry of a study's method: all that it sets over the study's base."""
     chosen = {**method.settings, **settings}
     read = {f"model.{name}" for name in method.cell(settings, seed=0).model.effective()}
     model = {name.removeprefix("model."): value for name, value in chosen.items() if name in read}
-    training = {name.removeprefix("training."): value for name, value in chosen.items() if name.startswith("training.")}
-    return {"name": called, **model} | ({"training": training} if training else {})
+    own = {name: value for name, value in chosen.items() if name.startswith(OF_A_METHOD) and base.get(name) != value}
+    return {"name": called, **model, **nested(own)}
 
 
 def _trial_cell(ended: Ended, home: Home) -> TrialCell:

@@ -64,7 +64,7 @@ def _row(result: TuneResult, method: MethodResult) -> dict[str, str]:
         "Best": _number(best.value if best else None),
         "First": _number(trials[0].value if trials else None),
         "Median": _number(median(values) if values else None),
-        "Trial": "–" if best is None else f"{best.number} of {len(trials)}",
+        "Trial": "–" if best is None else f"{best.number} of 0–{len(trials) - 1}",
         "Trainings": str(len(cells)),
         "Epochs": str(sum(cell.figures.epochs or 0 for cell in cells)),
         "Time": duration(sum(cell.figures.seconds or 0.0 for cell in cells)),

@@ -258,6 +258,17 @@ def test_a_method_that_nothing_beat_is_in_the_study_once(file: Path, tmp_path: P
     assert len(study.cells) == 5 * 3
 
 
+def test_what_a_method_is_spared_of_the_noise_is_in_its_trials_and_in_the_study(file: Path, tmp_path: Path) -> None:
+    oracle = "{name: oracle, loss: softmax, noise: {taken_out: true}}"
+    tuning = read_tuning(file, [f"methods=[sasrec-bce, rec-denoiser, sasrec-gbce, {oracle}]"])
+    assert all(spec.noise.taken_out for trial in trials_of(tuning, 3) for spec in trial.specs)
+    assert not trials_of(tuning, 0)[0].specs[0].noise.taken_out
+    written = tmp_path / "tuned.yaml"
+    written.write_text(following_study(result(tuning), tuning), encoding="utf-8")
+    spared = {cell.spec.method for cell in read_study(written).cells if cell.spec.noise.taken_out}
+    assert spared == {"oracle", "oracle-tuned"}
+
+
 def test_neither_a_study_nor_a_search_takes_the_others_place(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for file in (RESULT_FILE, TUNE_FILE):
