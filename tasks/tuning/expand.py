@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.config import WrongChoice
-from tasks.specs import YIELDING, CellSpec
+from tasks.specs import METHODS, YIELDING, CellSpec
 from tasks.study.document import Document, Form, Where, read_document, unknown
 from tasks.study.expand import base_path, base_settings, execution_spec
 from tasks.study.files import located
@@ -89,8 +89,7 @@ def read_tuning(path: Path, overrides: Iterable[str] = ()) -> Tuning:
     base = base_settings(document)
     common = read_space(document, document.values["space"], ("space",))
     entries = [_entry(document, base, value, number) for number, value in enumerate(document.values["methods"])]
-    _check_names(document, [settings["method"] for settings, _ in entries])
-    notes: list[str] = []
+    notes = _check_names(document, [settings["method"] for settings, _ in entries])
     methods = tuple(_method(document, settings, fixed, common, notes) for settings, fixed in entries)
     _check_read(document, base, common, methods)
     return Tuning(spec.model_copy(update={"base": _plain(base)}), methods, tuple(notes))
@@ -139,13 +138,18 @@ def _entry(document: Document, base: Settings, value: Any, number: int) -> tuple
     return settings, fixed
 
 
-def _check_names(document: Document, named: list[str]) -> None:
+def _check_names(document: Document, named: list[str]) -> list[str]:
+    """Refuse what is there twice and spaces of nothing; says whose are not searched, as where `--set` leaves a method
+    of the file out.
+    """
     for number, name in enumerate(named):
         if name in named[:number]:
             raise document.fault(("methods", number), f"the method {name} is there twice")
-    for name in document.values["spaces"]:
-        if name not in named:
+    others = [name for name in document.values["spaces"] if name not in named]
+    for name in others:
+        if name not in METHODS:
             raise document.fault(("spaces", name), unknown("method of this search", name, named))
+    return [f"{name} has a space and is no method of this search" for name in others]
 
 
 def _method(document: Document, settings: Settings, fixed: Settings, common: Space, notes: list[str]) -> Method:

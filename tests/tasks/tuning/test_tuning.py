@@ -123,6 +123,12 @@ def test_a_method_searches_what_it_reads(file: Path) -> None:
     assert any("sasrec-gbce: its usual model.negatives, 256, lies outside" in note for note in tuning.notes)
 
 
+def test_a_method_of_the_file_can_be_left_out(file: Path) -> None:
+    tuning = read_tuning(file, ["methods=[rec-denoiser]"])
+    assert [method.name for method in tuning.methods] == ["rec-denoiser"]
+    assert "sasrec-gbce has a space and is no method of this search" in tuning.notes
+
+
 @pytest.mark.parametrize("kind", ["random", "tpe"])
 def test_the_same_file_gives_the_same_trials_and_the_method_as_it_comes_is_the_first(file: Path, kind: str) -> None:
     tuning = read_tuning(file, [f"sampler.kind={kind}", "sampler.startup=4"])
