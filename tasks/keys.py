@@ -7,6 +7,7 @@ twice; a change of a comment or a docstring changes no key.
 
 import ast
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from tasks.digests import canonical_json
 from tasks.home import PROJECT_ROOT
 
 ROOMS = ("flows", "tasks", "models", "sql")
+ONE_PARSES = threading.Lock()
+"""Up to Python 3.11.7, two threads that parse at once can fail with a `SystemError` (python/cpython, issue 106905), and
+trainings start in threads.
+"""
 
 
 def step_key(modules: tuple[str, ...], inputs: Mapping[str, Any]) -> str:
@@ -102,4 +107,6 @@ class _Undocumented(ast.NodeTransformer):
 
 
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    text = path.read_text(encoding="utf-8")
+    with ONE_PARSES:
+        return ast.parse(text, filename=str(path))
