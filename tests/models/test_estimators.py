@@ -100,7 +100,7 @@ def test_its_mean_is_the_exact_gradient(make_log: MakeLog, name: str) -> None:
     exact = exact_gradient(base, gate, repeated(log, 2**12))
     by_token = name.endswith("per-token")
     estimates = sampled_gradients(
-        base, gate, UNBIASED[name](), log, windows_each=400 if by_token else 1, draws=30 if by_token else 700
+        base, gate, UNBIASED[name](), log, windows_each=400 if by_token else 1, draws=30 if by_token else 350
     )
     if name.startswith("reinforce"):
         estimates = estimates[1:]
@@ -127,7 +127,7 @@ def test_both_credits_are_exact_where_attention_goes_both_ways(make_log: MakeLog
     model, random, gradients = Denoised(base, gate, estimator), draws_for(log.sequences, seed=0), []
     single = replace(repeated(log, 1, length=2), bidirectional=True)
     by_token = isinstance(estimator.credit, TokenCredit)
-    for _ in range(60 if by_token else 1500):
+    for _ in range(60 if by_token else 400):
         loss = model.loss(batch if by_token else single, random)
         gradients += torch.autograd.grad(loss.surrogates["gate"], gate.phi)
     estimates = torch.stack(gradients)
