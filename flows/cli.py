@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from flows.options import (
+    add_audit,
     add_datasets,
     add_diff,
     add_explain,
@@ -22,6 +23,7 @@ from flows.options import (
     add_study,
     add_tune,
     add_ui,
+    audit_spec,
     ingest_spec,
     recommend_spec,
     robustness_spec,
@@ -51,6 +53,7 @@ commands:
   datasets     list public data sets; show or fetch one
   snapshots    list, show, verify, compare and remove snapshots; forget a person
   recommend    score users with a registered model
+  audit        how noisy a log is, and which of its interactions look like noise
   explain      what one recommendation rests on, and what attention did
   deploy       put the flows of prefect.yaml on a Prefect server, with their schedules
   worker       run what that server has scheduled or was asked for
@@ -168,6 +171,15 @@ examples:
   rec-denoiser recommend --source u.data --format movielens
       after `rec-denoiser run --source u.data --format movielens`: ten items for
       every user of the log, as a Parquet file"""
+
+AUDIT_EXAMPLES = """\
+examples:
+  rec-denoiser audit
+      the generated shoppers, whose noise is known
+  rec-denoiser audit --source u.data --format movielens --top 50
+      one's own log: the share of noise, and what looks most like it
+  rec-denoiser audit --source log.csv --time-col when --clean-below 0.5
+      the same, and a snapshot without what is more likely noise than not"""
 
 EXPLAIN_EXAMPLES = """\
 examples:
@@ -350,6 +362,18 @@ def _parser() -> argparse.ArgumentParser:
             usage="[--history ID,ID | --source PATH] [options]",
         )
     )
+    add_audit(
+        command(
+            "audit",
+            _audit,
+            about="Estimate how much of a log is noise, and rank the interactions, users and items\n"
+            "that look most like it, with reasons. Judged is what the log's snapshot holds for\n"
+            "training, each event by what stands on both sides of it; no network is trained.\n"
+            "Noise that fits its neighbours cannot be told and is not counted.",
+            epilog=AUDIT_EXAMPLES,
+            usage="[--source PATH] [options]",
+        )
+    )
     add_explain(
         command(
             "explain",
@@ -482,6 +506,16 @@ def _recommend(options: argparse.Namespace) -> int:
     from flows.running import run_recommend
 
     return run_recommend(spec)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    spec = audit_spec(options)
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.auditing import run_audit
+
+    return run_audit(spec, json_path=options.json)
 
 
 def _explain(options: argparse.Namespace) -> int:

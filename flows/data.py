@@ -38,7 +38,7 @@ def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, 
     _check_log(log, steps, label=dataset)
     key = ingest_key(log, prepare)
     snapshot = snapshot_named(steps.run(ingest_step, log, prepare, key=key, label=dataset))
-    _check(snapshot, steps, label=dataset)
+    check_snapshot(snapshot, steps, label=dataset)
     return snapshot
 
 
@@ -49,18 +49,19 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     label = f"{corruption.kind} {corruption.ratio:.0%}" + (", taken out" if corruption.taken_out else "")
     key = corrupt_key(clean, corruption)
     snapshot = snapshot_named(steps.run(corrupt_step, clean, corruption, key=key, label=label))
-    _check(snapshot, steps, label=label)
+    check_snapshot(snapshot, steps, label=label)
     return snapshot
+
+
+def check_snapshot(snapshot: Snapshot, steps: Steps, *, label: str) -> None:
+    """Run Great Expectations on a snapshot; a critical fault fails the run."""
+    key = step_key(("tasks.validate",), {"snapshot": snapshot.digest})
+    _link(steps.run(validate_step, snapshot, key=key, label=label), steps, label=label)
 
 
 def _check_log(log: Log, steps: Steps, *, label: str) -> None:
     key = step_key(("tasks.validate",), {"log": identity(log)})
     _link(steps.run(validate_log_step, log, key=key, label=f"{label} log"), steps, label=label)
-
-
-def _check(snapshot: Snapshot, steps: Steps, *, label: str) -> None:
-    key = step_key(("tasks.validate",), {"snapshot": snapshot.digest})
-    _link(steps.run(validate_step, snapshot, key=key, label=label), steps, label=label)
 
 
 def _link(report: dict[str, Any], steps: Steps, *, label: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
+    from tasks.audit.specs import AuditSpec
     from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, StudyRequest
     from tasks.tuning.specs import TuneRequest
 
@@ -187,6 +188,25 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         help="share of validation's users whose targets decide on promotion instead (default 0.2)",
     )
     prepare.add_argument("--split-seed", type=_whole(0), metavar="N", help="seed of the draws of users (default 0)")
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """The options of `audit`."""
+    add_source(parser)
+    found = parser.add_argument_group("audit")
+    found.add_argument(
+        "--top",
+        type=_whole(1, most=10_000),
+        metavar="N",
+        help="most suspicious interactions, users and items told of (default 20)",
+    )
+    found.add_argument(
+        "--clean-below",
+        type=_within(0.001, 1),
+        metavar="P",
+        help="write a snapshot without interactions whose probability of being genuine is less than P, too",
+    )
+    found.add_argument("--json", metavar="FILE", help="write all that was found to FILE as well")
 
 
 def add_recommend(parser: argparse.ArgumentParser) -> None:
@@ -399,6 +419,13 @@ def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
     """The spec of `ingest`'s options."""
     spec: IngestSpec = _validated("IngestSpec", _log_part(options))
     return spec
+
+
+def audit_spec(options: argparse.Namespace) -> "AuditSpec":
+    """The spec of `audit`'s options."""
+    from tasks.audit.specs import AuditSpec
+
+    return AuditSpec.model_validate(ingest_spec(options).model_dump() | _given(options, "top", "clean_below"))
 
 
 def _check_effect(model: dict[str, Any], methods: "list[MethodSpec]") -> None:

@@ -42,16 +42,16 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
     if spec.ratio == 0:
         return snapshot
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
-        log, labels = _read(connection, snapshot)
+        log, labels = read_open(connection, snapshot)
         try:
             planned = plan(log, spec.kind, ratio=spec.ratio, seed=spec.seed)
         except CannotCorruptError as error:
             raise InputError(error.reason.format(user=_user_id(connection, snapshot, error.user))) from None
         edits = taken_out(planned.edits) if spec.taken_out else planned.edits
-        changes = _changes(edits)
+        changes = changes_of(edits)
         if changes == Changes():
             return snapshot
-        _register(connection, apply(log, edits), labels=labels, kind=spec.kind, snapshot=snapshot)
+        register_edited(connection, apply(log, edits), labels=labels, kind=spec.kind, snapshot=snapshot)
         traits = Traits(
             labelled=True,
             user_id_type=manifest.user_id_type,
@@ -70,8 +70,8 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
         return write_snapshot(connection, work, home=home, traits=traits, origin=origin)
 
 
-def _read(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[OpenLog, pa.DictionaryArray]:
-    """The open events, and the label that each has already. Makes the table `open_users`."""
+def read_open(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[OpenLog, pa.DictionaryArray]:
+    """The open events, and the label that each has already. Makes `open_users`, which `register_edited` reads."""
     interactions, targets, users = (
         sql.literal(str(path)) for path in (snapshot.interactions, snapshot.targets, snapshot.users)
     )
@@ -92,7 +92,7 @@ def _read(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[Op
     return log, events["noise_kind"].combine_chunks().dictionary_encode()
 
 
-def _register(
+def register_edited(
     connection: duckdb.DuckDBPyConnection,
     edited: Edited,
     *,
@@ -100,7 +100,7 @@ def _register(
     kind: str,
     snapshot: Snapshot,
 ) -> None:
-    """Make the relations that `write_snapshot` writes."""
+    """Make the relations that `write_snapshot` writes, of the log after edits; `kind` labels what they touched."""
     interactions, targets, users, items = (
         sql.literal(str(path)) for path in (snapshot.interactions, snapshot.targets, snapshot.users, snapshot.items)
     )
@@ -125,6 +125,19 @@ def _register(
     connection.execute(sql.load("corrupt/targets", targets=targets))
     connection.execute(sql.load("corrupt/users", users=users))
     connection.execute(sql.load("corrupt/items", items=items))
+
+
+def changes_of(edits: Edits) -> Changes:
+    """The manifest's count of what edits do."""
+    inserted = 0 if edits.inserted is None else len(edits.inserted.item)
+    added = 0 if edits.added is None else len(edits.added.item)
+    return Changes(
+        replaced=len(edits.replaced),
+        inserted=inserted + added,
+        deleted=len(edits.deleted),
+        moved=edits.exchanged.size,
+        users_added=0 if edits.added is None else len(edits.added.lengths),
+    )
 
 
 def _labels(edited: Edited, labels: pa.DictionaryArray, *, kind: str) -> pa.DictionaryArray:
@@ -153,18 +166,6 @@ def _new_ids(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, count: i
             "ingest the log with smaller user ids"
         )
     return [str(first + n) for n in range(count)]
-
-
-def _changes(edits: Edits) -> Changes:
-    inserted = 0 if edits.inserted is None else len(edits.inserted.item)
-    added = 0 if edits.added is None else len(edits.added.item)
-    return Changes(
-        replaced=len(edits.replaced),
-        inserted=inserted + added,
-        deleted=len(edits.deleted),
-        moved=edits.exchanged.size,
-        users_added=0 if edits.added is None else len(edits.added.lengths),
-    )
 
 
 def _user_id(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, user: int) -> str:

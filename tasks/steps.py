@@ -21,6 +21,8 @@ from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner
 
 from models.engine.metrics import SELECTION_METRIC
+from tasks.audit.clean import clean
+from tasks.audit.judge import Judged, judge, judged_folder
 from tasks.corrupt import corrupt
 from tasks.detect import Detected, detect, detection_folder
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
@@ -119,6 +121,25 @@ def corrupt_step(snapshot: Snapshot, corruption: CorruptSpec, *, key: str, label
     corrupted = corrupt(snapshot, corruption, home=home)
     write_receipt(key, [corrupted.path], home=home)
     return corrupted.name
+
+
+@task(name="judge", **CACHED, **RETRIED)
+def judge_step(snapshot: Snapshot, *, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the folder with the probabilities that the snapshot's training interactions are noise."""
+    home = Home.from_environment()
+    with _slot("cpu"):
+        judged = judge(snapshot, folder=judged_folder(key, home=home), home=home)
+    write_receipt(key, judged.files, home=home)
+    return judged.folder.name
+
+
+@task(name="clean", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
+def clean_step(snapshot: Snapshot, judged: Judged, below: float, *, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the snapshot without what was judged too likely to be noise."""
+    home = Home.from_environment()
+    cleaned = clean(snapshot, judged, below=below, home=home)
+    write_receipt(key, [cleaned.path], home=home)
+    return cleaned.name
 
 
 @task(name="train", **CACHED, **RETRIED)

@@ -73,6 +73,15 @@ class Axes:
     y_limits: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Counts of equal parts of the range from `low` to `high`."""
+
+    counts: tuple[int, ...]
+    low: float
+    high: float
+
+
 def line_chart(lines: Sequence[Line], caption: Caption, axes: Axes, *, rule: Line | None = None) -> str:
     """Lines with bands, each named at its end. `rule` is a thin line for comparison, without a name."""
     points = [point for line in lines for point in line.points]
@@ -141,6 +150,26 @@ def scatter_chart(points: Sequence[tuple[str, int, Point]], caption: Caption, ax
             drawn.append(path([(x, frame.y(point.low)), (x, frame.y(point.high))], class_=f"whisker s{style}"))
         drawn.append(_marker(x, y, style=style, tip=point.tip, solid=True, size=5.0))
     drawn += _point_labels(points, frame)
+    return _svg(caption, drawn, height=HEIGHT)
+
+
+def column_chart(columns: Columns, caption: Caption, *, x_label: str, y_label: str) -> str:
+    """A histogram."""
+    frame = _Frame(
+        left=66.0,
+        top=30.0,
+        right=WIDTH - 14.0,
+        bottom=HEIGHT - 44.0,
+        x_limits=(columns.low, columns.high),
+        y_limits=(0.0, 1.05 * max(1, *columns.counts)),
+    )
+    width = (columns.high - columns.low) / len(columns.counts)
+    drawn = [frame.grid(Axes(x_label, y_label))]
+    for number, count in enumerate(columns.counts):
+        left, right = columns.low + number * width, columns.low + (number + 1) * width
+        corners = [frame.at(left, 0.0), frame.at(left, count), frame.at(right, count), frame.at(right, 0.0)]
+        tip = words("title", f"{left:.2f} to {right:.2f}: {count:,}")
+        drawn.append(element("g", [path(corners, closed="Z", class_="column s1"), tip]))
     return _svg(caption, drawn, height=HEIGHT)
 
 

@@ -40,7 +40,7 @@ from tasks.specs import (
 )
 from tasks.track import Tracker
 
-COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "explain", "deploy", "worker", "ui")
+COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "audit", "explain", "deploy", "worker", "ui")
 SLOW_TO_LOAD = {"torch", "prefect", "mlflow", "duckdb", "pandas", "numpy", "pydantic", "great_expectations"}
 
 
@@ -308,6 +308,8 @@ def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.Monk
         (["run", "--dataset", "My Log"], "--dataset: 'My Log' is not made of"),
         (["run", "--norm", "post-ish"], "--norm: invalid choice"),
         (["recommend", "--history", ""], "--history: '' has an empty place"),
+        (["audit", "--clean-below", "0"], "--clean-below: 0 does not lie between 0.001 and 1"),
+        (["audit", "--top", "0"], "--top: 0 does not lie between 1 and 10000"),
         (["ui", "mlflow", "--port", "70000"], "--port: 70000 does not lie between 1 and 65535"),
         (["ui"], "required"),
         (["walk"], "invalid choice: 'walk'"),

@@ -1,0 +1,88 @@
+"""`rec-denoiser audit`: judge a log, and say what came of it."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.running import follow, refuse_unreadable, refuse_unwritable
+from flows.runs import table
+from tasks.audit.specs import AuditSpec
+from tasks.statistics.estimates import Estimate
+
+SHOWN = 10
+"""How many of each the terminal shows; the report has all that were asked for."""
+
+WIDTH = 88
+
+
+def run_audit(spec: AuditSpec, *, json_path: str | None) -> int:
+    """Audit a log; exit status."""
+    if json_path is not None:
+        refuse_unwritable(Path(json_path))
+    refuse_unreadable(spec.source)
+    from flows.audit import audit
+
+    outcome = follow(lambda: audit(spec))
+    print("\n".join(_told(outcome)))
+    if json_path is not None:
+        content = json.dumps(outcome, ensure_ascii=False, indent=1)
+        Path(json_path).write_text(content + "\n", encoding="utf-8")
+        print(f"Figures:    {json_path}")
+    return 0
+
+
+def _told(outcome: Mapping[str, Any]) -> Iterator[str]:
+    from tasks.reporting.audit import area, percent
+
+    found = outcome["found"]
+    judged, everything = found["judged"], found["judged"] + found["left_alone"]
+    yield f"\nNoise in {outcome['dataset']}: {percent(Estimate(**found['share']))}, 95 % interval over users\n"
+    yield f"of the {judged:,} of {everything:,} interactions that may be trained on, which were judged."
+    yield "Noise that fits its neighbours cannot be told and is not in it; genuine interactions"
+    yield "that look like noise are."
+    if found["auroc"]:
+        yield f"The log itself labels {100 * found['labelled'] / judged:.1f} % as noise, which the audit has not seen."
+    for kind, value in found["auroc"].items():
+        yield f"AUROC beside the log's own labels ({kind}): {area(Estimate(**value))}"
+    yield ""
+    suspects = found["suspects"]
+    yield table(
+        ("NOISE", "USER", "ITEM", "TIME", "POSITION", "LABEL"),
+        [
+            (
+                f"{row['probability']:.3f}",
+                row["user"],
+                row["item"],
+                "–" if row["time"] is None else f"{datetime.fromtimestamp(row['time'] / 1e6, UTC):%Y-%m-%d %H:%M}",
+                str(row["position"]),
+                row["label"] or "–",
+            )
+            for row in suspects[:SHOWN]
+        ],
+        right=("NOISE", "POSITION"),
+    )
+    if suspects:
+        yield textwrap.fill(f"The first: {suspects[0]['reason']}.", WIDTH)
+    for what in ("users", "items"):
+        if found[f"suspicious_{what}"]:
+            yield f"\n{_groups(what, found[f'suspicious_{what}'])}"
+    yield ""
+    if (cleaned := outcome["cleaned"]) is not None:
+        yield f"Cleaned:    {cleaned['snapshot']}"
+        yield f"            without {cleaned['left_out']:,} interactions less likely genuine than {cleaned['below']:g}"
+    yield f"Report:     {outcome['report']}"
+    yield f"Parquet:    {outcome['folder']}/interactions.parquet, users.parquet, items.parquet"
+
+
+def _groups(what: str, groups: Sequence[Mapping[str, Any]]) -> str:
+    return table(
+        ("NOISE", what.removesuffix("s").upper(), "EVENTS", "EXPECTED NOISE"),
+        [
+            (f"{row['probability']:.3f}", row["id"], f"{row['events']:,}", f"{row['expected_noise']:.1f}")
+            for row in groups[:SHOWN]
+        ],
+        right=("NOISE", "EVENTS", "EXPECTED NOISE"),
+    )

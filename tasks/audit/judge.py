@@ -1,0 +1,153 @@
+"""Every training interaction of a snapshot, judged: how likely it is to be noise, and what that rests on."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import sql
+from tasks.engine import engine
+from tasks.errors import InputError
+from tasks.home import Home
+from tasks.keys import step_key
+from tasks.scratch import publish, working_folder
+from tasks.sequences import export_log
+from tasks.snapshots import Snapshot
+from tasks.statistics.estimates import LEVEL, Estimate, Floats, estimate
+from tasks.workers import run_worker
+
+INTERACTIONS_FILE = "interactions.parquet"
+PROGRAM = "models.audit"
+REACH = 8
+"""How many events to each side of one are its neighbours, as for the denoised methods by default."""
+
+RESAMPLES = 1_000
+SEED = 0
+LEAST_EVENTS, LEAST_USERS = 500, 20
+"""With fewer, hardly any two items are neighbours twice."""
+
+BASIS = "basic bootstrap of users"
+
+_SHARE_FILE = "share.json"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finished judgement: its folder holds `interactions.parquet` (columns: `sql/audit/interactions.sql`)."""
+
+    folder: Path
+
+    @property
+    def interactions(self) -> Path:
+        return self.folder / INTERACTIONS_FILE
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        return self.interactions, self.folder / _SHARE_FILE
+
+    @property
+    def complete(self) -> bool:
+        return all(file.exists() for file in self.files)
+
+    @property
+    def share(self) -> Estimate:
+        """The share of noise among the judged interactions, with its interval over users."""
+        return Estimate(**self._told["share"])
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """What of the share is accounted for by each kind of noise that was planted to learn from."""
+        kinds: dict[str, float] = self._told["kinds"]
+        return kinds
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((self.folder / _SHARE_FILE).read_text(encoding="utf-8"))
+        return told
+
+
+def judge_key(snapshot: Snapshot) -> str:
+    """The key of the step that judges a snapshot."""
+    inputs = {"snapshot": snapshot.digest, "reach": REACH, "resamples": RESAMPLES, "seed": SEED}
+    return step_key(("tasks.audit.judge", PROGRAM), inputs)
+
+
+def judged_folder(key: str, *, home: Home) -> Path:
+    """Where the judgement with this step key lives."""
+    return home.steps / "audit" / key[:32]
+
+
+def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
+    """Judge the training part of `snapshot`, each interaction by what stands on both sides of it.
+
+    The share is what the model's scores admit at most. Genuine interactions that look like noise raise it in theory,
+    noise that fits its neighbours as well as what is genuine is not in it, and as the least of many noisy ratios it
+    leans downward where a log is small. So it does where items recur within a user's neighbouring events: an event's
+    own pair is left out of what it is compared with once, and the same pair with the recurrence vouches for it.
+
+    Raises `InputError` where the log is too small, and as `tasks.workers.run_worker` does.
+    """
+    _refuse_small(snapshot)
+    if not Judged(folder).complete:
+        with working_folder(folder.parent) as work:
+            arrays = work / "judged.npz"
+            request = {
+                "log": str(export_log(snapshot, home=home)),
+                "reach": REACH,
+                "resamples": RESAMPLES,
+                "seed": SEED,
+                "threads": 1,
+                "out": str(arrays),
+            }
+            report = run_worker("audit", request, on_epoch=_ignore, program=PROGRAM)
+            content = work / "content"
+            content.mkdir()
+            with np.load(arrays, allow_pickle=False) as stored:
+                columns = {name: stored[name] for name in stored.files}
+            share = interval(
+                float(report["share"]), columns.pop("replicates"), users=len(set(columns["users"].tolist()))
+            )
+            told = {"share": share.to_dict(), "kinds": report["kinds"]}
+            (content / _SHARE_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            _write(pd.DataFrame(columns), content / INTERACTIONS_FILE, snapshot)
+            publish(content, folder)
+    return Judged(folder)
+
+
+def interval(value: float, replicates: Floats, *, users: int, level: float = LEVEL) -> Estimate:
+    """A share with its basic bootstrap interval, 2 · value − the replicates' quantiles: an estimate that leans to one
+    side does so in the replicates too, and this mends it. Within 0 and 1, and around the value.
+    """
+    tail = (1 - level) / 2
+    high, low = (2 * value - float(np.quantile(replicates, part)) for part in (tail, 1 - tail))
+    bounds = min(max(low, 0.0), value), max(min(high, 1.0), value)
+    return estimate(value, *bounds, level=level, basis=BASIS, n=users)
+
+
+def _refuse_small(snapshot: Snapshot) -> None:
+    counts = snapshot.counts
+    if counts.training < LEAST_EVENTS or counts.users < LEAST_USERS:
+        raise InputError(
+            f"the log is too small to judge: its training part has {counts.training:,} interactions of "
+            f"{counts.users:,} users, and with fewer than {LEAST_EVENTS} of {LEAST_USERS} hardly any items stand near "
+            "each other twice: give more of the log, or a lower --k-core"
+        )
+
+
+def _write(judged: pd.DataFrame, path: Path, snapshot: Snapshot) -> None:
+    judged = judged.rename(columns={"users": "user", "positions": "position"})
+    interactions, users, items = (
+        sql.literal(str(file)) for file in (snapshot.interactions, snapshot.users, snapshot.items)
+    )
+    query = sql.load("audit/interactions", interactions=interactions, users=users, items=items)
+    with engine() as connection:
+        connection.register("judged", judged)
+        connection.execute(f"COPY ({query}) TO {sql.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _ignore(record: dict[str, Any]) -> None:
+    """A judgement has no epochs."""
