@@ -141,7 +141,7 @@ def _groups(found: pd.DataFrame, summary: "pd.Series[Any]", *, least: int, top: 
     )
 
 
-def _suspect(row: Mapping[str, Any], *, typical: float, mean_item_events: float) -> Suspect:
+def _suspect(row: Mapping[Any, Any], *, typical: float, mean_item_events: float) -> Suspect:
     return Suspect(
         user=str(row["user_id"]),
         item=str(row["item_id"]),
@@ -153,7 +153,7 @@ def _suspect(row: Mapping[str, Any], *, typical: float, mean_item_events: float)
     )
 
 
-def reason(row: Mapping[str, Any], *, typical: float, mean_item_events: float) -> str:
+def reason(row: Mapping[Any, Any], *, typical: float, mean_item_events: float) -> str:
     """Why an interaction (a row of `sql/audit/suspects.sql`) is suspicious. typical: the log's median of meetings over
     those by chance.
     """
@@ -171,7 +171,7 @@ def reason(row: Mapping[str, Any], *, typical: float, mean_item_events: float) -
     return f"elsewhere near {around} {only}{_times(meetings, 'time')}; {usual}{rare}"
 
 
-def _group_reason(row: Mapping[str, Any], *, mean: float, typical: float) -> str:
+def _group_reason(row: Mapping[Any, Any], *, mean: float, typical: float) -> str:
     usual = (
         f"{row['expected_noise']:.1f} of {row['events']:,} expected to be noise, {mean * row['events']:.1f} as for all"
     )

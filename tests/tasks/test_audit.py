@@ -41,11 +41,10 @@ def noisy(write_log: Write, ingest_file: Ingest) -> Snapshot:
         corner, own = int(draw.integers(CORNERS)), draw.permutation(WIDE)
         for place in range(LENGTH):
             planted = place < LENGTH - 2 and draw.random() < SHARE
-            at = (corner + int(draw.integers(1, CORNERS))) % CORNERS if planted else corner
-            item = f"i{at}-{int(draw.integers(WIDE)):02}"
-            lines.append(
-                f"u{user:03},{item},{1_600_000_000 + user * 100_000 + place * 60},{'planted' if planted else ''}"
-            )
+            elsewhere = (corner + int(draw.integers(1, CORNERS))) % CORNERS, int(draw.integers(WIDE))
+            at, number = elsewhere if planted else (corner, int(own[place]))
+            moment = 1_600_000_000 + user * 100_000 + place * 60
+            lines.append(f"u{user:03},i{at}-{number:02},{moment},{'planted' if planted else ''}")
     return ingest_file(write_log("\n".join(lines) + "\n"), time="ts", noise="noise")
 
 
@@ -125,9 +124,10 @@ def test_a_cleaned_snapshot_lacks_what_lies_below_the_threshold_and_nothing_else
     manifest = cleaned.manifest
     assert (manifest.parent, manifest.clean) == (noisy.digest, noisy.digest)
     assert manifest.spec["clean"] == {"by": "audit", "judged": "x", "below": 0.5}
-    assert manifest.changes is not None and manifest.changes.deleted == len(gone)
+    assert manifest.changes is not None
+    assert manifest.changes.deleted == len(gone)
     assert not validate(cleaned.path, docs=home.docs).failures
-    assert clean(noisy, judged, below=1e-9, home=home) == noisy
+    assert clean(noisy, judged, below=0.0, home=home) == noisy
 
 
 def test_a_log_that_is_too_small_is_refused(tiny_snapshot: Snapshot, home: Home) -> None:
@@ -145,7 +145,7 @@ def test_a_resample_of_everyone_once_is_the_estimate_itself() -> None:
     alone = resampled_shares(log, noise, torch.zeros(5_000, dtype=torch.int64), resamples=2, generator=generator)
     assert alone.tolist() == pytest.approx([float(first + second)] * 2, abs=1e-3)
     many = resampled_shares(log, noise, torch.arange(5_000), resamples=200, generator=generator)
-    assert 0.003 < float(many.std()) < 0.03
+    assert 0.01 < float(many.std()) < 0.1
 
 
 def test_an_interval_is_mirrored_at_the_value_and_stays_within_bounds() -> None:
