@@ -29,6 +29,8 @@ GATES = {
     "alpha-entmax": "α-entmax, whose α each head learns, in the place of attention's softmax",
 }
 TOLD = ("backbone", "loss", "gate", "estimator")
+ABSENT: Mapping[str, Any] = {"noise_model": "none", "robust": "none", "corrupt_inputs": 0.0}
+"""Settings of parts that most methods lack, and what says so: no word is lost on those."""
 
 
 def own_training(cells: Iterable[CellResult]) -> tuple[str, ...]:
@@ -54,7 +56,11 @@ def described(cells: Sequence[CellResult], *, training: Sequence[str]) -> str:
         opening += f", with {_known(settings, 'gate', GATES)}"
         estimator = _all(settings, "estimator")
         opening += f", whose gradients come from {estimator}" if estimator else ""
-    rest = [f"{axis_label(f'model.{name}')} {_all(settings, name)}" for name in settings if name not in TOLD]
+    rest = [
+        f"{axis_label(f'model.{name}')} {_all(settings, name)}"
+        for name, values in settings.items()
+        if name not in TOLD and (name not in ABSENT or list(values.values()) != [ABSENT[name]])
+    ]
     rest += [f"{axis_label(f'training.{name}')} {_all(trained, name)}" for name in training]
     return f"{opening}{': ' if rest else ''}{', '.join(rest)}."
 
