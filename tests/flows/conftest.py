@@ -136,18 +136,37 @@ def wait_until() -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def free_port() -> int:
     """A port that nothing listens on."""
+    return _free_port()
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server, for commands that would each start one of their own otherwise."""
+    place, port = _workplace(tmp_path_factory.mktemp("server")), _free_port()
+    interface = place.start("flows.cli", "ui", "prefect", "--port", str(port))
+    try:
+        place.wait_for_page(f"http://127.0.0.1:{port}/api/health", interface, within=300)
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        interface.end()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    place = _workplace(tmp_path_factory.mktemp("workplace"))
+    yield place
+    for started in reversed(place.started):
+        started.end()
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    folder = tmp_path_factory.mktemp("workplace")
+def _workplace(folder: Path) -> Workplace:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     own = {"REC_DENOISER_HOME": str(folder / "home"), "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUNBUFFERED": "1"}
-    place = Workplace(folder, kept | own, [])
-    yield place
-    for started in reversed(place.started):
-        started.end()
+    return Workplace(folder, kept | own, [])

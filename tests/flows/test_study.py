@@ -52,7 +52,10 @@ def trainings(workplace: "Workplace") -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in workplace.home.steps.glob("train/*/result.json")}
 
 
-def test_a_study_from_its_file_to_its_report(workplace: "Workplace", tiny: Path) -> None:
+def test_a_study_from_its_file_to_its_report(
+    workplace: "Workplace", tiny: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(workplace.environment, "PREFECT_API_URL", prefect_api)
     assert "not known before the data is read" in run(workplace, str(tiny), "--dry-run")
     output = run(workplace, str(tiny), "--json", "figures.json")
     assert "NDCG@10" in output
