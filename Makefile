@@ -33,8 +33,10 @@ lint: setup ## style and format
 types: setup ## static types
 	@$(BIN)/mypy
 
+# Two processes, a file's tests in one, the long ones of flows/ first; each computes in one thread, for torch's
+# threads would wait for one another.
 unit: setup ## the tests that are not marked slow (ARGS="-k name" and the like are passed on)
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow: setup ## the tests that are marked slow: servers, workers, long runs
 	@$(BIN)/pytest -m slow $(ARGS)
