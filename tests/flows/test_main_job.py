@@ -24,7 +24,7 @@ def test_from_a_log_to_a_registered_model_and_again_from_cache(workplace: "Workp
     generate(ShoppersSpec(users=120, items=60), workplace.folder / "shop.parquet")
     output, first = run(workplace, "first.json", "--noise", "0.3")
     assert [(row["method"], row["ratio"]) for row in first["rows"]] == [("sasrec-softmax", 0.3), ("rec-denoiser", 0.3)]
-    # Those of the data, two trainings, what they rank and suspect, and how the best ranks clean histories, which decides.
+    # Those of the data, two trainings, what they rank and suspect, and the best's ranks with clean histories.
     assert first["steps"] == {"done": 12, "cached": 0}
     assert "Noise detection" in output
     assert "Retention" in output

@@ -1,0 +1,78 @@
+"""A study carried to a machine without this project's other packages."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.home import PROJECT_ROOT
+
+STUDY = """\
+name: tiny
+question: Does it arrive?
+base:
+  source: {shoppers: {users: 60, items: 30}}
+  model: {length: 10, dim: 8}
+  training: {epochs: 1}
+axes:
+  noise.ratio: [0, 0.2]
+  method: [sasrec-bce, sasrec-bpr]
+reference: sasrec-bce
+"""
+BARE = """\
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"duckdb", "flows", "mlflow", "pandas", "prefect", "pydantic", "tasks", "yaml"}:
+            raise ImportError(f"{name} is not on a bare machine")
+sys.meta_path.insert(0, Missing())
+sys.path.insert(0, ".")
+sys.argv = ["bare", "run", ".", "--device", "cpu", "--json", "result.json"]
+from benchmarks.bare import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_packed_study_runs_without_the_project_and_goes_on(tmp_path: Path) -> None:
+    """Of the cells one fails, which is told and takes no other with it."""
+    (tmp_path / "tiny.yaml").write_text(STUDY, encoding="utf-8")
+    packed = tmp_path / "packed"
+    pack = [sys.executable, "-m", "benchmarks.bare", "pack", str(tmp_path / "tiny.yaml"), "--out", str(packed)]
+    home = os.environ | {"REC_DENOISER_HOME": str(tmp_path / "home")}
+    subprocess.run(pack, cwd=PROJECT_ROOT, env=home, check=True)
+    described = json.loads((packed / "cells.json").read_text(encoding="utf-8"))
+    described["cells"][1]["model"]["heads"] = 3
+    (packed / "cells.json").write_text(json.dumps(described), encoding="utf-8")
+
+    first = run(packed)
+    assert [cell["status"] for cell in first["cells"]] == ["done", "failed", "done", "done"]
+    assert "multiple of heads" in first["cells"][1]["failure"]
+    done = [cell for cell in first["cells"] if cell["status"] == "done"]
+    assert {cell["epochs"] for cell in done} == {1}
+    assert all(0 <= cell["metrics"]["test.full_unseen.ndcg_at_10"] <= 1 for cell in done)
+    assert {cell["noise"]["ratio"] for cell in done} == {0.0, 0.2}
+    trained = trainings(packed)
+
+    described["cells"][1]["model"]["heads"] = 2
+    (packed / "cells.json").write_text(json.dumps(described), encoding="utf-8")
+    second = run(packed)
+    assert [cell["status"] for cell in second["cells"]] == ["done"] * 4
+    assert [cell for number, cell in enumerate(second["cells"]) if number != 1] == done
+    assert trained.items() < trainings(packed).items()
+
+
+def run(packed: Path) -> dict[str, Any]:
+    """The result of running a packed study where nothing but torch and numpy can be imported."""
+    subprocess.run([sys.executable, "-c", BARE], cwd=packed, check=True)
+    result: dict[str, Any] = json.loads((packed / "result.json").read_text(encoding="utf-8"))
+    return result
+
+
+def trainings(packed: Path) -> dict[str, int]:
+    """By folder when each training's result was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in packed.glob("done/*/result.json")}
