@@ -72,7 +72,7 @@ def rec_denoiser(folder: Path, *arguments: str, **variables: str) -> "subprocess
         env=environment(folder) | variables,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1200,
         check=False,
     )
 

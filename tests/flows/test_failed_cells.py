@@ -47,7 +47,7 @@ def start(folder: Path, *methods: str) -> str:
         [sys.executable, "-c", JOB, spec(*methods)],
         cwd=folder,
         env=os.environ | {"REC_DENOISER_HOME": str(folder / "home"), "PYTHONPATH": str(PROJECT_ROOT)},
-        capture_output=True, text=True, timeout=400, check=False,
+        capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr

@@ -23,7 +23,7 @@ def rec_denoiser(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[
         env=os.environ | {"REC_DENOISER_HOME": str(folder / "home"), "PYTHONPATH": str(PROJECT_ROOT)},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1200,
         check=False,
     )
 
