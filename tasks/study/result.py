@@ -222,9 +222,13 @@ class StudyResult:
     slices: tuple[SlicedMetric, ...] = ()
     detection: tuple[Detection, ...] = ()
 
-    def without_curves(self) -> "StudyResult":
-        """The result less its learning curves, which are most of its size."""
-        return replace(self, cells=tuple(replace(cell, history=()) for cell in self.cells))
+    def to_hand_on(self) -> "StudyResult":
+        """The result less its learning curves, most of its size, and less where things lie on this machine."""
+        return replace(
+            self,
+            datasets=tuple(replace(dataset, docs=None) for dataset in self.datasets),
+            cells=tuple(replace(cell, history=()) for cell in self.cells),
+        )
 
     def to_json(self) -> str:
         """The text of `study.json`, the same for the same result; numbers that are not finite become null."""
