@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,25 +134,35 @@ def tracker(mlflow_home: Home, request: pytest.FixtureRequest) -> Tracker:
     return Tracker(mlflow_home, experiment=request.node.name)
 
 
-@pytest.fixture(scope="session", params=["string", "integer"])
-def shop(mlflow_home: Home, request: pytest.FixtureRequest) -> Shop:
+@pytest.fixture(scope="session")
+def shops(mlflow_home: Home) -> Callable[[str], Shop]:
+    """Makes the shop whose item ids are of a type, once."""
+    return cache(lambda id_type: _shop(id_type, mlflow_home))
+
+
+@pytest.fixture(params=["string", "integer"])
+def shop(shops: Callable[[str], Shop], request: pytest.FixtureRequest) -> Shop:
     """An untrained model, registered for a log with raw item ids of each type; string ids have leading zeros."""
-    item = {"string": "{:03}", "integer": "{}"}[request.param]
+    return shops(request.param)
+
+
+def _shop(id_type: str, mlflow_home: Home) -> Shop:
+    item = {"string": "{:03}", "integer": "{}"}[id_type]
     rows = [f"u{user},{item.format((user * 3 + event * 5) % 20)}" for user in range(12) for event in range(8)]
-    log = mlflow_home.root / f"{request.param}.csv"
+    log = mlflow_home.root / f"{id_type}.csv"
     log.write_text("\n".join(["user_id,item_id", *rows]) + "\n", encoding="utf-8")
     snapshot = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
-    folder = mlflow_home.steps / "train" / request.param
+    folder = mlflow_home.steps / "train" / id_type
     folder.mkdir(parents=True)
     config = ModelConfig(dim=8, length=6)
     model = build(config, snapshot.counts.items, seed=3)
     save_model(model, config, folder, item_count=snapshot.counts.items)
     tracker = Tracker(mlflow_home)
-    run_id = tracker.open_run(f"key-{request.param}", name=request.param)
+    run_id = tracker.open_run(f"key-{id_type}", name=id_type)
     registered = register(
         Trained(folder),
         snapshot,
-        name=f"model-{request.param}",
+        name=f"model-{id_type}",
         key="first",
         value=0.5,
         decided_on="promotion",

@@ -86,7 +86,7 @@ def test_a_column_without_a_digest_is_refused() -> None:
 
 
 def test_a_specs_digest_ignores_the_order_of_keys_and_sees_every_value() -> None:
-    plain: dict[str, Any] = {"seed": 1, "ratio": 0.2, "kind": "replace"}
+    plain: dict[str, Any] = {"seed": 1, "ratio": 0.2, "kind": "replace", "taken_out": False}
     assert spec_digest(CorruptSpec(ratio=0.2, seed=1)) == spec_digest(plain)
     assert spec_digest(CorruptSpec(ratio=0.2, seed=2)) != spec_digest(plain)
     with pytest.raises(ValueError, match="JSON"):
