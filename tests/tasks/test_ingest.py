@@ -261,9 +261,9 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("log.csv", LOG + 'a,"5,6\n', {}, "line 10: a quote is opened and never closed"),
     ("log.csv", LOG.encode() + b"\xe9,5,6\n", {}, "line 10: not UTF-8 text"),
     ("log.csv", b"us\xe9r_id,item_id\n", {}, "line 1: not UTF-8 text"),
-    ("log.csv.gz", gzip.compress(LOG.encode() * 99)[:-20], {}, r"log\.csv\.gz is not a whole gzip file"),
+    ("log.csv.gz", gzip.compress(LOG.encode() * 99, mtime=0)[:-20], {}, r"log\.csv\.gz is not a whole gzip file"),
     ("log.csv.gz", LOG, {}, "is not a whole gzip file"),
-    ("log.csv.gz", gzip.compress(b""), {}, "is empty"),
+    ("log.csv.gz", gzip.compress(b"", mtime=0), {}, "is empty"),
     ("log.parquet", b"PAR1" + bytes(99), {}, r"log\.parquet is not a whole Parquet file"),
     (
         "log.jsonl",
