@@ -15,7 +15,7 @@ STUDY = """\
 name: tiny
 question: Does it arrive?
 base:
-  source: {shoppers: {users: 60, items: 30}}
+  source: {shoppers: {users: 60, items: 50}}
   model: {length: 10, dim: 8}
   training: {epochs: 1}
 axes:
