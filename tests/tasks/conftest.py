@@ -1,6 +1,6 @@
 """Small deterministic logs and the snapshots made of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from tasks.sources.source import log_of
 from tasks.specs import Columns, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 from tasks.train import Trained
+from tools.browser import Browser, browser
 
 Row = tuple[Any, ...]
 
@@ -172,3 +173,22 @@ def _shop(id_type: str, mlflow_home: Home) -> Shop:
         home=mlflow_home,
     )
     return Shop(snapshot, Trained(folder), registered, run_id)
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A window of a real browser."""
+    with browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def opened(window: Browser, page: Path) -> Browser:
+    """The test module's `page`, on a desk, light, with nothing remembered and nothing complained of."""
+    window.prefer("light")
+    window.size(1200, 900)
+    window.open(page)
+    window.run("localStorage.clear()")
+    window.logged()
+    window.open(page)
+    return window

@@ -9,33 +9,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
-from models.catalogue import build
-from models.config import ModelConfig
-from models.denoising.denoised import Denoised
-from models.denoising.gates import PositionalGate
-from models.serving import Server
 from tasks.errors import InputError
-from tasks.explain import Held, explain, held_in_registry, history_given, history_of
+from tasks.explain import explain, held_in_registry, history_given, history_of
 from tasks.home import Home
 from tasks.recommend import load_registered, recommend_one
 from tasks.reporting.explanation import carriers, gate_words, write_explanation
 from tests.tasks.conftest import Shop
-
-ITEMS = [f"item <{number}>" for number in range(1, 41)]
-
-
-def held(**settings: Any) -> Held:
-    """A model of forty items that looks back at 35 events; a gate is half closed."""
-    config = replace(ModelConfig(dim=8, length=35, gate="positional", max_interval=9), **settings)
-    model = build(config, len(ITEMS), seed=3).eval()
-    if isinstance(model, Denoised) and isinstance(model.gate, PositionalGate):
-        with torch.no_grad():
-            model.gate.phi.normal_(generator=torch.Generator().manual_seed(1))
-    server = Server()
-    server.hold(model, ids=ITEMS, popularity=list(range(len(ITEMS))))
-    return Held(server, "a model", config.effective(), "0123456789abcdef")
+from tests.tasks.explanations import ITEMS, held
 
 
 def test_an_influence_is_what_the_score_loses_without_the_event(shop: Shop, mlflow_home: Home) -> None:
