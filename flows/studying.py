@@ -29,9 +29,11 @@ def dry_run(request: StudyRequest, *, json_path: str | None) -> int:
         refuse_unwritable(Path(json_path))
     from tasks.study.dryrun import as_json, describe, foreseen
 
+    home = Home.from_environment()
     asked = study_file(request)
+    refuse_taken(asked.spec.name, RESULT_FILE, home=home)
     execution = resolve(asked.spec.execution)
-    cells = foreseen(asked, execution, home=Home.from_environment())
+    cells = foreseen(asked, execution, home=home)
     for line in describe(asked, cells, execution):
         print(line)
     if json_path is not None:

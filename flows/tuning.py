@@ -32,9 +32,10 @@ def dry_run(request: TuneRequest, *, json_path: str | None) -> int:
         refuse_unwritable(Path(json_path))
     from tasks.tuning.dryrun import describe_tuning, foreseen_tuning, tuning_json
 
-    asked = tune_file(request)
-    execution = resolve(asked.spec.execution)
     home = Home.from_environment()
+    asked = tune_file(request)
+    refuse_taken(asked.spec.name, TUNE_FILE, home=home)
+    execution = resolve(asked.spec.execution)
     searches = foreseen_tuning(asked, execution, home=home)
     for line in describe_tuning(asked, searches, execution, home=home):
         print(line)

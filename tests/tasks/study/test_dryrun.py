@@ -1,7 +1,9 @@
 """What a dry run says: counts, what is cached, and time and memory from measured rates."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from tasks.plan import Data, cell_of, corrupt_key, ingest_key
 from tasks.receipts import write_receipt
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.study.costs import PROCESS_BYTES, STARTING_SECONDS, rates
+from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, rates
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study
 
@@ -97,6 +99,25 @@ def test_time_and_memory_follow_what_was_measured(study: Study, home: Home) -> N
     assert PROCESS_BYTES < cost.memory_bytes < PROCESS_BYTES + 3e8
     cells = foreseen(study, EXECUTION, home=home)
     assert [cell.cost is not None and cell.cost.measured for cell in cells] == [True, True, False, False]
+
+
+def test_the_jacobians_term_is_a_kind_of_its_own(study: Study, home: Home) -> None:
+    snapshot = ingested(study, home)
+    spec = study.cells[0].spec
+    plain = cell_of(spec, Data(snapshot, snapshot), EXECUTION)
+    finished(home, seconds=40.0, epochs=10, positions=1000, peak=PROCESS_BYTES)
+    found = rates(home)
+
+    def steps_of(**settings: Any) -> float:
+        other = spec.model_copy(update={"model": replace(spec.model, **settings)})
+        cost = found.cost(cell_of(other, Data(snapshot, snapshot), EXECUTION), EXECUTION)
+        assert not cost.measured
+        return cost.seconds - STARTING_SECONDS
+
+    every, fourth = steps_of(gamma=0.01), steps_of(gamma=0.01, jacobian_every=4)
+    without = Rates({}, {}, {}).cost(plain, EXECUTION).seconds - STARTING_SECONDS
+    assert every == pytest.approx(without * (1 + JACOBIAN))
+    assert fourth == pytest.approx(without * (1 + JACOBIAN / 4))
 
 
 def test_what_is_not_corrupted_yet_is_to_do_at_the_cost_of_the_clean(study: Study, home: Home, tmp_path: Path) -> None:
