@@ -167,6 +167,17 @@ class _Ranking:
     cells: tuple[int, ...]
 
 
+def on_clean_histories(
+    cell: Cell, metrics: Mapping[str, float], execution: Execution, steps: Steps
+) -> Mapping[str, float]:
+    """A cell's metrics ranked with histories without injected noise, under which models are compared for promotion."""
+    clean = cell.on_clean_histories
+    if clean is cell:
+        return metrics
+    steps.run(evaluate_step, clean, key=clean.evaluate_key, label=clean.label, execution=execution)
+    return evaluated_by(clean).metrics()
+
+
 def _add_training(
     work: SideBySide[Any], job: jobs.Job, numbers: tuple[int, ...], spec: ExecutionSpec, execution: Execution
 ) -> None:

@@ -16,6 +16,7 @@ from flows.options import (
     add_diff,
     add_explain,
     add_recommend,
+    add_register,
     add_rerun,
     add_run,
     add_snapshots,
@@ -49,6 +50,7 @@ commands:
   tune         each method's best settings, on validation, with the same budget
   rerun        make a run again, and compare it bit by bit
   diff         what two runs say differently
+  register     keep the model of a run: champion if it beats the present one
   ingest       make a checked snapshot of a log
   datasets     list public data sets; show or fetch one
   snapshots    list, show, verify, compare and remove snapshots; forget a person
@@ -115,6 +117,13 @@ examples:
       the beginning of a training's run id, as MLflow shows it, is enough
   rec-denoiser rerun 3f9a1c2b --home /tmp/again
       the same, and the new weights and ranks are kept there"""
+
+REGISTER_EXAMPLES = """\
+examples:
+  rec-denoiser register 3f9a1c2b
+      a study's best, as its report and MLflow name it by run id
+  rec-denoiser recommend --dataset ml-100k --history 50,181
+      then, if it became the champion of that data set"""
 
 DIFF_EXAMPLES = """\
 examples:
@@ -317,6 +326,18 @@ def _parser() -> argparse.ArgumentParser:
             usage="RUN_ID [--home FOLDER]",
         )
     )
+    add_register(
+        command(
+            "register",
+            _register,
+            about="Put the model that an MLflow run trained into the registry of its data set, ranked with\n"
+            "histories without injected noise. It becomes the champion where its figure on the\n"
+            "promotion split is strictly better than the champion's, or where that stands on other\n"
+            "data; else the challenger.",
+            epilog=REGISTER_EXAMPLES,
+            usage="RUN_ID",
+        )
+    )
     add_diff(
         command(
             "diff",
@@ -457,6 +478,15 @@ def _rerun(options: argparse.Namespace) -> int:
     from flows.runs import run_rerun
 
     return run_rerun(options.run, folder=options.home)
+
+
+def _register(options: argparse.Namespace) -> int:
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    from flows.runs import run_register
+
+    return run_register(options.run)
 
 
 def _diff(options: argparse.Namespace) -> int:

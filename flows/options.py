@@ -303,7 +303,7 @@ def add_snapshots(parser: argparse.ArgumentParser) -> None:
 
 def add_rerun(parser: argparse.ArgumentParser) -> None:
     """The options of `rerun`."""
-    parser.add_argument("run", metavar="RUN_ID", help="the MLflow run of a training, or the beginning of its id")
+    _add_run_id(parser, "run", shown="RUN_ID")
     parser.add_argument(
         "--home",
         metavar="FOLDER",
@@ -311,10 +311,15 @@ def add_rerun(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_register(parser: argparse.ArgumentParser) -> None:
+    """The options of `register`."""
+    _add_run_id(parser, "run", shown="RUN_ID")
+
+
 def add_diff(parser: argparse.ArgumentParser) -> None:
     """The options of `diff`."""
     for run, other in (("a", "RUN_A"), ("b", "RUN_B")):
-        parser.add_argument(run, metavar=other, help="the MLflow run of a training, or the beginning of its id")
+        _add_run_id(parser, run, shown=other)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
@@ -426,6 +431,10 @@ def audit_spec(options: argparse.Namespace) -> "AuditSpec":
     from tasks.audit.specs import AuditSpec
 
     return AuditSpec.model_validate(ingest_spec(options).model_dump() | _given(options, "top", "clean_below"))
+
+
+def _add_run_id(parser: argparse.ArgumentParser, name: str, *, shown: str) -> None:
+    parser.add_argument(name, metavar=shown, help="the MLflow run of a training, or the beginning of its id")
 
 
 def _check_effect(model: dict[str, Any], methods: "list[MethodSpec]") -> None:

@@ -18,10 +18,11 @@ from tasks.errors import InputError
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.home import Home
+from tasks.kept import kept_snapshot
 from tasks.leases import Lease
 from tasks.plan import Cell, Data, cell_of
 from tasks.provenance import provenance
-from tasks.runs import SHOWN, HeldRun, read_run
+from tasks.runs import SHOWN, HeldRun, check_ranked, read_run
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
@@ -45,7 +46,7 @@ def rerun(spec: RerunSpec) -> dict[str, Any]:
     with leased(home) as held, _work_in(spec.folder, home) as folder:
         tracker = Tracker(home)
         run = read_run(spec.run, home=home)
-        again.check_ranked(run)
+        check_ranked(run)
         execution = again.execution_like(run.provenance)
         cell = cell_of(run.spec, _data(run, home), execution)
         again.check_data(cell, run)
@@ -95,11 +96,11 @@ def _data(run: HeldRun, home: Home) -> Data:
     """The run's snapshots: those in the state folder, or made again from its source."""
     made_from = run.provenance
     steps = Steps(home)
-    clean = again.kept_snapshot(made_from.clean, home=home) or _clean_again(run, steps, home)
+    clean = kept_snapshot(made_from.clean, home=home) or _clean_again(run, steps, home)
     noisy_record = made_from.histories if run.spec.noise.where == "histories" else made_from.trained_on
     noisy: Snapshot | None = clean
     if noisy_record.digest != clean.digest:
-        noisy = again.kept_snapshot(noisy_record, home=home)
+        noisy = kept_snapshot(noisy_record, home=home)
     return Data(clean, noisy or corrupted_snapshot(clean, run.spec.noise.corruption, steps=steps))
 
 

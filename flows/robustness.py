@@ -5,17 +5,17 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.cells import train_rank_and_record
+from flows.cells import on_clean_histories, train_rank_and_record
 from flows.data import checked_snapshot, corrupted_snapshot
 from flows.server import artifact_key, ensure_limits, leased
 from tasks import job as jobs
 from tasks.choices import check_methods
-from tasks.execution import Execution, resolve
+from tasks.execution import resolve
 from tasks.home import Home
-from tasks.plan import Cell, Data, plan
+from tasks.plan import Data, plan
 from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
-from tasks.steps import Steps, evaluate_step, evaluated_by, register_step, trained_by
+from tasks.steps import Steps, register_step, trained_by
 
 
 def _run_name() -> str:
@@ -50,7 +50,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
             metrics = [outcomes.metrics[number] for number in range(len(cells))]
             rows = jobs.comparison(job, metrics)
             best = jobs.best_cell(job, metrics)
-            decided_on, value = jobs.decision(_on_clean_histories(cells[best], metrics[best], execution, steps))
+            decided_on, value = jobs.decision(on_clean_histories(cells[best], metrics[best], execution, steps))
             registered = register_step(
                 cells[best],
                 dataset=spec.dataset,
@@ -77,12 +77,3 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
         description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
     )
     return outcome | {"steps": {"done": steps.done, "cached": steps.cached}}
-
-
-def _on_clean_histories(cell: Cell, metrics: dict[str, float], execution: Execution, steps: Steps) -> dict[str, float]:
-    """A cell's metrics ranked with histories without injected noise, under which models are compared for promotion."""
-    clean = cell.on_clean_histories
-    if clean is cell:
-        return metrics
-    steps.run(evaluate_step, clean, key=clean.evaluate_key, label=clean.label, execution=execution)
-    return evaluated_by(clean).metrics()

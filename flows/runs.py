@@ -1,4 +1,4 @@
-"""`rec-denoiser rerun` and `rec-denoiser diff`: what became of runs, in words."""
+"""`rec-denoiser rerun`, `diff` and `register`: what became of runs, in words."""
 
 import json
 import re
@@ -8,9 +8,10 @@ from typing import Any
 
 from tasks.home import Home
 from tasks.provenance import Changes
+from tasks.register import CHALLENGER
 from tasks.rundiff import MetricPair, PairedTest, difference
 from tasks.runs import SHOWN, HeldRun, read_run
-from tasks.specs import RerunSpec
+from tasks.specs import RegisterSpec, RerunSpec
 
 DIFFERENT = 1
 WIDEST = 60
@@ -40,6 +41,20 @@ def run_rerun(run: str, *, folder: str | None) -> int:
     expected = "though data, settings, code and execution record are the same" if outcome["expected_identical"] else ""
     print(f"Not identical{', ' * bool(expected)}{expected}.")
     return DIFFERENT
+
+
+def run_register(run: str) -> int:
+    """Offer a run's model to the registry; 0."""
+    held = read_run(run, home=Home.from_environment())
+    from flows.register import register
+    from flows.running import follow
+
+    outcome = follow(lambda: register(RegisterSpec(run=held.run_id)))
+    print(f"\n{outcome['name']} version {outcome['version']} as {outcome['alias']}: {outcome['label']}")
+    print(f"  decided by its NDCG@10 for {outcome['decided_on']}, {outcome['value']:.4f}")
+    if outcome["alias"] == CHALLENGER:
+        print("  the champion of the same data is at least as good there, and stays")
+    return 0
 
 
 def run_diff(a: str, b: str, *, as_json: bool) -> int:

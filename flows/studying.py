@@ -66,6 +66,7 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
     _show(asked.spec.name, home, json_path=json_path)
     print(f"Steps:      {told}")
     print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs, curves, ranks, this report)")
+    print("Keep one:   .venv/bin/rec-denoiser register RUN  (of a cell, by its id in the report's list of cells)")
     return 0
 
 

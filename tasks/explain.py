@@ -18,12 +18,12 @@ from models.config import NO_GATE, ModelConfig
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.kept import kept_training
 from tasks.recommend import raw_ids
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.track import connect
-from tasks.train import Trained, training_folder
 
 if TYPE_CHECKING:
     from models.explaining import Attended
@@ -187,11 +187,7 @@ def held_in_run(run: str, *, home: Home) -> Held:
     """
     held = read_run(run, home=home)
     shown = held.run_id[:SHOWN]
-    trained = Trained(training_folder(held.provenance.train_key, home=home))
-    if not all(path.exists() for path in trained.files):
-        raise InputError(
-            f"the weights of the run {shown} are not in {home.steps} any more: run its job again, which trains them"
-        )
+    trained = kept_training(held, home=home)
     snapshot = _snapshot(snapshot_name(held.provenance.trained_on.digest), f"the run {shown}", home=home)
     ids, popularity = catalogue(snapshot)
     from models.serving import Server

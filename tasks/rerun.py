@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from models.engine.metrics import PROTOCOLS
 from tasks.errors import InputError
 from tasks.execution import Execution, resolve
-from tasks.home import Home
 from tasks.job import final_figures
 from tasks.plan import Cell
 from tasks.provenance import Changes, Provenance, SnapshotRecord, code_changes, machine_changes, package_changes
 from tasks.runs import SHOWN, HeldRun
-from tasks.snapshots import Snapshot, open_snapshot, snapshot_name, verify_files
+from tasks.snapshots import Snapshot, snapshot_name
 from tasks.sources.addresses import scheme_of
 from tasks.sources.logs import Log
 from tasks.specs import ExecutionSpec, SourceSpec
@@ -70,16 +69,6 @@ def execution_like(held: Provenance) -> Execution:
 def time_limit(held: HeldRun) -> float:
     """Minutes: the usual limit, or more where the training had more."""
     return max(ExecutionSpec().time_limit_minutes, LONGER * held.metrics.get("training.seconds", 0.0) / MINUTE)
-
-
-def kept_snapshot(record: SnapshotRecord, *, home: Home) -> Snapshot | None:
-    """The snapshot where it is still in the state folder. Raises `InputError` where it is damaged."""
-    path = home.snapshots / snapshot_name(record.digest)
-    if not path.exists():
-        return None
-    snapshot = open_snapshot(path)
-    verify_files(snapshot)
-    return snapshot
 
 
 def source_of(held: HeldRun) -> SourceSpec:
@@ -145,15 +134,6 @@ def came_out(
         return Again(figures, len(after), None)
     differ = (before[columns].to_numpy() != after[columns].to_numpy()).any(axis=1)
     return Again(figures, len(after), int(differ.sum()))
-
-
-def check_ranked(held: HeldRun) -> None:
-    """Raises `InputError` where the run was never ranked, so that there would be nothing to compare ranks with."""
-    if not any(name.startswith("test.") for name in held.metrics):
-        raise InputError(
-            f"{held.run_id[:SHOWN]} ({held.name}) is a trial of a search and was never ranked: give the search again, "
-            "or rerun a run of the study that it wrote"
-        )
 
 
 def check_data(cell: Cell, held: HeldRun) -> None:

@@ -83,6 +83,15 @@ def read_run(text: str, *, home: Home) -> HeldRun:
     )
 
 
+def check_ranked(held: HeldRun) -> None:
+    """Raises `InputError` where the run was never ranked: it has no figures but those that settings are chosen by."""
+    if not any(name.startswith("test.") for name in held.metrics):
+        raise InputError(
+            f"{held.run_id[:SHOWN]} ({held.name}) is a trial of a search and was never ranked: give the search again, "
+            "or take a run of the study that it wrote"
+        )
+
+
 def _find(text: str, client: "MlflowClient") -> "Run":
     if not re.fullmatch(r"[0-9a-f]{1,32}", text):
         raise InputError(f"{text!r} is not the beginning of a run's id, which is made of the digits 0-9 and a-f")

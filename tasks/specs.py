@@ -410,6 +410,12 @@ class RerunSpec(Spec):
     folder: str | None = None
 
 
+class RegisterSpec(Spec):
+    """A run whose model is offered to the registry: the beginning of its id in MLflow."""
+
+    run: Annotated[str, Field(min_length=1)]
+
+
 def registered_name(dataset: str) -> str:
     """The registered model of a dataset."""
     return f"rec-denoiser-{dataset}"

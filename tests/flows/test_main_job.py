@@ -1,6 +1,7 @@
 """The main job through the command line, as a person would run it, on a small log."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from tasks.shoppers import generate
@@ -54,3 +55,9 @@ def test_from_a_log_to_a_registered_model_and_again_from_cache(workplace: "Workp
     same = {(cell["method"], cell["noise_ratio"]): cell["metrics"] for cell in wider["cells"]}
     for cell in first["cells"]:
         assert same[cell["method"], cell["noise_ratio"]] == cell["metrics"]
+
+    (other,) = (c for c in wider["cells"] if c["noise_ratio"] == 0 and c["method"] != wider["registered"]["method"])
+    kept = workplace.run("flows.cli", "register", other["mlflow_run"][:16])
+    value = other["metrics"]["promotion.full_unseen.ndcg_at_10"]
+    assert re.search(rf"rec-denoiser-shop version \d as (champion|challenger): {other['method']}", kept)
+    assert f"decided by its NDCG@10 for promotion, {value:.4f}" in kept

@@ -18,6 +18,7 @@ from tasks.execution import Execution, resolve
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.job import Heading, record, tracked_job
+from tasks.kept import kept_cell, kept_snapshot
 from tasks.leases import lease
 from tasks.plan import Cell, Data, plan
 from tasks.provenance import provenance
@@ -27,12 +28,11 @@ from tasks.rerun import (
     check_source,
     execution_like,
     is_expected_identical,
-    kept_snapshot,
     source_of,
     time_limit,
     warnings,
 )
-from tasks.runs import HeldRun, read_run
+from tasks.runs import HeldRun, check_ranked, read_run
 from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import log_of
@@ -295,3 +295,25 @@ def test_runs_that_cannot_be_made_again_are_refused_in_a_sentence(held: HeldRun,
     tracker.log_text(foreign, {"spec.json": '{"seed": 1}'})
     with pytest.raises(InputError, match=r"spec\.json was written by another version: method"):
         read_run(foreign, home=place.home)
+
+
+def test_what_is_not_kept_of_a_run_is_said(held: HeldRun, place: Place) -> None:
+    with pytest.raises(InputError, match=f"the weights of the run {held.run_id[:8]} are not in"):
+        kept_cell(held, home=place.home)
+    folder = training_folder(held.provenance.train_key, home=place.home)
+    folder.mkdir(parents=True)
+    for path in Trained(folder).files:
+        path.touch()
+    cell = kept_cell(held, home=place.home)
+    assert (cell.snapshot.digest, cell.clean.digest) == (place.data.noisy.digest, place.data.clean.digest)
+    assert cell.evaluate_key == held.provenance.evaluate_key
+    gone = held.provenance.histories.model_copy(update={"digest": "0" * 64})
+    without = replace(held, provenance=held.provenance.model_copy(update={"histories": gone}))
+    with pytest.raises(InputError, match=r"the snapshot 0{16} that the run \w+ stands on is not in"):
+        kept_cell(without, home=place.home)
+
+
+def test_a_trial_of_a_search_has_nothing_that_was_ranked(held: HeldRun) -> None:
+    check_ranked(held)
+    with pytest.raises(InputError, match="is a trial of a search and was never ranked"):
+        check_ranked(replace(held, metrics={"validation.full_unseen.ndcg_at_10": 0.1}))

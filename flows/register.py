@@ -1,0 +1,55 @@
+"""A run's model offered to the registry as a flow, a study's for one: by the rule that every model is held to."""
+
+from typing import Any
+
+from prefect import flow, runtime
+
+from flows.cells import on_clean_histories
+from flows.server import ensure_limits, leased
+from tasks import job as jobs
+from tasks.home import Home
+from tasks.kept import kept_cell
+from tasks.rerun import execution_like
+from tasks.runs import SHOWN, check_ranked, read_run
+from tasks.specs import RegisterSpec
+from tasks.steps import Steps, register_step
+from tasks.track import TAG_PREFECT, Tracker
+
+
+def _run_name() -> str:
+    return f"register {RegisterSpec.model_validate(runtime.flow_run.parameters['spec']).run[:SHOWN]}"
+
+
+@flow(name="register", flow_run_name=_run_name)
+def register(spec: RegisterSpec) -> dict[str, Any]:
+    """Find what a run trained, rank it with histories without injected noise, and register it as champion or challenger
+    of its data set.
+    """
+    home = Home.from_environment()
+    ensure_limits()
+    with leased(home):
+        run = read_run(spec.run, home=home)
+        check_ranked(run)
+        cell = kept_cell(run, home=home)
+        execution = execution_like(run.provenance)
+        metrics = on_clean_histories(cell, run.metrics, execution, Steps(home))
+        decided_on, value = jobs.decision(metrics)
+        registered = register_step(
+            cell,
+            dataset=cell.dataset,
+            value=value,
+            decided_on=decided_on,
+            tags={"method": cell.method, "dataset": cell.dataset, TAG_PREFECT: str(runtime.flow_run.id)},
+            tracker=Tracker(home),
+            run_id=run.run_id,
+            label=cell.label,
+        )
+    return {
+        "run": run.run_id,
+        "label": cell.label,
+        "name": registered.name,
+        "version": registered.version,
+        "alias": registered.alias,
+        "decided_on": registered.decided_on,
+        "value": registered.value,
+    }
