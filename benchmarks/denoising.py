@@ -42,7 +42,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     log = log_of(options)
     backbone = ModelConfig(loss=options.loss)
-    trainings = {name: _training(log, config, options) for name, config in _variants(backbone).items()}
+    variants = _variants(backbone, has_times=log.sequences.times is not None)
+    trainings = {name: _training(log, config, options) for name, config in variants.items()}
     ratios = _ratios({name: _stepper(training) for name, training in trainings.items()}, _batches(log, options))
     variances = {name: _variance(_training(log, _gated(backbone, name), options), options) for name in SCORE_FUNCTIONS}
     for name, ratio in ratios.items():
@@ -66,7 +67,7 @@ def main() -> None:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def _variants(backbone: ModelConfig) -> dict[str, ModelConfig]:
+def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfig]:
     one_by_one = ("arm-per-token", "arm", "ar", "reinforce", "straight-through", "hard-concrete")
     return {
         BACKBONE: backbone,
@@ -80,6 +81,7 @@ def _variants(backbone: ModelConfig) -> dict[str, ModelConfig]:
         "top-k": replace(backbone, gate="top-k"),
         "sparse transformer": replace(backbone, gate="sparse-transformer"),
         "α-entmax": replace(backbone, gate="alpha-entmax"),
+        **({"tisasrec, no gate": replace(backbone, backbone="tisasrec")} if has_times else {}),
     }
 
 
@@ -145,6 +147,7 @@ def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
     parser.add_argument("--order-col", help="its column of order")
+    parser.add_argument("--format", help="of the source, where it does not tell by itself")
     parser.add_argument("--loss", default="bce", choices=("bce", "softmax"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=128)

@@ -57,6 +57,7 @@ def main() -> None:
         "softmax": ModelConfig(loss="softmax"),
         "sampled-softmax": ModelConfig(loss="sampled-softmax", **sampled),
         "gbce": ModelConfig(loss="gbce", **sampled),
+        "gbce-shared": ModelConfig(loss="gbce-shared", **sampled),
     }
     ratios, milliseconds = _step_times(log, configs, options)
     reached = {name: _reached(log, config, options) for name, config in configs.items()} if options.seconds else {}

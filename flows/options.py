@@ -101,6 +101,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("decay", _within(0, 1), "R", "share of the learning rate lost by the last epoch (default 0 [0])"),
     ):
         training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    training.add_argument(
+        "--table-rows",
+        choices=("auto", "all", "touched"),
+        help="rows of the item table that a step updates; auto: touched ones from 100,000 items on (default auto)",
+    )
     execution = parser.add_argument_group("execution")
     execution.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one (default auto)"
@@ -401,7 +406,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     _check_effect(model, methods)
     log = _log_part(options)
     settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
-    settings |= _given(options, "weight_decay", "clip", "warmup", "decay")
+    settings |= _given(options, "weight_decay", "clip", "warmup", "decay", "table_rows")
     source = _validated("SourceSpec", log["source"])
     values = log | {
         "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),

@@ -158,6 +158,7 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
         "device": request["device"],
         "threads": request["threads"],
         "batch_size": training.config.batch_size,
+        "table_rows": "touched" if training.touches_rows else "all",
         "max_epochs": training.config.epochs,
         "peak_memory_bytes": _peak_memory(),
         "made_by": request.get("made_by", {}),

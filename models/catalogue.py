@@ -36,6 +36,7 @@ from models.engine.losses import (
     GeneralisedBinaryCrossEntropy,
     Objective,
     SampledSoftmax,
+    SharedGeneralisedBinaryCrossEntropy,
 )
 from models.networks.backbone import Backbone, NextItem
 from models.networks.bert4rec import BERT4Rec
@@ -94,6 +95,7 @@ LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "softmax": lambda config: FullSoftmax(),
     "sampled-softmax": lambda config: SampledSoftmax(negatives=config.negatives),
     "gbce": lambda config: GeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
+    "gbce-shared": lambda config: SharedGeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
 }
 GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
     "positional": lambda config: PositionalGate(

@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Literal, Self
 NO_GATE = "none"
 NO_NOISE_MODEL = "none"
 NO_ROBUST_LOSS = "none"
+TABLE_ROWS = ("auto", "all", "touched")
+TOUCHED_FROM = 100_000
+"""Items from which "auto" updates touched rows alone: above every catalogue whose published figures are Adam's."""
 ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
 """Estimators that run the network once a step."""
 _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
@@ -91,7 +94,7 @@ class ModelConfig(_Config):
     max_interval: TiSASRec's longest interval, in units of a user's smallest gap
     user_dim: width of SSE-PT's user embeddings, which stand beside the items' `dim`
     keep_users, keep_items: SSE-PT's probabilities that a user or an item is not replaced in training
-    negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (sampled-softmax)
+    negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (sampled-softmax, gbce-shared)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
     gate_rate: the gate's learning rate over the network's
@@ -198,6 +201,9 @@ class TrainingConfig(_Config):
         gradient, 0 for any
     warmup: steps in which the learning rate rises from 0; decay: the share of it that is lost, linearly, from there to
         the last of `epochs` (1: down to 0)
+    table_rows: of an item table, "touched" has a step update the rows that it reads alone, so that its price does not
+        grow with the catalogue (`models.engine.rows`: rare items then move as by lazy Adam); "all" is Adam; "auto"
+        takes "touched" from `TOUCHED_FROM` items on, where loss and backbone allow it
     validate_every: epochs between validations; patience: validations without a better one before it stops
     """
 
@@ -209,6 +215,7 @@ class TrainingConfig(_Config):
     clip: float = 0.0
     warmup: int = 0
     decay: float = 0.0
+    table_rows: Literal["auto", "all", "touched"] = "auto"
     validate_every: int = 1
     patience: int = 10
 
@@ -220,6 +227,22 @@ class TrainingConfig(_Config):
             raise ValueError(f"beta2 must lie in [0, 1), not {self.beta2}")
         _at_least(self, 0, "weight_decay", "clip", "warmup")
         _in_unit_interval(self, "decay")
+        if self.table_rows not in TABLE_ROWS:
+            raise ValueError(f"table_rows must be {' or '.join(TABLE_ROWS)}, not {self.table_rows!r}")
+
+    def touches_rows(self, item_count: int, *, possible: bool) -> bool:
+        """Does a training with a catalogue of this size update the touched rows of its item table alone?
+
+        `possible`: its loss and backbone allow it. Raises `ValueError` where that is asked for and not possible.
+        """
+        if self.table_rows == "touched" and not possible:
+            raise ValueError(
+                "table_rows is touched, but this loss or backbone reads the whole item table in every step: take a "
+                "loss that samples (bce, bpr, gbce, gbce-shared, sampled-softmax) with sasrec or tisasrec, or all rows"
+            )
+        if self.table_rows == "auto":
+            return possible and item_count >= TOUCHED_FROM
+        return self.table_rows == "touched"
 
 
 def _in_unit_interval(config: object, *names: str) -> None:

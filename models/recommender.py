@@ -103,6 +103,12 @@ class Recommender(nn.Module):
         Raises `ValueError` where the model was not built for such a log.
         """
 
+    def row_tables(self) -> tuple[nn.Embedding, ...]:
+        """The tables of which a training step reads no more than the rows that it names, so that no other row needs a
+        gradient; none by default, and none where the loss looks at every item.
+        """
+        return ()
+
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
     ) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.engine.cross_entropy import cross_entropy
+from models.engine.rows import RowTable, gathered
 
 DENSE_BELOW = 16
 """A product with the whole table costs less than gathering rows of it up to about so many times their number."""
@@ -76,9 +77,9 @@ class SampledSoftmax:
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
             raise ValueError("the sampled softmax needs negatives")
-        own = (hidden * F.embedding(targets, table)).sum(1)
+        own = (hidden * gathered(table, targets)).sum(1)
         correction = math.log((len(table) - 1) / len(negatives))
-        others = hidden @ F.embedding(negatives, table).T + correction
+        others = hidden @ gathered(table, negatives).T + correction
         others = others.masked_fill(targets[:, None] == negatives, -torch.inf)
         return torch.logsumexp(torch.cat([own[:, None], others], dim=1), dim=1) - own
 
@@ -104,15 +105,35 @@ class GeneralisedBinaryCrossEntropy:
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
             raise ValueError("generalised binary cross-entropy needs negatives")
-        logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
-        beta = self.power(sampling_rate=negatives.shape[1] / max(len(table) - 2, 1))
-        logits = logits + math.log(beta / negatives.shape[1])
+        count = negatives.shape[-1]
+        beta = self.power(sampling_rate=count / max(len(table) - 2, 1))
+        logits = self.logits(hidden, table, targets, negatives) + math.log(beta / count)
         return beta * F.softplus(-logits[:, 0]) + F.softplus(logits[:, 1:]).sum(1)
+
+    def logits(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+        """[n, 1 + k]: the scores of the positive and of the negatives."""
+        return _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
 
     def power(self, *, sampling_rate: float) -> float:
         """β, for α = `sampling_rate`; as many negatives as there are, or more, are all of them."""
         alpha = min(sampling_rate, 1.0)
         return alpha * (self.t * (1 - 1 / alpha) + 1 / alpha)
+
+
+@dataclass(frozen=True)
+class SharedGeneralisedBinaryCrossEntropy(GeneralisedBinaryCrossEntropy):
+    """gBCE with k uniform draws from the whole catalogue for all positions of a batch: their scores are one product of
+    matrices, where negatives of each position's own have to be gathered, row by row.
+
+    A draw of a position's own target is left out there; what the user has had otherwise may be among the draws.
+    """
+
+    shares_negatives: ClassVar[bool] = True
+
+    def logits(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+        own = (hidden * gathered(table, targets)).sum(1, keepdim=True)
+        others = hidden @ gathered(table, negatives).T
+        return torch.cat([own, others.masked_fill(targets[:, None] == negatives, -torch.inf)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -131,8 +152,10 @@ class FullSoftmax:
 
 
 def _scores(hidden: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
-    """hidden [n, dim], candidates [n, c] → [n, c]; by way of every item's score where that is the cheaper one."""
-    if len(table) <= DENSE_BELOW * candidates.shape[1]:
+    """hidden [n, dim], candidates [n, c] → [n, c]; by way of every item's score where that is the cheaper one, and
+    may be.
+    """
+    if len(table) <= DENSE_BELOW * candidates.shape[1] and not isinstance(table, RowTable):
         return (hidden @ table.T).gather(1, candidates)
-    rows = F.embedding(candidates.T.contiguous(), table)  # a product of matrices for each position takes twice as long
+    rows = gathered(table, candidates.T.contiguous())  # a product of matrices for each position takes twice as long
     return (rows * hidden).sum(2).T

@@ -1,7 +1,8 @@
 """Ranking under every protocol in one pass over the scores.
 
 Scores are computed for a block of targets at a time, the smaller the larger the catalogue and the histories are; no
-targets × items matrix is kept. Seen items are taken out by counting them among the better-scored ones, not by masking.
+targets × items matrix is kept. In place, scores become whether they are above the target's own (1), its equals (0) or
+below (−1): of signs a sum is a count. Seen items are taken out by counting them, not by masking.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 from models.engine.batches import UnseenItems, history_batches
 from models.engine.metrics import Ranks
 from models.engine.randomness import hashed_integers
-from models.engine.sequences import Sequences, Targets
+from models.engine.sequences import Sequences, Targets, owners
 from models.errors import Diverged
 from models.recommender import Recommender
 
@@ -27,17 +28,19 @@ class Protocol:
     """What targets are ranked against: always from the clean log, whatever noise the histories carry.
 
     targets: one row a target, in the order of the noisy log's targets
+    first: [events] bool, is it the first of its user's with its item?
     """
 
     sequences: Sequences
     targets: Targets
     unseen: UnseenItems
+    first: Tensor
     seed: int
 
     @classmethod
     def of(cls, sequences: Sequences, targets: Targets, *, seed: int) -> "Protocol":
         """`seed` is the evaluation seed: negatives depend on it, the user and the target's place, on nothing else."""
-        return cls(sequences, targets, UnseenItems(sequences, sequences.offsets.diff()), seed)
+        return cls(sequences, targets, UnseenItems(sequences, sequences.offsets.diff()), _first(sequences), seed)
 
     def negatives(self, rows: slice) -> Tensor:
         """[rows, 100] items that the user never interacted with, uniform, with replacement."""
@@ -53,16 +56,15 @@ class Protocol:
         lengths = self.targets.histories[rows]
         owner = torch.repeat_interleave(torch.arange(len(users), device=users.device), lengths)
         within = torch.arange(len(owner), device=users.device) - (lengths.cumsum(0) - lengths)[owner]
-        items = sequences.items[sequences.offsets[users][owner] + within].long()
-        pairs = torch.unique(owner * (sequences.item_count + 1) + items)
-        owner, items = pairs // (sequences.item_count + 1), pairs % (sequences.item_count + 1)
-        other = items != self.targets.items[rows][owner]
-        return owner[other], items[other]
+        events = sequences.offsets[users][owner] + within
+        items = sequences.items[events].long()
+        counted = self.first[events] & (items != self.targets.items[rows][owner])
+        return owner[counted], items[counted]
 
 
 @torch.inference_mode()
 def rank(
-    model: Recommender, sequences: Sequences, targets: Targets, protocol: Protocol, *, batch_size: int = 512
+    model: Recommender, sequences: Sequences, targets: Targets, protocol: Protocol, *, batch_size: int = 256
 ) -> Ranks:
     """Ranks of `targets` given their histories in `sequences`, by protocol, float32 [targets].
 
@@ -106,18 +108,28 @@ def _block_sizes(histories: Tensor, item_count: int, *, most: int) -> list[int]:
 
 
 def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice) -> Tensor:
-    """scores [targets, items] (column 0 is item 1), items [targets] → [3, targets]; not a number where a score is."""
-    own = scores.gather(1, items[:, None] - 1)
-    every = _count_ahead(scores, own) - 0.5
-    owner, seen = protocol.seen(rows)
-    seen_scores = scores[owner, seen - 1]
-    ahead = (seen_scores > own[owner, 0]).float() + 0.5 * (seen_scores == own[owner, 0]).float()
-    unseen = every - torch.zeros_like(every).index_add_(0, owner, ahead)
-    sampled = _count_ahead(scores.gather(1, protocol.negatives(rows) - 1), own)
+    """scores [targets, items] (column 0 is item 1), items [targets] → [3, targets]; not a number where a score is.
+
+    The scores are overwritten.
+    """
     finite = torch.isfinite(scores.sum(1))
+    signs = scores.sub_(scores.gather(1, items[:, None] - 1)).sign_()
+    every = _ahead(signs.sum(1), scores.shape[1]) - 0.5
+    owner, seen = protocol.seen(rows)
+    of_seen = _ahead(signs[owner, seen - 1], 1)
+    unseen = every - torch.zeros_like(every).index_add_(0, owner, of_seen)
+    sampled = _ahead(signs.gather(1, protocol.negatives(rows) - 1).sum(1), SAMPLED_NEGATIVES)
     return torch.where(finite, torch.stack([unseen, every, sampled]), torch.nan)
 
 
-def _count_ahead(scores: Tensor, own: Tensor) -> Tensor:
-    """[targets, n], [targets, 1] → [targets]: how many are higher, plus half of the ties."""
-    return (scores > own).sum(1).float() + 0.5 * (scores == own).sum(1).float()
+def _ahead(signs: Tensor, count: int) -> Tensor:
+    """From sums of `count` signs: how many are 1, and half of those that are 0."""
+    return (signs + count) / 2
+
+
+def _first(sequences: Sequences) -> Tensor:
+    """[events] bool: is the event the first of its user's with its item?"""
+    keys, order = torch.sort(owners(sequences) * (sequences.item_count + 1) + sequences.items, stable=True)
+    first = torch.ones_like(keys, dtype=torch.bool)
+    first[order[1:]] = keys[1:] != keys[:-1]
+    return first

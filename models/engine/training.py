@@ -20,6 +20,7 @@ from models.engine.batches import UnseenItems
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
+from models.engine.rows import RowAdam, by_rows, clip
 from models.engine.sequences import InteractionLog
 from models.errors import Diverged
 from models.recommender import Draws, Recommender
@@ -98,7 +99,11 @@ class Training:
         self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
         self.model.prepare(sequences)
-        self.optimizer = _optimizer(self.model, config)
+        tables = self.model.row_tables()
+        self.touches_rows = config.touches_rows(sequences.item_count, possible=bool(tables))
+        for table in tables if self.touches_rows else ():
+            by_rows(table)
+        self.optimizer = _optimizer(self.model, config, touches_rows=self.touches_rows)
         trainable = int((sequences.train_lengths > 1).sum())
         self.steps_of_epoch = math.ceil(trainable / config.batch_size)
         self.progress = Progress()
@@ -134,7 +139,7 @@ class Training:
                 Epoch(number, int(time.time() * 1000), metrics, warnings=list(self.model.warnings()))
             )
             if checkpoint is not None:
-                self._save(checkpoint)
+                self.save(checkpoint)
             on_epoch(self.progress.history[-1])
         self.model.load_state_dict(self.best)
         return self.progress
@@ -172,7 +177,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.progress.steps, steps=steps) * group["rate"]
         if self.config.clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+            clip(self.model.parameters(), self.config.clip)
         self.optimizer.step()
 
     def _finished(self) -> bool:
@@ -186,10 +191,15 @@ class Training:
         if metrics[SELECTION_METRIC] > self.progress.best_value:
             self.progress.best_value = metrics[SELECTION_METRIC]
             self.progress.best_epoch = epoch
-            self.best = _copied(self.model)
+            self.keep_as_best()
         return {name: metrics[name] for name in CURVES}
 
-    def _save(self, path: Path) -> None:
+    def keep_as_best(self) -> None:
+        """Into the tensors that are there: a second copy of a large item table would come to its memory."""
+        for name, value in self.model.state_dict().items():
+            self.best[name].copy_(value)
+
+    def save(self, path: Path) -> None:
         state = {
             "model": self.model.state_dict(),
             "best": self.best,
@@ -229,24 +239,34 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
-def _optimizer(model: Recommender, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam; with weight decay AdamW, which leaves biases, norms and groups with a decay of their own as they are."""
+def _optimizer(model: Recommender, config: TrainingConfig, *, touches_rows: bool) -> torch.optim.Optimizer:
+    """Adam; with weight decay AdamW, which leaves biases, norms and groups with a decay of their own as they are; where
+    the step touches rows of the item table alone, what does so.
+    """
     betas = (0.9, config.beta2)
     groups = model.parameter_groups(config.learning_rate)
-    if not config.weight_decay:
-        return torch.optim.Adam(groups, betas=betas, fused=True)
+    if config.weight_decay:
+        groups = _decaying(groups, config.weight_decay)
+    if touches_rows:
+        return RowAdam(groups, betas=betas, weight_decay=0.0, fused=True)
+    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+    return kind(groups, betas=betas, fused=True)
+
+
+def _decaying(groups: list[dict[str, Any]], decay: float) -> list[dict[str, Any]]:
+    """The groups, those without a decay of their own parted into matrices, which decay, and the rest."""
     halves = [group for group in groups if "weight_decay" in group]
     halves += [
-        group | {"params": params, "weight_decay": decay}
+        group | {"params": params, "weight_decay": own}
         for group in groups
         if "weight_decay" not in group
-        for params, decay in (
-            ([parameter for parameter in group["params"] if parameter.dim() > 1], config.weight_decay),
+        for params, own in (
+            ([parameter for parameter in group["params"] if parameter.dim() > 1], decay),
             ([parameter for parameter in group["params"] if parameter.dim() <= 1], 0.0),
         )
         if params
     ]
-    return torch.optim.AdamW(halves, betas=betas, fused=True)
+    return halves
 
 
 def _copied(model: Recommender) -> dict[str, Tensor]:

@@ -109,7 +109,7 @@ class SelfAttention(nn.Module):
             scores = scaled @ k.transpose(2, 3)
         else:
             scores = scaled @ (k + relations.position_keys).transpose(2, 3) + relations.scores(scaled)
-        return q, k, v, torch.softmax(scores + batch.attention_bias, dim=-1)
+        return q, k, v, torch.softmax(scores.add_(batch.attention_bias), dim=-1)
 
 
 def split_heads(values: Tensor, heads: int) -> Tensor:

@@ -35,6 +35,10 @@ class Backbone(nn.Module):
         """What the encoder is shown of a batch in training. Negatives are drawn for the batch itself."""
         return batch
 
+    def row_tables(self) -> tuple[nn.Embedding, ...]:
+        """See `Recommender`."""
+        return ()
+
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         """[rows, length, dim]: hidden states, whose inner products with `item_table` are scores. Without `dropout` the
         pass is deterministic.
@@ -59,6 +63,9 @@ class NextItem(Recommender):
 
     def prepare(self, sequences: Sequences) -> None:
         self.backbone.prepare(sequences)
+
+    def row_tables(self) -> tuple[nn.Embedding, ...]:
+        return self.backbone.row_tables() if self.objective.negatives else ()
 
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
@@ -125,6 +132,9 @@ class AroundNextItem(Recommender):
 
     def prepare(self, sequences: Sequences) -> None:
         self.base.prepare(sequences)
+
+    def row_tables(self) -> tuple[nn.Embedding, ...]:
+        return self.base.row_tables()
 
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws

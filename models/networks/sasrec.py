@@ -46,6 +46,9 @@ class SASRec(Backbone):
         with torch.no_grad():
             self.items.weight[0].zero_()
 
+    def row_tables(self) -> tuple[nn.Embedding, ...]:
+        return (self.items,)
+
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         hidden = once(dropout, lambda: self._embedded(batch, dropout))
         for block in self.blocks:

@@ -16,6 +16,7 @@ LOSSES = {
     "bce": "binary cross-entropy against sampled negatives",
     "bpr": "the BPR loss against sampled negatives",
     "gbce": "gBCE, binary cross-entropy calibrated for sampled negatives",
+    "gbce-shared": "gBCE, binary cross-entropy calibrated for sampled negatives, which a batch shares",
     "sampled-softmax": "cross-entropy over a sample of the catalogue",
     "softmax": "cross-entropy over the whole catalogue",
 }

@@ -223,6 +223,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(spec.execution, name) for name in ("device", "threads")},
         "time_limit": spec.execution.time_limit_minutes,
         "evaluation_seed": spec.evaluation_seed,
+        "table_rows": spec.training.table_rows,
         "user_core": spec.prepare.user_core,
         "item_core": spec.prepare.item_core,
         "min_events": spec.prepare.split.min_events if isinstance(spec.prepare.split, LeaveOneOut) else None,

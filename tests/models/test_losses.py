@@ -13,6 +13,7 @@ from models.engine.losses import (
     GeneralisedBinaryCrossEntropy,
     Objective,
     SampledSoftmax,
+    SharedGeneralisedBinaryCrossEntropy,
 )
 
 
@@ -119,6 +120,18 @@ def test_gbce_with_t_of_0_is_binary_cross_entropy_and_with_1_has_the_rate_as_pow
     torch.testing.assert_close(ours, BinaryCrossEntropy(negatives=2)(*biased, targets, negatives))
     assert GeneralisedBinaryCrossEntropy(t=1.0).power(sampling_rate=0.2) == pytest.approx(0.2)
     assert GeneralisedBinaryCrossEntropy(t=0.4).power(sampling_rate=3.0) == pytest.approx(1.0)
+
+
+def test_gbce_with_shared_negatives_is_gbce_less_the_draws_of_the_target_itself() -> None:
+    hidden, table, targets = drawn(4, 9)
+    shared = torch.tensor([3, 7, 7, int(targets[0])])
+    found = SharedGeneralisedBinaryCrossEntropy(negatives=4)(hidden, table, targets, shared)
+    objective = GeneralisedBinaryCrossEntropy(negatives=4)
+    expected = objective(hidden, table, targets, shared.expand(4, -1))
+    shift = math.log(objective.power(sampling_rate=4 / 8) / 4)
+    own = torch.nn.functional.softplus((hidden * table[targets]).sum(1) + shift)
+    expected = expected - own * (shared == targets[:, None]).sum(1)
+    assert_same(found, expected, [hidden, table])
 
 
 @pytest.mark.parametrize("t", [0.0, 0.75])

@@ -1,0 +1,117 @@
+"""What ranking costs: every protocol for every user of a log, and for a catalogue of a million items.
+
+    .venv/bin/python -m benchmarks.ranking --source ../shared/data/ml-1m.parquet --order-col position
+    .venv/bin/python -m benchmarks.ranking --items 1000000 --users 500
+
+An untrained SASRec ranks the test targets, once to warm up and then `--rounds` times, with one thread, then with two.
+Processor seconds stand beside those of the clock, which count whatever else the machine does; on a busy one, set
+OMP_WAIT_POLICY=PASSIVE, as the pipeline does for its own processes. With `--items` the log is drawn at random, 50
+events a user. Memory is the most that the process has had, less the most that it had before ranking.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.training import log_of
+from models.catalogue import build
+from models.config import ModelConfig
+from models.engine.ranking import Protocol, rank
+from models.engine.sequences import InteractionLog, Sequences, Targets
+
+EVENTS = 50
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    options = _options()
+    log = random_log(options.items, options.users) if options.items else log_of(options)
+    model = build(ModelConfig(dim=options.dim), log.sequences.item_count, seed=1)
+    targets = log.targets["test"]
+    protocol = Protocol.of(log.sequences, targets, seed=0)
+    before = peak_bytes()
+    seconds = {threads: _rounds(lambda: rank(model, log.sequences, targets, protocol), options.rounds, threads=threads)
+               for threads in options.threads}  # fmt: skip
+    table = log.sequences.item_count * options.dim * 4
+    result = {
+        "source": options.source or (f"{options.items} items at random" if options.items else "shoppers"),
+        "items": log.sequences.item_count,
+        "targets": len(targets),
+        "dim": options.dim,
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "rounds": options.rounds,
+        "medians": {str(threads): taken for threads, taken in seconds.items()},
+        "item_table_bytes": table,
+        "peak_bytes_before": before,
+        "peak_bytes_added": peak_bytes() - before,
+        "whole_score_matrix_bytes": log.sequences.item_count * len(targets) * 4,
+    }
+    print(f"{len(targets):,} targets, {log.sequences.item_count:,} items, width {options.dim}")
+    for threads, taken in seconds.items():
+        print(f"{threads} thread(s)  {taken['wall']:7.2f} s on the clock  {taken['processor']:7.2f} s of processors")
+    print(f"memory added {(peak_bytes() - before) / 2**20:,.0f} MiB; all scores at once would take "
+          f"{result['whole_score_matrix_bytes'] / 2**20:,.0f} MiB")  # fmt: skip
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def random_log(item_count: int, user_count: int, *, events: int = EVENTS) -> InteractionLog:
+    """A leave-one-out log of `events` uniform items a user."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(1, item_count + 1, (user_count, events), generator=generator, dtype=torch.int32)
+    users = torch.arange(user_count)
+    sequences = Sequences(
+        items=drawn.flatten(),
+        offsets=torch.arange(user_count + 1) * events,
+        train_lengths=torch.full((user_count,), events - 2),
+        item_count=item_count,
+    )
+    targets = {
+        split: Targets(users, drawn[:, -back].long(), torch.full((user_count,), events - back))
+        for split, back in (("validation", 2), ("test", 1))
+    }
+    return InteractionLog(sequences, targets)
+
+
+def _rounds(ranked: Any, count: int, *, threads: int) -> dict[str, float]:
+    """Medians of the clock's and the processors' seconds, the first round left out."""
+    torch.set_num_threads(threads)
+    walls, processors = [], []
+    for _ in range(count + 1):
+        started, worked = time.perf_counter(), time.process_time()
+        ranked()
+        walls.append(time.perf_counter() - started)
+        processors.append(time.process_time() - worked)
+    return {"wall": statistics.median(walls[1:]), "processor": statistics.median(processors[1:])}
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
+    parser.add_argument("--order-col", help="its column of order")
+    parser.add_argument("--items", type=int, help="a random log with so many items, in place of a source")
+    parser.add_argument("--users", type=int, default=500, help="of a random log")
+    parser.add_argument("--dim", type=int, default=50)
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", help="file for the figures")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

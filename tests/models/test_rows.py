@@ -1,0 +1,151 @@
+"""Row-wise updates of an item table against Adam, and against lazy Adam written as loops over rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.catalogue import build
+from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
+from models.engine import rows
+from models.engine.rows import RowAdam, RowTable, by_rows, gathered
+from models.engine.training import Epoch, Training
+from tests.models.conftest import MakeLog
+
+RATE, BETAS, EPSILON = 0.05, (0.9, 0.98), 1e-8
+
+
+def table_of(count: int, dim: int) -> nn.Embedding:
+    table = nn.Embedding(count, dim)
+    nn.init.normal_(table.weight, generator=torch.Generator().manual_seed(0))
+    return table
+
+
+def steps(*, count: int, every: bool) -> list[Tensor]:
+    """What each of 12 steps touches, some rows more than once."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = [torch.randint(count, (5,), generator=generator) for _ in range(12)]
+    return [torch.cat([one, torch.arange(count)]) if every else one for one in drawn]
+
+
+def trained(table: nn.Embedding, optimizer: torch.optim.Optimizer, touched: list[Tensor]) -> np.ndarray:
+    """The table after steps down Σ (row − its number mod 3)², each a row as often as it is touched."""
+    for numbers in touched:
+        optimizer.zero_grad(set_to_none=True)
+        goal = (numbers % 3).float()[:, None]
+        (gathered(table.weight, numbers) - goal).square().sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return table.weight.detach().numpy().copy()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_rows_that_every_step_touches_move_as_adam_moves_them(decay: float) -> None:
+    touched = steps(count=7, every=True)
+    dense, sparse = table_of(7, 4), table_of(7, 4)
+    by_rows(sparse)
+    options = {"lr": RATE, "betas": BETAS, "weight_decay": decay}
+    expected = trained(dense, torch.optim.AdamW(dense.parameters(), **options), touched)  # type: ignore[arg-type]
+    found = trained(sparse, RowAdam(sparse.parameters(), **options), touched)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_other_rows_and_their_moments_stay_until_they_are_touched_again() -> None:
+    touched = steps(count=40, every=False)
+    table = table_of(40, 4)
+    by_rows(table)
+    before = table.weight.detach().numpy().copy()
+    expected, mean, square = before.astype(float), np.zeros((40, 4)), np.zeros((40, 4))
+    for done, numbers in enumerate(touched, start=1):
+        for row in set(numbers.tolist()):
+            gradient = numbers.tolist().count(row) * 2 * (expected[row] - row % 3)
+            mean[row] = BETAS[0] * mean[row] + (1 - BETAS[0]) * gradient
+            square[row] = BETAS[1] * square[row] + (1 - BETAS[1]) * gradient**2
+            corrected = np.sqrt(square[row] / (1 - BETAS[1] ** done)) + EPSILON
+            expected[row] -= RATE * mean[row] / (1 - BETAS[0] ** done) / corrected
+    found = trained(table, RowAdam(table.parameters(), lr=RATE, betas=BETAS, weight_decay=0.0), touched)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    untouched = sorted(set(range(40)) - set(torch.cat(touched).tolist()))
+    assert untouched
+    assert (found[untouched] == before[untouched]).all()
+
+
+def test_clipping_counts_a_row_that_is_touched_twice_once() -> None:
+    dense, sparse = table_of(6, 3), table_of(6, 3)
+    by_rows(sparse)
+    numbers = torch.tensor([1, 4, 1, 2])
+    for table in (dense, sparse):
+        gathered(table.weight, numbers).square().sum().backward()  # type: ignore[no-untyped-call]
+        rows.clip(table.parameters(), 0.5)
+    assert dense.weight.grad is not None
+    assert sparse.weight.grad is not None
+    torch.testing.assert_close(sparse.weight.grad.to_dense(), dense.weight.grad)
+    assert float(dense.weight.grad.norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def training_of(make_log: MakeLog, model: ModelConfig, **settings: object) -> Training:
+    log = make_log(lengths=[5, 6, 9, 4, 8, 7], item_count=400)
+    log = replace(log, sequences=replace(log.sequences, times=torch.arange(len(log.sequences.items)) ** 2))
+    config = TrainingConfig.from_dict({"batch_size": 2, "epochs": 4, "table_rows": "touched"} | settings)
+    built = build(replace(model, dim=8, length=6), 400, seed=1)
+    return Training(built, log, log, config, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(),
+        ModelConfig(loss="bpr", backbone="tisasrec"),
+        ModelConfig(loss="gbce", negatives=30),
+        ModelConfig(loss="sampled-softmax", negatives=30, robust="truncated"),
+        ModelConfig(gate="positional", gamma=1e-3),
+    ],
+    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}",
+)
+def test_a_step_of_a_sampled_loss_moves_the_rows_that_it_reads_alone(make_log: MakeLog, model: ModelConfig) -> None:
+    training = training_of(make_log, model, clip=1.0, weight_decay=0.1)
+    table = training.model.item_table()
+    before = table.detach().clone()
+    (batch, *_) = training.model.training_batches(
+        training.log.sequences, batch_size=2, generator=training.order["order"], draws=training.draws
+    )
+    training.model.loss(batch, training.draws).objective().backward()  # type: ignore[no-untyped-call]
+    assert isinstance(table, RowTable)
+    assert table.grad is not None
+    read, _ = rows.touched(table.grad)
+    training._step()
+    moved = (table.detach() != before).any(1).nonzero().squeeze(1)
+    assert 0 < len(moved) <= len(read) < 300
+    assert set(moved.tolist()) <= set(read.tolist())
+    assert not bool(table.detach()[0].any())
+
+
+def test_a_training_that_was_interrupted_goes_on_to_the_same_bits(make_log: MakeLog, tmp_path: Path) -> None:
+    whole, begun, resumed = (training_of(make_log, ModelConfig(), decay=0.5) for _ in range(3))
+    whole.run(checkpoint=None, on_epoch=lambda _: None)
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(checkpoint=tmp_path / "checkpoint.pt", on_epoch=interrupt)
+    resumed.run(checkpoint=tmp_path / "checkpoint.pt", on_epoch=lambda _: None)
+    assert resumed.progress.epoch == 4
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_log: MakeLog) -> None:
+    auto = TrainingConfig()
+    assert not auto.touches_rows(TOUCHED_FROM - 1, possible=True)
+    assert auto.touches_rows(TOUCHED_FROM, possible=True)
+    assert not auto.touches_rows(TOUCHED_FROM, possible=False)
+    assert not TrainingConfig(table_rows="all").touches_rows(TOUCHED_FROM, possible=True)
+    assert type(training_of(make_log, ModelConfig(), table_rows="auto").optimizer) is torch.optim.Adam
+    for model in (ModelConfig(loss="softmax"), ModelConfig(backbone="bert4rec")):
+        assert not training_of(make_log, model, table_rows="auto").touches_rows
+        with pytest.raises(ValueError, match="reads the whole item table"):
+            training_of(make_log, model)
