@@ -94,14 +94,14 @@ def _differences(result: StudyResult) -> Iterator[Figure]:
             bars = [
                 (row.method, row.against)
                 for row in sight.tables[metric].rows
-                if row.against is not None and row.against.gain.value is not None
+                if row.against is not None and row.against.shown_gain.value is not None
             ]
             rows += [_difference_row(sight, metric, method, against) for method, against in bars]
             groups.append((place_words(sight.place, result), [_gain(*bar, look=look) for bar in bars]))
         caption = Caption(
             f"differences-{number}",
             f"Gain in {HEADINGS[metric]}",
-            f"A row a method and place: its gain over {compared[0].reference} in %, with an interval over users.",
+            f"A row a method and place: its gain over {compared[0].reference} in %, with its interval.",
         )
         axes = Axes(f"gain over {compared[0].reference}, %", HEADINGS[metric])
         panels.append(forest_chart(groups, caption, axes))
@@ -109,7 +109,7 @@ def _differences(result: StudyResult) -> Iterator[Figure]:
         name="differences",
         title="Difference to the reference",
         caption=(
-            "Relative gain over the reference with its 95 % interval over users, paired. A filled marker is a "
+            "Relative gain over the reference with its 95 % interval over users and seeds. A filled marker is a "
             "significant difference after Holm's correction, a hollow one is not. A gain counts only where it holds "
             "under both protocols."
         ),
@@ -625,13 +625,13 @@ def _difference_row(sight: Sight, metric: str, method: str, against: Against) ->
     place, adjusted = sight.place, against.t_adjusted
     return (
         *(place.dataset, noise_words(place.noise), _setting_words(place.setting), metric, method, sight.reference),
-        *(against.gain.value, against.gain.low, against.gain.high),
+        *(against.shown_gain.value, against.shown_gain.low, against.shown_gain.high),
         *((None, None) if adjusted is None else (adjusted.p, int(adjusted.significant))),
     )
 
 
 def _gain(method: str, against: Against, *, look: Mapping[str, int]) -> Bar:
-    over = against.gain
+    over = against.shown_gain
     tip = f"{method}: {signed(over.value or 0.0, 2)} % ({interval_words(over, '{:+.2f}')} %). {against.verdict}"
     solid = judged(against) != "○"
     return Bar(method, look.get(method, 0), over.value or 0.0, over.low, over.high, solid, tip)

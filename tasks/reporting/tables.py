@@ -51,12 +51,13 @@ def comparison_frame(result: StudyResult) -> Frame:
         for metric, table in sight.tables.items():
             for row in table.rows:
                 over, seeds, against = row.over_users, row.over_seeds, row.against
-                told: tuple[Number, ...] = (None,) * 9
+                told: tuple[Number, ...] = (None,) * 10
                 if against is not None:
                     adjusted = against.t_adjusted
                     told = (
-                        *(against.difference.value, against.difference.low, against.difference.high),
-                        *(against.gain.value, against.gain.low, against.gain.high, against.t.p),
+                        *_limits(against.shown_difference),
+                        *_limits(against.shown_gain),
+                        *(against.t.p, against.deciding.p),
                         *((None, None) if adjusted is None else (adjusted.p, int(adjusted.significant))),
                     )
                 rows.append(
@@ -105,7 +106,8 @@ def comparison_frame(result: StudyResult) -> Frame:
             "gain_percent",
             "gain_low",
             "gain_high",
-            "p_t",
+            "p_over_users",
+            "p_over_users_and_seeds",
             "p_holm",
             "significant",
             "verdict",
@@ -314,8 +316,8 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
         caption=(
             f"{first.split(',', 1)[0]} on the test targets{about}, under both protocols. Small print: 95 % intervals "
             "over users; ± is the half-width of the one over seeds. Bold: the highest of its place"
-            f"{oracle}. ▲ ▼: significantly better or worse than {references} (paired t test over users, Holm over all "
-            "comparisons of the metric on the dataset); ○: not significant."
+            f"{oracle}. ▲ ▼: significantly better or worse than {references} (t test over users and seeds, Holm over "
+            "all comparisons of the metric on the dataset); ○: not significant."
         ),
         columns=(
             Column("Noise"),
@@ -332,6 +334,10 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
         rows=tuple(rows),
         breaks=frozenset(breaks),
     )
+
+
+def _limits(found: Estimate) -> tuple[Number, ...]:
+    return found.value, found.low, found.high
 
 
 def _is_best(result: StudyResult, sight: Sight, method: str, metric: str) -> bool:
@@ -351,7 +357,7 @@ def _value(row: Row, *, best: bool) -> Item:
 def _gain(row: Row) -> Item:
     if row.against is None:
         return Item(DASH)
-    gain = row.against.gain
+    gain = row.against.shown_gain
     if gain.value is None:
         return Item(DASH, note=gain.reason or "")
     return Item(signed(gain.value), value=gain.value, note=interval_words(gain, "{:+.1f}"), mark=judged(row.against))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from tasks.reporting.analysis import FULL, SAMPLED, is_loudest
 from tasks.reporting.sights import Sight, interval_words, judged, oracles, place_words, sights, signed
-from tasks.statistics.comparison import Against
 from tasks.study.result import StudyResult
 
 SHOWN = 6
@@ -148,7 +147,7 @@ def _kind(outcome: str) -> str:
 
 def _item(method: str, outcome: str, places: Sequence[Sight], result: StudyResult, *, of: int) -> str:
     """A method, where the outcome is its own, and its gains there."""
-    gains = [pair[0].gain.value for sight in places if (pair := sight.against(method)) is not None]
+    gains = [pair[0].shown_gain.value for sight in places if (pair := sight.against(method)) is not None]
     values = sorted(value for value in gains if value is not None)
     extent = " to ".join(signed(value) for value in dict.fromkeys((values[0], values[-1]))) + " %" if values else ""
     return f"{method}: {', '.join(part for part in (outcome, _where(places, result, of=of), extent) if part)}"
@@ -172,26 +171,8 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     if counts[0] == 1:
         who = "Each method was" if counts[-1] == 1 else "Some methods were"
         sentences.append(f"{who} trained with one seed, so how much another training would differ is not known.")
-    significant = [
-        against
-        for sight in found
-        for method in sight.methods
-        for against in sight.against(method) or ()
-        if judged(against) != "○"
-    ]
-    shaky = [against for against in significant if _within_seeds(against)]
-    if shaky:
-        sentences.append(
-            f"Of {len(significant)} significant differences, the interval over seeds includes 0 in {len(shaky)}: "
-            "other trainings may not show these."
-        )
     failed = sum(cell.status == "failed" for cell in result.cells)
     if failed:
         missing = "is" if failed == 1 else "are"
         sentences.append(f"{failed} of {len(result.cells)} cells failed and {missing} missing from all that follows.")
     return sentences
-
-
-def _within_seeds(against: Against) -> bool:
-    over = against.difference_over_seeds
-    return over.bounded and not over.excludes(0.0)

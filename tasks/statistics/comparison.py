@@ -8,6 +8,7 @@ import numpy as np
 
 from tasks.statistics import seeds
 from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample
+from tasks.statistics.crossed import OverBoth, SeedSquares, over_both, pooled, seed_squares
 from tasks.statistics.estimates import ALPHA, LEVEL, Estimate, column, difference, gain
 from tasks.statistics.multiple import Adjusted, holm
 from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
@@ -19,9 +20,11 @@ class Against:
     """A method beside the reference; differences are the method's less the reference's.
 
     difference, gain (in %): of means over targets, with intervals over users and over seeds. t, wilcoxon, effect: over
-    users, each one a pair of their mean values, whose mean difference is `user_difference`. Where users have one target
-    each it is `difference`; else it weighs users alike and not targets. The two `adjusted` p-values are Holm's over all
-    comparisons of the table, and `verdict` rests on that of t, because the claim is about a mean.
+    users, each one a pair of their mean values, whose mean difference is `user_difference`, with the standard error
+    `user_error`. Where users have one target each it is `difference`; else it weighs users alike and not targets.
+    over_both: over users and seeds at once (`tasks.statistics.crossed`), None where no method of the tables has two
+    seeds. The two `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict` rests on that of t,
+    because the claim is about a mean: over users and seeds where that is known, else over users alone.
     """
 
     difference: Estimate
@@ -29,6 +32,7 @@ class Against:
     gain: Estimate
     gain_over_seeds: Estimate
     user_difference: float
+    user_error: float
     t: Test
     wilcoxon: Test
     t_over_seeds: Test
@@ -36,17 +40,37 @@ class Against:
     t_adjusted: Adjusted | None
     wilcoxon_adjusted: Adjusted | None
     effect: Effect | None
+    over_both: OverBoth | None
     verdict: str
+
+    @property
+    def deciding(self) -> Test:
+        """The test that the verdict rests on."""
+        return self.t if self.over_both is None else self.over_both.t
+
+    @property
+    def shown_difference(self) -> Estimate:
+        """The difference with the interval that belongs to `deciding`."""
+        return self.difference if self.over_both is None else self.over_both.difference
+
+    @property
+    def shown_gain(self) -> Estimate:
+        """The gain with the interval that belongs to `deciding`."""
+        return self.gain if self.over_both is None else self.over_both.gain
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself."""
+    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself.
+
+    squares: of its values over users and seeds, None with one seed.
+    """
 
     method: str
     seeds: tuple[int, ...]
     over_seeds: Estimate
     over_users: Estimate
+    squares: SeedSquares | None
     against: Against | None
 
 
@@ -93,6 +117,7 @@ def compare(
             seeds=panel.seeds[method],
             over_seeds=seeds.mean(panel.seed_means(method), level=level),
             over_users=interval(resampled, column(panel.column(method)), level=level),
+            squares=seed_squares(panel.user_values(method)),
             against=None
             if method == reference
             else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
@@ -112,16 +137,18 @@ def compare(
 
 
 def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
-    """The tables with p-values adjusted over the comparisons of all of them, as where each is one noise ratio.
+    """The tables judged together, as where each is one noise ratio: the spread over seeds of all that share a metric is
+    one, and p-values are adjusted over all comparisons.
 
     Raises `ValueError` where they differ in alpha.
     """
     alphas = {table.alpha for table in tables}
     if len(alphas) > 1:
         raise ValueError(f"tables judged together need one alpha, and these have {sorted(alphas)}")
+    tables = [_over_both(table, [other for other in tables if other.metric == table.metric]) for table in tables]
     compared = [row.against for table in tables for row in table.rows if row.against is not None]
     alpha = next(iter(alphas), ALPHA)
-    t_adjusted = iter(holm([against.t.p for against in compared], alpha=alpha))
+    t_adjusted = iter(holm([against.deciding.p for against in compared], alpha=alpha))
     wilcoxon_adjusted = iter(holm([against.wilcoxon.p for against in compared], alpha=alpha))
     return tuple(
         replace(table, rows=tuple(_judged(row, table.reference, t_adjusted, wilcoxon_adjusted) for row in table.rows))
@@ -142,6 +169,7 @@ def _against(
     at, base = panel.column(method), panel.column(reference)
     user_means = resampled.sample.user_means
     own, other = user_means[:, at], user_means[:, base]
+    users = len(own)
     seed_own, seed_other = panel.seed_pairs(method, reference)
     return Against(
         difference=interval(resampled, difference(at, base), level=level),
@@ -149,6 +177,7 @@ def _against(
         gain=interval(resampled, gain(at, base), level=level),
         gain_over_seeds=seeds.ratio(seed_own - seed_other, seed_other, scale=100.0, level=level),
         user_difference=float((own - other).mean()),
+        user_error=float((own - other).std(ddof=1)) / users**0.5 if users > 1 else 0.0,
         t=t_test(own, other, alternative=alternative),
         wilcoxon=wilcoxon(own, other, alternative=alternative, alpha=alpha),
         t_over_seeds=t_test(seed_own, seed_other, alternative=alternative),
@@ -156,8 +185,32 @@ def _against(
         t_adjusted=None,
         wilcoxon_adjusted=None,
         effect=effect(own, other),
+        over_both=None,
         verdict="",
     )
+
+
+def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
+    """The table with its differences over users and seeds, where anything is known of the spread over seeds."""
+    spread = pooled(row.squares for other in judged_with for row in other.rows)
+    if spread is None:
+        return table
+    (reference,) = (row for row in table.rows if row.method == table.reference)
+    rows = []
+    for row in table.rows:
+        against = row.against
+        if against is not None:
+            found = over_both(
+                against.t,
+                against.difference,
+                against.gain,
+                error=against.user_error,
+                seeds=(len(row.seeds), len(reference.seeds)),
+                spread=spread,
+            )
+            against = replace(against, over_both=found)
+        rows.append(replace(row, against=against))
+    return replace(table, rows=tuple(rows))
 
 
 def _judged(
@@ -173,46 +226,41 @@ def _verdict(against: Against, reference: str) -> str:
     """In words: significant or not, the interval, and what stands against taking it at its word."""
     adjusted = against.t_adjusted
     if adjusted is None:
-        return f"not tested: {against.t.reason}"
+        return f"not tested: {against.deciding.reason}"
     if against.effect is not None and against.effect.tied == 1.0:
         return f"not significant: the same as {reference} for every user"
     parts = [_interval_words(against)]
-    low, high = against.difference.low, against.difference.high
+    low, high = against.shown_difference.low, against.shown_difference.high
     if adjusted.significant:
         better = against.user_difference > 0.0
         opening = f"significantly {'better' if better else 'worse'} than {reference} ({_p_words(adjusted)})"
         if low is not None and high is not None and not (low > 0.0 if better else high < 0.0):
             parts.append("which does not bear it out (it weighs users by their targets, the test weighs them alike)")
-        parts += _seed_words(against)
+        if against.over_both is None:
+            parts.append("over users alone: how much other seeds would change is not known")
     else:
         one_sided = against.t.alternative == "greater"
         opening = f"not significantly better than {reference}" if one_sided else "not significant"
-        if against.difference.excludes(0.0) and not one_sided:
+        if against.shown_difference.excludes(0.0) and not one_sided:
             parts.append(f"but {_p_words(adjusted)}")
+        elif against.difference.excludes(0.0) and not one_sided:
+            parts.append("though over users alone it would not include 0: other seeds may undo it")
     return f"{opening}: {', '.join(parts)}"
 
 
 def _interval_words(against: Against) -> str:
     """The interval of the difference, in % of the reference where that has one."""
-    if against.gain.low is not None and against.gain.high is not None:
-        low, high = against.gain.low, against.gain.high
+    gain, difference = against.shown_gain, against.shown_difference
+    if gain.low is not None and gain.high is not None:
+        low, high = gain.low, gain.high
         least = min((abs(limit) for limit in (low, high) if limit), default=1.0)
         digits = 1 if least >= 0.05 else 2
         limits = f"{_signed(low, digits)} % to {_signed(high, digits)} %"
-    elif against.difference.low is not None and against.difference.high is not None:
-        limits = f"{_signed(against.difference.low, 4)} to {_signed(against.difference.high, 4)}"
+    elif difference.low is not None and difference.high is not None:
+        limits = f"{_signed(difference.low, 4)} to {_signed(difference.high, 4)}"
     else:
-        return f"the difference has no interval ({against.difference.reason})"
-    return f"{100.0 * against.difference.level:g} % interval of the difference {limits}"
-
-
-def _seed_words(against: Against) -> list[str]:
-    over = against.difference_over_seeds
-    if not over.bounded:
-        return ["over users alone: how much other seeds would change is not known"]
-    if over.excludes(0.0):
-        return []
-    return [f"but over {over.n} seeds its interval includes 0, so another training may not show it"]
+        return f"the difference has no interval ({difference.reason})"
+    return f"{100.0 * difference.level:g} % interval of the difference {limits}"
 
 
 def _p_words(adjusted: Adjusted) -> str:

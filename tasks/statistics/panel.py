@@ -49,6 +49,11 @@ class Panel:
         """The values, averaged over seeds, by user: a column a method."""
         return cluster(np.column_stack([values.mean(axis=0) for values in self.values.values()]), self.users)
 
+    def user_values(self, method: str) -> Floats:
+        """The method's means over each user's targets [seeds, users]."""
+        means: Floats = cluster(self.values[method].T, self.users).user_means.T
+        return means
+
     def seed_means(self, method: str) -> Floats:
         """The method's means over targets [seeds]."""
         means: Floats = self.values[method].mean(axis=1)

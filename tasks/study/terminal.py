@@ -17,7 +17,7 @@ HEADINGS = {
 LEGEND = (
     "Test split, means over seeds. NDCG@10 and Hit@10 rank the target in the whole catalogue less the items seen\n"
     "before; s100 ranks it among 100 sampled unseen items. Gain is that of NDCG@10 over {reference}; the verdict is\n"
-    "its paired t-test over users, adjusted by Holm over all comparisons of the table."
+    "its t-test over users and seeds, paired by user, adjusted by Holm over all comparisons of the table."
 )
 
 
@@ -100,7 +100,7 @@ def _number(value: float | None) -> str:
 
 
 def _gain(row: Row) -> str:
-    gain = row.against.gain.value if row.against is not None else None
+    gain = row.against.shown_gain.value if row.against is not None else None
     return "–" if gain is None else f"{gain:+.1f}%".replace("-", "−")
 
 

@@ -88,7 +88,7 @@ def test_the_tables_numbers_are_those_of_the_ranks(
             assert row.users == USERS
             if method != "plain":
                 assert row.gain_percent == pytest.approx(100.0 * (own.mean() / base.mean() - 1.0))
-                assert row.p_t == pytest.approx(stats.ttest_rel(own, base).pvalue)
+                assert row.p_over_users == pytest.approx(stats.ttest_rel(own, base).pvalue)
             written = f"{row['mean']:.4f}"
             assert written in page.read_text()
             assert written in (page.parent / "tables" / "comparison.md").read_text()
@@ -97,13 +97,13 @@ def test_the_tables_numbers_are_those_of_the_ranks(
 
 def test_holm_counts_every_comparison_of_a_metric(page: Path) -> None:
     rows = table(page.parent / "tables" / "comparison.csv")
-    rows = rows[(rows.metric == FULL) & rows.p_t.notna()]
+    rows = rows[(rows.metric == FULL) & rows.p_over_users_and_seeds.notna()]
     assert len(rows) == 9  # three methods beside the reference at three ratios
     running, expected = 0.0, {}
-    for place, p in enumerate(sorted(rows.p_t)):
+    for place, p in enumerate(sorted(rows.p_over_users_and_seeds)):
         running = max(running, min(1.0, (len(rows) - place) * p))
         expected[p] = running
-    assert rows.p_holm.tolist() == pytest.approx([expected[p] for p in rows.p_t])
+    assert rows.p_holm.tolist() == pytest.approx([expected[p] for p in rows.p_over_users_and_seeds])
 
 
 def test_what_is_better_and_what_is_not_significant_is_said_in_words(noise: tuple[StudyResult, Ranks]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -141,7 +142,10 @@ def test_the_table_is_what_scipy_says_of_the_same_numbers() -> None:
         assert row.against.gain_over_seeds.value == pytest.approx(row.against.gain.value)
     assert up.against is not None
     assert up.against.t_adjusted is not None
-    assert up.against.t_adjusted.p == pytest.approx(2 * p_values["up"])
+    assert up.against.over_both is not None
+    assert up.against.over_both.t.p is not None
+    assert up.against.over_both.t.p >= p_values["up"]
+    assert up.against.t_adjusted.p == pytest.approx(2 * up.against.over_both.t.p)
 
 
 def test_a_table_goes_into_json_as_it_is() -> None:
@@ -188,9 +192,78 @@ def test_a_verdict_says_when_other_seeds_could_undo_it() -> None:
         for method, shifts in {"base": (0.0, 0.0, 0.0), "up": (0.09, -0.04, 0.04)}.items()
         for run, shift in enumerate(shifts)
     ]
-    assert verdict(table_of(align(shaky)), "up").endswith(
-        "but over 3 seeds its interval includes 0, so another training may not show it"
+    told = verdict(table_of(align(shaky)), "up")
+    assert told.startswith("not significant: 95 % interval of the difference −")
+    assert told.endswith("though over users alone it would not include 0: other seeds may undo it")
+
+
+def test_users_and_seeds_are_two_crossed_random_effects() -> None:
+    """Mean squares as the analysis of variance has them, the pooled spread, and the test and interval that follow."""
+    draw = rng(2)
+    shifts = {"base": (0.0, 0.02), "up": (0.06, 0.03, 0.05), "alone": (0.02,)}
+    level = draw.normal(0.5, 0.2, USERS)
+    panel = align(
+        training(method, run, level + shift + draw.normal(0.0, 0.1, USERS))
+        for method, own in shifts.items()
+        for run, shift in enumerate(own)
     )
+    table = table_of(panel)
+    spread, rest, degrees = 0.0, 0.0, 0
+    for row in table.rows:
+        values = panel.values[row.method]
+        if len(values) == 1:
+            assert row.squares is None
+            continue
+        # The sums of squares of a two-way layout: all less those of rows and columns.
+        between = USERS * ((values.mean(1) - values.mean()) ** 2).sum()
+        users = len(values) * ((values.mean(0) - values.mean()) ** 2).sum()
+        left = ((values - values.mean()) ** 2).sum() - between - users
+        assert row.squares is not None
+        assert row.squares.between == pytest.approx(between / (len(values) - 1))
+        assert row.squares.rest == pytest.approx(left / ((len(values) - 1) * (USERS - 1)))
+        spread += between / USERS
+        rest += left / (USERS - 1) / USERS
+        degrees += len(values) - 1
+    variance = (spread - rest) / degrees
+    assert (degrees, variance > 0) == (3, True)
+    for row, share in ((table.rows[1], 1 / 3 + 1 / 2), (table.rows[2], 1 + 1 / 2)):
+        against = row.against
+        assert against is not None
+        assert against.over_both is not None
+        means = panel.values[row.method].mean(0) - panel.values["base"].mean(0)
+        over_users = scipy.stats.sem(means) ** 2
+        squared = over_users + variance * share
+        df = squared**2 / (over_users**2 / (USERS - 1) + (spread / degrees * share) ** 2 / degrees)
+        t = means.mean() / np.sqrt(squared)
+        assert against.over_both.t.statistic == pytest.approx(t)
+        assert against.over_both.t.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), df))
+        margin = scipy.stats.t.ppf(0.975, df) * np.sqrt(variance * share)
+        for own, wide, unit in (
+            (against.difference, against.over_both.difference, 1.0),
+            (against.gain, against.over_both.gain, 100 / panel.values["base"].mean()),
+        ):
+            assert wide.value == own.value
+            assert wide.low is not None
+            assert own.low is not None
+            assert own.value is not None
+            assert own.value - wide.low == pytest.approx(np.hypot(own.value - own.low, unit * margin))
+
+
+def test_tables_of_one_metric_share_their_spread_over_seeds_and_an_arm_counts_once() -> None:
+    first = table_of(panel_of({"base": 0.0, "up": 0.03}, runs=2, seed=8))
+    single = table_of(panel_of({"base": 0.0, "up": 0.03}, runs=1, seed=9))
+    other = replace(table_of(panel_of({"base": 0.0, "up": 0.03}, runs=1, seed=9)), metric="test.full_all.hit_at_10")
+    alone = single.rows[1].against
+    assert alone is not None
+    assert alone.over_both is None
+    twice, _, helped, unhelped = jointly([first, first, single, other])
+    assert first.rows[1].against is not None
+    assert twice.rows[1].against is not None
+    assert twice.rows[1].against.over_both == first.rows[1].against.over_both
+    assert helped.rows[1].against is not None
+    assert helped.rows[1].against.over_both is not None
+    assert unhelped.rows[1].against is not None
+    assert unhelped.rows[1].against.over_both is None
 
 
 def test_a_verdict_says_when_only_the_correction_stands_against_it() -> None:
@@ -245,7 +318,7 @@ def test_a_method_with_seeds_of_its_own_is_paired_at_those_that_both_have() -> N
 def test_tables_of_several_noise_ratios_are_judged_together() -> None:
     one, two = (table_of(panel_of({"base": 0.0, "up": 0.012}, seed=seed)) for seed in (6, 7))
     together = jointly([one, two])
-    p_values = [table.rows[1].against.t.p for table in (one, two) if table.rows[1].against]
+    p_values = [table.rows[1].against.deciding.p for table in together if table.rows[1].against]
     adjusted = [
         table.rows[1].against.t_adjusted.p
         for table in together
@@ -253,7 +326,8 @@ def test_tables_of_several_noise_ratios_are_judged_together() -> None:
     ]
     low, high = sorted(p for p in p_values if p is not None)
     assert sorted(adjusted) == pytest.approx([2 * low, max(2 * low, high)])
-    assert "over 2 comparisons" in str(together[0].rows[1].against)
+    assert [row.against.t_adjusted.comparisons for table in together for row in table.rows[1:]
+            if row.against and row.against.t_adjusted] == [2, 2]  # fmt: skip
     with pytest.raises(ValueError, match="one alpha"):
         jointly([one, table_of(panel_of({"base": 0.0, "up": 0.0}), alpha=0.01)])
 

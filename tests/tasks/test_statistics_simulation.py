@@ -9,8 +9,10 @@ import scipy.stats
 
 from tasks.statistics import paired, seeds
 from tasks.statistics.bootstrap import cluster, interval, resample
+from tasks.statistics.comparison import compare, jointly
 from tasks.statistics.estimates import Floats, Integers, Statistic, closed_gap, column, difference, gain
 from tasks.statistics.multiple import holm
+from tasks.statistics.panel import Scores, align
 
 Draw = Callable[[np.random.Generator], tuple[Floats, Integers]]
 
@@ -159,3 +161,34 @@ def test_coverage_over_users_at_several_sizes(users: int, kind: "str") -> None:
         assert holds > 0.90 * trials
     else:
         assert within(holds, trials, 0.95), holds / trials
+
+
+@pytest.mark.parametrize(("runs", "places"), [(2, 4), (3, 1)])
+def test_trainings_that_seeds_move_are_no_better_method_in_95_percent(runs: int, places: int) -> None:
+    """Every method is the same and its seeds move it: over users alone that is a difference far too often."""
+    rng = np.random.default_rng(28)
+    trials, users = 200, 100
+    rejected = {"users": 0, "both": 0, "covered": 0}
+    for _ in range(trials):
+        taste = rng.normal(size=users)
+        tables = []
+        for _ in range(places):
+            panel = align(
+                Scores(method, seed, np.arange(users), np.arange(users), taste + moved + rng.normal(0, 0.5, users))
+                for method in ("base", "other")
+                for seed, moved in enumerate(rng.normal(0, 0.1, runs))
+            )
+            tables.append(
+                compare(panel, metric="test.full_unseen.ndcg_at_10", reference="base", rng=rng, resamples=199)
+            )
+        against = jointly(tables)[0].rows[1].against
+        assert against is not None
+        assert against.over_both is not None
+        assert against.t.p is not None
+        assert against.over_both.t.p is not None
+        rejected["users"] += against.t.p <= 0.05
+        rejected["both"] += against.over_both.t.p <= 0.05
+        rejected["covered"] += not against.over_both.difference.excludes(0.0)
+    assert rejected["users"] > 0.2 * trials, rejected
+    assert within(rejected["both"], trials, 0.05), rejected
+    assert within(rejected["covered"], trials, 0.95), rejected
