@@ -20,8 +20,8 @@ is. The probability of being noise follows from that and from the share of noise
 numbers admit.
 
 So the share is no census. Genuine interactions that look like noise, such as those with rare items, raise it; noise \
-that fits its neighbours cannot be told and is not in it, and the estimate leans downward in a small log and where the \
-same items recur close to each other. Its interval says what other users would have given, and nothing of that.
+that fits its neighbours cannot be told and is not in it, and the estimate leans downward in a small log. Its interval \
+says what other users would have given, and nothing of that.
 
 Judged are the interactions that may be trained on. Those that are held out to rank with are not, and neither is a \
 person: someone whose taste nobody shares looks like noise here.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.catalogue import NOISE_MODELS, build
 from models.config import ModelConfig, TrainingConfig
+from models.denoising.noise import cooccurrence
 from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.judgement import logistic_regression, share_of_noise
 from models.denoising.noise.seam import NoiseModel, trained_on, training_events
@@ -52,6 +53,26 @@ def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) 
         for split, back in (("validation", 2), ("test", 1))
     }
     return InteractionLog(sequences, targets), torch.from_numpy(noise)
+
+
+def recurring_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
+    """Users who come back to the same five things of their corner of the catalogue, with replaced items in their
+    training parts; and which events are noise.
+    """
+    draw = np.random.default_rng(0)
+    corner = np.repeat(draw.integers(6, size=users), length)
+    own = draw.permuted(np.tile(np.arange(15), (users, 1)), axis=1)[:, :5]
+    items = 1 + corner * 15 + own[np.repeat(np.arange(users), length), draw.integers(5, size=users * length)]
+    noise = (draw.random(len(items)) < share) & (np.tile(np.arange(length), users) < length - 2)
+    others = draw.integers(1, 91, len(items)) if kind == "uniform" else draw.permutation(items)
+    noise &= others != items
+    sequences = Sequences(
+        torch.from_numpy(np.where(noise, others, items)).int(),
+        torch.arange(users + 1) * length,
+        torch.full((users,), length - 2),
+        90,
+    )
+    return InteractionLog(sequences, {}), torch.from_numpy(noise)
 
 
 def auroc(scores: Tensor, labels: Tensor) -> float:
@@ -94,7 +115,10 @@ def test_the_share_of_noise_is_that_of_a_mixture_whose_parts_are_apart(share: fl
 
 
 @pytest.mark.parametrize("past_only", [False, True])
-def test_co_occurrence_is_the_plain_count_of_neighbours(make_log: MakeLog, *, past_only: bool) -> None:
+def test_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_near(
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch, *, past_only: bool
+) -> None:
+    monkeypatch.setattr(cooccurrence, "COUNTED_AT_ONCE", 10)  # so that there are several portions
     log = make_log(lengths=[9, 4, 12, 5, 2], item_count=6)
     model = prepared("co-occurrence", log)
     assert isinstance(model, CoOccurrence)
@@ -105,9 +129,13 @@ def test_co_occurrence_is_the_plain_count_of_neighbours(make_log: MakeLog, *, pa
     ]
     together: Counter[tuple[int, int]] = Counter()
     for items in histories:
-        for later in range(len(items)):
-            for earlier in range(max(later - 3, 0), later):
-                together[min(items[later], items[earlier]), max(items[later], items[earlier])] += 1
+        together.update(
+            {
+                (min(items[later], items[earlier]), max(items[later], items[earlier]))
+                for later in range(len(items))
+                for earlier in range(max(later - 3, 0), later)
+            }
+        )
     degree = {item: sum(n * ((item == a) + (item == b)) for (a, b), n in together.items()) for item in range(1, 7)}
     expected = []
     for items in histories:
@@ -163,6 +191,17 @@ def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
     clean, _ = planted_log(kind=kind, share=0.0)
     assert prepared("co-occurrence", clean).share() < 0.03
     assert torch.equal(verdict, prepared("co-occurrence", log).verdict(log.sequences))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "popular"])
+def test_what_recurs_does_not_vouch_for_itself(kind: str) -> None:
+    log, noise = recurring_log(kind=kind, share=0.2)
+    model = prepared("co-occurrence", log)
+    part = trained_on(log.sequences)
+    assert auroc(1 - model.verdict(log.sequences)[part], noise[part]) > 0.9
+    assert model.share() == pytest.approx(float(noise[part].float().mean()), abs=0.03)
+    clean, _ = recurring_log(kind=kind, share=0.0)
+    assert prepared("co-occurrence", clean).share() < 0.01
 
 
 def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:

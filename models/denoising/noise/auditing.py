@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.denoising.noise.cooccurrence import CoOccurrence
-from models.denoising.noise.judgement import LEAST_TAIL, Judgement
+from models.denoising.noise.judgement import LEAST_TAIL, thresholds_of
 from models.denoising.noise.planting import KINDS
 from models.denoising.noise.seam import MOST_EXAMPLES, Events, trained_on, training_events
 from models.engine.sequences import Sequences, owners
@@ -17,16 +17,14 @@ from models.engine.sequences import Sequences, owners
 GROUPS = 1_000
 """Users are drawn in so many groups at most, which makes a resample as cheap as a product of two small matrices."""
 
-THRESHOLDS = 181
-
 
 @dataclass(frozen=True)
 class Audit:
     """noise: [judged] float32, the probability that an event is noise, by both sides.
 
     users, positions: [judged] int64, sorted by user and position
-    neighbours: [judged] how many events stand at most the reach away; meetings: how often the event's item and theirs
-    are neighbours elsewhere in the training log, summed over them; expected: how often they would be by chance
+    neighbours: [judged] how many events stand at most the reach away; meetings: in how many other users' training parts
+    the event's item and theirs are neighbours, summed over them; expected: in how many they would be by chance
     share: the estimated share of noise; kinds: of each planted kind
     replicates: [resamples] the share again, each from as many users drawn with replacement
     """
@@ -92,18 +90,12 @@ class Auditor(CoOccurrence):
         planted = [plant(known.items, item_count, generator) for plant in KINDS.values()]
         _, user = torch.unique(known.owners, return_inverse=True)
         return resampled_shares(
-            log_odds(self.both_sides, self.evidence(known.items, known, past_only=False)),
-            [log_odds(self.both_sides, self.evidence(items, unknown, past_only=False)) for items in planted],
+            self.both_sides.odds(self.evidence(known.items, known, past_only=False)),
+            [self.both_sides.odds(self.evidence(items, unknown, past_only=False)) for items in planted],
             user % GROUPS,
             resamples=resamples,
             generator=generator,
         )
-
-
-def log_odds(judgement: Judgement, evidence: Tensor) -> Tensor:
-    """[n, features] → [n, kinds]: log f_noise / f_log."""
-    standard = (evidence - judgement.centre) / judgement.scale
-    return standard @ judgement.weights[1:] + judgement.weights[0]
 
 
 def resampled_shares(
@@ -120,7 +112,7 @@ def resampled_shares(
     sizes = weights @ torch.bincount(groups, minlength=count).float()
     shares: list[Tensor] = []
     for kind, noise in enumerate(planted):
-        thresholds = torch.quantile(noise[:, kind], torch.linspace(0, 1 - LEAST_TAIL, THRESHOLDS))
+        thresholds = thresholds_of(noise[:, kind])
 
         def tails(scores: Tensor, kind: int = kind, thresholds: Tensor = thresholds) -> Tensor:
             above = _above(scores[:, kind].contiguous(), thresholds, groups, count)

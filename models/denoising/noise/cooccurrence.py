@@ -1,5 +1,6 @@
 """Noise is what does not fit its neighbours, by how often items stand near each other elsewhere in the log."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,13 +13,15 @@ LARGEST_TABLE = 2**24
 """Cells, of four bytes."""
 PRIOR = 0.3
 """Sightings that a pair has had beforehand, and that chance has had of it: rare pairs say little."""
+COUNTED_AT_ONCE = 2**17
+"""Events, about: whole histories are counted in portions, whose pairs are held several times over."""
 
 
 class CoOccurrence(Popularity):
     """The evidence for an event: how popular its item is, and Σ log (n + 0.3) / (m + 0.3) over the pairs that it makes
-    with its neighbours, at most `reach` events away. n is how often the pair's items are neighbours in the training
-    log, the event's own pair left out, so that an event does not vouch for itself; m is how often they would be by
-    chance.
+    with its neighbours, at most `reach` events away. n is in how many other owners' histories of the training log the
+    pair's items are neighbours, so that neither an event nor what recurs beside it vouches for itself; m is in how many
+    they would be by chance.
 
     The sum's positive and negative part have weights of their own, which also make up for neighbours' dependence.
     Memory is in proportion to the distinct pairs, which are kept with the model's weights.
@@ -38,11 +41,7 @@ class CoOccurrence(Popularity):
 
     def count(self, events: Events, item_count: int) -> None:
         super().count(events, item_count)
-        keys = [
-            self._key(events.items[step:], events.items[:-step])[events.owners[step:] == events.owners[:-step]]
-            for step in range(1, self.reach + 1)
-        ]
-        pairs, sightings = torch.unique(torch.cat(keys), return_counts=True)
+        pairs, sightings = torch.unique(torch.cat(list(self._sighted(events))), return_counts=True)
         self.pairs, self.sightings, self._table = pairs, sightings.float(), None
         degrees = torch.zeros(item_count + 1, dtype=torch.float64, device=pairs.device)
         for side in (pairs // (item_count + 1), pairs % (item_count + 1)):
@@ -60,8 +59,22 @@ class CoOccurrence(Popularity):
         fitting = torch.stack([fit.clamp(min=0), fit.clamp(max=0)], dim=1)
         return torch.cat([fitting, lift_features(self.lifts[candidates])], dim=1)
 
+    def _sighted(self, events: Events) -> Iterator[Tensor]:
+        """The pairs of neighbours by portion of the events, each pair once an owner."""
+        _, sizes = torch.unique_consecutive(events.owners, return_counts=True)
+        portion = (sizes.cumsum(0) - sizes) // COUNTED_AT_ONCE
+        lengths = torch.bincount(portion, weights=sizes.double(), minlength=1).long().tolist()
+        every = len(self.lifts) ** 2
+        for items, owners in zip(events.items.split(lengths), events.owners.split(lengths), strict=True):
+            _, owner = torch.unique_consecutive(owners, return_inverse=True)
+            found = [
+                (owner[step:] * every + self._key(items[step:], items[:-step]))[owner[step:] == owner[:-step]]
+                for step in range(1, self.reach + 1)
+            ]
+            yield torch.unique(torch.cat(found)) % every
+
     def _affinity(self, one: Tensor, other: Tensor, *, counted: bool) -> Tensor:
-        """log (n + 0.3) / (m + 0.3) of pairs of items, without the sighting that the pair is itself."""
+        """log (n + 0.3) / (m + 0.3) of pairs of items, without the sighting by the pair's owner where it is counted."""
         seen = self._sightings_of(self._key(one, other))
         seen = (seen - float(counted)).clamp(min=0)
         chance = self.degrees[one] * self.degrees[other] / self.degrees.sum()

@@ -16,6 +16,8 @@ ROUNDS = 30
 RIDGE = 1e-4
 LEAST_TAIL = 0.1
 """A tail of the planted noise smaller than this says too little of how common noise is."""
+THRESHOLDS = 181
+"""Tails that are compared, from that of all planted noise to the least."""
 
 
 class Judgement(nn.Module):
@@ -46,15 +48,15 @@ class Judgement(nn.Module):
             self.weights[:, kind] = logistic_regression(design, labels)
         for kind, noise in enumerate(planted):
             # What kinds before it account for is not this one's.
-            explained = [(self.shares[before], self._odds(planted[before])[:, kind]) for before in range(kind)]
-            self.shares[kind] = share_of_noise(self._odds(log)[:, kind], self._odds(noise)[:, kind], explained)
+            explained = [(self.shares[before], self.odds(planted[before])[:, kind]) for before in range(kind)]
+            self.shares[kind] = share_of_noise(self.odds(log)[:, kind], self.odds(noise)[:, kind], explained)
 
     def keep(self, evidence: Tensor) -> Tensor:
         """evidence [n, features] → [n]: the probability that the event is genuine."""
-        return (1 - self._odds(evidence).exp() @ self.shares).clamp(0, 1)
+        return (1 - self.odds(evidence).exp() @ self.shares).clamp(0, 1)
 
-    def _odds(self, evidence: Tensor) -> Tensor:
-        """[n, kinds]: log f_noise / f_log."""
+    def odds(self, evidence: Tensor) -> Tensor:
+        """evidence [n, features] → [n, kinds]: log f_noise / f_log."""
         return self._design(evidence) @ self.weights
 
     def _design(self, evidence: Tensor) -> Tensor:
@@ -83,9 +85,14 @@ def share_of_noise(log: Tensor, planted: Tensor, explained: Sequence[tuple[Tenso
 
     An upper bound: genuine events that look like noise raise it.
     """
-    thresholds = torch.quantile(_thinned(planted), torch.linspace(0, 1 - LEAST_TAIL, 181).to(planted))
+    thresholds = thresholds_of(planted)
     left = _tails(log, thresholds) - sum(share * _tails(scores, thresholds) for share, scores in explained)
     return (left / _tails(planted, thresholds).clamp(min=LEAST_TAIL)).min().clamp(0, 1)
+
+
+def thresholds_of(planted: Tensor) -> Tensor:
+    """[THRESHOLDS]: scores above which from all to `LEAST_TAIL` of those of planted noise lie."""
+    return torch.quantile(_thinned(planted), torch.linspace(0, 1 - LEAST_TAIL, THRESHOLDS).to(planted))
 
 
 def _tails(scores: Tensor, thresholds: Tensor) -> Tensor:
