@@ -5,15 +5,13 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
-from flows.data import check_snapshot, checked_snapshot
+from flows.data import checked_snapshot, filtered_snapshot
 from flows.server import artifact_key, leased
-from tasks.audit.clean import clean_key
-from tasks.audit.judge import Judged, judge_key, judged_folder
+from tasks.audit.judge import JUDGED_BY, Judged, judge_key, judged_folder
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
 from tasks.home import Home
-from tasks.snapshots import Snapshot
-from tasks.steps import Steps, clean_step, judge_step, snapshot_named
+from tasks.steps import Steps, judge_step
 
 
 def _run_name() -> str:
@@ -30,19 +28,13 @@ def audit(spec: AuditSpec = AuditSpec()) -> dict[str, Any]:
         key = judge_key(snapshot)
         steps.run(judge_step, snapshot, key=key, label=spec.dataset)
         judged = Judged(judged_folder(key, home=home))
-        cleaned = None if spec.clean_below is None else _cleaned(snapshot, judged, spec, steps=steps)
+        cleaned = None
+        if spec.clean_below is not None:
+            left_out = JUDGED_BY.model_copy(update={"below": spec.clean_below})
+            cleaned = filtered_snapshot(snapshot, left_out, steps=steps)
         outcome = publish_audit(judged, snapshot, cleaned, spec, home=home)
         create_markdown_artifact(_artifact(outcome), key=artifact_key("audit", spec.dataset))
         return outcome.to_dict() | {"steps": {"done": steps.done, "cached": steps.cached}}
-
-
-def _cleaned(snapshot: Snapshot, judged: Judged, spec: AuditSpec, *, steps: Steps) -> Snapshot:
-    assert spec.clean_below is not None
-    key = clean_key(snapshot, judged=judged.folder.name, below=spec.clean_below)
-    label = f"{spec.dataset} below {spec.clean_below:g}"
-    cleaned = snapshot_named(steps.run(clean_step, snapshot, judged, spec.clean_below, key=key, label=label))
-    check_snapshot(cleaned, steps, label=label)
-    return cleaned
 
 
 def _artifact(outcome: AuditOutcome) -> str:

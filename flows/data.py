@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.server import leased
+from tasks.filter import filter_key
 from tasks.home import Home
 from tasks.keys import step_key
 from tasks.plan import corrupt_key, ingest_key
@@ -14,8 +15,17 @@ from tasks.snapshots import Snapshot
 from tasks.sources.layouts import described
 from tasks.sources.logs import Log, identity
 from tasks.sources.source import obtain_log
-from tasks.specs import CorruptSpec, IngestSpec, PrepareSpec, SourceSpec
-from tasks.steps import Steps, corrupt_step, fetch_step, ingest_step, snapshot_named, validate_log_step, validate_step
+from tasks.specs import NO_FILTER, CorruptSpec, FilterSpec, IngestSpec, InjectedNoise, PrepareSpec, SourceSpec
+from tasks.steps import (
+    Steps,
+    corrupt_step,
+    fetch_step,
+    filter_step,
+    ingest_step,
+    snapshot_named,
+    validate_log_step,
+    validate_step,
+)
 
 
 def _run_name() -> str:
@@ -51,6 +61,21 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     snapshot = snapshot_named(steps.run(corrupt_step, clean, corruption, key=key, label=label))
     check_snapshot(snapshot, steps, label=label)
     return snapshot
+
+
+def noisy_snapshot(clean: Snapshot, noise: InjectedNoise, left_out: FilterSpec, *, steps: Steps) -> Snapshot:
+    """The clean snapshot with a cell's noise, less what its filter leaves out of that."""
+    return filtered_snapshot(corrupted_snapshot(clean, noise.corruption, steps=steps), left_out, steps=steps)
+
+
+def filtered_snapshot(snapshot: Snapshot, spec: FilterSpec, *, steps: Steps) -> Snapshot:
+    """Filter and validate; without a filter the snapshot itself."""
+    if spec.by == NO_FILTER:
+        return snapshot
+    label = f"{snapshot.name} by {spec.by}, below {spec.below:g}"
+    left = snapshot_named(steps.run(filter_step, snapshot, spec, key=filter_key(snapshot, spec), label=label))
+    check_snapshot(left, steps, label=label)
+    return left
 
 
 def check_snapshot(snapshot: Snapshot, steps: Steps, *, label: str) -> None:

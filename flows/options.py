@@ -36,6 +36,24 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="in what is trained on, in the histories that are ranked with, or both (default both)",
     )
     noise.add_argument("--noise-seed", type=_whole(0), metavar="N", help="seed of the noise (default 0)")
+    left_out = parser.add_argument_group("what every method is spared, of noise put in and of the log's own")
+    left_out.add_argument(
+        "--filter",
+        choices=("none", "co-occurrence", "popularity"),
+        help="the noise model that says which interactions are left out (default none)",
+    )
+    left_out.add_argument(
+        "--filter-below",
+        type=_within(0.001, 1),
+        metavar="P",
+        help="those whose probability of being genuine is less than P (default 0.5)",
+    )
+    left_out.add_argument(
+        "--filter-folds",
+        type=_whole(1, most=20),
+        metavar="N",
+        help="parts of users, each judged by what was learned of the others; 1: by the whole log (default 1)",
+    )
     models = parser.add_argument_group("models")
     models.add_argument(
         "--methods",
@@ -399,6 +417,9 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     model |= _given(options, "gamma", "jacobian_every", "gate_keep", "attention_top", "sparse_stride", "sparse_width")
     model |= _given(options, "attention_alpha", "reach", "drop_below", "spare", "target_power")
     model |= _given(options, "truncate", "truncate_ramp")
+    left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")
+    if len(left_out) > ("by" in left_out) and left_out.get("by", "none") == "none":
+        raise InputError("--filter-below and --filter-folds say how a filter works: name one with --filter")
     try:
         methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:
@@ -410,6 +431,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     source = _validated("SourceSpec", log["source"])
     values = log | {
         "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),
+        "filter": left_out,
         "methods": [method.model_dump() for method in methods],
         "training": default_training(source).to_dict() | settings,
         "execution": _given(options, "device", "threads", "side_by_side", time_limit_minutes="time_limit"),

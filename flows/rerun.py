@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_table_artifact
 
-from flows.data import checked_snapshot, corrupted_snapshot
+from flows.data import checked_snapshot, noisy_snapshot
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks import rerun as again
@@ -101,7 +101,7 @@ def _data(run: HeldRun, home: Home) -> Data:
     noisy: Snapshot | None = clean
     if noisy_record.digest != clean.digest:
         noisy = kept_snapshot(noisy_record, home=home)
-    return Data(clean, noisy or corrupted_snapshot(clean, run.spec.noise.corruption, steps=steps))
+    return Data(clean, noisy or noisy_snapshot(clean, run.spec.noise, run.spec.filter, steps=steps))
 
 
 def _clean_again(run: HeldRun, steps: Steps, home: Home) -> Snapshot:

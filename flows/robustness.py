@@ -6,7 +6,7 @@ from prefect import flow, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.cells import on_clean_histories, train_rank_and_record
-from flows.data import checked_snapshot, corrupted_snapshot
+from flows.data import checked_snapshot, noisy_snapshot
 from flows.server import artifact_key, ensure_limits, leased
 from tasks import job as jobs
 from tasks.choices import check_methods
@@ -36,7 +36,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
     with leased(home) as held:
         clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
         data = {
-            noise: Data(clean, corrupted_snapshot(clean, noise.corruption, steps=steps))
+            noise: Data(clean, noisy_snapshot(clean, noise, spec.filter, steps=steps))
             for noise in map(spec.noise.at, spec.noise.ratios)
         }
         cells = plan(spec.cells(), lambda cell: data[cell.noise], execution)

@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows.cells import Outcomes, train_rank_and_record
-from flows.data import checked_snapshot, corrupted_snapshot
+from flows.data import checked_snapshot, noisy_snapshot
 from flows.server import artifact_key, ensure_limits, leased
 from tasks import job as jobs
 from tasks.digests import canonical_json
@@ -17,7 +17,7 @@ from tasks.execution import resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.analysis import ranks_in
-from tasks.specs import CellSpec, StudyRequest
+from tasks.specs import CellSpec, FilterSpec, StudyRequest
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
@@ -118,7 +118,8 @@ def _snapshot(
     spec: CellSpec, made: dict[str, Data | Exception], docs: dict[str, str], steps: Steps, home: Home
 ) -> Data | Exception:
     """Make a cell's snapshots, the clean one first, and remember them."""
-    clean_spec = spec.model_copy(update={"noise": spec.noise.model_copy(update={"ratio": 0.0})})
+    no_noise = spec.noise.model_copy(update={"ratio": 0.0})
+    clean_spec = spec.model_copy(update={"noise": no_noise, "filter": FilterSpec()})
     try:
         if _key(clean_spec) not in made:
             clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
@@ -127,8 +128,8 @@ def _snapshot(
         base = made[_key(clean_spec)]
         if isinstance(base, Exception):
             return base
-        if spec.noise.ratio:
-            noisy = corrupted_snapshot(base.clean, spec.noise.corruption, steps=steps)
+        if _key(spec) not in made:
+            noisy = noisy_snapshot(base.clean, spec.noise, spec.filter, steps=steps)
             docs[noisy.digest] = steps.reports[-1]["docs"]
             made[_key(spec)] = Data(base.clean, noisy)
     except Exception as failure:
@@ -146,6 +147,7 @@ def _key(spec: CellSpec) -> str:
             "source": spec.source.model_dump(mode="json"),
             "prepare": spec.prepare.model_dump(mode="json"),
             "corrupt": corruption,
+            "filter": spec.filter.model_dump(mode="json"),
         }
     )
 

@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows.cells import train_and_record
-from flows.data import checked_snapshot, corrupted_snapshot
+from flows.data import checked_snapshot, noisy_snapshot
 from flows.server import artifact_key, ensure_limits, leased
 from tasks import job as jobs
 from tasks.errors import RunFailed
@@ -18,7 +18,7 @@ from tasks.execution import Execution, resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
-from tasks.specs import CorruptSpec
+from tasks.specs import FilterSpec, InjectedNoise
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken
@@ -97,12 +97,12 @@ def _data(asked: Tuning, steps: Steps, home: Home) -> tuple[dict[str, Data], dic
     spec = next(iter(specs.values()))
     clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
     docs = {clean.digest: steps.reports[-1]["docs"]}
-    made: dict[CorruptSpec, Data] = {}
-    for corruption in dict.fromkeys(spec.noise.corruption for spec in specs.values()):
-        noisy = corrupted_snapshot(clean, corruption, steps=steps)
+    made: dict[tuple[InjectedNoise, FilterSpec], Data] = {}
+    for noise, left_out in dict.fromkeys((spec.noise, spec.filter) for spec in specs.values()):
+        noisy = noisy_snapshot(clean, noise, left_out, steps=steps)
         docs.setdefault(noisy.digest, steps.reports[-1]["docs"])
-        made[corruption] = Data(clean, noisy)
-    return {name: made[spec.noise.corruption] for name, spec in specs.items()}, docs
+        made[noise, left_out] = Data(clean, noisy)
+    return {name: made[spec.noise, spec.filter] for name, spec in specs.items()}, docs
 
 
 def _trained(

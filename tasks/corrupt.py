@@ -34,7 +34,7 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
     Raises `InputError` where `snapshot` has injected noise already, or where it does not admit the noise.
     """
     manifest = snapshot.manifest
-    if manifest.clean != manifest.digest:
+    if manifest.has_injected_noise:
         raise InputError(
             f"the snapshot {snapshot.name} has injected noise already: "
             f"corrupt the clean one, {snapshot_name(manifest.clean)}"
@@ -60,7 +60,7 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
         )
         origin = Origin(
             sources=manifest.sources,
-            spec={**manifest.spec, "corrupt": spec.model_dump(mode="json")},
+            spec=manifest.spec_after("corrupt", spec.model_dump(mode="json")),
             parent=manifest.digest,
             clean=manifest.clean,
             realised_ratio=planned.realised_ratio,

@@ -10,7 +10,7 @@ from tasks.keys import code_digest, step_key
 from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
-from tasks.specs import CellSpec, CorruptSpec, PrepareSpec
+from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 EVALUATE_CODE = ("tasks.evaluate", "models.__main__")
@@ -20,7 +20,7 @@ DETECT_CODE = ("tasks.detect", "models.detect")
 @dataclass(frozen=True)
 class Data:
     """What a cell's log became: `clean` without injected noise, `noisy` with the cell's (the clean one where there is
-    none).
+    none), less what the cell's filter leaves out.
     """
 
     clean: Snapshot
@@ -31,8 +31,9 @@ class Data:
 class Cell:
     """One training and its evaluation. The keys cover all that can change a figure.
 
-    snapshot: trained on; histories: whose histories the targets are ranked with; clean: without injected noise, whose
-    protocol counts. Cells with the same `train_key` share a training, with the same `evaluate_key` a ranking.
+    snapshot: trained on; histories: whose histories the targets are ranked with; clean: without injected noise and
+    unfiltered, whose protocol counts. Cells with the same `train_key` share a training, with the same `evaluate_key` a
+    ranking.
     """
 
     spec: CellSpec
@@ -92,7 +93,7 @@ class Cell:
 
     @property
     def on_clean_histories(self) -> "Cell":
-        """The same training, ranked with histories that carry no injected noise: this cell where they carry none."""
+        """The same training, ranked with the histories of the log as it was: this cell where it ranks with those."""
         if self.histories.digest == self.clean.digest:
             return self
         return replace(self, histories=self.clean, label=f"{self.label}, clean histories")
@@ -144,6 +145,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
         "noise_ratio": noise.ratio,
         "noise_seed": noise.seed,
         "noise_taken_out": noise.taken_out,
+        **{f"filter.{name}": value for name, value in _filter(cell.spec).items()},
         "seed": cell.seed,
         "evaluation_seed": cell.evaluation_seed,
         "snapshot": cell.snapshot.name,
@@ -152,6 +154,11 @@ def parameters(cell: Cell) -> dict[str, Any]:
         **{f"model.{name}": value for name, value in cell.model.effective().items()},
         **{f"training.{name}": value for name, value in cell.training.to_dict().items()},
     }
+
+
+def _filter(spec: CellSpec) -> dict[str, Any]:
+    """The filter's settings; those that are read."""
+    return spec.filter.model_dump(include={"by"} if spec.filter.by == NO_FILTER else None)
 
 
 def ingest_key(log: Log, prepare: PrepareSpec) -> str:

@@ -27,6 +27,8 @@ from tasks.specs import Spec
 
 SCHEMA_VERSION = 2
 TABLES = ("interactions", "targets", "users", "items")
+CHANGES = ("corrupt", "filter", "forget")
+"""What makes a snapshot of another: entries of its spec, in the order in which they were done."""
 
 _NAME_LENGTH = 16
 _MANIFEST = "manifest.json"
@@ -103,6 +105,19 @@ class Manifest(Traits):
     changes: Changes | None = None
     counts: Counts
     files: dict[str, str]
+
+    @property
+    def has_injected_noise(self) -> bool:
+        return "corrupt" in self.spec
+
+    @property
+    def last_change(self) -> str | None:
+        """What of `CHANGES` was done to the parent; None for a snapshot made from files alone."""
+        return next((change for change in reversed(self.spec) if change in CHANGES), None)
+
+    def spec_after(self, change: str, settings: Any) -> dict[str, Any]:
+        """The spec of a snapshot that one of `CHANGES` makes of this one; the last change comes last."""
+        return {name: held for name, held in self.spec.items() if name != change} | {change: settings}
 
 
 @dataclass(frozen=True)

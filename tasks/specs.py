@@ -156,6 +156,25 @@ class CorruptSpec(Spec):
     taken_out: bool = False
 
 
+NO_FILTER = "none"
+
+
+class FilterSpec(Spec):
+    """What is left out of a log before it is trained on and ranked with.
+
+    by: the noise model that judges each interaction that may be trained on, "none" for no filter. below: those less
+    likely to be genuine are left out. reach: how many events to each side of one are its neighbours. folds: into so
+    many parts users are drawn, each judged by what was learned of the others; 1 to judge a log by what was learned of
+    it. seed: of that draw, and of the noise that the model learns from.
+    """
+
+    by: Literal["none", "co-occurrence", "popularity"] = "none"
+    below: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.5
+    reach: Annotated[int, Field(ge=1, le=1_000)] = 8
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
+    seed: Seed = 0
+
+
 class MethodSpec(Spec):
     """A model under the name that tables show."""
 
@@ -292,12 +311,16 @@ def default_training(source: SourceSpec | None) -> TrainingConfig:
 
 
 class CellSpec(Spec):
-    """One experiment: a method, under the name that tables show, trained on one log with one noise, and ranked."""
+    """One experiment: a method, under the name that tables show, trained on one log with one noise, and ranked.
+
+    filter: what is left out of the log with the noise, wherever that is.
+    """
 
     dataset: Name = "shoppers"
     source: SourceSpec = SourceSpec()
     prepare: PrepareSpec = PrepareSpec()
     noise: InjectedNoise = InjectedNoise()
+    filter: FilterSpec = FilterSpec()
     method: Name
     model: ModelConfig
     training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
@@ -311,12 +334,13 @@ class CellSpec(Spec):
 
 
 class RobustnessSpec(Spec):
-    """The main job: methods × noise ratios × seeds on one log."""
+    """The main job: methods × noise ratios × seeds on one log, filtered or not."""
 
     dataset: Name = "shoppers"
     source: SourceSpec = SourceSpec()
     prepare: PrepareSpec = PrepareSpec()
     noise: NoiseSpec = NoiseSpec()
+    filter: FilterSpec = FilterSpec()
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(
         named_method(name) for name in DEFAULT_METHODS
     )
@@ -342,6 +366,7 @@ class RobustnessSpec(Spec):
                 source=self.source,
                 prepare=self.prepare,
                 noise=self.noise.at(ratio),
+                filter=self.filter,
                 method=method.name,
                 model=method.model,
                 training=self.training,

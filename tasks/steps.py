@@ -21,12 +21,12 @@ from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner
 
 from models.engine.metrics import SELECTION_METRIC
-from tasks.audit.clean import clean
-from tasks.audit.judge import Judged, judge, judged_folder
+from tasks.audit.judge import judge, judged_folder
 from tasks.corrupt import corrupt
 from tasks.detect import Detected, detect, detection_folder
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
+from tasks.filter import filtered
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.plan import Cell, training_code
@@ -36,7 +36,7 @@ from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, fetch
 from tasks.sources.logs import Log
-from tasks.specs import CorruptSpec, PrepareSpec, RecommendSpec, registered_name
+from tasks.specs import CorruptSpec, FilterSpec, PrepareSpec, RecommendSpec, registered_name
 from tasks.track import Tracker
 from tasks.train import Trained, train, training_folder
 from tasks.validate import validate, validate_log
@@ -133,13 +133,17 @@ def judge_step(snapshot: Snapshot, *, key: str, label: str) -> str:  # noqa: ARG
     return judged.folder.name
 
 
-@task(name="clean", timeout_seconds=DATA_STEP_SECONDS, **CACHED)
-def clean_step(snapshot: Snapshot, judged: Judged, below: float, *, key: str, label: str) -> str:  # noqa: ARG001
-    """The name of the snapshot without what was judged too likely to be noise."""
+@task(name="filter", timeout_seconds=DATA_STEP_SECONDS, **CACHED, **RETRIED)
+def filter_step(snapshot: Snapshot, spec: FilterSpec, *, key: str, label: str) -> str:  # noqa: ARG001
+    """The name of the snapshot without what a noise model takes for noise."""
     home = Home.from_environment()
-    cleaned = clean(snapshot, judged, below=below, home=home)
-    write_receipt(key, [cleaned.path], home=home)
-    return cleaned.name
+    with _slot("cpu"):
+        left = filtered(snapshot, spec, home=home)
+    write_receipt(key, [left.path], home=home)
+    gone = snapshot.counts.interactions - left.counts.interactions
+    get_run_logger().info("snapshot %s: without %s of %s interactions", left.name, f"{gone:,}",
+                          f"{snapshot.counts.interactions:,}")  # fmt: skip
+    return left.name
 
 
 @task(name="train", **CACHED, **RETRIED)

@@ -26,11 +26,12 @@ from tasks.sources.logs import Log, identity
 from tasks.sources.reading import read_log
 from tasks.validation.checks import Check
 from tasks.validation.corrupted import corrupted_checks, prepare_comparison
+from tasks.validation.filtered import filtered_checks
 from tasks.validation.limits import Limits, RawLimits, load_limits
 from tasks.validation.raw import find_faults, has_rows, plausible_checks, prepare_log, readable_checks
 from tasks.validation.report import ValidationFailed, ValidationReport, failure_sentence, first_line
 from tasks.validation.running import evaluate
-from tasks.validation.snapshot import COLUMNS, is_corrupted, prepare_tables, snapshot_checks, structure_checks
+from tasks.validation.snapshot import COLUMNS, prepare_tables, snapshot_checks, structure_checks
 
 EXPECTATIONS = Path(__file__).with_name("expectations.yaml")
 REPORT = "report.json"
@@ -43,7 +44,8 @@ def validate(
 ) -> ValidationReport:
     """Check the snapshot and write its Data Docs to `docs/<snapshot's name>/index.html`, with the report beside them.
 
-    A snapshot with noise put into it on purpose is also compared with the clean one, where that lies beside it.
+    One with noise put into it on purpose, or with noise filtered out of it, is also compared with the snapshot that it
+    was made from, where that lies beside it.
     `expectations`: the file of limits. `now`: the time after which an event lies in the future; the clock's
     where it is not given.
 
@@ -62,7 +64,7 @@ def validate(
     ):
         outcomes = evaluate(checks, connection, subject=snapshot_path.name, site=work / _SITE)
         report = ValidationReport(
-            suite="corrupted" if is_corrupted(manifest) else "snapshot",
+            suite={"corrupt": "corrupted", "filter": "filtered"}.get(manifest.last_change or "", "snapshot"),
             subject=f"snapshot {snapshot_path.name}",
             outcomes=outcomes,
             docs=docs / snapshot_path.name / "index.html",
@@ -153,12 +155,13 @@ def _checks_that_apply(
     try:
         prepare_tables(connection, manifest, limits=limits.snapshot, now=now)
         checks = [*structure, *snapshot_checks(manifest, limits=limits.snapshot)]
-        if is_corrupted(manifest):
-            clean = _clean(snapshot_path, manifest)
-            if clean is not None:
-                _view(connection, clean.path, prefix="clean_")
+        compare = {"corrupt": corrupted_checks, "filter": filtered_checks}.get(manifest.last_change or "")
+        if compare is not None:
+            parent = _parent(snapshot_path, manifest)
+            if parent is not None:
+                _view(connection, parent.path, prefix="clean_")
                 prepare_comparison(connection)
-            checks += corrupted_checks(manifest, limits=limits.corrupted, compared=clean is not None)
+            checks += compare(manifest, limits=limits.corrupted, compared=parent is not None)
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.InvalidInputException, duckdb.IOException) as error:
@@ -187,9 +190,9 @@ def _view(connection: duckdb.DuckDBPyConnection, snapshot_path: Path, *, prefix:
             raise InputError(f"{path}: not readable as Parquet ({first_line(error)})") from error
 
 
-def _clean(snapshot_path: Path, manifest: Manifest) -> Snapshot | None:
-    """The clean snapshot beside a corrupted one, None where it is gone."""
-    path = snapshot_path.parent / snapshot_name(manifest.clean)
+def _parent(snapshot_path: Path, manifest: Manifest) -> Snapshot | None:
+    """What a corrupted or filtered snapshot beside it was made from, None where it is gone."""
+    path = snapshot_path.parent / snapshot_name(manifest.parent or manifest.clean)
     return open_snapshot(path) if path.is_dir() else None
 
 

@@ -11,24 +11,22 @@ import pandas as pd
 
 import sql
 from tasks.engine import engine
-from tasks.errors import InputError
+from tasks.filter import refuse_small
 from tasks.home import Home
 from tasks.keys import step_key
 from tasks.scratch import publish, working_folder
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
+from tasks.specs import FilterSpec
 from tasks.statistics.estimates import LEVEL, Estimate, Floats, estimate
 from tasks.workers import run_worker
 
 INTERACTIONS_FILE = "interactions.parquet"
 PROGRAM = "models.audit"
-REACH = 8
-"""How many events to each side of one are its neighbours, as for the denoised methods by default."""
+JUDGED_BY = FilterSpec(by="co-occurrence")
+"""What is judged as by this filter, it leaves out of a cleaned log."""
 
 RESAMPLES = 1_000
-SEED = 0
-LEAST_EVENTS, LEAST_USERS = 500, 20
-"""With fewer, hardly any two items are neighbours twice."""
 
 BASIS = "basic bootstrap of users"
 
@@ -72,7 +70,8 @@ class Judged:
 
 def judge_key(snapshot: Snapshot) -> str:
     """The key of the step that judges a snapshot."""
-    inputs = {"snapshot": snapshot.digest, "reach": REACH, "resamples": RESAMPLES, "seed": SEED}
+    settings = JUDGED_BY.model_dump(include={"reach", "seed"})
+    inputs = {"snapshot": snapshot.digest, "resamples": RESAMPLES, **settings}
     return step_key(("tasks.audit.judge", PROGRAM), inputs)
 
 
@@ -86,20 +85,19 @@ def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
 
     The share is what the model's scores admit at most. Genuine interactions that look like noise raise it in theory,
     noise that fits its neighbours as well as what is genuine is not in it, and as the least of many noisy ratios it
-    leans downward where a log is small. So it does where items recur within a user's neighbouring events: an event's
-    own pair is left out of what it is compared with once, and the same pair with the recurrence vouches for it.
+    leans downward where a log is small.
 
     Raises `InputError` where the log is too small, and as `tasks.workers.run_worker` does.
     """
-    _refuse_small(snapshot)
+    refuse_small(snapshot)
     if not Judged(folder).complete:
         with working_folder(folder.parent) as work:
             arrays = work / "judged.npz"
             request = {
                 "log": str(export_log(snapshot, home=home)),
-                "reach": REACH,
+                "reach": JUDGED_BY.reach,
                 "resamples": RESAMPLES,
-                "seed": SEED,
+                "seed": JUDGED_BY.seed,
                 "threads": 1,
                 "out": str(arrays),
             }
@@ -126,16 +124,6 @@ def interval(value: float, replicates: Floats, *, users: int, level: float = LEV
     high, low = (2 * value - float(np.quantile(replicates, part)) for part in (tail, 1 - tail))
     bounds = min(max(low, 0.0), value), max(min(high, 1.0), value)
     return estimate(value, *bounds, level=level, basis=BASIS, n=users)
-
-
-def _refuse_small(snapshot: Snapshot) -> None:
-    counts = snapshot.counts
-    if counts.training < LEAST_EVENTS or counts.users < LEAST_USERS:
-        raise InputError(
-            f"the log is too small to judge: its training part has {counts.training:,} interactions of "
-            f"{counts.users:,} users, and with fewer than {LEAST_EVENTS} of {LEAST_USERS} hardly any items stand near "
-            "each other twice: give more of the log, or a lower --k-core"
-        )
 
 
 def _write(judged: pd.DataFrame, path: Path, snapshot: Snapshot) -> None:

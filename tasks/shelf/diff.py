@@ -108,15 +108,22 @@ def lineage(a: Snapshot, b: Snapshot) -> str:
 
 
 def made_by(snapshot: Snapshot) -> str:
-    """What was done to a snapshot's parent: "with 20 % replace (seed 3)", "without 1 user"; "" where it has none."""
-    spec = snapshot.manifest.spec
+    """What was done to a snapshot's parent: "with 20 % replace (seed 3)", "without 1 user", "without 12 interactions
+    (co-occurrence, below 0.5)"; "" where it has none.
+    """
+    spec, changes = snapshot.manifest.spec, snapshot.manifest.changes
     if snapshot.manifest.parent is None:
         return ""
-    if "corrupt" in spec:
+    change = snapshot.manifest.last_change
+    if change == "filter":
+        settings, gone = spec["filter"], changes.deleted if changes else 0
+        events = f"{gone:,} interaction{'' if gone == 1 else 's'}"
+        return f"without {events} ({settings['by']}, below {settings['below']:g})"
+    if change == "corrupt":
         noise = spec["corrupt"]
         kind = f"{100 * noise.get('ratio', 0):g} % {noise.get('kind', 'replace')} (seed {noise.get('seed', 0)})"
         return f"with {kind}, taken out again" if noise.get("taken_out") else f"with {kind}"
-    if "forget" in spec:
+    if change == "forget":
         forgotten = spec["forget"]
         return f"without {forgotten:,} user{'' if forgotten == 1 else 's'}"
     return "changed"

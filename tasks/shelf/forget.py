@@ -54,7 +54,7 @@ def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
     of its users', or where nobody to rank would be left.
     """
     manifest = snapshot.manifest
-    if manifest.clean != manifest.digest:
+    if manifest.has_injected_noise:
         raise InputError(
             f"the snapshot {snapshot.name} has injected noise: forget the person in the clean one, "
             f"{snapshot_name(manifest.clean)}, and put noise into what comes of it"
@@ -68,7 +68,7 @@ def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
             raise InputError(f"without them nobody in the snapshot {snapshot.name} would be left to rank")
         origin = Origin(
             sources=manifest.sources,
-            spec={**manifest.spec, "forget": manifest.spec.get("forget", 0) + len(wanted)},
+            spec=manifest.spec_after("forget", manifest.spec.get("forget", 0) + len(wanted)),
             parent=manifest.digest,
             realised_ratio=manifest.realised_ratio,
         )

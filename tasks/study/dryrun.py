@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.errors import InputError
 from tasks.execution import Execution, side_by_side
+from tasks.filter import filter_key
 from tasks.home import Home
 from tasks.plan import Data, cell_of, corrupt_key, ingest_key
 from tasks.progress import duration
@@ -13,7 +14,7 @@ from tasks.receipts import holds, outputs
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, kept
 from tasks.sources.source import is_here, obtain_log
-from tasks.specs import CellSpec
+from tasks.specs import NO_FILTER, CellSpec
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
 
@@ -48,10 +49,12 @@ def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foresee
         if clean is None:
             told.append(Foreseen(cell))
             continue
-        # What is not corrupted yet cannot have been trained on, and is as large as what it is made of, or nearly so.
+        # What is not made yet cannot have been trained on, and is as large as what it is made of, or nearly so.
         planned = cell_of(cell.spec, Data(clean, noisy or clean), execution)
         is_made = noisy is not None or cell.spec.noise.where == "histories"
-        key = planned.train_key if is_made else planned.train_key + corrupt_key(clean, cell.spec.noise.corruption)
+        key = planned.train_key
+        if not is_made:
+            key += corrupt_key(clean, cell.spec.noise.corruption) + cell.spec.filter.model_dump_json()
         told.append(
             Foreseen(
                 cell,
@@ -163,14 +166,17 @@ class Snapshots:
         self._clean: dict[str, Snapshot | None] = {}
 
     def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None]:
-        """The clean snapshot and the one with the cell's noise, each as far as it is there."""
+        """The clean snapshot and the one with the cell's noise, less what it filters, each as far as it is there."""
         key = spec.source.model_dump_json() + spec.prepare.model_dump_json()
         if key not in self._clean:
             self._clean[key] = self._ingested(spec)
         clean = self._clean[key]
-        if clean is None or not spec.noise.ratio:
-            return clean, clean
-        return clean, self._left_by(corrupt_key(clean, spec.noise.corruption))
+        if clean is None:
+            return None, None
+        noisy = self._left_by(corrupt_key(clean, spec.noise.corruption)) if spec.noise.ratio else clean
+        if noisy is None or spec.filter.by == NO_FILTER:
+            return clean, noisy
+        return clean, self._left_by(filter_key(noisy, spec.filter))
 
     def _ingested(self, spec: CellSpec) -> Snapshot | None:
         if not is_here(spec.source, home=self._home):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from models.config import WrongChoice
 from tasks.errors import InputError
 from tasks.sources.datasets import named_after
-from tasks.specs import CellSpec, ExecutionSpec, StudySpec
+from tasks.specs import NO_FILTER, CellSpec, ExecutionSpec, StudySpec
 from tasks.study.document import Document, Where, read_document, unknown
 from tasks.study.settings import (
     EXECUTION,
@@ -30,8 +30,12 @@ Axes = dict[str, Any]
 """By axis the value, of a bundle its name."""
 
 READ_WITH_NOISE = ("noise.kind", "noise.where", "noise.seed")
+READ_WITH_FILTER = ("filter.below", "filter.reach", "filter.folds", "filter.seed")
+WITHOUT = {"noise": "cells without noise", "filter": "cells without a filter"}
 TOLD_ELSEWHERE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where")
 """Axes that a cell's label has words for."""
+CALLED = {"noise.seed": "noise seed", "filter.by": "filtered by", "filter.below": "filtered below"}
+"""Axes whose last word alone would not do in a label."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,7 @@ def _cells(
         identity = experiment(spec)
         label = _label(spec, axes, name_dataset=name_dataset)
         for axis in unread:
-            who = "cells without noise" if axis.startswith("noise.") else spec.method
+            who = WITHOUT.get(axis.split(".")[0], spec.method)
             shrunk[axis, who] = shrunk.get((axis, who), 0) + 1
         if identity in cells:
             found = cells[identity]
@@ -250,6 +254,8 @@ def _reads(spec: CellSpec, value: _Value) -> bool:
     def read(name: str) -> bool:
         if name.startswith("model."):
             return name.removeprefix("model.") in effective
+        if name in READ_WITH_FILTER:
+            return spec.filter.by != NO_FILTER
         return name not in READ_WITH_NOISE or spec.noise.ratio > 0
 
     return any(read(name) for name in value.settings)
@@ -327,6 +333,8 @@ def _check_effect(document: Document, base: Settings, axes: Sequence[_Axis], cel
     for name in base:
         if name.startswith("model.") and name.removeprefix("model.") not in read:
             raise document.fault(base_path(document, name), f"no method of this study reads {name}")
+        if name in READ_WITH_FILTER and all(cell.spec.filter.by == NO_FILTER for cell in cells):
+            raise document.fault(base_path(document, name), f"no cell reads {name}: name a noise model, filter.by")
 
 
 def _check_reference(document: Document, reference: str | Axes, cells: Sequence[StudyCell]) -> None:
@@ -365,7 +373,7 @@ def _spec(document: Document, *, reference: Any) -> StudySpec:
 
 def _label(spec: CellSpec, axes: Axes, *, name_dataset: bool) -> str:
     extra = [
-        f"{axis.rsplit('.', 1)[-1].replace('_', ' ') if axis != 'noise.seed' else 'noise seed'} {value}"
+        f"{CALLED.get(axis, axis.rsplit('.', 1)[-1].replace('_', ' '))} {value}"
         for axis, value in axes.items()
         if axis not in TOLD_ELSEWHERE
     ]

@@ -10,15 +10,15 @@ from models.config import NO_GATE, ModelConfig
 from tasks.choices import check_model
 from tasks.digests import canonical_json
 from tasks.sources.datasets import GENERATED, known
-from tasks.specs import METHODS, CellSpec, ExecutionSpec, SourceSpec, default_training
+from tasks.specs import METHODS, NO_FILTER, CellSpec, ExecutionSpec, SourceSpec, default_training
 from tasks.study.document import Document, Where, unknown
 
 Settings = dict[str, Any]
 """Values by dotted name."""
 
 MODEL = tuple(field.name for field in fields(ModelConfig))
-OF_A_METHOD = ("training", "noise")
-"""What else a method may say: how it is trained, and, for an oracle, what it is spared."""
+OF_A_METHOD = ("training", "noise", "filter")
+"""What else a method may say: how it is trained, what an oracle is spared, and what is left out of its log."""
 EXECUTION = tuple(ExecutionSpec.model_fields)
 
 
@@ -57,7 +57,7 @@ def flattened(document: Document, values: Any, path: Where, *, prefix: str = "")
 
 def method_settings(document: Document, value: Any, path: Where) -> Settings:
     """What a method sets: one of `METHODS` by name, or a mapping with a `name`, settings of the model and those of its
-    own under `training` and `noise`.
+    own under `training`, `noise` and `filter`.
 
     Raises `InputError` on an unknown name or setting.
     """
@@ -138,6 +138,7 @@ def experiment(spec: CellSpec) -> str:
             "source": spec.source.model_dump(mode="json"),
             "prepare": spec.prepare.model_dump(mode="json"),
             "noise": spec.noise.model_dump(mode="json") if spec.noise.ratio else {},
+            "filter": spec.filter.model_dump(mode="json") if spec.filter.by != NO_FILTER else {},
             "model": spec.model.effective(),
             "training": spec.training.to_dict(),
             "seeds": [spec.seed, spec.evaluation_seed],

@@ -38,8 +38,8 @@ class Outcome:
 class ValidationReport:
     """Every expectation's outcome.
 
-    `suite`: raw, snapshot or corrupted. `subject`: what was checked, in words. `docs`: index.html of the Data Docs.
-    `seconds`: wall-clock time taken.
+    `suite`: raw, snapshot, corrupted or filtered. `subject`: what was checked, in words. `docs`: index.html of the Data
+    Docs. `seconds`: wall-clock time taken.
     """
 
     suite: str

@@ -62,7 +62,7 @@ def prepare_tables(
             "last_item": manifest.counts.items,
             "has_times": manifest.has_times,
             "labelled": manifest.labelled,
-            "consecutive": prepare.duplicates != "consecutive" or is_corrupted(manifest),
+            "consecutive": prepare.duplicates != "consecutive" or is_changed(manifest),
             "earliest": earliest,
             "latest": latest,
         },
@@ -77,14 +77,14 @@ def prepare_tables(
 
 def snapshot_checks(manifest: Manifest, *, limits: SnapshotLimits) -> tuple[Check, ...]:
     """All expectations for a snapshot, over the tables that `prepare_tables` makes."""
-    prepare, corrupted = prepare_of(manifest), is_corrupted(manifest)
+    prepare, changed = prepare_of(manifest), is_changed(manifest)
     return (
         *_interaction_checks(manifest),
         *(_time_checks(limits) if manifest.has_times else (_no_times(),)),
-        *(() if corrupted else _preparation_checks(prepare, has_times=manifest.has_times)),
+        *(() if changed else _preparation_checks(prepare, has_times=manifest.has_times)),
         *_noise_checks(manifest, limits=limits),
         *_target_checks(manifest, prepare, limits=limits),
-        *split_checks(prepare, corrupted=corrupted, has_times=manifest.has_times),
+        *split_checks(prepare, changed=changed, has_times=manifest.has_times),
         *_user_checks(manifest),
         *_item_checks(manifest, limits=limits),
     )
@@ -95,9 +95,9 @@ def prepare_of(manifest: Manifest) -> PrepareSpec:
     return PrepareSpec.model_validate(manifest.spec.get("prepare", {}))
 
 
-def is_corrupted(manifest: Manifest) -> bool:
-    """Has noise been put into the snapshot on purpose?"""
-    return "corrupt" in manifest.spec
+def is_changed(manifest: Manifest) -> bool:
+    """Have interactions been put into the log that was prepared, or left out of it?"""
+    return manifest.has_injected_noise or "filter" in manifest.spec
 
 
 def _columns_check(table: str) -> Check:
@@ -203,7 +203,7 @@ def _noise_checks(manifest: Manifest, *, limits: SnapshotLimits) -> Iterator[Che
         sql.load("validate/training_counts", training=str(counts.training), noisy=str(counts.noisy)),
     )
     if manifest.labelled:
-        injected = {str(manifest.spec["corrupt"]["kind"])} if is_corrupted(manifest) else set()
+        injected = {str(manifest.spec["corrupt"]["kind"])} if manifest.has_injected_noise else set()
         known = sorted({*limits.noise_kinds.known, *injected})
         yield finds_none(
             f"the kind of noise is a known one ({', '.join(known)})",

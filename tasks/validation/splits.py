@@ -8,11 +8,11 @@ from tasks.specs import LeaveOneOut, PrepareSpec, SessionSplit, TemporalSplit, U
 from tasks.validation.checks import Check, finds_none
 
 
-def split_checks(prepare: PrepareSpec, *, corrupted: bool, has_times: bool) -> Iterator[Check]:
+def split_checks(prepare: PrepareSpec, *, changed: bool, has_times: bool) -> Iterator[Check]:
     """The rules of the split that was asked for.
 
-    Those about moments are for clean snapshots: noise is put between events, and what it may not touch is compared
-    with the clean snapshot. They rest on the tables `histories` and `ranked`.
+    Those about moments are for logs as they were prepared: noise is put between events, and what neither it nor a
+    filter may touch is compared with the parent. They rest on the tables `histories` and `ranked`.
     """
     match prepare.split:
         case LeaveOneOut():
@@ -22,7 +22,7 @@ def split_checks(prepare: PrepareSpec, *, corrupted: bool, has_times: bool) -> I
             )
         case SessionSplit():
             yield from _held_out_users("every")
-            if has_times and not corrupted:
+            if has_times and not changed:
                 yield finds_none(
                     "users begin in the order of the parts: training, validation, test",
                     "interactions",
@@ -30,7 +30,7 @@ def split_checks(prepare: PrepareSpec, *, corrupted: bool, has_times: bool) -> I
                     sql.load("validate/split_session_order"),
                 )
         case TemporalSplit():
-            if has_times and not corrupted:
+            if has_times and not changed:
                 yield from _moments()
         case UserSplit(targets=targets):
             yield from _held_out_users(targets)

@@ -172,6 +172,8 @@ def test_options_of_preparation_reach_the_spec() -> None:
     assert spec_of("--split", "sessions").prepare.split == SessionSplit()
     assert spec_of("--split", "users", "--targets", "last").prepare.split == UserSplit()
     assert spec_of("--min-events", "7").prepare.split == LeaveOneOut(min_events=7)
+    left_out = spec_of("--filter", "co-occurrence", "--filter-below", "0.3", "--filter-folds", "4").filter
+    assert (left_out.by, left_out.below, left_out.folds) == ("co-occurrence", 0.3, 4)
     noise = spec_of("--noise-kind", "burst", "--noise-where", "histories").noise
     assert (noise.kind, noise.where) == ("burst", "histories")
 
@@ -237,6 +239,9 @@ def test_help_names_the_defaults_that_hold() -> None:
         "user_col": spec.source.columns.user,
         "item_col": spec.source.columns.item,
         "noise": ",".join(f"{ratio:g}" for ratio in spec.noise.ratios),
+        "filter": spec.filter.by,
+        "filter_below": spec.filter.below,
+        "filter_folds": spec.filter.folds,
         "seeds": ",".join(map(str, spec.seeds)),
         **{
             name: f"{getattr(own, name):g} [{getattr(spec.training, name):g}]"

@@ -56,8 +56,9 @@ def test_a_study_from_its_file_to_its_report(
     workplace: "Workplace", tiny: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(workplace.environment, "PREFECT_API_URL", prefect_api)
-    assert "not known before the data is read" in run(workplace, str(tiny), "--dry-run")
-    output = run(workplace, str(tiny), "--json", "figures.json")
+    filtered = "axes.method=[sasrec-bce, rec-denoiser, {name: cleaned, loss: bce, filter: {by: co-occurrence}}]"
+    assert "not known before the data is read" in run(workplace, str(tiny), "--set", filtered, "--dry-run")
+    output = run(workplace, str(tiny), "--set", filtered, "--json", "figures.json")
     assert "NDCG@10" in output
     assert "reference" in output
     told = result(workplace, "tiny")
@@ -67,7 +68,7 @@ def test_a_study_from_its_file_to_its_report(
     }
     assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == handed_on
     assert [(cell["method"], cell["status"]) for cell in told["cells"]] == [
-        ("sasrec-bce", "done"), ("rec-denoiser", "done"),
+        ("sasrec-bce", "done"), ("rec-denoiser", "done"), ("cleaned", "done"),
     ]  # fmt: skip
     for cell in told["cells"]:
         assert cell["noise"] == {"kind": "replace", "ratio": 0.2, "where": "both", "seed": 0}
@@ -90,14 +91,16 @@ def test_a_study_from_its_file_to_its_report(
     }  # fmt: skip
     areas = {(each["method"], each["detector"]): each["auroc"] for each in told["detection"] if each["kind"] is None}
     assert areas["rec-denoiser", "gate"] == found.data.metrics["noise.gate.auroc"]
-    assert len(areas) == 5
+    assert len(areas) == 7
+    assert len({cell["snapshot"] for cell in told["cells"]}) == 2
+    assert len({cell["train_key"] for cell in told["cells"]}) == 3
     assert found.info.run_id == told["cells"][1]["mlflow_run"]
     parent = found.data.tags[TAG_PARENT]
     assert {"report.html", "study.json", "tables", "spec.json"} <= {
         entry.path for entry in tracker.client.list_artifacts(parent)
     }
-    dry = run(workplace, str(tiny), "--dry-run")
-    assert "cached: 2 trained, 2 ranked" in dry
+    dry = run(workplace, str(tiny), "--set", filtered, "--dry-run")
+    assert "cached: 3 trained, 3 ranked" in dry
     assert "nothing is left to train" in dry
 
 

@@ -11,21 +11,20 @@ import pandas as pd
 import pytest
 import torch
 
+from models import filter as by_model
 from models.audit import audit_log
 from models.denoising.noise.auditing import resampled_shares
 from models.denoising.noise.judgement import share_of_noise
+from tasks import filter as filtering
 from tasks.audit import judge as judging
-from tasks.audit.clean import clean
-from tasks.audit.judge import PROGRAM, Judged, interval, judge
+from tasks.audit.judge import JUDGED_BY, PROGRAM, Judged, interval, judge
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
 from tasks.errors import InputError
+from tasks.filter import filtered
 from tasks.home import Home
 from tasks.snapshots import Snapshot
-from tasks.validate import validate
-
-USERS, LENGTH, CORNERS, WIDE = 300, 24, 6, 40
-SHARE = 0.15
+from tests.tasks.corners import LENGTH, USERS, corners_csv
 
 Ingest = Callable[..., Snapshot]
 Write = Callable[..., Path]
@@ -34,18 +33,7 @@ Read = Callable[[Path], list[tuple[Any, ...]]]
 
 @pytest.fixture
 def noisy(write_log: Write, ingest_file: Ingest) -> Snapshot:
-    """Users who stay in one of six corners of the catalogue, each item once, but for items of any other corner."""
-    draw = np.random.default_rng(3)
-    lines = ["user_id,item_id,ts,noise"]
-    for user in range(USERS):
-        corner, own = int(draw.integers(CORNERS)), draw.permutation(WIDE)
-        for place in range(LENGTH):
-            planted = place < LENGTH - 2 and draw.random() < SHARE
-            elsewhere = (corner + int(draw.integers(1, CORNERS))) % CORNERS, int(draw.integers(WIDE))
-            at, number = elsewhere if planted else (corner, int(own[place]))
-            moment = 1_600_000_000 + user * 100_000 + place * 60
-            lines.append(f"u{user:03},i{at}-{number:02},{moment},{'planted' if planted else ''}")
-    return ingest_file(write_log("\n".join(lines) + "\n"), time="ts", noise="noise")
+    return ingest_file(write_log(corners_csv()), time="ts", noise="noise")
 
 
 @pytest.fixture
@@ -108,26 +96,16 @@ def test_the_folder_holds_a_page_and_every_judged_event_and_is_replaced_as_a_who
     assert told == json.loads(json.dumps(outcome.to_dict()))
 
 
-def test_a_cleaned_snapshot_lacks_what_lies_below_the_threshold_and_nothing_else(
-    judged: Judged, noisy: Snapshot, home: Home, rows_of: Read
+def test_a_cleaned_snapshot_lacks_what_the_audit_tells_of(
+    judged: Judged, noisy: Snapshot, home: Home, rows_of: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaned = clean(noisy, judged, below=0.5, home=home)
+    monkeypatch.setattr(filtering, "run_worker", lambda _, request, **__: by_model.judge_log(dict(request)))
+    cleaned = filtered(noisy, JUDGED_BY.model_copy(update={"below": 0.5}), home=home)
     rows = pd.read_parquet(judged.interactions)
     gone = {(row.user, row.position) for row in rows.itertuples() if 1 - row.noise_probability < 0.5}
     assert len(gone) > 200
-    before, after = rows_of(noisy.interactions), rows_of(cleaned.interactions)
-    expected = [(user, item, time, kind) for user, item, time, place, kind in before if (user, place) not in gone]
-    assert [(user, item, time, kind) for user, item, time, _, kind in after] == expected
-    assert [row[:4] for row in rows_of(cleaned.targets)] == [row[:4] for row in rows_of(noisy.targets)]
-    assert rows_of(cleaned.items) == rows_of(noisy.items)
-    assert [row[:2] for row in rows_of(cleaned.users)] == [row[:2] for row in rows_of(noisy.users)]
-    manifest = cleaned.manifest
-    assert (manifest.parent, manifest.clean) == (noisy.digest, noisy.digest)
-    assert manifest.spec["clean"] == {"by": "audit", "judged": "x", "below": 0.5}
-    assert manifest.changes is not None
-    assert manifest.changes.deleted == len(gone)
-    assert not validate(cleaned.path, docs=home.docs).failures
-    assert clean(noisy, judged, below=0.0, home=home) == noisy
+    expected = [row for row in rows_of(noisy.interactions) if (row[0], row[3]) not in gone]
+    assert [(*row[:3], row[4]) for row in rows_of(cleaned.interactions)] == [(*row[:3], row[4]) for row in expected]
 
 
 def test_a_log_that_is_too_small_is_refused(tiny_snapshot: Snapshot, home: Home) -> None:

@@ -80,9 +80,12 @@ class NoiseModel(nn.Module):
         return torch.where(real, keep.view(rows, length), 1.0)
 
     @torch.no_grad()
-    def verdict(self, sequences: Sequences) -> Tensor:
-        """[events]: the probability that each event of the training log is genuine, by both sides; 1 for the others."""
-        log = training_events(sequences)
+    def verdict(self, sequences: Sequences, *, counted: bool = True) -> Tensor:
+        """[events]: the probability that each event of the training log is genuine, by both sides; 1 for the others.
+
+        counted: is it the log, or a part of it, that was learned from?
+        """
+        log = replace(training_events(sequences), counted=counted)
         verdict = torch.ones(len(sequences.items), device=sequences.device)
         return verdict.masked_scatter(trained_on(sequences), self._keep(log, past_only=False))
 

@@ -73,6 +73,24 @@ def test_what_a_method_does_not_read_makes_no_cell_twice(study: Write) -> None:
     assert made.cells[1].label == "rec-denoiser, beta 0.02, noise 0%, seed 1"
 
 
+def test_a_filter_is_a_methods_own_or_an_axis(study: Write) -> None:
+    own = "axes.method=[sasrec-bce, {name: filtered, loss: bce, filter: {by: co-occurrence, below: 0.3}}]"
+    made = study(PLAIN, own, "axes.seed=[1]", "axes.noise.ratio=[0.2]")
+    assert [(cell.spec.method, cell.spec.filter.by, cell.spec.filter.below) for cell in made.cells] == [
+        ("sasrec-bce", "none", 0.5), ("filtered", "co-occurrence", 0.3),
+    ]  # fmt: skip
+    axes = ("axes.filter.by=[none, co-occurrence]", "axes.filter.below=[0.3, 0.5]", "axes.seed=[1]")
+    made = study(PLAIN, *axes, "axes.noise.ratio=[0.2]", "axes.method=[sasrec-bce]")
+    assert [cell.label for cell in made.cells] == [
+        "sasrec-bce, filtered by none, noise 20%, seed 1",
+        "sasrec-bce, filtered by co-occurrence, filtered below 0.3, noise 20%, seed 1",
+        "sasrec-bce, filtered by co-occurrence, filtered below 0.5, noise 20%, seed 1",
+    ]
+    assert made.notes == ("cells without a filter do not read filter.below: each such cell is there once",)
+    with pytest.raises(InputError, match=r"no cell reads filter\.below: name a noise model"):
+        study(PLAIN, "base.filter.below=0.3")
+
+
 def test_without_noise_its_kind_makes_no_cell_twice(study: Write) -> None:
     made = study(PLAIN, "axes.noise.kind=[swap, insert]", "axes.seed=[1]", "axes.method=[sasrec-bce]")
     assert [(cell.spec.noise.ratio, cell.axes.get("noise.kind")) for cell in made.cells] == [

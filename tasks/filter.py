@@ -1,0 +1,105 @@
+"""A log without what a noise model takes for noise, written as a snapshot of its own."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.corrupt import changes_of, read_open, register_edited
+from tasks.corruption.apply import apply
+from tasks.corruption.openlog import Edits
+from tasks.engine import engine
+from tasks.errors import InputError
+from tasks.home import Home
+from tasks.keys import step_key
+from tasks.scratch import working_folder
+from tasks.sequences import export_log
+from tasks.snapshots import Origin, Snapshot, Traits, write_snapshot
+from tasks.specs import NO_FILTER, FilterSpec
+from tasks.workers import run_worker
+
+PROGRAM = "models.filter"
+LEAST_EVENTS, LEAST_USERS = 500, 20
+"""With fewer, hardly any two items are neighbours twice."""
+
+
+def filter_key(snapshot: Snapshot, spec: FilterSpec) -> str:
+    """The key of the step that filters a snapshot."""
+    return step_key(("tasks.filter", PROGRAM), {"snapshot": snapshot.digest, "filter": spec.model_dump(mode="json")})
+
+
+def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
+    """`snapshot` without the training interactions whose probability of being genuine is less than `spec.below`; itself
+    where there are none.
+
+    Targets, users, items, labels and all that is not trained on stay; `position`, `history` and `train_length` are
+    moved on by what is gone, which the manifest's `changes` counts. A user keeps the least suspicious interaction where
+    all of them would go. `clean` stays that of `snapshot`: what is left out counts as seen where methods are compared.
+
+    Raises `InputError` where the log is too small, where no user keeps two interactions to train on, and as
+    `tasks.workers.run_worker` does.
+    """
+    if spec.by == NO_FILTER:
+        return snapshot
+    refuse_small(snapshot)
+    manifest = snapshot.manifest
+    with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
+        judged = work / "judged.npz"
+        request = {
+            "log": str(export_log(snapshot, home=home)),
+            **spec.model_dump(include={"by", "reach", "folds", "seed"}),
+            "threads": 1,
+            "out": str(judged),
+        }
+        run_worker("judge", request, on_epoch=_ignore, program=PROGRAM)
+        with np.load(judged, allow_pickle=False) as stored:
+            users, positions, keep = (stored[name] for name in ("users", "positions", "keep"))
+        judged.unlink()
+        gone = suspected(users, keep, below=spec.below)
+        if not gone.any():
+            return snapshot
+        if np.bincount(users[~gone]).max() < 2:
+            raise InputError(
+                f"the filter by {spec.by} leaves no user of the snapshot {snapshot.name} two interactions to train on: "
+                f"leave out fewer than those below {spec.below:g}"
+            )
+        log, labels = read_open(connection, snapshot)
+        # A user's training part begins with the first open event, and so do positions.
+        edits = Edits(deleted=log.offsets[users[gone]] + positions[gone])
+        register_edited(connection, apply(log, edits), labels=labels, kind="", snapshot=snapshot)
+        origin = Origin(
+            sources=manifest.sources,
+            spec=manifest.spec_after("filter", spec.model_dump(mode="json")),
+            parent=manifest.digest,
+            clean=manifest.clean,
+            realised_ratio=manifest.realised_ratio,
+            changes=changes_of(edits),
+        )
+        traits = Traits.model_validate(manifest.model_dump(include=set(Traits.model_fields)))
+        return write_snapshot(connection, work, home=home, traits=traits, origin=origin)
+
+
+def refuse_small(snapshot: Snapshot) -> None:
+    """Raises `InputError` where the training part is too small to be judged."""
+    counts = snapshot.counts
+    if counts.training < LEAST_EVENTS or counts.users < LEAST_USERS:
+        raise InputError(
+            f"the log is too small to judge: its training part has {counts.training:,} interactions of "
+            f"{counts.users:,} users, and with fewer than {LEAST_EVENTS} of {LEAST_USERS} hardly any items stand near "
+            "each other twice: give more of the log, or a lower --k-core"
+        )
+
+
+def suspected(users: npt.NDArray[np.int64], keep: npt.NDArray[np.float32], *, below: float) -> npt.NDArray[np.bool_]:
+    """[judged] which interactions, given in the users' order, are less likely than `below` to be genuine; but for the
+    likeliest of each user, the earliest of several.
+    """
+    gone = keep < below
+    order = np.lexsort((-keep, users))
+    first = np.diff(users[order], prepend=-1) > 0
+    gone[order[first]] = False
+    return gone
+
+
+def _ignore(record: dict[str, Any]) -> None:
+    """A judgement has no epochs."""
