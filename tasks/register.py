@@ -27,6 +27,9 @@ TAG_KEY = "rec_denoiser.key"
 TAG_SNAPSHOT = "rec_denoiser.snapshot"
 TAG_VALUE = "rec_denoiser.deciding_value"
 TAG_SPLIT = "rec_denoiser.decided_on"
+TAG_VERSIONS = "mlflow.modelVersions"
+"""Where MLflow's page of a logged model looks for the versions that it is registered as."""
+
 SERVED_FILES = ("model.json", "weights.pt")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 EXAMPLE_LENGTH = 5
@@ -77,7 +80,7 @@ def register(
     is_new = found is None
     if found is None:
         called = tags.get("method", "model").replace(".", "-")  # MLflow refuses dots
-        uri = _log_model(trained, snapshot, name=name, called=called, run_id=run_id, tracker=tracker, home=home)
+        model_id = _log_model(trained, snapshot, name=name, called=called, run_id=run_id, tracker=tracker, home=home)
         facts = {
             TAG_KEY: key,
             TAG_SNAPSHOT: snapshot.manifest.clean,
@@ -85,7 +88,9 @@ def register(
             TAG_VALUE: repr(value),
         }
         described = _described(snapshot, tags, decided_on=decided_on, value=value)
-        found = _create_version(tracker.client, name, uri, run_id=run_id, tags={**tags, **facts}, description=described)
+        found = _create_version(
+            tracker.client, name, model_id, run_id=run_id, tags={**tags, **facts}, description=described
+        )
     alias = _alias_for(tracker.client, name, found, is_new=is_new)
     tracker.client.set_registered_model_alias(name, alias, found.version)
     if alias == CHAMPION and tracker.client.get_registered_model(name).aliases.get(CHALLENGER) == found.version:
@@ -121,7 +126,7 @@ def _described(snapshot: Snapshot, tags: Mapping[str, str], *, decided_on: str, 
 def _log_model(
     trained: Trained, snapshot: Snapshot, *, name: str, called: str, run_id: str, tracker: Tracker, home: Home
 ) -> str:
-    """Log the model to its run, whose parameters and figures become the model's too; the URI of what was logged.
+    """Log the model to its run, whose parameters and figures become the model's too; the id of what was logged.
 
     `name` is that of the registered model, `called` what the list of logged models calls it.
     """
@@ -153,7 +158,7 @@ def _log_model(
                 metadata={"snapshot": snapshot.digest, "registered_as": name},
             )
     tracker.link_model(run_id, str(info.model_id))
-    return str(info.model_uri)
+    return str(info.model_id)
 
 
 def _libraries(folder: Path) -> tuple[str, ...]:
@@ -194,7 +199,7 @@ def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
 
 
 def _create_version(
-    client: "MlflowClient", name: str, uri: str, *, run_id: str, tags: Mapping[str, str], description: str
+    client: "MlflowClient", name: str, model_id: str, *, run_id: str, tags: Mapping[str, str], description: str
 ) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
@@ -203,7 +208,15 @@ def _create_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(name, uri, run_id=run_id, tags=dict(tags), description=description)
+    version = client.create_model_version(
+        name, f"models:/{model_id}", run_id=run_id, tags=dict(tags), description=description, model_id=model_id
+    )
+    # Without a server between, MLflow leaves it to its caller to tell the logged model of its versions.
+    held = json.loads(client.get_logged_model(model_id).tags.get(TAG_VERSIONS, "[]"))
+    own = {"name": name, "version": str(version.version)}
+    if own not in held:
+        client.set_logged_model_tags(model_id, {TAG_VERSIONS: json.dumps([*held, own])})
+    return version
 
 
 def _version_of(client: "MlflowClient", name: str, key: str) -> "ModelVersion | None":

@@ -45,6 +45,9 @@ def test_the_version_carries_what_it_stands_on(shop: Shop, mlflow_home: Home) ->
     assert version.tags["rec_denoiser.decided_on"] == "promotion"
     (output,) = client.get_run(shop.run_id).outputs.model_outputs
     assert version.source == f"models:/{output.model_id}"
+    assert {"name": shop.registered.name, "version": str(version.version)} in json.loads(
+        client.get_logged_model(output.model_id).tags["mlflow.modelVersions"]
+    )
 
 
 def test_signature_example_and_requirements(shop: Shop, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +114,7 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
     """`offer(key, value, clean="…")` registers under a name of the test's own; the model's files are logged already."""
     tracker = Tracker(mlflow_home)
     source = tracker.client.get_model_version_by_alias(shop.registered.name, "champion").source
-    monkeypatch.setattr(registry, "_log_model", lambda *_, **__: source)
+    monkeypatch.setattr(registry, "_log_model", lambda *_, **__: source.removeprefix("models:/"))
     name = f"aliases-{tmp_path.name}"
 
     def run(key: str, value: float, *, clean: str = "first log", split: str = "promotion") -> Registered:
