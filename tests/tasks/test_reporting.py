@@ -106,6 +106,18 @@ def test_holm_counts_every_comparison_of_a_metric(page: Path) -> None:
     assert rows.p_holm.tolist() == pytest.approx([expected[p] for p in rows.p_over_users_and_seeds])
 
 
+def test_how_far_seeds_move_a_figure_is_said(noise: tuple[StudyResult, Ranks]) -> None:
+    arms: dict[str, list[float]] = {}
+    for cell in noise[0].cells:
+        if cell.status == "done":
+            arms.setdefault(f"{cell.method} {cell.noise}", []).append(cell.metrics[FULL])
+    moved = np.mean([np.var(values, ddof=1) for values in arms.values() if len(values) == 2]) ** 0.5
+    said = " ".join(str(told) for told in answer(noise[0]))
+    assert re.search(rf"From seed to seed a training's NDCG@10 in full ranking on \S+ moves by {moved:.4f} \(", said), (
+        said
+    )
+
+
 def test_what_is_better_and_what_is_not_significant_is_said_in_words(noise: tuple[StudyResult, Ranks]) -> None:
     said = " ".join(str(told) for told in answer(noise[0]))
     assert re.search(
