@@ -5,13 +5,20 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
+from flows.cells import train_rank_and_record
 from flows.data import checked_snapshot, filtered_snapshot
-from flows.server import artifact_key, leased
-from tasks.audit.judge import JUDGED_BY, Judged, judge_key, judged_folder
+from flows.server import artifact_key, ensure_limits, leased
+from tasks import job as jobs
+from tasks.audit.gain import Gain, compared_cells, filter_of, gains
+from tasks.audit.judge import Judged, judge_key, judged_folder
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
+from tasks.execution import resolve
 from tasks.home import Home
-from tasks.steps import Steps, judge_step
+from tasks.leases import Lease
+from tasks.snapshots import Snapshot
+from tasks.specs import ExecutionSpec
+from tasks.steps import Steps, evaluated_by, judge_step
 
 
 def _run_name() -> str:
@@ -22,19 +29,43 @@ def _run_name() -> str:
 def audit(spec: AuditSpec = AuditSpec()) -> dict[str, Any]:
     """Judge every interaction of a log that may be trained on."""
     home = Home.from_environment()
-    with leased(home):
+    with leased(home) as held:
         steps = Steps(home)
         snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
         key = judge_key(snapshot)
         steps.run(judge_step, snapshot, key=key, label=spec.dataset)
         judged = Judged(judged_folder(key, home=home))
-        cleaned = None
+        cleaned: Snapshot | None = None
+        found: tuple[Gain, ...] = ()
         if spec.clean_below is not None:
-            left_out = JUDGED_BY.model_copy(update={"below": spec.clean_below})
-            cleaned = filtered_snapshot(snapshot, left_out, steps=steps)
-        outcome = publish_audit(judged, snapshot, cleaned, spec, home=home)
+            cleaned = filtered_snapshot(snapshot, filter_of(spec), steps=steps)
+        if cleaned is not None and cleaned is not snapshot and spec.gain_epochs is not None:
+            found = _gains(spec, snapshot, cleaned, steps, held=held, home=home)
+        outcome = publish_audit(judged, snapshot, cleaned, spec, gains=found, home=home)
         create_markdown_artifact(_artifact(outcome), key=artifact_key("audit", spec.dataset))
         return outcome.to_dict() | {"steps": {"done": steps.done, "cached": steps.cached}}
+
+
+def _gains(
+    spec: AuditSpec, snapshot: Snapshot, cleaned: Snapshot, steps: Steps, *, held: Lease, home: Home
+) -> tuple[Gain, ...]:
+    """Train on both, and compare."""
+    execution = resolve(ExecutionSpec())
+    ensure_limits()
+    cells = compared_cells(spec, snapshot, cleaned, execution)
+    heading = jobs.Heading(
+        study="audit",
+        name=f"{spec.dataset}: as it is, and cleaned",
+        note=f"What leaving out interactions less likely genuine than {spec.clean_below:g} gains on validation.",
+        spec=spec.model_dump_json(indent=1),
+        identity=("audit", spec.dataset),
+    )
+    flow_run = str(runtime.flow_run.id)
+    with jobs.tracked_job(cells, heading, execution=execution, flow_run=flow_run, held=held, home=home) as job:
+        outcomes = train_rank_and_record(job, ExecutionSpec(), execution, steps, expected={})
+        if outcomes.failures:
+            raise jobs.failure_of([cell.label for cell in cells], outcomes.failures)
+    return gains(*(evaluated_by(cell) for cell in cells))
 
 
 def _artifact(outcome: AuditOutcome) -> str:

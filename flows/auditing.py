@@ -35,7 +35,8 @@ def run_audit(spec: AuditSpec, *, json_path: str | None) -> int:
 
 
 def _told(outcome: Mapping[str, Any]) -> Iterator[str]:
-    from tasks.reporting.audit import area, percent
+    from tasks.audit.gain import Gain
+    from tasks.reporting.audit import area, gain_words, percent
 
     found = outcome["found"]
     judged, everything = found["judged"], found["judged"] + found["left_alone"]
@@ -73,6 +74,8 @@ def _told(outcome: Mapping[str, Any]) -> Iterator[str]:
     if (cleaned := outcome["cleaned"]) is not None:
         yield f"Cleaned:    {cleaned['snapshot']}"
         yield f"            without {cleaned['left_out']:,} interactions less likely genuine than {cleaned['below']:g}"
+    for each in outcome["gains"]:
+        yield textwrap.fill(gain_words(Gain(**each | {"gain": Estimate(**each["gain"])})), WIDTH)
     yield f"Report:     {outcome['report']}"
     yield f"Parquet:    {outcome['folder']}/interactions.parquet, users.parquet, items.parquet"
 

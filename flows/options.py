@@ -229,6 +229,13 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="write a snapshot without interactions whose probability of being genuine is less than P, too",
     )
+    found.add_argument(
+        "--gain-epochs",
+        type=_whole(1),
+        metavar="N",
+        help="with --clean-below: train SASRec on the log as it is and on the cleaned one, N epochs at most, and say "
+        "what cleaning gains on validation",
+    )
     found.add_argument("--json", metavar="FILE", help="write all that was found to FILE as well")
 
 
@@ -454,10 +461,14 @@ def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
 
 
 def audit_spec(options: argparse.Namespace) -> "AuditSpec":
-    """The spec of `audit`'s options."""
+    """The spec of `audit`'s options. Raises `InputError` where they do not make sense together."""
     from tasks.audit.specs import AuditSpec
+    from tasks.errors import InputError
 
-    return AuditSpec.model_validate(ingest_spec(options).model_dump() | _given(options, "top", "clean_below"))
+    if options.gain_epochs is not None and options.clean_below is None:
+        raise InputError("--gain-epochs: say with --clean-below what is left out of the log whose gain is measured")
+    asked = _given(options, "top", "clean_below", "gain_epochs")
+    return AuditSpec.model_validate(ingest_spec(options).model_dump() | asked)
 
 
 def _add_run_id(parser: argparse.ArgumentParser, name: str, *, shown: str) -> None:

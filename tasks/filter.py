@@ -19,6 +19,9 @@ from tasks.specs import NO_FILTER, FilterSpec
 from tasks.workers import run_worker
 
 PROGRAM = "models.filter"
+JUDGED_BY = FilterSpec(by="co-occurrence")
+"""How an audit judges: what it tells of is what this filter leaves out."""
+
 LEAST_EVENTS, LEAST_USERS = 500, 20
 """With fewer, hardly any two items are neighbours twice."""
 

@@ -11,21 +11,17 @@ import pandas as pd
 
 import sql
 from tasks.engine import engine
-from tasks.filter import refuse_small
+from tasks.filter import JUDGED_BY, refuse_small
 from tasks.home import Home
 from tasks.keys import step_key
 from tasks.scratch import publish, working_folder
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
-from tasks.specs import FilterSpec
 from tasks.statistics.estimates import LEVEL, Estimate, Floats, estimate
 from tasks.workers import run_worker
 
 INTERACTIONS_FILE = "interactions.parquet"
 PROGRAM = "models.audit"
-JUDGED_BY = FilterSpec(by="co-occurrence")
-"""What is judged as by this filter, it leaves out of a cleaned log."""
-
 RESAMPLES = 1_000
 
 BASIS = "basic bootstrap of users"

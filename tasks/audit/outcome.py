@@ -3,11 +3,12 @@
 import json
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.audit.findings import Findings, findings, write_groups
+from tasks.audit.gain import Gain
 from tasks.audit.judge import INTERACTIONS_FILE, Judged
 from tasks.audit.specs import AuditSpec
 from tasks.home import Home
@@ -21,7 +22,7 @@ RESULT_FILE = "audit.json"
 @dataclass(frozen=True)
 class AuditOutcome:
     """A finished audit. cleaned: the snapshot without what lies below the spec's `clean_below`, which is the log's own
-    where nothing does; None where none was asked for.
+    where nothing does; None where none was asked for. gains: what it gains on validation, where that was measured.
     """
 
     folder: Path
@@ -29,6 +30,7 @@ class AuditOutcome:
     snapshot: Snapshot
     cleaned: Snapshot | None
     found: Findings
+    gains: tuple[Gain, ...]
 
     @property
     def report(self) -> Path:
@@ -54,18 +56,25 @@ class AuditOutcome:
                 "below": self.spec.clean_below,
                 "left_out": self.snapshot.counts.interactions - cleaned.counts.interactions,
             },
+            "gains": [asdict(each) for each in self.gains],
             "folder": str(self.folder),
             "report": str(self.report),
         }
 
 
 def publish_audit(
-    judged: Judged, snapshot: Snapshot, cleaned: Snapshot | None, spec: AuditSpec, *, home: Home
+    judged: Judged,
+    snapshot: Snapshot,
+    cleaned: Snapshot | None,
+    spec: AuditSpec,
+    *,
+    gains: tuple[Gain, ...],
+    home: Home,
 ) -> AuditOutcome:
     """Write the audit's folder, in the place of an earlier one of the same data set once it is whole."""
     found = findings(judged, interactions=snapshot.counts.interactions, top=spec.top)
     final = home.root / "audits" / spec.dataset
-    outcome = AuditOutcome(final, spec, snapshot, cleaned, found)
+    outcome = AuditOutcome(final, spec, snapshot, cleaned, found, gains)
     with working_folder(final.parent) as work:
         content = work / "content"
         content.mkdir()
@@ -73,7 +82,7 @@ def publish_audit(
         write_groups(judged, content)
         text = json.dumps(outcome.to_dict(), ensure_ascii=False, indent=1)
         (content / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
-        write_page(found, spec.dataset, content, facts=_facts(outcome))
+        write_page(found, spec.dataset, content, gains=gains, facts=_facts(outcome))
         if final.exists():
             final.rename(work / f"earlier-{secrets.token_hex(4)}")
         content.rename(final)

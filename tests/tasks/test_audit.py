@@ -15,14 +15,19 @@ from models import filter as by_model
 from models.audit import audit_log
 from models.denoising.noise.auditing import resampled_shares
 from models.denoising.noise.judgement import share_of_noise
+from models.engine.metrics import PROTOCOLS
 from tasks import filter as filtering
 from tasks.audit import judge as judging
-from tasks.audit.judge import JUDGED_BY, PROGRAM, Judged, interval, judge
+from tasks.audit.gain import compared_cells, gains
+from tasks.audit.judge import PROGRAM, Judged, interval, judge
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
 from tasks.errors import InputError
-from tasks.filter import filtered
+from tasks.evaluate import Evaluated
+from tasks.execution import Execution
+from tasks.filter import JUDGED_BY, filtered
 from tasks.home import Home
+from tasks.reporting.audit import gain_words
 from tasks.snapshots import Snapshot
 from tests.tasks.corners import LENGTH, USERS, corners_csv
 
@@ -47,7 +52,8 @@ def judged(noisy: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Judg
 
 
 def audited(judged: Judged, noisy: Snapshot, cleaned: Snapshot | None, home: Home) -> AuditOutcome:
-    return publish_audit(judged, noisy, cleaned, AuditSpec(dataset="corners", top=30, clean_below=0.5), home=home)
+    spec = AuditSpec(dataset="corners", top=30, clean_below=0.5)
+    return publish_audit(judged, noisy, cleaned, spec, gains=(), home=home)
 
 
 def test_planted_noise_is_counted_told_and_ranked_first(judged: Judged, noisy: Snapshot, home: Home) -> None:
@@ -132,3 +138,35 @@ def test_an_interval_is_mirrored_at_the_value_and_stays_within_bounds() -> None:
     assert (found.low, found.high, found.n) == (pytest.approx(0.145), pytest.approx(0.335), 9)
     assert interval(0.0, np.zeros(5), users=9).high == 0.0
     assert interval(0.05, replicates, users=9).low == 0.0
+
+
+def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Home, tmp_path: Path) -> None:
+    spec = AuditSpec(dataset="corners", clean_below=0.4, gain_epochs=3)
+    kept = Snapshot(noisy.path, noisy.manifest.model_copy(update={"digest": "0" * 64}))
+    execution = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+    as_it_is, cleaned = compared_cells(spec, noisy, kept, execution)
+    assert (as_it_is.snapshot, cleaned.snapshot, cleaned.histories, cleaned.clean) == (noisy, kept, kept, noisy)
+    assert (as_it_is.training, as_it_is.training.epochs) == (cleaned.training, 3)
+    assert (as_it_is.spec.filter.by, cleaned.spec.filter.below) == ("none", 0.4)
+    draw = np.random.default_rng(0)
+    ranks = {name: draw.integers(0, 20, 200) for name in ("before", "after")}
+    ranks["after"] = np.maximum(ranks["before"] - 2, 0)
+    for name, values in ranks.items():
+        columns = {f"rank_{protocol}": values for protocol in PROTOCOLS}
+        (tmp_path / name).mkdir()
+        pd.DataFrame({"target": np.arange(200), "split": "validation", "user": np.arange(200)} | columns).to_parquet(
+            tmp_path / name / "ranks.parquet"
+        )
+    found = gains(Evaluated(tmp_path / "before"), Evaluated(tmp_path / "after"))
+    means = [np.where(values < 10, 1 / np.log2(values + 2), 0).mean() for values in ranks.values()]
+    for each in found:
+        assert (each.as_it_is, each.cleaned) == pytest.approx(tuple(means))
+    change = found[0].gain
+    assert change.value == pytest.approx(100 * (means[1] / means[0] - 1))
+    assert change.low is not None
+    assert change.high is not None
+    assert 0 < change.low < change.value < change.high
+    told = gain_words(found[0])
+    assert f"{means[0]:.4f} on the log as it is, {means[1]:.4f} on the cleaned one, {change.value:+.1f} % (" in told
+    with pytest.raises(ValueError, match="there is no cleaned log"):
+        AuditSpec(gain_epochs=3)
