@@ -81,7 +81,7 @@ def _stepper(training: Training) -> Callable[[], int]:
     def step() -> int:
         batch = next(batches)
         loss = training.model.loss(batch, replace(training.draws, step=training.progress.steps))
-        training.optimizer.zero_grad(set_to_none=True)
+        training.optimizer.zero_grad()
         loss.objective().backward()
         training.optimizer.step()
         return len(batch.cells)

@@ -104,7 +104,7 @@ def _batches(log: InteractionLog, options: argparse.Namespace) -> list[Batch]:
 def _stepper(training: Training) -> Callable[[Batch, int], None]:
     def step(batch: Batch, number: int) -> None:
         loss = training.model.loss(batch, replace(training.draws, step=number))
-        training.optimizer.zero_grad(set_to_none=True)
+        training.optimizer.zero_grad()
         loss.objective().backward()
         training.optimizer.step()
 

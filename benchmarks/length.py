@@ -33,7 +33,7 @@ from models.engine.batches import windows
 from models.networks.attention import SelfAttention, split_heads
 
 ITEMS = 3000
-BATCHES = 6
+BATCHES = 3
 OPEN_SHARES = (0.5, 0.1, 0.01)
 
 

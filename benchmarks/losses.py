@@ -122,7 +122,7 @@ def _reached(log: InteractionLog, config: ModelConfig, options: argparse.Namespa
 def _step(training: Training, batch: Batch) -> float:
     started = time.process_time()
     loss = training.model.loss(batch, training.draws)
-    training.optimizer.zero_grad(set_to_none=True)
+    training.optimizer.zero_grad()
     loss.objective().backward()
     training.optimizer.step()
     return time.process_time() - started

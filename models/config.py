@@ -202,7 +202,7 @@ class TrainingConfig(_Config):
     warmup: steps in which the learning rate rises from 0; decay: the share of it that is lost, linearly, from there to
         the last of `epochs` (1: down to 0)
     table_rows: of an item table, "touched" has a step update the rows that it reads alone, so that its price does not
-        grow with the catalogue (`models.engine.rows`: rare items then move as by lazy Adam); "all" is Adam; "auto"
+        grow with the catalogue (`models.engine.adam`: rare items then move as by lazy Adam); "all" is Adam; "auto"
         takes "touched" from `TOUCHED_FROM` items on, where loss and backbone allow it
     validate_every: epochs between validations; patience: validations without a better one before it stops
     """

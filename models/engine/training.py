@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from models.config import TrainingConfig
+from models.engine.adam import Adam
 from models.engine.batches import UnseenItems
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
-from models.engine.rows import RowAdam, by_rows, clip
+from models.engine.rows import by_rows, clip
 from models.engine.sequences import InteractionLog
 from models.errors import Diverged
 from models.recommender import Draws, Recommender
@@ -103,7 +104,7 @@ class Training:
         self.touches_rows = config.touches_rows(sequences.item_count, possible=bool(tables))
         for table in tables if self.touches_rows else ():
             by_rows(table)
-        self.optimizer = _optimizer(self.model, config, touches_rows=self.touches_rows)
+        self.optimizer = _optimizer(self.model, config)
         trainable = int((sequences.train_lengths > 1).sum())
         self.steps_of_epoch = math.ceil(trainable / config.batch_size)
         self.progress = Progress()
@@ -156,7 +157,7 @@ class Training:
             draws=self.draws,
         ):
             loss = self.model.loss(batch, replace(self.draws, step=self.progress.steps))
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             loss.objective().backward()
             self._step()
             value = loss.data_term().detach()
@@ -239,34 +240,21 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
-def _optimizer(model: Recommender, config: TrainingConfig, *, touches_rows: bool) -> torch.optim.Optimizer:
-    """Adam; with weight decay AdamW, which leaves biases, norms and groups with a decay of their own as they are; where
-    the step touches rows of the item table alone, what does so.
-    """
-    betas = (0.9, config.beta2)
+def _optimizer(model: Recommender, config: TrainingConfig) -> Adam:
+    """Weight decay leaves biases, norms and groups with a decay of their own as they are."""
     groups = model.parameter_groups(config.learning_rate)
-    if config.weight_decay:
-        groups = _decaying(groups, config.weight_decay)
-    if touches_rows:
-        return RowAdam(groups, betas=betas, weight_decay=0.0, fused=True)
-    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-    return kind(groups, betas=betas, fused=True)
-
-
-def _decaying(groups: list[dict[str, Any]], decay: float) -> list[dict[str, Any]]:
-    """The groups, those without a decay of their own parted into matrices, which decay, and the rest."""
     halves = [group for group in groups if "weight_decay" in group]
     halves += [
-        group | {"params": params, "weight_decay": own}
+        group | {"params": params, "weight_decay": decay}
         for group in groups
         if "weight_decay" not in group
-        for params, own in (
-            ([parameter for parameter in group["params"] if parameter.dim() > 1], decay),
+        for params, decay in (
+            ([parameter for parameter in group["params"] if parameter.dim() > 1], config.weight_decay),
             ([parameter for parameter in group["params"] if parameter.dim() <= 1], 0.0),
         )
         if params
     ]
-    return halves
+    return Adam(halves, betas=(0.9, config.beta2))
 
 
 def _copied(model: Recommender) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from models.networks.attention import AttentionMask, split_heads
 from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
 
+CELLS_OF_A_BLOCK = 2**19
+"""Of queries' products with buckets, held at a time."""
 ALIGNED = 32
 """Tables of intervals are filled up to a multiple of so many rows: matrices of 257 columns take twice the time."""
 
@@ -103,7 +105,8 @@ class PlacesAndIntervals:
     interval_keys, interval_values: [heads, buckets, dim of a head]
     intervals: [rows, length, length] int64, the bucket of each pair
 
-    Memory is rows × heads × length × (length + buckets): no pair has a vector of its own.
+    Memory is rows × heads × length × (length + buckets): no pair has a vector of its own. Sums over buckets go by
+    blocks of rows that stay in the processor's cache.
     """
 
     position_keys: Tensor
@@ -114,19 +117,34 @@ class PlacesAndIntervals:
 
     def scores(self, q: Tensor) -> Tensor:
         """Q · interval key."""
-        by_bucket = _by_head(q) @ self.interval_keys.transpose(1, 2)
-        return _by_row(by_bucket.gather(2, self._pairs(heads=q.shape[1])), like=q)
+        blocks = zip(self._split(q), self._split(self.intervals), strict=True)
+        return torch.cat([self._scores(part, pairs) for part, pairs in blocks])
 
     def values(self, attention: Tensor) -> Tensor:
         """The attention's mean of interval values."""
+        blocks = zip(self._split(attention), self._split(self.intervals), strict=True)
+        return torch.cat([self._values(part, pairs) for part, pairs in blocks])
+
+    def _scores(self, q: Tensor, intervals: Tensor) -> Tensor:
+        by_bucket = _by_head(q) @ self.interval_keys.transpose(1, 2)
+        return _by_row(by_bucket.gather(2, _pairs(intervals, heads=q.shape[1])), like=q)
+
+    def _values(self, attention: Tensor, intervals: Tensor) -> Tensor:
         of_pairs = _by_head(attention)
         by_bucket = of_pairs.new_zeros(*of_pairs.shape[:2], self.interval_values.shape[1])
-        by_bucket.scatter_add_(2, self._pairs(heads=attention.shape[1]), of_pairs)
+        by_bucket.scatter_add_(2, _pairs(intervals, heads=attention.shape[1]), of_pairs)
         return _by_row(by_bucket @ self.interval_values, like=attention)
 
-    def _pairs(self, *, heads: int) -> Tensor:
-        """[heads, rows · length, length]: the intervals as `_by_head` lays them out."""
-        return self.intervals.flatten(0, 1).expand(heads, -1, -1)
+    def _split(self, values: Tensor) -> tuple[Tensor, ...]:
+        """[rows, …] → blocks of rows; elsewhere than on a CPU, where caches do not matter, one."""
+        heads, buckets, _ = self.interval_keys.shape
+        rows = max(CELLS_OF_A_BLOCK // (heads * buckets * self.intervals.shape[1]), 1)
+        return values.split(rows) if values.device.type == "cpu" else (values,)
+
+
+def _pairs(intervals: Tensor, *, heads: int) -> Tensor:
+    """[heads, rows · length, length]: the intervals as `_by_head` lays them out."""
+    return intervals.flatten(0, 1).expand(heads, -1, -1)
 
 
 def _by_head(values: Tensor) -> Tensor:

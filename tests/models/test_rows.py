@@ -1,4 +1,4 @@
-"""Row-wise updates of an item table against Adam, and against lazy Adam written as loops over rows."""
+"""Our Adam against torch's, to the bit, and its updates of touched rows against lazy Adam as loops over rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from models.catalogue import build
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from models.engine import rows
-from models.engine.rows import RowAdam, RowTable, by_rows, gathered
+from models.engine.adam import Adam
+from models.engine.rows import RowTable, by_rows, gathered
 from models.engine.training import Epoch, Training
 from tests.models.conftest import MakeLog
 
@@ -31,10 +32,10 @@ def steps(*, count: int, every: bool) -> list[Tensor]:
     return [torch.cat([one, torch.arange(count)]) if every else one for one in drawn]
 
 
-def trained(table: nn.Embedding, optimizer: torch.optim.Optimizer, touched: list[Tensor]) -> np.ndarray:
+def trained(table: nn.Embedding, optimizer: Adam | torch.optim.Optimizer, touched: list[Tensor]) -> np.ndarray:
     """The table after steps down Σ (row − its number mod 3)², each a row as often as it is touched."""
     for numbers in touched:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         goal = (numbers % 3).float()[:, None]
         (gathered(table.weight, numbers) - goal).square().sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -42,13 +43,42 @@ def trained(table: nn.Embedding, optimizer: torch.optim.Optimizer, touched: list
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_whole_parameters_move_as_torchs_adam_moves_them_to_the_bit(decay: float) -> None:
+    """With a rate that changes, a group without decay, and a parameter that some steps do not reach."""
+    generator = torch.Generator().manual_seed(2)
+    ours, theirs = ([nn.Parameter(torch.ones(3, 37) * n) for n in range(1, 4)] for _ in range(2))
+
+    def groups(parameters: list[nn.Parameter]) -> list[dict[str, object]]:
+        return [
+            {"params": parameters[:2], "lr": RATE, "weight_decay": decay},
+            {"params": parameters[2:], "lr": RATE, "weight_decay": 0.0},
+        ]
+
+    kind = torch.optim.AdamW if decay else torch.optim.Adam
+    reference = kind(groups(theirs), betas=BETAS, fused=True)
+    optimizer = Adam(groups(ours), betas=BETAS)
+    for number in range(9):
+        for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            gradient = torch.randn(3, 37, generator=generator)
+            one.grad, other.grad = (None, None) if place == number % 3 else (gradient, gradient.clone())
+        for each in (optimizer, reference):
+            each.param_groups[0]["lr"] = RATE / (1 + number)
+            each.step()
+        if number == 4:  # what is restored goes on alike
+            held, optimizer = optimizer.state_dict(), Adam(groups(ours), betas=BETAS)
+            optimizer.load_state_dict(held)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_rows_that_every_step_touches_move_as_adam_moves_them(decay: float) -> None:
     touched = steps(count=7, every=True)
     dense, sparse = table_of(7, 4), table_of(7, 4)
     by_rows(sparse)
-    options = {"lr": RATE, "betas": BETAS, "weight_decay": decay}
-    expected = trained(dense, torch.optim.AdamW(dense.parameters(), **options), touched)  # type: ignore[arg-type]
-    found = trained(sparse, RowAdam(sparse.parameters(), **options), touched)  # type: ignore[arg-type]
+    group = {"params": list(sparse.parameters()), "lr": RATE, "weight_decay": decay}
+    reference = torch.optim.AdamW(dense.parameters(), lr=RATE, betas=BETAS, weight_decay=decay)
+    expected, found = trained(dense, reference, touched), trained(sparse, Adam([group], betas=BETAS), touched)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -65,7 +95,7 @@ def test_other_rows_and_their_moments_stay_until_they_are_touched_again() -> Non
             square[row] = BETAS[1] * square[row] + (1 - BETAS[1]) * gradient**2
             corrected = np.sqrt(square[row] / (1 - BETAS[1] ** done)) + EPSILON
             expected[row] -= RATE * mean[row] / (1 - BETAS[0] ** done) / corrected
-    found = trained(table, RowAdam(table.parameters(), lr=RATE, betas=BETAS, weight_decay=0.0), touched)
+    found = trained(table, Adam([{"params": list(table.parameters()), "lr": RATE}], betas=BETAS), touched)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     untouched = sorted(set(range(40)) - set(torch.cat(touched).tolist()))
     assert untouched
@@ -144,7 +174,7 @@ def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_lo
     assert auto.touches_rows(TOUCHED_FROM, possible=True)
     assert not auto.touches_rows(TOUCHED_FROM, possible=False)
     assert not TrainingConfig(table_rows="all").touches_rows(TOUCHED_FROM, possible=True)
-    assert type(training_of(make_log, ModelConfig(), table_rows="auto").optimizer) is torch.optim.Adam
+    assert not training_of(make_log, ModelConfig(), table_rows="auto").touches_rows
     for model in (ModelConfig(loss="softmax"), ModelConfig(backbone="bert4rec")):
         assert not training_of(make_log, model, table_rows="auto").touches_rows
         with pytest.raises(ValueError, match="reads the whole item table"):
