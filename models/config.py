@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 NO_GATE = "none"
 NO_NOISE_MODEL = "none"
 NO_ROBUST_LOSS = "none"
+READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
+"""Of `models.catalogue`, what reads the whole item table in every step of a training."""
 TABLE_ROWS = ("auto", "all", "touched")
 TOUCHED_FROM = 100_000
 """Items from which "auto" updates touched rows alone: above every catalogue whose published figures are Adam's."""
@@ -163,6 +165,11 @@ class ModelConfig(_Config):
         values = self.to_dict()
         unread = {name for (part, choice), names in UNUSED.items() if values[part] == choice for name in names}
         return {name: value for name, value in values.items() if name not in unread}
+
+    @property
+    def reads_whole_table(self) -> bool:
+        """Does a training step read every row of the item table?"""
+        return any(getattr(self, part) in names for part, names in READ_WHOLE.items())
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")

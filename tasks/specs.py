@@ -310,6 +310,14 @@ def default_training(source: SourceSpec | None) -> TrainingConfig:
     return TrainingConfig(epochs=25, batch_size=64, learning_rate=2e-3, patience=5) if generated else TrainingConfig()
 
 
+def _check_rows(training: TrainingConfig, method: str, model: ModelConfig) -> None:
+    """Raises `ValueError` where touched rows alone are to be updated of a table that every step reads whole."""
+    try:
+        training.touches_rows(0, possible=not model.reads_whole_table)
+    except ValueError as error:
+        raise ValueError(f"the method {method}: {error}") from None
+
+
 class CellSpec(Spec):
     """One experiment: a method, under the name that tables show, trained on one log with one noise, and ranked.
 
@@ -326,6 +334,11 @@ class CellSpec(Spec):
     training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
     seed: Seed = 1
     evaluation_seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _rows_as_asked(self) -> "CellSpec":
+        _check_rows(self.training, self.method, self.model)
+        return self
 
     @property
     def label(self) -> str:
@@ -356,6 +369,8 @@ class RobustnessSpec(Spec):
             raise ValueError("two methods have the same name")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("a seed is given twice")
+        for method in self.methods:
+            _check_rows(self.training, method.name, method.model)
         return self
 
     def cells(self) -> tuple[CellSpec, ...]:

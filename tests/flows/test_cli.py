@@ -332,6 +332,7 @@ def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> No
         (["--dim", "51"], "dim (51) must be a multiple of heads (2)"),
         (["--noise", "0.2,0.2"], "--noise: a noise ratio is given twice"),
         (["--seeds", "1,1"], "a seed is given twice"),
+        (["--table-rows", "touched"], "the method sasrec-softmax: table_rows is touched, but this loss or"),
         (["--methods", "rec-denoiser,rec-denoiser"], "two methods have the same name"),
         (["--learning-rate", "0"], "--training: learning_rate must be positive, not 0.0"),
         (["--time-limit", "0"], "--time-limit: Input should be greater than 0"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.catalogue import build
+from models.catalogue import BACKBONES, LOSSES, build
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from models.engine import rows
 from models.engine.adam import Adam
@@ -179,3 +179,10 @@ def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_lo
         assert not training_of(make_log, model, table_rows="auto").touches_rows
         with pytest.raises(ValueError, match="reads the whole item table"):
             training_of(make_log, model)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_configuration_knows_which_models_read_the_whole_table(backbone: str, loss: str) -> None:
+    config = ModelConfig(backbone=backbone, loss=loss, dim=4, length=4)
+    assert bool(build(config, 9, seed=1, user_count=3).row_tables()) != config.reads_whole_table
