@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.statistics import seeds
 from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample
-from tasks.statistics.crossed import OverBoth, SeedSquares, over_both, pooled, seed_squares
+from tasks.statistics.crossed import OverBoth, SeedSquares, over_both, seed_squares, spreads
 from tasks.statistics.estimates import ALPHA, LEVEL, Estimate, column, difference, gain
 from tasks.statistics.multiple import Adjusted, holm
 from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
@@ -192,25 +192,26 @@ def _against(
 
 def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
     """The table with its differences over users and seeds, where anything is known of the spread over seeds."""
-    spread = pooled(row.squares for other in judged_with for row in other.rows)
-    if spread is None:
+    arms: dict[str, list[SeedSquares | None]] = {}
+    for other in judged_with:
+        for row in other.rows:
+            arms.setdefault(row.method, []).append(row.squares)
+    found = spreads(arms)
+    if not found:
         return table
-    (reference,) = (row for row in table.rows if row.method == table.reference)
-    rows = []
-    for row in table.rows:
-        against = row.against
-        if against is not None:
-            found = over_both(
-                against.t,
-                against.difference,
-                against.gain,
-                error=against.user_error,
-                seeds=(len(row.seeds), len(reference.seeds)),
-                spread=spread,
-            )
-            against = replace(against, over_both=found)
-        rows.append(replace(row, against=against))
-    return replace(table, rows=tuple(rows))
+    counts = {row.method: len(row.seeds) for row in table.rows}
+
+    def over(method: str, against: Against) -> OverBoth:
+        pair = [(counts[name], found[name]) for name in (method, table.reference)]
+        return over_both(against.t, against.difference, against.gain, error=against.user_error, arms=pair)
+
+    return replace(
+        table,
+        rows=tuple(
+            replace(row, against=replace(row.against, over_both=over(row.method, row.against))) if row.against else row
+            for row in table.rows
+        ),
+    )
 
 
 def _judged(

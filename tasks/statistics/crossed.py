@@ -2,12 +2,14 @@
 
 A test over users takes the trainings as given, so that two lucky seeds look like a better method. Here a value of user
 u under the training with seed s is m + U_u + S_s + rest, two crossed random effects (Searle, Casella & McCulloch 1992,
-*Variance Components*, ch. 4). Two or three seeds of one method say next to nothing of the spread of S: it is pooled
-over all the methods and places that are judged together, and taken to be the same for all of them, each with trainings
-of its own.
+*Variance Components*, ch. 4). Two or three seeds of one method say next to nothing of the spread of S. A method's own,
+over all places that are judged together, is therefore drawn towards that of all methods, the more so the more alike
+they are (Smyth 2004, "Linear models and empirical Bayes methods", Stat. Appl. Genet. Mol. Biol. 3): among methods that
+seeds move alike it is one spread for all, and one that seeds throw about does not blur the others. Each arm is taken to
+have trainings of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +40,7 @@ class SeedSpread:
 
     variance: float
     largest: float
-    degrees: int
+    degrees: float
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,10 @@ def seed_squares(values: Floats) -> SeedSquares | None:
 
 
 def pooled(arms: Iterable[SeedSquares | None]) -> SeedSpread | None:
-    """The spread over seeds of several arms together, weighed by their degrees of freedom; an arm that stands in
-    several tables counts once. None where no arm has two seeds.
+    """The spread over seeds of several arms as if it were one, weighed by their degrees of freedom; an arm that stands
+    in several tables counts once. None where no arm has two seeds.
     """
-    known = [arm for arm in dict.fromkeys(arms) if arm is not None]
+    known = _known(arms)
     degrees = sum(arm.seeds - 1 for arm in known)
     if degrees == 0:
         return None
@@ -80,31 +82,85 @@ def pooled(arms: Iterable[SeedSquares | None]) -> SeedSpread | None:
     return SeedSpread(variance=max(0.0, largest - of_users), largest=largest, degrees=degrees)
 
 
+def spreads(arms: Mapping[str, Sequence[SeedSquares | None]]) -> dict[str, SeedSpread]:
+    """Each method's spread over seeds, from its own arms drawn towards all; nothing where no arm has two seeds."""
+    every = [arm for own in arms.values() for arm in own]
+    whole = pooled(every)
+    if whole is None:
+        return {}
+    common, weight = _common(_known(every), whole)
+    found = {}
+    for method, held in arms.items():
+        own = pooled(held)
+        if own is None:
+            found[method] = replace(whole, largest=common, degrees=min(weight, whole.degrees))
+            continue
+        of_users = max(0.0, own.largest - own.variance)
+        mixed = common if np.isinf(weight) else (weight * common + own.degrees * own.largest) / (weight + own.degrees)
+        degrees = min(weight + own.degrees, whole.degrees)
+        found[method] = SeedSpread(variance=max(0.0, mixed - of_users), largest=mixed, degrees=degrees)
+    return found
+
+
 def over_both(
-    over_users: Test, difference: Estimate, gain: Estimate, *, error: float, seeds: tuple[int, int], spread: SeedSpread
+    over_users: Test, difference: Estimate, gain: Estimate, *, error: float, arms: Sequence[tuple[int, SeedSpread]]
 ) -> OverBoth:
-    """The test and intervals of a difference between two methods with so many `seeds` each.
+    """The test and intervals of a difference between two methods, `arms`: each one's number of seeds and their spread.
 
     error: the standard error of the mean difference over users, to which `over_users` is the test. The squared error
-    over both is error² + σ̂² (1/k + 1/k'), with Satterthwaite's degrees of freedom (1946, "An approximate distribution
-    of estimates of variance components", Biometrics Bulletin 2). Where σ̂² is 0, all is as over users alone.
+    over both is error² + Σ σ̂² / seeds, with Satterthwaite's degrees of freedom (1946, "An approximate distribution of
+    estimates of variance components", Biometrics Bulletin 2), as if both σ̂² were off by the same, since they have been
+    drawn together. Where both are 0, all is as over users alone.
     """
-    if over_users.statistic is None or error == 0.0 or spread.variance == 0.0:
+    by_seeds = sum(spread.variance / seeds for seeds, spread in arms)
+    if over_users.statistic is None or error == 0.0 or by_seeds == 0.0:
         return OverBoth(replace(over_users, name=NAME), difference, gain)
     from scipy.special import stdtr, stdtrit
 
-    share = sum(1.0 / count for count in seeds)
-    squared = error**2 + spread.variance * share
-    degrees = squared**2 / (error**4 / (over_users.n - 1) + (spread.largest * share) ** 2 / spread.degrees)
+    squared = error**2 + by_seeds
+    of_seeds = sum(spread.largest / seeds for seeds, spread in arms) ** 2 / min(spread.degrees for _, spread in arms)
+    uncertain = error**4 / (over_users.n - 1) + of_seeds
+    degrees = squared**2 / uncertain
     statistic = over_users.statistic * error / squared**0.5
     one_sided = over_users.alternative == "greater"
     p = float(stdtr(degrees, -statistic)) if one_sided else 2.0 * float(stdtr(degrees, -abs(statistic)))
-    margin = float(stdtrit(degrees, 0.5 + difference.level / 2.0)) * (spread.variance * share) ** 0.5
+    margin = float(stdtrit(degrees, 0.5 + difference.level / 2.0)) * by_seeds**0.5
     return OverBoth(
         t=replace(over_users, name=NAME, statistic=statistic, p=p),
         difference=_widened(difference, margin),
         gain=_widened(gain, margin * _per_unit(difference, gain)),
     )
+
+
+def _known(arms: Iterable[SeedSquares | None]) -> list[SeedSquares]:
+    return [arm for arm in dict.fromkeys(arms) if arm is not None]
+
+
+def _common(arms: Sequence[SeedSquares], whole: SeedSpread) -> tuple[float, float]:
+    """The variance that arms are drawn towards, and with how many degrees of freedom: Smyth's s₀² and d₀ (sections 6.1
+    and 6.2), from how much more the arms' logarithmic variances differ than chance would have it.
+    """
+    from scipy.special import polygamma, psi
+
+    held = [arm for arm in arms if arm.between > 0.0]
+    if len(held) < 2:
+        return whole.largest, np.inf
+    halves = np.array([(arm.seeds - 1) / 2.0 for arm in held])
+    logs = np.log([arm.between / arm.users for arm in held]) - psi(halves) + np.log(halves)
+    excess = float(logs.var(ddof=1) - polygamma(1, halves).mean())
+    if excess <= 0.0:
+        return whole.largest, np.inf
+    half = _inverse_trigamma(excess)
+    return float(np.exp(logs.mean() + psi(half) - np.log(half))), 2.0 * half
+
+
+def _inverse_trigamma(value: float) -> float:
+    """x > 0 with ψ'(x) = value."""
+    from scipy.optimize import brentq
+    from scipy.special import polygamma
+
+    found = brentq(lambda log: float(polygamma(1, np.exp(log))) - value, -20.0, 20.0)
+    return float(np.exp(found))
 
 
 def _per_unit(difference: Estimate, gain: Estimate) -> float:

@@ -12,6 +12,7 @@ import scipy.stats
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.statistics import seeds
 from tasks.statistics.comparison import Table, compare, jointly
+from tasks.statistics.crossed import SeedSquares, seed_squares, spreads
 from tasks.statistics.estimates import Floats
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
 from tasks.statistics.relative import gaps_closed, retentions
@@ -208,7 +209,7 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
         for run, shift in enumerate(own)
     )
     table = table_of(panel)
-    spread, rest, degrees = 0.0, 0.0, 0
+    spread, degrees, rest = 0.0, 0, {}
     for row in table.rows:
         values = panel.values[row.method]
         if len(values) == 1:
@@ -222,22 +223,26 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
         assert row.squares.between == pytest.approx(between / (len(values) - 1))
         assert row.squares.rest == pytest.approx(left / ((len(values) - 1) * (USERS - 1)))
         spread += between / USERS
-        rest += left / (USERS - 1) / USERS
+        rest[row.method] = left / (USERS - 1) / USERS
         degrees += len(values) - 1
-    variance = (spread - rest) / degrees
-    assert (degrees, variance > 0) == (3, True)
-    for row, share in ((table.rows[1], 1 / 3 + 1 / 2), (table.rows[2], 1 + 1 / 2)):
+    largest = spread / degrees
+    rest["alone"] = sum(rest.values()) / degrees
+    rest["up"] /= 2
+    assert (degrees, min(largest - left for left in rest.values()) > 0) == (3, True)
+    for row, seeds_of in ((table.rows[1], 3), (table.rows[2], 1)):
+        share = 1 / seeds_of + 1 / 2
         against = row.against
         assert against is not None
         assert against.over_both is not None
         means = panel.values[row.method].mean(0) - panel.values["base"].mean(0)
         over_users = scipy.stats.sem(means) ** 2
-        squared = over_users + variance * share
-        df = squared**2 / (over_users**2 / (USERS - 1) + (spread / degrees * share) ** 2 / degrees)
+        by_seeds = (largest - rest[row.method]) / seeds_of + (largest - rest["base"]) / 2
+        squared = over_users + by_seeds
+        df = squared**2 / (over_users**2 / (USERS - 1) + (largest * share) ** 2 / degrees)
         t = means.mean() / np.sqrt(squared)
         assert against.over_both.t.statistic == pytest.approx(t)
         assert against.over_both.t.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), df))
-        margin = scipy.stats.t.ppf(0.975, df) * np.sqrt(variance * share)
+        margin = scipy.stats.t.ppf(0.975, df) * np.sqrt(by_seeds)
         for own, wide, unit in (
             (against.difference, against.over_both.difference, 1.0),
             (against.gain, against.over_both.gain, 100 / panel.values["base"].mean()),
@@ -247,6 +252,37 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
             assert own.low is not None
             assert own.value is not None
             assert own.value - wide.low == pytest.approx(np.hypot(own.value - own.low, unit * margin))
+
+
+def test_methods_spreads_are_drawn_together_as_far_as_they_are_alike() -> None:
+    """Variances that are themselves drawn with d₀ and s₀² known: both are found again."""
+    draw, prior, degrees, own = rng(11), 8.0, 3, {}
+    for number in range(4000):
+        true = prior * 0.04 / draw.chisquare(prior)
+        own[str(number)] = true * draw.chisquare(degrees) / degrees
+    arms = {name: [SeedSquares(degrees + 1, users=2, between=2 * value, rest=0.0)] for name, value in own.items()}
+    found = spreads(arms)
+    assert len({spread.degrees for spread in found.values()}) == 1
+    weight = found["0"].degrees - degrees
+    assert weight == pytest.approx(prior, rel=0.15)
+    for name in ("0", "1"):
+        common = (found[name].largest * (weight + degrees) - degrees * own[name]) / weight
+        assert common == pytest.approx(0.04, rel=0.05)
+
+
+def test_one_method_that_seeds_throw_about_does_not_blur_the_others() -> None:
+    draw = rng(12)
+    quiet = {f"m{number}": [squares_of(draw, 0.002) for _ in range(2)] for number in range(6)}
+    found = spreads({**quiet, "wild": [squares_of(draw, 0.1) for _ in range(2)]})
+    assert found["wild"].variance > 0.001
+    assert all(found[name].largest < found["wild"].largest / 20 for name in quiet)
+    assert spreads({"one": [None]}) == {}
+    lent = spreads({**quiet, "one": [None]})["one"]
+    assert 0.0 < lent.largest < found["wild"].largest / 20
+
+
+def squares_of(draw: np.random.Generator, moved: float) -> SeedSquares | None:
+    return seed_squares(draw.normal(0.5, 0.1, USERS) + draw.normal(0.0, moved, (2, 1)) + draw.normal(0, 0.01, USERS))
 
 
 def test_tables_of_one_metric_share_their_spread_over_seeds_and_an_arm_counts_once() -> None:
