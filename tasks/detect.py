@@ -81,7 +81,7 @@ class Detected:
         for verdict in self.verdicts:
             if verdict.kind is None:
                 metrics[f"{PREFIX}judged"] = float(verdict.positives + verdict.negatives)
-                metrics[f"{PREFIX}share"] = verdict.positives / (verdict.positives + verdict.negatives)
+                metrics[f"{PREFIX}labelled_share"] = verdict.positives / (verdict.positives + verdict.negatives)
             metrics |= {f"{_name(verdict)}.{figure}": value for figure, value in _figures(verdict).items()}
         return metrics
 

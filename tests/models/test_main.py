@@ -112,7 +112,7 @@ def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
     request_for: Request, undisturbed: Path, tmp_path: Path, end: str
 ) -> None:
     folder = tmp_path / "training"
-    process = start(request_for(folder), tmp_path)
+    process = start(request_for(folder, ends_with_parent=True), tmp_path)
     assert process.stdout is not None
     assert process.stdin is not None
     first = json.loads(process.stdout.readline())

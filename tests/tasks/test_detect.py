@@ -77,7 +77,7 @@ def test_figures_of_all_noise_and_of_each_kind_are_those_of_the_rows(detected: D
     metrics = detected.metrics()
     rows = pd.read_parquet(detected.suspicions).query("position > 0")  # what every detector can judge
     assert metrics["noise.judged"] == len(rows)
-    assert metrics["noise.share"] == pytest.approx(rows["noise"].mean())
+    assert metrics["noise.labelled_share"] == pytest.approx(rows["noise"].mean())
     genuine = rows[~rows["noise"]]
     for name in ("own_score", "popularity", "gate"):
         for kind, own in [("", rows[rows["noise"]]), *((f".{k}", g) for k, g in rows.groupby("noise_kind"))]:
