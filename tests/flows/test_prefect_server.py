@@ -29,7 +29,7 @@ STEPS = {
     "validate: tiny.shop",
     "corrupt: replace 20%",
     "validate: replace 20%",
-    *(f"{step}: {cell}" for step in ("train", "evaluate") for cell in CELLS),
+    *(f"{step}: {cell}" for step in ("train", "detect", "evaluate") for cell in CELLS),
 }
 REGISTER = f"register: {CELLS[0]}"
 
@@ -102,7 +102,7 @@ def test_deploying_again_keeps_what_a_person_has_set(server: Server) -> None:
     server.workplace.run("flows.cli", "deploy")
     server.prefect("--no-prompt", "deploy", "--all")
     assert server.limits()["rec-denoiser-gpu"]["limit"] == 7
-    assert server.ask("/deployments/count", deployments={"tags": {"all_": ["shoppers"]}}) == 4
+    assert server.ask("/deployments/count", deployments={"tags": {"all_": ["shoppers"]}}) == 5
     variables = server.ask("/deployments/name/robustness/shoppers")["job_variables"]
     assert variables["working_dir"] == str(PROJECT_ROOT)
 
