@@ -82,5 +82,5 @@ def _show(name: str, home: Home, *, json_path: str | None) -> None:
     if page.exists():
         print(f"Report:     {page}")
     if json_path is not None:
-        Path(json_path).write_text(result.to_hand_on().to_json(), encoding="utf-8")
+        Path(json_path).write_text(result.to_hand_on().to_json(indent=None), encoding="utf-8")
         print(f"Figures:    {json_path}")

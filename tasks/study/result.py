@@ -69,6 +69,10 @@ class Figures:
     peak_memory_bytes: int | None = None
     gate: tuple[GateLayer, ...] = ()
 
+    def without_curves(self) -> "Figures":
+        """Less what a gate keeps at each distance."""
+        return replace(self, gate=tuple(replace(layer, keep_by_distance=()) for layer in self.gate))
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -223,16 +227,17 @@ class StudyResult:
     detection: tuple[Detection, ...] = ()
 
     def to_hand_on(self) -> "StudyResult":
-        """The result less its learning curves, most of its size, and less where things lie on this machine."""
+        """The result less the points of its curves, most of its size, and less where things lie on this machine."""
         return replace(
             self,
             datasets=tuple(replace(dataset, docs=None) for dataset in self.datasets),
-            cells=tuple(replace(cell, history=()) for cell in self.cells),
+            cells=tuple(replace(cell, history=(), figures=cell.figures.without_curves()) for cell in self.cells),
+            detection=tuple(replace(one, false_positive_rates=(), true_positive_rates=()) for one in self.detection),
         )
 
-    def to_json(self) -> str:
+    def to_json(self, *, indent: int | None = 1) -> str:
         """The text of `study.json`, the same for the same result; numbers that are not finite become null."""
-        return json.dumps(finite(asdict(self)), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        return json.dumps(finite(asdict(self)), ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "StudyResult":
