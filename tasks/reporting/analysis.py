@@ -10,7 +10,8 @@ import pandas as pd
 
 from tasks.home import Home
 from tasks.statistics.bootstrap import RESAMPLES
-from tasks.statistics.comparison import Table, compare, jointly
+from tasks.statistics.comparison import Table, compare, jointly, spread_by_method
+from tasks.statistics.crossed import SeedSpread
 from tasks.statistics.estimates import Floats
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
 from tasks.statistics.relative import gaps_closed, retentions
@@ -66,12 +67,14 @@ def analysed(result: StudyResult, ranks: Ranks, *, resamples: int = RESAMPLES) -
                 place.panel(metric), metric=metric, reference=place.reference, rng=_rng(), resamples=resamples
             )
             families.setdefault((place.at.dataset, metric), []).append((place.at, table))
-        for metric in PAIR:
-            gaps += _gaps(result, place, metric)
         if is_loudest(result, place.at):
             slices += [cut for metric in PAIR for cut in _slices(place, metric)]
-    for metric in PAIR:
-        retained += _retained(places, metric)
+    for (dataset, metric), members in families.items():
+        if metric in PAIR:
+            here = [place for place in places if place.at.dataset == dataset]
+            spread = spread_by_method(table for _, table in members)
+            gaps += [found for place in here for found in _gaps(result, place, metric, spread)]
+            retained += _retained(here, metric, spread)
     comparisons = [
         Comparison(place=place, table=table)
         for members in families.values()
@@ -217,7 +220,7 @@ def _replicates(cells: Sequence[CellResult]) -> Callable[[CellResult], int]:
     return lambda cell: order[pair(cell)]
 
 
-def _retained(places: Sequence[_Placed], metric: str) -> Iterator[Retained]:
+def _retained(places: Sequence[_Placed], metric: str, spread: Mapping[str, SeedSpread]) -> Iterator[Retained]:
     """At every noisy place that has one without noise beside it, what each variant of both keeps."""
     quiet = {repr((place.at.dataset, place.at.setting)): place for place in places if place.at.noise is None}
     for place in places:
@@ -230,17 +233,29 @@ def _retained(places: Sequence[_Placed], metric: str) -> Iterator[Retained]:
             yield Retained(
                 place=place.at,
                 metric=metric,
-                retentions=retentions(panel, bases, rng=_rng(), resamples=place.resamples),
+                retentions=retentions(
+                    panel,
+                    bases,
+                    rng=_rng(),
+                    spread={name: spread[name.removesuffix(WITHOUT)] for name in panel.methods if spread},
+                    resamples=place.resamples,
+                ),
             )
 
 
-def _gaps(result: StudyResult, place: _Placed, metric: str) -> Iterator[Gaps]:
+def _gaps(result: StudyResult, place: _Placed, metric: str, spread: Mapping[str, SeedSpread]) -> Iterator[Gaps]:
     names = {variant(cell, result): cell.method for cell in place.cells.values()}
     oracle = next((name for name, method in names.items() if method == result.oracle), None)
     others = [name for name in names if name not in (oracle, place.reference)]
     if oracle is not None and oracle != place.reference and others:
         found = gaps_closed(
-            place.panel(metric), others, noisy=place.reference, oracle=oracle, rng=_rng(), resamples=place.resamples
+            place.panel(metric),
+            others,
+            noisy=place.reference,
+            oracle=oracle,
+            rng=_rng(),
+            spread=spread,
+            resamples=place.resamples,
         )
         yield Gaps(place=place.at, metric=metric, gaps=found)
 

@@ -145,14 +145,14 @@ def gaps(result: StudyResult) -> Iterator[Grid]:
     for held in result.gaps:
         places[repr(held.place)] = held.place
         for gap in held.gaps:
-            shares.setdefault((repr(held.place), gap.method), {})[held.metric] = gap.share
+            shares.setdefault((repr(held.place), gap.method), {})[held.metric] = gap.shown
     if shares:
         yield Grid(
             name="gap-closed",
             caption=(
-                "Gap closed, with 95 % intervals over users: 0 % is no better than the reference trained on the noise, "
-                "100 % as good as the oracle, which knows what is noise. There is none where the two are within two "
-                "standard errors of each other."
+                "Gap closed, with 95 % intervals over users and, where any method has several, seeds: 0 % is no better "
+                "than the reference trained on the noise, 100 % as good as the oracle, which knows what is noise. "
+                "There is none where the two are within two standard errors of each other."
             ),
             columns=(
                 Column("Noise"),
@@ -293,7 +293,7 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
     breaks = set()
     for sight in held:
         breaks.add(len(rows))
-        kept = {entry.method: entry.share for entry in retained.get((repr(sight.place), FULL), ())}
+        kept = {entry.method: entry.shown for entry in retained.get((repr(sight.place), FULL), ())}
         for method in sight.methods:
             values = [(sight.row(metric, method), _is_best(result, sight, method, metric)) for metric in metrics]
             seeds = len(sight.row(FULL, method).seeds)

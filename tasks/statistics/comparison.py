@@ -1,6 +1,6 @@
 """The table of a comparison: each method's mean, its difference to a reference, and in words whether that is one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.statistics import seeds
 from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample
-from tasks.statistics.crossed import OverBoth, SeedSquares, over_both, seed_squares, spreads
+from tasks.statistics.crossed import OverBoth, SeedSpread, SeedSquares, over_both, seed_squares, spreads
 from tasks.statistics.estimates import ALPHA, LEVEL, Estimate, column, difference, gain
 from tasks.statistics.multiple import Adjusted, holm
 from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
@@ -156,6 +156,15 @@ def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
     )
 
 
+def spread_by_method(tables: Iterable[Table]) -> dict[str, SeedSpread]:
+    """How far another seed moves each method's mean, from all tables of a metric; nothing where none has two seeds."""
+    arms: dict[str, list[SeedSquares | None]] = {}
+    for table in tables:
+        for row in table.rows:
+            arms.setdefault(row.method, []).append(row.squares)
+    return spreads(arms)
+
+
 def _against(
     panel: Panel,
     resampled: Resampled,
@@ -192,11 +201,7 @@ def _against(
 
 def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
     """The table with its differences over users and seeds, where anything is known of the spread over seeds."""
-    arms: dict[str, list[SeedSquares | None]] = {}
-    for other in judged_with:
-        for row in other.rows:
-            arms.setdefault(row.method, []).append(row.squares)
-    found = spreads(arms)
+    found = spread_by_method(judged_with)
     if not found:
         return table
     counts = {row.method: len(row.seeds) for row in table.rows}

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tasks.statistics.estimates import Estimate, Floats
+from tasks.statistics.bootstrap import Resampled, interval
+from tasks.statistics.estimates import LEVEL, Estimate, Floats, Statistic
 from tasks.statistics.paired import Test
 
 NAME = "paired t over users and seeds"
@@ -130,6 +131,31 @@ def over_both(
         difference=_widened(difference, margin),
         gain=_widened(gain, margin * _per_unit(difference, gain)),
     )
+
+
+def interval_over_both(
+    resampled: Resampled,
+    statistic: Statistic,
+    arms: Sequence[tuple[int, SeedSpread]],
+    *,
+    rng: np.random.Generator,
+    level: float = LEVEL,
+) -> Estimate:
+    """The interval over users and seeds of any function of the means: percentiles of its values at resampled means,
+    each of which is moved by what other seeds would change.
+
+    arms: number of seeds and spread of each column. A column moves by t · σ̂ / √seeds, where the columns' t, with the
+    fewest degrees of freedom, share what they are divided by: σ̂² of all are off by the same, as in `over_both`. A
+    quotient whose denominator may then be 0 has no bound.
+    """
+    widths = np.array([(spread.variance / seeds) ** 0.5 for seeds, spread in arms])
+    degrees = min(spread.degrees for _, spread in arms)
+    count = len(resampled.draws)
+    moved = rng.standard_normal((count, len(arms))) / np.sqrt(rng.chisquare(degrees, (count, 1)) / degrees)
+    found = interval(
+        replace(resampled, draws=resampled.draws + widths * moved), statistic, level=level, kind="percentile"
+    )
+    return replace(found, basis=f"{found.basis} and seeds")
 
 
 def _known(arms: Iterable[SeedSquares | None]) -> list[SeedSquares]:

@@ -12,7 +12,7 @@ import scipy.stats
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.statistics import seeds
 from tasks.statistics.comparison import Table, compare, jointly
-from tasks.statistics.crossed import SeedSquares, seed_squares, spreads
+from tasks.statistics.crossed import SeedSpread, SeedSquares, seed_squares, spreads
 from tasks.statistics.estimates import Floats
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
 from tasks.statistics.relative import gaps_closed, retentions
@@ -400,6 +400,42 @@ def test_gap_closed_where_there_is_a_gap() -> None:
     assert worse.share.value is not None
     assert worse.share.value < 0.0
     assert json.dumps(half.to_dict(), allow_nan=False)
+
+
+def test_shares_count_what_other_seeds_would_change() -> None:
+    """Against the delta method: the share's own derivatives by the means, times what a seed moves each mean."""
+    users, seeds = 1000, {"noisy": 2, "denoised": 3, "oracle": 4}
+    means = {"noisy": 0.2, "denoised": 0.26, "oracle": 0.3}
+    panel = align(
+        training(name, seed, np.full(users, mean) + rng(seed).normal(0, 0.001, users))
+        for name, mean in means.items()
+        for seed in range(seeds[name])
+    )
+    spread = {name: SeedSpread(variance=0.002**2, largest=0.002**2, degrees=1e9) for name in means}
+    kept = retentions(panel, {"denoised": "oracle"}, rng=rng(), spread=spread, resamples=4_000)[0]
+    closed = gaps_closed(
+        panel, ["denoised"], noisy="noisy", oracle="oracle", rng=rng(), spread=spread, resamples=4_000
+    )[0]
+    slopes = {
+        kept.shown: {"denoised": 1 / 0.3, "oracle": -0.26 / 0.3**2},
+        closed.shown: {"denoised": 1 / 0.1, "noisy": (0.26 - 0.3) / 0.1**2, "oracle": -0.06 / 0.1**2},
+    }
+    for shown, slope in slopes.items():
+        assert shown.low is not None
+        assert shown.high is not None
+        error = sum((each * 0.002) ** 2 / seeds[name] for name, each in slope.items()) ** 0.5
+        assert (shown.high - shown.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+        assert shown.basis == "percentile bootstrap over users and seeds"
+    assert kept.share.high is not None
+    assert kept.share.high - kept.share.value < 0.1 * (kept.shown.high - kept.shown.value)
+
+
+def test_a_gap_that_other_seeds_may_undo_is_not_shown() -> None:
+    panel = panel_of({"noisy": 0.0, "denoised": 0.06, "oracle": 0.1})
+    spread = {name: SeedSpread(variance=0.1**2, largest=0.1**2, degrees=3.0) for name in panel.methods}
+    (found,) = gaps_closed(panel, ["denoised"], noisy="noisy", oracle="oracle", rng=rng(), spread=spread)
+    assert found.shown.value is None
+    assert "within 2 standard errors" in str(found.shown.reason)
 
 
 @pytest.mark.parametrize(("shift", "reason"), [(0.0, "within 2 standard errors"), (-0.1, "below the noisy training")])
