@@ -164,7 +164,7 @@ class _Placed:
     def scores(self, metric: str, *, named: str = "{}") -> Iterator[Scores]:
         """Every training's values; `named` says what a variant is called."""
         for (name, seed), cell in self.cells.items():
-            yield scores(self.ranks(cell), metric, method=named.format(name), seed=seed)
+            yield scores(self.ranks(cell), metric, method=named.format(name), seed=seed, training=cell.train_key)
 
     def panel(self, metric: str) -> Panel:
         return align(self.scores(metric))

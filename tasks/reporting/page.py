@@ -27,12 +27,12 @@ user had not interacted with; “100 negatives” puts it among 100 sampled ones
 here only where it holds under both.
 
 Intervals “over users” (BCa bootstrap of whole users, 95 %) say what the same trainings would give for other users; \
-intervals “over seeds” (Student’s t, 95 %) say what another training would give on the same data. Methods are compared \
-with a two-sided t test, paired by user, in which both count: to the error over users comes that of the seeds. A \
-method’s spread over seeds is its own over all places of a dataset, drawn towards that of all methods as far as they \
-are alike; it widens the intervals of differences, gains and shares. With one seed each it is not known, and the test is over \
-users alone. P-values are corrected by Holm over all comparisons of a metric on a dataset, at a level of 5 %. Effect \
-sizes, Wilcoxon’s test, and the tests over users or seeds alone are in study.json.
+intervals “over seeds” (Student’s t, 95 %) say what another training would give on the same data. Methods are \
+compared with a two-sided t test, paired by user, in which both count: to the error over users comes that of the \
+seeds. A method’s spread over seeds is its own over all places of a dataset, drawn towards that of all methods as \
+far as they are alike; it widens the intervals of differences, gains and shares. With one seed each it is not known, \
+and the test is over users alone. P-values are corrected by Holm over all comparisons of a metric on a dataset, at a \
+level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or seeds alone are in study.json.
 
 Retention is what noise leaves of a method’s own value without noise. A method that is worse to begin with can retain \
 more, so read it beside the absolute values.

@@ -117,7 +117,7 @@ def compare(
             seeds=panel.seeds[method],
             over_seeds=seeds.mean(panel.seed_means(method), level=level),
             over_users=interval(resampled, column(panel.column(method)), level=level),
-            squares=seed_squares(panel.user_values(method)),
+            squares=seed_squares(panel.user_values(method), trainings=panel.trainings[method]),
             against=None
             if method == reference
             else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),

@@ -5,12 +5,13 @@ u under the training with seed s is m + U_u + S_s + rest, two crossed random eff
 *Variance Components*, ch. 4). Two or three seeds of one method say next to nothing of the spread of S. A method's own,
 over all places that are judged together, is therefore drawn towards that of all methods, the more so the more alike
 they are (Smyth 2004, "Linear models and empirical Bayes methods", Stat. Appl. Genet. Mol. Biol. 3): among methods that
-seeds move alike it is one spread for all, and one that seeds throw about does not blur the others. Each arm is taken to
-have trainings of its own.
+seeds move alike it is one spread for all, and one that seeds throw about does not blur the others. The two sides of a
+difference are taken to have trainings of their own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -24,13 +25,14 @@ NAME = "paired t over users and seeds"
 @dataclass(frozen=True)
 class SeedSquares:
     """Mean squares of one method's values at one place, [seeds, users]: between its seeds, users · s²(seed means), and
-    of what neither the seed nor the user explains.
+    of what neither the seed nor the user explains. trainings: of the seeds, empty where they are not known.
     """
 
     seeds: int
     users: int
     between: float
     rest: float
+    trainings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class OverBoth:
     gain: Estimate
 
 
-def seed_squares(values: Floats) -> SeedSquares | None:
-    """The mean squares of values [seeds, users]; None with a single seed or user."""
+def seed_squares(values: Floats, *, trainings: Sequence[str | None] = ()) -> SeedSquares | None:
+    """The mean squares of values [seeds, users]; None with a single seed or user. trainings: of the seeds."""
     seeds, users = values.shape
     if min(seeds, users) < 2:
         return None
@@ -67,14 +69,15 @@ def seed_squares(values: Floats) -> SeedSquares | None:
         users,
         between=float(users * of_seed.var(ddof=1)),
         rest=float((rest**2).sum() / ((seeds - 1) * (users - 1))),
+        trainings=tuple(known) if len(known := [one for one in trainings if one is not None]) == seeds else (),
     )
 
 
 def pooled(arms: Iterable[SeedSquares | None]) -> SeedSpread | None:
-    """The spread over seeds of several arms as if it were one, weighed by their degrees of freedom; an arm that stands
-    in several tables counts once. None where no arm has two seeds.
+    """The spread over seeds of several arms as if it were one, weighed by their degrees of freedom; arms of the same
+    trainings, as where one is ranked with several histories, count as one. None where no arm has two seeds.
     """
-    known = _known(arms)
+    known = _independent(arms)
     degrees = sum(arm.seeds - 1 for arm in known)
     if degrees == 0:
         return None
@@ -89,7 +92,7 @@ def spreads(arms: Mapping[str, Sequence[SeedSquares | None]]) -> dict[str, SeedS
     whole = pooled(every)
     if whole is None:
         return {}
-    common, weight = _common(_known(every), whole)
+    common, weight = _common(_independent(every), whole)
     found = {}
     for method, held in arms.items():
         own = pooled(held)
@@ -158,8 +161,22 @@ def interval_over_both(
     return replace(found, basis=f"{found.basis} and seeds")
 
 
-def _known(arms: Iterable[SeedSquares | None]) -> list[SeedSquares]:
-    return [arm for arm in dict.fromkeys(arms) if arm is not None]
+def _independent(arms: Iterable[SeedSquares | None]) -> list[SeedSquares]:
+    """Each arm once, and those of the same trainings as one, with their means."""
+    groups: dict[object, list[SeedSquares]] = {}
+    for arm in dict.fromkeys(arms):
+        if arm is not None:
+            groups.setdefault(arm.trainings or arm, []).append(arm)
+    return [held[0] if len(held) == 1 else _mean(held) for held in groups.values()]
+
+
+def _mean(arms: Sequence[SeedSquares]) -> SeedSquares:
+    users = arms[0].users
+    return replace(
+        arms[0],
+        between=users * fmean(arm.between / arm.users for arm in arms),
+        rest=users * fmean(arm.rest / arm.users for arm in arms),
+    )
 
 
 def _common(arms: Sequence[SeedSquares], whole: SeedSpread) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,26 +14,31 @@ from tasks.statistics.estimates import Floats, Integers
 
 @dataclass(frozen=True)
 class Scores:
-    """One training's values: targets [n] (numbers), users [n], values [n]."""
+    """One training's values: targets [n] (numbers), users [n], values [n]; training: which one it is, where its values
+    elsewhere are compared too.
+    """
 
     method: str
     seed: int
     targets: Integers
     users: Integers
     values: Floats
+    training: str | None = None
 
 
 @dataclass(frozen=True)
 class Panel:
     """The same targets under every training: targets [n] rising, users [n], values [seeds, n] by method.
 
-    `seeds` names the rows of each method's values, rising; methods may have different ones.
+    `seeds` names the rows of each method's values, rising, and `trainings` what was trained with each; methods may have
+    different ones.
     """
 
     targets: Integers
     users: Integers
     seeds: Mapping[str, tuple[int, ...]]
     values: Mapping[str, Floats]
+    trainings: Mapping[str, tuple[str | None, ...]]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -75,6 +80,7 @@ class Panel:
             users=self.users[chosen],
             seeds=self.seeds,
             values={method: values[:, chosen] for method, values in self.values.items()},
+            trainings=self.trainings,
         )
 
 
@@ -85,7 +91,7 @@ def align(trainings: Iterable[Scores]) -> Panel:
     trainings differ in their targets or in a target's user: it says which.
     """
     first: Scores | None = None
-    rows: dict[str, dict[int, Floats]] = {}
+    rows: dict[str, dict[int, Scores]] = {}
     for training in trainings:
         current = _by_target(training)
         if first is None:
@@ -93,18 +99,20 @@ def align(trainings: Iterable[Scores]) -> Panel:
         _check_same(first, current)
         if current.seed in rows.setdefault(current.method, {}):
             raise ValueError(f"{_name(current)} is there twice")
-        rows[current.method][current.seed] = current.values
+        rows[current.method][current.seed] = current
     if first is None or len(first.targets) == 0:
         raise ValueError("there are no targets to compare on")
+    ordered = {method: [by_seed[seed] for seed in sorted(by_seed)] for method, by_seed in rows.items()}
     return Panel(
         targets=first.targets,
         users=first.users,
-        seeds={method: tuple(sorted(by_seed)) for method, by_seed in rows.items()},
-        values={method: np.stack([by_seed[seed] for seed in sorted(by_seed)]) for method, by_seed in rows.items()},
+        seeds={method: tuple(one.seed for one in held) for method, held in ordered.items()},
+        values={method: np.stack([one.values for one in held]) for method, held in ordered.items()},
+        trainings={method: tuple(one.training for one in held) for method, held in ordered.items()},
     )
 
 
-def scores(ranks: pd.DataFrame, metric: str, *, method: str, seed: int) -> Scores:
+def scores(ranks: pd.DataFrame, metric: str, *, method: str, seed: int, training: str | None = None) -> Scores:
     """The per-target values of a metric such as `test.full_unseen.ndcg_at_10` from a frame of `ranks.parquet`.
 
     Their mean is what `models.engine.metrics.summary` gives under that name. Raises `ValueError` for another name.
@@ -121,6 +129,7 @@ def scores(ranks: pd.DataFrame, metric: str, *, method: str, seed: int) -> Score
         targets=rows["target"].to_numpy(dtype=np.int64),
         users=rows["user"].to_numpy(dtype=np.int64),
         values=measure(rows[f"rank_{protocol}"].to_numpy(), int(cutoff)),
+        training=training,
     )
 
 
@@ -147,7 +156,7 @@ def _by_target(training: Scores) -> Scores:
     values = np.asarray(training.values, dtype=np.float64)[order]
     if not np.isfinite(values).all():
         raise ValueError(f"{_name(training)} has no finite value for {_targets(targets[~np.isfinite(values)])}")
-    return Scores(training.method, training.seed, targets, training.users[order], values)
+    return replace(training, targets=targets, users=training.users[order], values=values)
 
 
 def _check_same(first: Scores, other: Scores) -> None:

@@ -281,6 +281,31 @@ def test_one_method_that_seeds_throw_about_does_not_blur_the_others() -> None:
     assert 0.0 < lent.largest < found["wild"].largest / 20
 
 
+def test_trainings_that_are_ranked_with_several_histories_count_once() -> None:
+    """As often as one ranks them, two trainings tell no more of what a third would do."""
+    draw = rng(13)
+    panels = []
+    for shift in (0.0, -0.02, -0.04, -0.06):
+        own = {"base": (0.0, 0.02), "up": (0.01, 0.04)}
+        panels.append(
+            align(
+                replace(training(method, run, draw.normal(0.5 + shift, 0.2, USERS) + moved), training=f"{method} {run}")
+                for method, shifts in own.items()
+                for run, moved in enumerate(shifts)
+            )
+        )
+    arms = {
+        method: [seed_squares(panel.user_values(method), trainings=panel.trainings[method]) for panel in panels]
+        for method in ("base", "up")
+    }
+    found = spreads(arms)
+    assert {spread.degrees for spread in found.values()} == {2.0}
+    each = [arm.between / arm.users for held in arms.values() for arm in held if arm is not None]
+    assert found["base"].largest == pytest.approx(sum(each) / 8)
+    unknown = {method: [replace(arm, trainings=()) for arm in held if arm is not None] for method, held in arms.items()}
+    assert {spread.degrees for spread in spreads(unknown).values()} == {8.0}
+
+
 def squares_of(draw: np.random.Generator, moved: float) -> SeedSquares | None:
     return seed_squares(draw.normal(0.5, 0.1, USERS) + draw.normal(0.0, moved, (2, 1)) + draw.normal(0, 0.01, USERS))
 
