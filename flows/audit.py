@@ -5,9 +5,10 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
+from flows.artifacts import artifact_key
 from flows.cells import train_rank_and_record
 from flows.data import checked_snapshot, filtered_snapshot
-from flows.server import artifact_key, ensure_limits, leased
+from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.audit.gain import Gain, compared_cells, filter_of, gains
 from tasks.audit.judge import Judged, judge_key, judged_folder

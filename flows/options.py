@@ -355,47 +355,26 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """The options of `study`."""
-    parser.add_argument(
-        "file", nargs="?", metavar="FILE", help="a study's file, or the name of a shipped one (default: list these)"
+    _add_experiment(
+        parser,
+        what="study",
+        parts="cells",
+        settable="base.SETTING=VALUE, axes.SETTING=[VALUE, …], execution.SETTING=VALUE, name=NAME, reference=METHOD, "
+        "include=[…], exclude=[…]",
+        written="the result, less the points of its curves,",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the cells, what is cached, and expected time and memory"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=C",
-        help="set something over the file: base.SETTING=VALUE, axes.SETTING=[VALUE, …], execution.SETTING=VALUE, "
-        "name=NAME, reference=METHOD, include=[…], exclude=[…]; repeatable, values as in YAML",
-    )
-    parser.add_argument(
-        "--side-by-side", type=_whole(1), metavar="N", help="cells at a time (default: as many as cores allow)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the result, less the learning curves, to FILE as well")
 
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
     """The options of `tune`."""
-    parser.add_argument(
-        "file", nargs="?", metavar="FILE", help="a search's file, or the name of a shipped one (default: list these)"
+    _add_experiment(
+        parser,
+        what="search",
+        parts="trials",
+        settable="base.SETTING=VALUE, space.SETTING=[VALUE, …] or {low: …, high: …}, spaces.METHOD={…}, "
+        "sampler.SETTING=VALUE, execution.SETTING=VALUE, name=NAME, methods=[…], trials=N, seeds=[…], metric=NAME",
+        written="the search's result",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the trials, what is cached, and expected time and memory"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=C",
-        help="set something over the file: base.SETTING=VALUE, space.SETTING=[VALUE, …] or {low: …, high: …}, "
-        "spaces.METHOD={…}, sampler.SETTING=VALUE, execution.SETTING=VALUE, name=NAME, methods=[…], trials=N, "
-        "seeds=[…], metric=NAME; repeatable, values as in YAML",
-    )
-    parser.add_argument(
-        "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the search's result to FILE as well")
 
 
 def tune_request(options: argparse.Namespace) -> "TuneRequest":
@@ -469,6 +448,27 @@ def audit_spec(options: argparse.Namespace) -> "AuditSpec":
         raise InputError("--gain-epochs: say with --clean-below what is left out of the log whose gain is measured")
     asked = _given(options, "top", "clean_below", "gain_epochs")
     return AuditSpec.model_validate(ingest_spec(options).model_dump() | asked)
+
+
+def _add_experiment(parser: argparse.ArgumentParser, *, what: str, parts: str, settable: str, written: str) -> None:
+    """The options of what a file describes and runs, a study or a search, which consists of `parts`."""
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help=f"a {what}'s file, or the name of a shipped one (default: list these)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help=f"print the {parts}, what is cached, and expected time and memory"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        help=f"set something over the file: {settable}; repeatable, values as in YAML",
+    )
+    parser.add_argument(
+        "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
+    )
+    parser.add_argument("--json", metavar="FILE", help=f"write {written} to FILE as well")
 
 
 def _add_run_id(parser: argparse.ArgumentParser, name: str, *, shown: str) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
+from flows.artifacts import artifact_key
 from flows.data import checked_snapshot
-from flows.server import artifact_key, leased
+from flows.server import leased
 from tasks.home import Home
 from tasks.specs import RecommendSpec
 from tasks.steps import Steps, recommend_one_step, recommend_step

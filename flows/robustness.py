@@ -3,11 +3,12 @@
 from typing import Any
 
 from prefect import flow, runtime
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 
+from flows.artifacts import artifact_key, show_table
 from flows.cells import on_clean_histories, train_rank_and_record
 from flows.data import checked_snapshot, noisy_snapshot
-from flows.server import artifact_key, ensure_limits, leased
+from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.choices import check_methods
 from tasks.execution import resolve
@@ -66,14 +67,6 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
                 spec, job, rows, metrics, trained, registered, clean=clean, execution=execution, best=best
             )
 
-    create_table_artifact(
-        table=table(rows), key=artifact_key("comparison", spec.dataset), description=f"Robustness on {spec.dataset}"
-    )
+    show_table(job, table(rows), kind="comparison", name=spec.dataset, description=f"Robustness on {spec.dataset}")
     create_markdown_artifact(markdown(rows), key=artifact_key("comparison-text", spec.dataset))
-    create_link_artifact(
-        link=job.tracker.run_url(job.parent),
-        link_text="This job in MLflow",
-        key=artifact_key("mlflow-run", spec.dataset),
-        description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
-    )
     return outcome | {"steps": {"done": steps.done, "cached": steps.cached}}

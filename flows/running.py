@@ -124,6 +124,19 @@ def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         raise bad_input_in(error) or RunFailed(str(error)) from None
 
 
+def follow_and_show(run: Callable[[], dict[str, Any]], *, written: Path, show: Callable[[], None]) -> dict[str, Any]:
+    """Run a flow, then `show` what it wrote; where it failed after it had written anew, that is shown all the same."""
+    before = written.stat().st_mtime_ns if written.exists() else None
+    try:
+        outcome = follow(run)
+    except Exception:
+        if written.exists() and written.stat().st_mtime_ns != before:
+            show()
+        raise
+    show()
+    return outcome
+
+
 def _start_server_apart() -> None:
     """Start Prefect's temporary server, where no other is set, out of the reach of the terminal's Ctrl-C: it has to
     outlive the flow run to hear how that ended. Raises `RunFailed` where it does not start.

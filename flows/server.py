@@ -1,6 +1,5 @@
 """What a flow run leaves on a Prefect server, and what a killed one left there."""
 
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,11 +69,6 @@ def ensure_work_pool() -> None:
     )
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(pool)
-
-
-def artifact_key(kind: str, dataset: str) -> str:
-    """An artifact's key: each data set has a history of its own. Prefect wants small letters, digits and dashes."""
-    return f"{kind}-{re.sub('[._]', '-', dataset)}"
 
 
 def _close_run(run_id: str, home: Home) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, runtime
-from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from flows.artifacts import show_table
 from flows.cells import Outcomes, train_rank_and_record
 from flows.data import checked_snapshot, noisy_snapshot
-from flows.server import artifact_key, ensure_limits, leased
+from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.digests import canonical_json
 from tasks.execution import resolve
@@ -82,17 +82,8 @@ def study(spec: StudyRequest) -> dict[str, Any]:
             )
             published = publish_result(result, ranks_in(home), home=home)
             jobs.record_folder(job, published.folder)
-            create_table_artifact(
-                table=table(published.result),
-                key=artifact_key("study", asked.spec.name),
-                description=asked.spec.question,
-            )
-            create_link_artifact(
-                link=job.tracker.run_url(job.parent),
-                link_text="This study in MLflow",
-                key=artifact_key("study-mlflow", asked.spec.name),
-                description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
-            )
+            rows = table(published.result)
+            show_table(job, rows, kind="study", name=asked.spec.name, description=asked.spec.question)
             if ended.failures:
                 raise jobs.failure_of([cell.label for cell in asked.cells], ended.failures)
             if published.failure is not None:

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from flows.running import follow, refuse_unreadable, refuse_unwritable
+from flows.running import follow_and_show, refuse_unreadable, refuse_unwritable
 from tasks.execution import resolve
 from tasks.home import PROJECT_ROOT, Home
 from tasks.progress import duration
@@ -52,19 +52,14 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
         refuse_unreadable(source)
     from flows.study import study
 
-    written = study_folder(asked.spec.name, home=home) / RESULT_FILE
-    before = written.stat().st_mtime_ns if written.exists() else None
     started = time.monotonic()
-    try:
-        steps = follow(lambda: study(request))["steps"]
-        seconds = time.monotonic() - started
-        told = f"{steps['done']} run, {steps['cached']} from cache, in {duration(seconds)}"
-    except Exception:
-        if written.exists() and written.stat().st_mtime_ns != before:
-            _show(asked.spec.name, home, json_path=json_path)
-        raise
-    _show(asked.spec.name, home, json_path=json_path)
-    print(f"Steps:      {told}")
+    steps = follow_and_show(
+        lambda: study(request),
+        written=study_folder(asked.spec.name, home=home) / RESULT_FILE,
+        show=lambda: _show(asked.spec.name, home, json_path=json_path),
+    )["steps"]
+    took = duration(time.monotonic() - started)
+    print(f"Steps:      {steps['done']} run, {steps['cached']} from cache, in {took}")
     print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs, curves, ranks, this report)")
     print("Keep one:   .venv/bin/rec-denoiser register RUN  (of a cell, by its id in the report's list of cells)")
     return 0

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, runtime
-from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from flows.artifacts import show_table
 from flows.cells import train_and_record
 from flows.data import checked_snapshot, noisy_snapshot
-from flows.server import artifact_key, ensure_limits, leased
+from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.errors import RunFailed
 from tasks.execution import Execution, resolve
@@ -86,7 +86,9 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 seconds=time.monotonic() - began,
             )
             folder = publish_tuning(result, asked, write_tuning_report, home=home)
-            _record(job, result, folder)
+            jobs.record_folder(job, folder)
+            told = f"{result.question} ({result.metric})"
+            show_table(job, table(result), kind="tune", name=result.name, description=told)
             _check(result, failures)
     return {"folder": str(folder), "steps": {"done": steps.done, "cached": steps.cached}}
 
@@ -134,19 +136,6 @@ def _told(proposed: Sequence[tuple[Search, Trial]], searches: Sequence[Search]) 
     numbers = [trial.number for _, trial in proposed]
     left = sum(search.to_come for search in searches)
     return f"trials {min(numbers)} to {max(numbers)} of {len(searches)} methods; {left} more trials to come"
-
-
-def _record(job: jobs.Job, result: TuneResult, folder: Path) -> None:
-    """The result in MLflow and Prefect."""
-    jobs.record_folder(job, folder)
-    key = artifact_key("tune", result.name)
-    create_table_artifact(table=table(result), key=key, description=f"{result.question} ({result.metric})")
-    create_link_artifact(
-        link=job.tracker.run_url(job.parent),
-        link_text="This search in MLflow",
-        key=artifact_key("tune-mlflow", result.name),
-        description="Opens once `.venv/bin/rec-denoiser ui mlflow` runs.",
-    )
 
 
 def _check(result: TuneResult, failures: Sequence[Exception]) -> None:

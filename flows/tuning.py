@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from flows.running import follow, refuse_unreadable, refuse_unwritable
+from flows.running import follow_and_show, refuse_unreadable, refuse_unwritable
 from tasks.execution import resolve
 from tasks.home import PROJECT_ROOT, Home
 from tasks.progress import duration
@@ -54,16 +54,12 @@ def run_tune(request: TuneRequest, *, json_path: str | None) -> int:
     refuse_unreadable(asked.source_cell.source)
     from flows.tune import tune
 
-    written = study_folder(asked.spec.name, home=home) / TUNE_FILE
-    before = written.stat().st_mtime_ns if written.exists() else None
     started = time.monotonic()
-    try:
-        steps = follow(lambda: tune(request))["steps"]
-    except Exception:
-        if written.exists() and written.stat().st_mtime_ns != before:
-            _show(asked.spec.name, home, json_path=json_path)
-        raise
-    _show(asked.spec.name, home, json_path=json_path)
+    steps = follow_and_show(
+        lambda: tune(request),
+        written=study_folder(asked.spec.name, home=home) / TUNE_FILE,
+        show=lambda: _show(asked.spec.name, home, json_path=json_path),
+    )["steps"]
     took = duration(time.monotonic() - started)
     print(f"Steps:      {steps['done']} run, {steps['cached']} from cache, in {took}")
     print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs by method and trial, curves, this report)")

@@ -162,7 +162,7 @@ def the_artifacts_lead_on(server: Server, flow_run: str) -> None:
     rows = json.loads(artifacts["comparison-tiny-shop"]["data"])
     assert [row["Noise"] for row in rows] == ["0%", "20%"]
     assert "sasrec-softmax" in artifacts["comparison-text-tiny-shop"]["data"]
-    assert f"/runs/{parent_run(server).info.run_id})" in artifacts["mlflow-run-tiny-shop"]["data"]
+    assert f"/runs/{parent_run(server).info.run_id})" in artifacts["comparison-mlflow-tiny-shop"]["data"]
     docs = [artifact["data"] for key, artifact in artifacts.items() if key and key.startswith("data-docs-")]
     assert len(docs) == 3, "of the log and of both snapshots"
     assert all("index.html" in text and "expectations met" in text for text in docs)
