@@ -33,7 +33,7 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.ranking import Protocol, rank
-from models.engine.sequences import load_log
+from models.engine.sequences import InteractionLog, load_log
 from models.engine.training import Epoch, Training
 from models.errors import Diverged
 from models.storage import MODEL_FILE, WEIGHTS_FILE, load_model, save_model
@@ -49,8 +49,8 @@ class BadRequest(ValueError):
 FAILURES: Mapping[type[Exception], str] = {BadRequest: "invalid", TimeoutError: "timeout", Diverged: "diverged"}
 """Those that are told in a sentence, by the kind that is said."""
 
-Verb = Callable[[dict[str, Any], Callable[[Epoch], None]], dict[str, Any]]
-"""From a request, and whom to tell of epochs, to the report at the end."""
+Verb = Callable[[dict[str, Any], Callable[..., None]], dict[str, Any]]
+"""From a request, and whom to tell of epochs (of which training, in a group, by keyword), to the report at the end."""
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +74,7 @@ def run(arguments: list[str], verbs: Mapping[str, Verb], *, usage: str) -> int:
     torch.set_num_threads(request["threads"])
     say = _speaker(request.get("channel"))
     try:
-        report = verbs[verb](request, lambda epoch: say(event="epoch", **asdict(epoch)))
+        report = verbs[verb](request, lambda epoch, **which: say(event="epoch", **which, **asdict(epoch)))
     except tuple(FAILURES) as error:
         kind = next(kind for failure, kind in FAILURES.items() if isinstance(error, failure))
         say(event="error", kind=kind, message=str(error))
@@ -89,18 +89,21 @@ def train(request: dict[str, Any], *, on_epoch: Callable[[Epoch], None]) -> dict
     Raises `BadRequest`, `TimeoutError` past the time limit, and `models.errors.Diverged`.
     """
     folder = Path(request["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with _only_one_in(folder):
-        result = folder / RESULT_FILE
-        if not all((folder / name).exists() for name in (RESULT_FILE, MODEL_FILE, WEIGHTS_FILE)):
-            result.unlink(missing_ok=True)
-            report = _train(request, folder, on_epoch)
-            partial = folder / (RESULT_FILE + ".partial")
-            partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
-            partial.replace(result)
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-        finished: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return {name: value for name, value in finished.items() if name != "history"}
+    with only_one_in(folder):
+        if not is_finished(folder):
+            _train(request, folder, on_epoch)
+        return report_of(folder)
+
+
+def is_finished(folder: Path) -> bool:
+    """Does a training's folder hold all that it was to make?"""
+    return all((folder / name).exists() for name in (RESULT_FILE, MODEL_FILE, WEIGHTS_FILE))
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """What is in a finished training's `result.json`, less its history."""
+    finished: dict[str, Any] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    return {name: value for name, value in finished.items() if name != "history"}
 
 
 def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
@@ -123,40 +126,57 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": time.monotonic() - started}
 
 
-def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], None]) -> dict[str, Any]:
+def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
     with as_asked():
-        config = ModelConfig.from_dict(request["model"])
-        log, clean = load_log(Path(request["log"])), load_log(Path(request["clean"]))
-        model = build(config, log.sequences.item_count, seed=request["seed"], user_count=log.sequences.user_count)
-        training = Training(
-            model,
-            log,
-            clean,
-            TrainingConfig.from_dict(request["training"]),
-            seed=request["seed"],
-            evaluation_seed=request["evaluation_seed"],
-            device=torch.device(request["device"]),
-        )
+        training = training_of(request, load_log)
     seconds = request["seconds"]
-    progress = training.run(
+    training.run(
         checkpoint=folder / CHECKPOINT_FILE,
         on_epoch=on_epoch,
         deadline=None if seconds is None else time.monotonic() + seconds,
     )
+    keep(training, request, group=[])
+
+
+def training_of(request: dict[str, Any], read: Callable[[Path], InteractionLog]) -> Training:
+    """The training that is asked for, of logs as they are `read`. Raises `ValueError` where there can be none."""
+    config = ModelConfig.from_dict(request["model"])
+    log, clean = read(Path(request["log"])), read(Path(request["clean"]))
     sequences = log.sequences
-    save_model(model, config, folder, item_count=sequences.item_count, user_count=sequences.user_count)
-    return {
+    return Training(
+        build(config, sequences.item_count, seed=request["seed"], user_count=sequences.user_count),
+        log,
+        clean,
+        TrainingConfig.from_dict(request["training"]),
+        seed=request["seed"],
+        evaluation_seed=request["evaluation_seed"],
+        device=torch.device(request["device"]),
+    )
+
+
+def keep(training: Training, request: dict[str, Any], *, group: list[str]) -> None:
+    """Write what a training that has ended made into its folder, the result last; its checkpoint goes.
+
+    `group` names the folders of those that were trained as one stacked model, this one's among them; none where it
+    was trained alone.
+    """
+    folder, config = Path(request["folder"]), ModelConfig.from_dict(request["model"])
+    progress, sequences = training.progress, training.log.sequences
+    (folder / RESULT_FILE).unlink(missing_ok=True)
+    save_model(training.model, config, folder, item_count=sequences.item_count, user_count=sequences.user_count)
+    report = {
         "best_epoch": progress.best_epoch,
         "best_value": progress.best_value,
         "epochs": progress.epoch,
         "collapsed": progress.collapsed_epoch is not None,
         "collapsed_epoch": progress.collapsed_epoch,
         "seconds": progress.seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "users": len(log.sequences.train_lengths),
-        "positions": int((log.sequences.train_lengths - 1).clamp(0, config.length).sum()),
+        "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
+        "users": len(sequences.train_lengths),
+        "positions": int((sequences.train_lengths - 1).clamp(0, config.length).sum()),
         "device": request["device"],
         "threads": request["threads"],
+        "group": group,
         "batch_size": training.config.batch_size,
         "table_rows": "touched" if training.touches_rows else "all",
         "max_epochs": training.config.epochs,
@@ -164,6 +184,10 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
         "made_by": request.get("made_by", {}),
         "history": [asdict(epoch) for epoch in progress.history],
     }
+    partial = folder / (RESULT_FILE + ".partial")
+    partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    partial.replace(folder / RESULT_FILE)
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def _peak_memory() -> int:
@@ -192,8 +216,9 @@ def _speaker(channel: int | None) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def _only_one_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process trains in `folder`; the system frees the lock of a killed one."""
+def only_one_in(folder: Path) -> Iterator[None]:
+    """Make `folder` and wait until no other process trains in it; the system frees the lock of a killed one."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

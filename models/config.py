@@ -12,6 +12,14 @@ NO_NOISE_MODEL = "none"
 NO_ROBUST_LOSS = "none"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
+STACKED: Mapping[str, tuple[str, ...]] = {
+    "backbone": ("sasrec",),
+    "gate": (NO_GATE, "fixed-random", "top-k", "sparse-transformer"),
+    "noise_model": (NO_NOISE_MODEL,),
+    "robust": (NO_ROBUST_LOSS,),
+}
+"""Of `models.catalogue`, what can be stacked (`models.engine.replicas`): a training step is one pass, sees items alone,
+and draws negatives and dropout's masks and nothing else."""
 TABLE_ROWS = ("auto", "all", "touched")
 TOUCHED_FROM = 100_000
 """Items from which "auto" updates touched rows alone: above every catalogue whose published figures are Adam's."""
@@ -170,6 +178,12 @@ class ModelConfig(_Config):
     def reads_whole_table(self) -> bool:
         """Does a training step read every row of the item table?"""
         return any(getattr(self, part) in names for part, names in READ_WHOLE.items())
+
+    @property
+    def can_be_stacked(self) -> bool:
+        """Can several of it be trained as one stacked model?"""
+        parts = all(getattr(self, part) in names for part, names in STACKED.items())
+        return parts and not self.gamma and not self.corrupt_inputs
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")

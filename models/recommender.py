@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch, UnseenItems, training_batches
-from models.engine.randomness import Dropout, Streams
+from models.engine.randomness import Dropout, Streams, keep_mask
 from models.engine.sequences import Sequences
 
 
@@ -52,7 +53,7 @@ class Draws:
 
     def dropout(self, *, copies: int = 1) -> Dropout:
         """Fresh dropout for one forward pass over so many copies of a batch."""
-        return Dropout(self.streams["dropout"], copies=copies)
+        return Dropout(partial(keep_mask, generator=self.streams["dropout"]), copies=copies)
 
     def negatives(self, users: Tensor, count: int) -> Tensor:
         """users [n] → [n, count] items outside the users' training parts."""
@@ -118,6 +119,10 @@ class Recommender(nn.Module):
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         """The training loss of a batch with targets."""
         raise self._missing("loss")
+
+    def forward(self, batch: Batch, draws: Draws) -> Loss:
+        """The same, for `torch.func.functional_call`."""
+        return self.loss(batch, draws)
 
     def query(self, batch: Batch) -> Tensor:
         """[windows, dim]: what the scores of each window's next item are computed from."""

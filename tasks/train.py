@@ -24,7 +24,8 @@ class Trained:
 
     def result(self) -> dict[str, Any]:
         """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, users, positions (real in
-        an epoch), device, threads, batch_size, max_epochs, peak_memory_bytes (of its last start), made_by (what code
+        an epoch), device, threads, group (the folders' names of all that were trained with it as one stacked model,
+        none where it was alone), batch_size, max_epochs, peak_memory_bytes (of its last start), made_by (what code
         trained it, by `tasks.track`'s tags), history (one record an epoch).
         """
         content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))

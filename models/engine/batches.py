@@ -122,8 +122,15 @@ def training_batches(
     predict and take no place in a batch.
     """
     inputs = (sequences.train_lengths - 1).cpu()
-    for users in _user_batches(sequences, batch_size=batch_size, generator=generator):
+    for users in user_batches(sequences, batch_size=batch_size, generator=generator):
         yield windows(sequences, users, inputs[users], length=length, with_targets=True)
+
+
+def user_batches(sequences: Sequences, *, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """One epoch: the users [users] of each batch, on the CPU: those with a training pair, in random order."""
+    trainable = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)
+    order = trainable[torch.randperm(len(trainable), generator=generator)]
+    yield from torch.split(order, batch_size)
 
 
 def masked_batches(
@@ -140,7 +147,7 @@ def masked_batches(
     Users' training parts are seen to their ends. `mask_generator` lies on the sequences' device.
     """
     stops = sequences.train_lengths.cpu()
-    for users in _user_batches(sequences, batch_size=batch_size, generator=generator):
+    for users in user_batches(sequences, batch_size=batch_size, generator=generator):
         yield masked_windows(sequences, users, stops[users], length=length, masking=masking, generator=mask_generator)
 
 
@@ -171,10 +178,30 @@ def windows(
     users, stops: [windows] int64 on the CPU. With targets, each user must have an event at `stops`. `appended` is an
     item that stands after the events of each window, one fewer, at its end.
     """
+    sizes = (stops + int(appended is not None)).clamp(max=length)
+    places, row_count = pack(sizes.numpy(), length)
+    return placed(
+        sequences, users, stops, places, row_count, length=length, with_targets=with_targets, appended=appended
+    )
+
+
+def placed(
+    sequences: Sequences,
+    users: Tensor,
+    stops: Tensor,
+    places: Tensor,
+    row_count: int,
+    *,
+    length: int,
+    with_targets: bool,
+    appended: int | None = None,
+) -> Batch:
+    """As `windows`, at `places` in `row_count` rows, as of `pack`."""
     device = sequences.device
-    history = stops.clamp(max=length if appended is None else length - 1)
-    sizes = history if appended is None else history + 1
-    (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
+    appendix = int(appended is not None)
+    sizes = (stops + appendix).clamp(max=length)
+    history = sizes - appendix
+    rows, columns, numbers = places
     total = int(sizes.sum())
     window = torch.repeat_interleave(torch.arange(len(sizes)), sizes, output_size=total)
     within = torch.arange(total) - (sizes.cumsum(0) - sizes)[window]
@@ -335,13 +362,6 @@ class UnseenItems:
         """users [n] → items [n, count]."""
         numbers = torch.empty(len(users), count, dtype=torch.int64, device=users.device)
         return self.at(users[:, None], numbers.random_(generator=generator))
-
-
-def _user_batches(sequences: Sequences, *, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """The users with a training pair, in random order."""
-    trainable = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)
-    order = trainable[torch.randperm(len(trainable), generator=generator)]
-    yield from torch.split(order, batch_size)
 
 
 def _filled(grid: Tensor, cells: Tensor, value: int) -> Tensor:

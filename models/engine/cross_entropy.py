@@ -23,8 +23,8 @@ def cross_entropy(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 
     hidden [n, dim], table [items + 1, dim] whose row 0 is padding and takes no part, targets [n] of 1 … items.
     """
-    if torch.is_grad_enabled() and (hidden.requires_grad or table.requires_grad):
-        losses: Tensor = _CrossEntropy.apply(hidden, table, targets)  # type: ignore[no-untyped-call]
+    if torch.is_grad_enabled():
+        losses: Tensor = _CrossEntropy.apply(hidden, table, targets)[0]  # type: ignore[no-untyped-call]
         return losses
     losses = -_own_scores(hidden, table, targets)
     for rows, scores in _blocks(hidden, _turned(table)):
@@ -34,8 +34,10 @@ def cross_entropy(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
-        """Losses, and with them the gradients of their sum. With [dim, …] in memory the products are a third faster."""
+    def forward(hidden: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, and with them the gradients of their sum: those of the hidden states [n, dim], and of the items
+        [dim, items] without the targets' own share. With [dim, …] in memory the products are a third faster.
+        """
         items = _turned(table)
         losses = -_own_scores(hidden, table, targets)
         of_hidden, of_items = torch.empty_like(hidden.T, memory_format=torch.contiguous_format), torch.zeros_like(items)
@@ -44,12 +46,26 @@ class _CrossEntropy(torch.autograd.Function):
             losses[rows] += _normalisers(scores)
             torch.mm(items, scores.T, out=of_hidden[:, rows])
             of_items.addmm_(turned[:, rows], scores)
-        ctx.save_for_backward(hidden, table, targets, of_hidden.T - table[targets], of_items)
-        return losses
+        return losses, of_hidden.T - table[targets], of_items
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*inputs, *output[1:])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        """One after the other."""
+        stacked = [
+            each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
+            for each, dim in zip(inputs, in_dims, strict=True)
+        ]
+        outputs = [_CrossEntropy.apply(*each) for each in zip(*stacked, strict=True)]  # type: ignore[no-untyped-call]
+        return tuple(torch.stack(each) for each in zip(*outputs, strict=True)), (0, 0, 0)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, weights: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None]:
         hidden, table, targets, of_hidden, of_items = ctx.saved_tensors
         weighted = hidden * weights[:, None]
         if bool((weights == weights[:1]).all()):

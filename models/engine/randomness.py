@@ -5,6 +5,7 @@ resumed run cannot repeat them. Ours draws from a generator that is saved with t
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -32,17 +33,17 @@ class Streams:
 
 
 class Dropout:
-    """Inverted dropout with masks from a generator.
+    """Inverted dropout with masks that `draw` makes, such as `keep_mask` from a generator.
 
     The masks are kept in the order they were drawn; after `rewind` they are given out again, so that two passes
     which must differ in nothing but their gates share them.
     """
 
-    def __init__(self, generator: torch.Generator, *, copies: int = 1) -> None:
-        """With several `copies`, the values' first dimension holds as many passes one after another, which share the
-        masks that a single one would draw.
+    def __init__(self, draw: Callable[[Tensor, float], Tensor], *, copies: int = 1) -> None:
+        """`draw` gives, for values and a probability, a mask of the values' shape. With several `copies`, the values'
+        first dimension holds as many passes one after another, which share the masks that a single one would draw.
         """
-        self._generator = generator
+        self._draw = draw
         self._copies = copies
         self._masks: list[Tensor] = []
         self._next = 0
@@ -79,7 +80,7 @@ class Dropout:
 
     def _mask(self, values: Tensor, probability: float) -> Tensor:
         if self._next == len(self._masks):
-            self._masks.append(_keep_mask(values, probability, self._generator))
+            self._masks.append(self._draw(values, probability))
         self._next += 1
         return self._masks[self._next - 1]
 
@@ -87,6 +88,35 @@ class Dropout:
 def once(dropout: Dropout | None, compute: Callable[[], Value]) -> Value:
     """See `Dropout.once`; a pass without dropout shares nothing."""
     return compute() if dropout is None else dropout.once(compute)
+
+
+def keep_mask(values: Tensor, probability: float, *, generator: torch.Generator) -> Tensor:
+    """A mask for `values`, as of `keep_masks`."""
+    words = torch.empty(word_count(values.numel()), dtype=torch.int64, device=values.device)
+    return keep_masks(draw_words(words, generator), values.shape, probability, dtype=values.dtype)
+
+
+def word_count(cells: int) -> int:
+    """How many random words a mask of so many cells takes."""
+    return math.ceil(cells / _DRAWS_OF_A_WORD)
+
+
+def draw_words(words: Tensor, generator: torch.Generator) -> Tensor:
+    """`words` [n] int64, overwritten with 64 random bits each."""
+    return words.random_(-(2**63), None, generator=generator)
+
+
+def keep_masks(words: Tensor, shape: torch.Size, probability: float, *, dtype: torch.dtype) -> Tensor:
+    """words […, n] int64 → […, *shape]: masks of 0 and 1/(1 - p).
+
+    Four 16-bit draws are cut from each 64-bit word: a quarter of the generator's cost. p is thereby
+    rounded to a multiple of 2**-16, and the scale is that of the rounded p.
+    """
+    levels = 2**_RANDOM_BITS
+    dropped = round(probability * levels)
+    draws = words.view(torch.int16)[..., : shape.numel()].unflatten(-1, shape)
+    masks = draws.to(dtype)  # compared as floats, in place: a third of a mask of bools' time
+    return torch.ge(masks, dropped - levels // 2, out=masks).mul_(levels / (levels - dropped))
 
 
 def hashed_integers(seed: int, *keys: Tensor) -> Tensor:
@@ -105,25 +135,12 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 _RANDOM_BITS = 16
+_DRAWS_OF_A_WORD = 64 // _RANDOM_BITS
 
 
 def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
     derived = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(derived[:8], "big") >> 1)
-
-
-def _keep_mask(values: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """A mask of 0 and 1/(1 - p), in the dtype of `values`.
-
-    Four 16-bit draws are cut from each 64-bit word: a quarter of the generator's cost. p is thereby
-    rounded to a multiple of 2**-16, and the scale is that of the rounded p.
-    """
-    levels = 2**_RANDOM_BITS
-    dropped = round(probability * levels)
-    words = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device)
-    draws = words.random_(-(2**63), None, generator=generator).view(torch.int16)[: values.numel()]
-    mask = draws.view(values.shape).to(values.dtype)  # compared as floats, in place: a third of a mask of bools' time
-    return torch.ge(mask, dropped - levels // 2, out=mask).mul_(levels / (levels - dropped))
 
 
 def _wrapped(value: int) -> int:

@@ -47,3 +47,12 @@ def clip(parameters: Iterable[nn.Parameter], longest: float) -> None:
     scale = (longest / (torch.nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale)
+
+
+def clip_each(parameters: Iterable[Tensor], longest: float) -> None:
+    """As `clip`, apart for each replica along the first dimension of all parameters."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    lengths = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    scale = (longest / (lengths + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))

@@ -119,31 +119,50 @@ class Training:
         `deadline` is on the monotonic clock. Raises `TimeoutError` past it, with the checkpoint in place, and
         `Diverged` where the loss or the scores stop being numbers.
         """
+        self.take_up(checkpoint, on_epoch)
+        while not self.finished:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"the time limit was reached after epoch {self.progress.epoch}")
+            started = time.monotonic()
+            metrics = self.train_epoch() | self.validate_if_due()
+            self.end_epoch(metrics, seconds=time.monotonic() - started, checkpoint=checkpoint, on_epoch=on_epoch)
+        self.model.load_state_dict(self.best)
+        return self.progress
+
+    def take_up(self, checkpoint: Path | None, on_epoch: Callable[[Epoch], None]) -> None:
+        """Go on from the `checkpoint`, where there is one: `on_epoch` hears of the epochs before it."""
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
             for epoch in self.progress.history:
                 on_epoch(epoch)
-        while not self._finished():
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"the time limit was reached after epoch {self.progress.epoch}")
-            started = time.monotonic()
-            number = self.progress.epoch + 1
-            metrics = self.train_epoch()
-            if number % self.config.validate_every == 0 or number == self.config.epochs:
-                metrics |= self._validate(number)
-            elapsed = time.monotonic() - started
-            self.progress.seconds += elapsed
-            metrics["time.epoch_seconds"] = elapsed
-            if self.progress.collapsed_epoch is None and self.model.collapsed():
-                self.progress.collapsed_epoch = number
-            self.progress.history.append(
-                Epoch(number, int(time.time() * 1000), metrics, warnings=list(self.model.warnings()))
-            )
-            if checkpoint is not None:
-                self.save(checkpoint)
-            on_epoch(self.progress.history[-1])
-        self.model.load_state_dict(self.best)
-        return self.progress
+
+    @property
+    def finished(self) -> bool:
+        """Have the epochs or the patience run out?"""
+        progress, config = self.progress, self.config
+        waited = (progress.epoch - progress.best_epoch) // config.validate_every
+        return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited >= config.patience)
+
+    def end_epoch(
+        self,
+        metrics: dict[str, float],
+        *,
+        seconds: float,
+        checkpoint: Path | None,
+        on_epoch: Callable[[Epoch], None],
+    ) -> None:
+        """Take down that an epoch has been trained, in so many seconds."""
+        number = self.progress.epoch + 1
+        self.progress.seconds += seconds
+        if self.progress.collapsed_epoch is None and self.model.collapsed():
+            self.progress.collapsed_epoch = number
+        figures = metrics | {"time.epoch_seconds": seconds}
+        self.progress.history.append(
+            Epoch(number, int(time.time() * 1000), figures, warnings=list(self.model.warnings()))
+        )
+        if checkpoint is not None:
+            self.save(checkpoint)
+        on_epoch(self.progress.history[-1])
 
     def train_epoch(self) -> dict[str, float]:
         """One pass over the users; the mean loss and the model's own figures."""
@@ -164,27 +183,36 @@ class Training:
             total = value if total is None else total + value
             steps += 1
             self.progress.steps += 1
-        mean = float(total) / steps if total is not None else 0.0
-        if mean != mean or mean in (float("inf"), float("-inf")):
+        return self.epoch_figures(float(total) / steps if total is not None else 0.0)
+
+    def epoch_figures(self, mean_loss: float) -> dict[str, float]:
+        """What is known of an epoch's training. Raises `Diverged` where the loss is no number any more."""
+        if not math.isfinite(mean_loss):
             raise Diverged(
-                f"the training loss is {mean} in epoch {self.progress.epoch + 1}: the training has diverged, "
+                f"the training loss is {mean_loss} in epoch {self.progress.epoch + 1}: the training has diverged, "
                 "which a lower learning rate may prevent"
             )
-        return {"train.loss": mean} | self.model.diagnostics()
+        return {"train.loss": mean_loss} | self.model.diagnostics()
+
+    def set_rates(self, optimizer: Adam) -> None:
+        """Have `optimizer` take its next step at the rate that is configured for the training's next one."""
+        rate = learning_rate(self.config, self.progress.steps, steps=self.config.epochs * self.steps_of_epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["rate"]
+
+    def validate_if_due(self) -> dict[str, float]:
+        """The metrics of the epoch that is about to end, where the training validates after it."""
+        number = self.progress.epoch + 1
+        if number % self.config.validate_every and number != self.config.epochs:
+            return {}
+        return self._validate(number)
 
     def _step(self) -> None:
         """The optimiser's next step, at the rate and with the clipping that are configured."""
-        steps = self.config.epochs * self.steps_of_epoch
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.progress.steps, steps=steps) * group["rate"]
+        self.set_rates(self.optimizer)
         if self.config.clip:
             clip(self.model.parameters(), self.config.clip)
         self.optimizer.step()
-
-    def _finished(self) -> bool:
-        progress, config = self.progress, self.config
-        waited = (progress.epoch - progress.best_epoch) // config.validate_every
-        return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited >= config.patience)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         ranks = rank(self.model, self.log.sequences, self.log.targets["validation"], self.protocol)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.__main__ import train
+from models.__main__ import BadRequest, train
 from models.engine.training import Epoch
+from models.group import train_group
 
 ROOT = Path(__file__).resolve().parents[2]
 Request = Callable[..., dict[str, Any]]
@@ -67,7 +68,7 @@ def start(request: dict[str, Any], folder: Path) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def ignore(epoch: Epoch) -> None:
+def ignore(epoch: Epoch, **_: int) -> None:
     """Nobody listens."""
 
 
@@ -211,3 +212,37 @@ def test_a_mask_that_closes_in_training_is_told_by_its_epochs_and_its_result(
     report = train(request_for(tmp_path / "open", training=training), on_epoch=told.append)
     assert (report["collapsed"], report["collapsed_epoch"]) == (False, None)
     assert told[-1].warnings == []
+
+
+def test_a_group_leaves_in_each_folder_what_a_training_alone_does(request_for: Request, tmp_path: Path) -> None:
+    settings = {"model": {"dim": 8, "length": 8}, "training": {"epochs": 3}}
+    cells = [request_for(tmp_path / f"stacked-{seed}", seed=seed, **settings) for seed in (1, 2)]
+    common = {"device": "cpu", "threads": 1, "seconds": None}
+    heard: list[tuple[int, int]] = []
+    told = train_group({"cells": cells, **common}, on_epoch=lambda epoch, cell: heard.append((cell, epoch.epoch)))
+    assert heard == [(cell, epoch) for epoch in (1, 2, 3) for cell in (0, 1)]
+    assert [report["group"] for report in told["cells"]] == [["stacked-1", "stacked-2"]] * 2
+    for seed in (1, 2):
+        alone, stacked = tmp_path / f"alone-{seed}", tmp_path / f"stacked-{seed}"
+        assert train(request_for(alone, seed=seed, **settings), on_epoch=ignore)["group"] == []
+        assert {path.name for path in stacked.iterdir()} == {path.name for path in alone.iterdir()}
+        results = [json.loads((folder / "result.json").read_text()) for folder in (stacked, alone)]
+        for (epoch, ours), (same, own) in zip(*(figures(result["history"]) for result in results), strict=True):
+            assert epoch == same
+            assert ours == pytest.approx(own, rel=1e-3)
+
+    written = (tmp_path / "stacked-1" / "weights.pt").stat().st_mtime_ns
+    assert train_group({"cells": cells, **common}, on_epoch=ignore) == told
+    assert (tmp_path / "stacked-1" / "weights.pt").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("models", "complaint"),
+    [(({"dim": 8}, {"dim": 4}), "one model"), (({"gate": "positional"},) * 2, "cannot be stacked")],
+)
+def test_a_group_of_what_cannot_be_stacked_is_refused(
+    request_for: Request, tmp_path: Path, models: tuple[dict[str, Any], ...], complaint: str
+) -> None:
+    cells = [request_for(tmp_path / str(number), model=model) for number, model in enumerate(models)]
+    with pytest.raises(BadRequest, match=complaint):
+        train_group({"cells": cells, "device": "cpu", "threads": 1, "seconds": None}, on_epoch=ignore)
