@@ -4,10 +4,12 @@
     cd packed && python -m benchmarks.bare run . --device cuda --json published.json  # there, with the folder copied
 
 `pack` reads the study, prepares and corrupts its logs and lays them down as arrays, beside `models/` and this file.
-`run` trains and ranks the cells, so many at a time (`--side-by-side`), each in a process of its own. Given again, it
-goes on: at the epoch where a training was interrupted, and past the cells that are done. A cell that fails is told in
-the result and takes no other with it. The result has of each cell its settings, test and validation metrics, curve and
-seconds, and the snapshots' digests; it is what `studies/results/` keeps.
+`run` trains and ranks the cells, so many at a time (`--side-by-side`), each in a process of its own, or, on a GPU,
+those that differ in nothing but their logs and seeds as one stacked model (`--stacked`, `models.group`); where that
+fails, each of them goes on alone. Given again, it goes on: at the epoch where a training was interrupted, and past the
+cells that are done. A cell that fails is told in the result and takes no other with it. The result has of each cell its
+settings, test and validation metrics, curve and seconds, the cells that it was stacked with, and the snapshots'
+digests; it is what `studies/results/` keeps.
 """
 
 import argparse
@@ -18,17 +20,32 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from models.config import AT_MOST_STACKED, ModelConfig
 from models.engine.metrics import SELECTION_METRIC, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS_FILE = "cells.json"
-KEPT = ("best_epoch", "epochs", "seconds", "parameters", "users", "positions", "collapsed", "device", "threads")
+RESULT_FILE = "result.json"
+RANKS_FILE = "ranks.npz"
+KEPT = (
+    "best_epoch",
+    "epochs",
+    "seconds",
+    "parameters",
+    "users",
+    "positions",
+    "collapsed",
+    "device",
+    "threads",
+    "group",
+)
 
 
 def main() -> None:
@@ -87,7 +104,7 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     (out / CELLS_FILE).write_text(json.dumps(content | {"snapshots": snapshots, "cells": cells}, indent=1) + "\n")
     shutil.copytree(ROOT / "models", out / "models", ignore=shutil.ignore_patterns("__pycache__"))
     (out / "benchmarks").mkdir()
-    for name in ("__init__.py", Path(__file__).name):
+    for name in ("__init__.py", Path(__file__).name, "replicas.py"):
         shutil.copyfile(ROOT / "benchmarks" / name, out / "benchmarks" / name)
     print(f"{out}: {len(cells)} cells, {len(snapshots)} logs")
 
@@ -104,7 +121,17 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         "libraries": {"torch": torch.__version__, "numpy": np.__version__},
         "side_by_side": options.side_by_side,
         "threads": options.threads,
+        "stacked": options.stacked,
     }
+
+    def together(numbers: tuple[int, ...]) -> None:
+        if len(numbers) > 1:
+            try:
+                _group(folder, {number: cells[number] for number in numbers}, options)
+            except RuntimeError as error:
+                print(f"{len(numbers)} cells were not stacked to the end and go on alone: {error}", flush=True)
+        for number in numbers:
+            one(number)
 
     def one(number: int) -> None:
         try:
@@ -121,22 +148,83 @@ def run(folder: Path, options: argparse.Namespace) -> None:
             partial.replace(options.json)
 
     with ThreadPoolExecutor(options.side_by_side) as pool:
-        list(pool.map(one, range(len(cells))))
+        list(pool.map(together, groups(folder, cells, most=options.stacked)))
+
+
+def groups(folder: Path, cells: list[dict[str, Any]], *, most: int) -> list[tuple[int, ...]]:
+    """The cells' numbers, at most so many together: those that can be stacked, and differ in log and seed alone."""
+
+    @cache
+    def trainable(log: str) -> int:
+        with np.load(folder / log, allow_pickle=False) as stored:
+            return int((stored["train_lengths"] > 1).sum())
+
+    alike: dict[str, list[int]] = {}
+    for number, cell in enumerate(cells):
+        try:
+            stackable = ModelConfig.from_dict(cell["model"]).can_be_stacked
+        except ValueError:
+            stackable = False  # its own training says what is wrong with it
+        kind = [cell[name] for name in ("effective", "training", "clean")]
+        alike.setdefault(json.dumps([*kind, trainable(cell["log"])] if stackable else number), []).append(number)
+    return [
+        tuple(numbers[start : start + most]) for numbers in alike.values() for start in range(0, len(numbers), most)
+    ]
+
+
+def _group(folder: Path, cells: dict[int, dict[str, Any]], options: argparse.Namespace) -> None:
+    """Train cells as one stacked model, and rank with those that came to an end. Raises `RuntimeError`."""
+    places = {number: _place(folder, number) for number in cells}
+    first = places[min(places)]
+    trainings = [_training(folder, cell, places[number]) for number, cell in cells.items()]
+    _worker(folder, "models.group", "train", _common(options) | {"cells": trainings, "seconds": None}, first)
+    rankings = [_ranking(folder, cell, places[number]) for number, cell in cells.items() if _trained(places[number])]
+    _worker(folder, "models.group", "rank", _common(options) | {"cells": rankings}, first)
 
 
 def _cell(folder: Path, number: int, cell: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Train and rank what is not yet, and tell of it. Raises `RuntimeError`."""
+    place = _place(folder, number)
+    if not _trained(place):
+        request = _common(options) | _training(folder, cell, place) | {"seconds": None}
+        _worker(folder, "models", "train", request, place)
+    if not (place / RANKS_FILE).exists():
+        _worker(folder, "models", "rank", _common(options) | _ranking(folder, cell, place), place)
+    return _outcome(place)
+
+
+def _place(folder: Path, number: int) -> Path:
     place = (folder / "done" / f"{number:03}").resolve()
     place.mkdir(parents=True, exist_ok=True)
-    common = {"clean": str((folder / cell["clean"]).resolve()), "folder": str(place), "ends_with_parent": True}
-    common |= {name: getattr(options, name) for name in ("device", "threads")}
-    common["evaluation_seed"] = cell["evaluation_seed"]
-    training = {name: cell[name] for name in ("model", "training", "seed")}
-    training |= {"log": str((folder / cell["log"]).resolve()), "seconds": None}
-    _worker(folder, "train", common | training, place)
-    ranks = place / "ranks.npz"
-    _worker(folder, "rank", common | {"log": str((folder / cell["histories"]).resolve()), "out": str(ranks)}, place)
-    result = json.loads((place / "result.json").read_text(encoding="utf-8"))
-    with np.load(ranks) as stored:
+    return place
+
+
+def _trained(place: Path) -> bool:
+    return (place / RESULT_FILE).exists()
+
+
+def _common(options: argparse.Namespace) -> dict[str, Any]:
+    return {"device": options.device, "threads": options.threads, "ends_with_parent": True}
+
+
+def _training(folder: Path, cell: dict[str, Any], place: Path) -> dict[str, Any]:
+    settings = {name: cell[name] for name in ("model", "training", "seed", "evaluation_seed")}
+    return settings | _files(folder, cell, "log") | {"folder": str(place)}
+
+
+def _ranking(folder: Path, cell: dict[str, Any], place: Path) -> dict[str, Any]:
+    told = {"folder": str(place), "out": str(place / RANKS_FILE), "evaluation_seed": cell["evaluation_seed"]}
+    return told | _files(folder, cell, "histories")
+
+
+def _files(folder: Path, cell: dict[str, Any], log: str) -> dict[str, str]:
+    return {"log": str((folder / cell[log]).resolve()), "clean": str((folder / cell["clean"]).resolve())}
+
+
+def _outcome(place: Path) -> dict[str, Any]:
+    """What a cell that is trained and ranked came to."""
+    result = json.loads((place / RESULT_FILE).read_text(encoding="utf-8"))
+    with np.load(place / RANKS_FILE) as stored:
         metrics = {
             name: value
             for split in ("validation", "test")
@@ -152,12 +240,12 @@ def _cell(folder: Path, number: int, cell: dict[str, Any], options: argparse.Nam
     return {"status": "done", **{name: result[name] for name in KEPT}, "metrics": metrics, "curve": curve}
 
 
-def _worker(folder: Path, verb: str, request: dict[str, Any], place: Path) -> None:
-    """`python -m models VERB`, from the packed folder's own code. Raises `RuntimeError` with what it said last."""
-    path = place / f"{verb}.json"
+def _worker(folder: Path, program: str, verb: str, request: dict[str, Any], place: Path) -> None:
+    """`python -m PROGRAM VERB`, from the packed folder's own code. Raises `RuntimeError` with what it said last."""
+    path = place / f"{program}.{verb}.json"
     path.write_text(json.dumps(request), encoding="utf-8")
     ended = subprocess.Popen(
-        [sys.executable, "-m", "models", verb, str(path)],
+        [sys.executable, "-m", program, verb, str(path)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder.resolve())},
         stdin=subprocess.PIPE,
@@ -204,8 +292,14 @@ def _options() -> Any:
     running.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     running.add_argument("--threads", type=int, default=1, help="of each training")
     running.add_argument("--side-by-side", type=int, default=1, help="trainings at a time")
+    running.add_argument(
+        "--stacked", type=int, help="as one model, at most (default: 32 on cuda; 1, each alone, on cpu)"
+    )
     running.add_argument("--json", help="file for the result")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.action == "run" and options.stacked is None:
+        options.stacked = AT_MOST_STACKED[options.device]
+    return options
 
 
 if __name__ == "__main__":

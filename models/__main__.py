@@ -121,8 +121,11 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
         protocol = Protocol.of(clean.sequences, clean.targets[split], seed=request["evaluation_seed"])
         ranks = rank(model, log.sequences, targets, protocol)
         arrays |= {f"{split}_{name}": values for name, values in ranks.items()}
-    with Path(request["out"]).open("wb") as file:
+    out = Path(request["out"])
+    partial = out.with_name(out.name + ".partial")
+    with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+    partial.replace(out)
     return {"seconds": time.monotonic() - started}
 
 

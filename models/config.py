@@ -20,6 +20,8 @@ STACKED: Mapping[str, tuple[str, ...]] = {
 }
 """Of `models.catalogue`, what can be stacked (`models.engine.replicas`): a training step is one pass, sees items alone,
 and draws negatives and dropout's masks and nothing else."""
+AT_MOST_STACKED: Mapping[str, int] = {"cpu": 1, "cuda": 32}
+"""By device how many trainings are stacked unless another number is asked for: one keeps a CPU as busy as many do."""
 TABLE_ROWS = ("auto", "all", "touched")
 TOUCHED_FROM = 100_000
 """Items from which "auto" updates touched rows alone: above every catalogue whose published figures are Adam's."""

@@ -31,7 +31,7 @@ class Missing:
             raise ImportError(f"{name} is not on a bare machine")
 sys.meta_path.insert(0, Missing())
 sys.path.insert(0, ".")
-sys.argv = ["bare", "run", ".", "--device", "cpu", "--json", "result.json"]
+sys.argv = ["bare", "run", ".", "--device", "cpu", "--stacked", "2", "--json", "result.json"]
 from benchmarks.bare import main
 main()
 """
@@ -39,7 +39,9 @@ main()
 
 @pytest.mark.slow
 def test_a_packed_study_runs_without_the_project_and_goes_on(tmp_path: Path) -> None:
-    """Of the cells one fails, which is told and takes no other with it."""
+    """Two cells are trained as one stacked model, the others alone, of which one fails: that is told and takes no other
+    with it.
+    """
     (tmp_path / "tiny.yaml").write_text(STUDY, encoding="utf-8")
     packed = tmp_path / "packed"
     pack = [sys.executable, "-m", "benchmarks.bare", "pack", str(tmp_path / "tiny.yaml"), "--out", str(packed)]
@@ -53,6 +55,7 @@ def test_a_packed_study_runs_without_the_project_and_goes_on(tmp_path: Path) -> 
     assert [cell["status"] for cell in first["cells"]] == ["done", "failed", "done", "done"]
     assert "multiple of heads" in first["cells"][1]["failure"]
     done = [cell for cell in first["cells"] if cell["status"] == "done"]
+    assert [cell["group"] for cell in done] == [["000", "002"], ["000", "002"], []]
     assert {cell["epochs"] for cell in done} == {1}
     assert all(0 <= cell["metrics"]["test.full_unseen.ndcg_at_10"] <= 1 for cell in done)
     assert {cell["noise"]["ratio"] for cell in done} == {0.0, 0.2}
