@@ -79,9 +79,9 @@ def judged_folder(key: str, *, home: Home) -> Path:
 def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
     """Judge the training part of `snapshot`, each interaction by what stands on both sides of it.
 
-    The share is what the model's scores admit at most. Genuine interactions that look like noise raise it, once for
-    each kind that is planted, and the more so the more of their neighbours are noise; noise that fits its neighbours as
-    well as what is genuine is not in it, and as the least of many noisy ratios it leans downward where a log is small.
+    The share is what the model's scores admit at most. Genuine interactions that look like noise raise it, the more so
+    the more of their neighbours are noise; noise that fits its neighbours as well as what is genuine is not in it, and
+    as the least of many noisy ratios it leans downward where a log is small.
     The interval is of what other users would have given, so that it may well miss the truth.
 
     Raises `InputError` where the log is too small, and as `tasks.workers.run_worker` does.

@@ -15,7 +15,7 @@ from models.catalogue import NOISE_MODELS, build
 from models.config import ModelConfig, TrainingConfig
 from models.denoising.noise import cooccurrence
 from models.denoising.noise.cooccurrence import CoOccurrence
-from models.denoising.noise.judgement import logistic_regression, share_of_noise
+from models.denoising.noise.judgement import logistic_regression, share_of_noise, shares_of_noise
 from models.denoising.noise.seam import NoiseModel, trained_on, training_events
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import Batch, UnseenItems, compacted, training_batches, windows
@@ -83,6 +83,21 @@ def auroc(scores: Tensor, labels: Tensor) -> float:
     return float((below + up_to).mean() / 2 / len(genuine))
 
 
+def trained_histories(log: InteractionLog) -> list[list[int]]:
+    sequences = log.sequences
+    starts = zip(sequences.offsets.tolist(), sequences.train_lengths.tolist(), strict=False)
+    return [sequences.items[start : start + size].tolist() for start, size in starts]
+
+
+def pairs_of(items: list[int]) -> list[tuple[int, int]]:
+    """The places, later and earlier, of events at most three apart."""
+    return [(later, earlier) for later in range(len(items)) for earlier in range(max(later - 3, 0), later)]
+
+
+def pair_of(items: list[int], later: int, earlier: int) -> tuple[int, int]:
+    return min(items[later], items[earlier]), max(items[later], items[earlier])
+
+
 def prepared(name: str, log: InteractionLog) -> NoiseModel:
     torch.manual_seed(0)
     model = NOISE_MODELS[name](ModelConfig(reach=3), log.sequences.item_count)
@@ -110,46 +125,107 @@ def test_the_share_of_noise_is_that_of_a_mixture_whose_parts_are_apart(share: fl
     genuine = torch.randn(60_000, generator=generator)
     own = torch.randn(60_000, generator=generator) + 4
     log = torch.cat([genuine[: int(60_000 * (1 - share))], own[: int(60_000 * share)]])
-    assert float(share_of_noise(log, noise)) == pytest.approx(share, abs=0.015)
-    assert float(share_of_noise(log, noise, [(torch.tensor(share), own)])) == pytest.approx(0.0, abs=0.015)
+    alone = torch.ones(1)
+    assert float(share_of_noise(log, [noise], alone)) == pytest.approx(share, abs=0.015)
+    assert float(share_of_noise(log, [noise], alone, [(torch.tensor(share), own)])) == pytest.approx(0.0, abs=0.015)
+
+
+def test_what_looks_like_noise_of_two_kinds_counts_once() -> None:
+    """Half of either kind looks like one half of the other, and so does a tenth of the log, which has none of the rest:
+    no more than that tenth can be noise, although it would admit as much of the one and half as much of the other.
+    """
+    generator = torch.Generator().manual_seed(0)
+    only_one, only_other, both, neither = torch.tensor([[2.0, -4.0], [-4.0, 2.0], [2.0, 2.0], [-4.0, -4.0]])
+    half = [row.expand(10_000, 2) for row in (only_one, only_other, both)]
+    planted = [torch.cat([half[kind], half[2]]) + 0.01 * torch.rand(20_000, 2, generator=generator) for kind in (0, 1)]
+    log = torch.cat([both.expand(2_000, 2), neither.expand(18_000, 2)]) + 0.01 * torch.rand(
+        20_000, 2, generator=generator
+    )
+    assert shares_of_noise(log, planted).tolist() == pytest.approx([0.2 / 3, 0.1 / 3], abs=0.002)
 
 
 @pytest.mark.parametrize("past_only", [False, True])
-def test_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_near(
+def test_at_first_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_near(
     make_log: MakeLog, monkeypatch: pytest.MonkeyPatch, *, past_only: bool
 ) -> None:
-    monkeypatch.setattr(cooccurrence, "COUNTED_AT_ONCE", 10)  # so that there are several portions
+    monkeypatch.setattr(cooccurrence, "AT_ONCE", 10)  # so that there are several portions
     log = make_log(lengths=[9, 4, 12, 5, 2], item_count=6)
     model = prepared("co-occurrence", log)
     assert isinstance(model, CoOccurrence)
-    sequences = log.sequences
-    histories = [
-        sequences.items[start : start + size].tolist()
-        for start, size in zip(sequences.offsets.tolist(), sequences.train_lengths.tolist(), strict=False)
-    ]
+    histories = trained_histories(log)
     together: Counter[tuple[int, int]] = Counter()
     for items in histories:
-        together.update(
-            {
-                (min(items[later], items[earlier]), max(items[later], items[earlier]))
-                for later in range(len(items))
-                for earlier in range(max(later - 3, 0), later)
-            }
-        )
+        together.update({pair_of(items, later, earlier) for later, earlier in pairs_of(items)})
     degree = {item: sum(n * ((item == a) + (item == b)) for (a, b), n in together.items()) for item in range(1, 7)}
     expected = []
     for items in histories:
-        for place, item in enumerate(items):
-            total = 0.0
-            for other in range(max(place - 3, 0), place if past_only else min(place + 4, len(items))):
-                if other != place:
-                    near = items[other]
-                    chance = degree[item] * degree[near] / sum(degree.values())
-                    total += math.log((together[min(item, near), max(item, near)] - 1 + 0.3) / (chance + 0.3))
-            expected.append([max(total, 0), min(total, 0)])
-    events = training_events(sequences)
-    found = model.evidence(events.items, events, past_only=past_only)[:, :2]
-    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-5)
+        totals = [0.0] * len(items)
+        for later, earlier in pairs_of(items):
+            chance = degree[items[later]] * degree[items[earlier]] / sum(degree.values())
+            affinity = math.log((together[pair_of(items, later, earlier)] - 1 + 0.3) / (chance + 0.3))
+            totals[later] += affinity
+            totals[earlier] += 0 if past_only else affinity
+        expected += [[max(total, 0), min(total, 0)] for total in totals]
+    events = training_events(log.sequences)
+    found = model.evidence(events, past_only=True) if past_only else model.first_evidence(events)
+    torch.testing.assert_close(found[:, :2], torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair(
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cooccurrence, "AT_ONCE", 10)
+    log = make_log(lengths=[9, 4, 12, 5, 3], item_count=6)
+    torch.manual_seed(0)
+    model = CoOccurrence(6, reach=3)
+    model.first_look.keep = lambda evidence: torch.sigmoid(evidence @ torch.tensor([0.8, 0.5, 0.3, 0.2]))  # type: ignore[method-assign]
+    model.prepare(log.sequences)
+    events = training_events(log.sequences)
+    histories = trained_histories(log)
+    chance = model.degrees[:, None] * model.degrees[None, :] / model.degrees.sum()
+
+    def first(items: list[int], later: int, earlier: int) -> float:
+        key = model._key(torch.tensor([items[later]]), torch.tensor([items[earlier]]))
+        seen = float(model.sightings[model._places(key)]) - 1
+        return math.log((seen + 0.3) / (float(chance[items[later], items[earlier]]) + 0.3))
+
+    def trusted(items: list[int], event: int, without: tuple[int, int]) -> float:
+        fit = sum(first(items, *pair) for pair in pairs_of(items) if event in pair and pair != without)
+        lift = float(model.lifts[items[event]])
+        found = 0.8 * max(fit, 0) + 0.5 * min(fit, 0) + 0.3 * max(lift, 0) + 0.2 * min(lift, 0)
+        return 1 / (1 + math.exp(-found))
+
+    trust = [{pair: [trusted(items, event, pair) for event in pair] for pair in pairs_of(items)} for items in histories]
+    heaviest: list[dict[tuple[int, int], float]] = []
+    for items, weights in zip(histories, trust, strict=True):
+        own: dict[tuple[int, int], float] = {}
+        for pair, (later, earlier) in weights.items():
+            own[pair_of(items, *pair)] = max(own.get(pair_of(items, *pair), 0.0), later * earlier)
+        heaviest.append(own)
+    seen: Counter[tuple[int, int]] = Counter()
+    for own in heaviest:
+        seen.update(own)  # type: ignore[arg-type]
+    degree = {item: sum(n * ((item == a) + (item == b)) for (a, b), n in seen.items()) for item in range(1, 7)}
+
+    def affinity(one: int, other: int, own: float) -> float:
+        expected = degree[one] * degree[other] / sum(degree.values())
+        return math.log((seen[min(one, other), max(one, other)] - own + 0.3) / (expected + 0.3))
+
+    planted = 1 + torch.arange(len(events.items)) % 6
+    for stand_ins in (None, planted):
+        totals = []
+        start = 0
+        for items, weights, own in zip(histories, trust, heaviest, strict=True):
+            there = items if stand_ins is None else stand_ins[start : start + len(items)].tolist()
+            start += len(items)
+            sums = [0.0] * len(items)
+            for (later, earlier), (trust_later, trust_earlier) in weights.items():
+                counted = own[pair_of(items, later, earlier)] if stand_ins is None else 0.0
+                sums[later] += trust_earlier * affinity(there[later], items[earlier], counted)
+                sums[earlier] += trust_later * affinity(items[later], there[earlier], counted)
+            totals += sums
+        found = model.evidence(events, stand_ins, past_only=False)[:, :2].sum(1)
+        torch.testing.assert_close(found, torch.tensor(totals), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NOISE_MODELS)

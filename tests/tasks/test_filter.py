@@ -97,7 +97,7 @@ def test_a_fold_is_judged_by_what_was_learned_of_the_others(noisy: Snapshot, hom
             for history in others
         )  # fmt: skip
         key = model._key(torch.tensor([one]), torch.tensor([other]))
-        assert float(model._sightings_of(key)) == near
+        assert float(model.sightings[model._places(key)]) == near
 
 
 def test_noise_that_was_put_in_can_be_filtered_and_what_is_filtered_can_be_worked_with(

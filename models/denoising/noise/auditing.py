@@ -3,15 +3,15 @@ noise is, with how far that estimate scatters over users.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.denoising.noise.cooccurrence import CoOccurrence
-from models.denoising.noise.judgement import LEAST_TAIL, thresholds_of
+from models.denoising.noise.judgement import least_ratio, shares_of_noise, suspicion, thresholds_of
 from models.denoising.noise.planting import KINDS
-from models.denoising.noise.seam import MOST_EXAMPLES, Events, trained_on, training_events
+from models.denoising.noise.seam import Events, trained_on, training_events
 from models.engine.sequences import Sequences, owners
 
 GROUPS = 1_000
@@ -55,7 +55,7 @@ class Auditor(CoOccurrence):
         part = trained_on(sequences)
         owner = owners(sequences)
         places = torch.arange(len(sequences.items)) - sequences.offsets[owner]
-        neighbours, meetings, expected = self._surroundings(events)
+        neighbours, meetings, expected = self.surroundings(events)
         return Audit(
             users=owner[part],
             positions=places[part],
@@ -68,66 +68,58 @@ class Auditor(CoOccurrence):
             replicates=self._replicates(events, sequences.item_count, resamples=resamples),
         )
 
-    def _surroundings(self, events: Events) -> tuple[Tensor, Tensor, Tensor]:
-        """[events] each: neighbours, meetings and expected meetings, see `Audit`."""
-        items, owner = events.items, events.owners
-        told = torch.zeros(3, len(items))
-        for step in range(1, min(self.reach, len(items) - 1) + 1):
-            one, other = items[step:], items[:-step]
-            seen = (self._sightings_of(self._key(one, other)) - 1).clamp(min=0)
-            chance = self.degrees[one] * self.degrees[other] / self.degrees.sum()
-            pair = torch.stack([torch.ones_like(seen), seen, chance]) * (owner[step:] == owner[:-step])
-            told[:, step:] += pair
-            told[:, :-step] += pair
-        return told[0], told[1], told[2]
-
     def _replicates(self, log: Events, item_count: int, *, resamples: int) -> Tensor:
         """[resamples]: the share from the examples that `prepare` learned from, their users drawn anew."""
-        taken = log.owners % (1 + len(log.items) // MOST_EXAMPLES) == 0
-        known = Events(log.items[taken], log.owners[taken])
-        unknown = replace(known, counted=False)
-        generator = torch.Generator().manual_seed(int(self.seed))
-        planted = [plant(known.items, item_count, generator) for plant in KINDS.values()]
+        known, planted = self.examples(log, item_count)
         _, user = torch.unique(known.owners, return_inverse=True)
         return resampled_shares(
-            self.both_sides.odds(self.evidence(known.items, known, past_only=False)),
-            [self.both_sides.odds(self.evidence(items, unknown, past_only=False)) for items in planted],
+            self.first_look.odds(self.first_evidence(known)),
+            [self.first_look.odds(self.first_evidence(known, items)) for items in planted],
             user % GROUPS,
             resamples=resamples,
-            generator=generator,
+            generator=torch.Generator().manual_seed(int(self.seed)),
         )
 
 
 def resampled_shares(
     log: Tensor, planted: Sequence[Tensor], groups: Tensor, *, resamples: int, generator: torch.Generator
 ) -> Tensor:
-    """[resamples] shares of noise of all kinds, as `models.denoising.noise.judgement.share_of_noise` estimates them,
-    of logs that are put together of groups drawn with replacement.
+    """[resamples] shares of noise of all kinds, as `models.denoising.noise.judgement.shares_of_noise` estimates them,
+    of logs that are put together of groups drawn with replacement. How suspicious an event is stays.
 
-    log, planted: [n, kinds] scores of the events, and of noise of each kind in their places; groups: [n] int64.
+    log, planted: [n, kinds] log odds of the events, and of noise of each kind in their places; groups: [n] int64.
     """
     count = int(groups.max()) + 1
     drawn = torch.randint(count, (resamples, count), generator=generator)
     weights = torch.zeros(resamples, count).scatter_add_(1, drawn, torch.ones(drawn.shape))
     sizes = weights @ torch.bincount(groups, minlength=count).float()
-    shares: list[Tensor] = []
+
+    def tails(scores: Tensor, thresholds: Tensor) -> Tensor:
+        return weights @ _above(scores.contiguous(), thresholds, groups, count) / sizes[:, None]
+
+    found: list[Tensor] = []
     for kind, noise in enumerate(planted):
-        thresholds = thresholds_of(noise[:, kind])
-
-        def tails(scores: Tensor, kind: int = kind, thresholds: Tensor = thresholds) -> Tensor:
-            above = _above(scores[:, kind].contiguous(), thresholds, groups, count)
-            return weights @ above / sizes[:, None]
-
-        left = tails(log)
-        for before, share in enumerate(shares):
-            left = left - share[:, None] * tails(planted[before])
-        shares.append((left / tails(noise).clamp(min=LEAST_TAIL)).min(dim=1).values.clamp(0, 1))
-    return torch.stack(shares).sum(0).clamp(max=1)
+        thresholds = thresholds_of([noise[:, kind]])
+        left = tails(log[:, kind], thresholds)
+        for before, share in enumerate(found):
+            left = left - share[:, None] * tails(planted[before][:, kind], thresholds)
+        found.append(least_ratio(left, tails(noise[:, kind], thresholds)))
+    shares = torch.stack(found, dim=1)
+    estimate = shares_of_noise(log, planted)
+    if not float(estimate.sum()):
+        return shares.sum(1).clamp(max=1)
+    scores = [suspicion(noise, estimate) for noise in planted]
+    thresholds = thresholds_of(scores)
+    mixture = shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
+    noise = (torch.stack([tails(each, thresholds) for each in scores], dim=2) @ mixture[:, :, None]).squeeze(2)
+    return torch.minimum(shares.sum(1), least_ratio(tails(suspicion(log, estimate), thresholds), noise))
 
 
 def _above(scores: Tensor, thresholds: Tensor, groups: Tensor, count: int) -> Tensor:
     """[groups, thresholds]: how many of each group's scores are above each threshold."""
-    passed = torch.searchsorted(thresholds, scores)
+    sorted_thresholds, order = thresholds.sort()
+    passed = torch.searchsorted(sorted_thresholds, scores)
     cells = torch.bincount(groups * (len(thresholds) + 1) + passed, minlength=count * (len(thresholds) + 1))
     table = cells.view(count, len(thresholds) + 1).float()
-    return table.flip(1).cumsum(1).flip(1)[:, 1:]
+    above = table.flip(1).cumsum(1).flip(1)[:, 1:]
+    return torch.empty_like(above).index_copy_(1, order, above)

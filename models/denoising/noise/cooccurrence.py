@@ -1,20 +1,51 @@
 """Noise is what does not fit its neighbours, by how often items stand near each other elsewhere in the log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from models.denoising.noise.judgement import Judgement
+from models.denoising.noise.planting import KINDS
 from models.denoising.noise.popularity import LIFT_FEATURES, Popularity, lift_features
 from models.denoising.noise.seam import Events
+from models.engine.sequences import Sequences
 
 LARGEST_TABLE = 2**24
 """Cells, of four bytes."""
 PRIOR = 0.3
 """Sightings that a pair has had beforehand, and that chance has had of it: rare pairs say little."""
-COUNTED_AT_ONCE = 2**17
-"""Events, about: whole histories are counted in portions, whose pairs are held several times over."""
+AT_ONCE = 2**17
+"""Events, about: whole histories are looked at in portions, whose pairs are held several times over."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Whole histories. items, owners, counted: as of `Events`; near: grid of bool, are the pair's two events of one
+    history?
+    """
+
+    items: Tensor
+    owners: Tensor
+    counted: bool
+    near: Tensor
+
+
+@dataclass(frozen=True)
+class Meetings:
+    """A grid's pairs. later, earlier: [events], the items that are the later and the earlier ones of pairs; places:
+    grid of where each pair is among those that were counted.
+    """
+
+    later: Tensor
+    earlier: Tensor
+    places: Tensor
+
+
+Fit = Callable[[Portion, Tensor | None], Tensor]
+"""From a portion, and what is planted in the places of its events, to how well that, or the events, fit there."""
 
 
 class CoOccurrence(Popularity):
@@ -23,81 +54,226 @@ class CoOccurrence(Popularity):
     pair's items are neighbours, so that neither an event nor what recurs beside it vouches for itself; m is in how many
     they would be by chance.
 
+    By both sides the log is looked at twice. At the second look each neighbour, and each sighting that is counted, is
+    weighed by how likely its events are genuine by the first, judged without the pair in question, as messages are in
+    belief propagation (Pearl 1988, *Probabilistic Reasoning in Intelligent Systems*, 4.3): noise would otherwise weaken
+    just those of its neighbours that it does not fit, and look better for it than what is planted in the same place.
+    By its past alone an event is judged at the first look.
+
     The sum's positive and negative part have weights of their own, which also make up for neighbours' dependence.
     Memory is in proportion to the distinct pairs, which are kept with the model's weights.
+
+    Of pairs that are looked at together there are grids [reach, events]: row k − 1 has those of each event with the one
+    k places before it.
     """
 
     pairs: Tensor
     sightings: Tensor
     degrees: Tensor
+    trusted_sightings: Tensor
+    trusted_degrees: Tensor
 
     def __init__(self, item_count: int, *, reach: int) -> None:
         super().__init__(item_count, features=LIFT_FEATURES + 2)
         self.reach = reach
+        self.first_look = Judgement(LIFT_FEATURES + 2, kinds=len(KINDS))
         self.pairs = nn.Buffer(torch.zeros(0, dtype=torch.int64))
-        self.sightings = nn.Buffer(torch.zeros(0))
-        self.degrees = nn.Buffer(torch.zeros(item_count + 1))
+        # What follows the last pair's is that of a pair that was never seen.
+        self.sightings, self.trusted_sightings = nn.Buffer(torch.zeros(1)), nn.Buffer(torch.zeros(1))
+        self.degrees, self.trusted_degrees = (nn.Buffer(torch.zeros(item_count + 1)) for _ in range(2))
         self._table: Tensor | None = None
+
+    def prepare(self, sequences: Sequences) -> None:
+        """As any noise model; the share of noise is the first look's. Where noise comes in runs, the second look sees
+        less of it in each event than of the same noise planted alone, and would take it to be rarer than it is.
+        """
+        super().prepare(sequences)
+        self.both_sides.shares.copy_(self.first_look.shares)
 
     def count(self, events: Events, item_count: int) -> None:
         super().count(events, item_count)
-        pairs, sightings = torch.unique(torch.cat(list(self._sighted(events))), return_counts=True)
-        self.pairs, self.sightings, self._table = pairs, sightings.float(), None
-        degrees = torch.zeros(item_count + 1, dtype=torch.float64, device=pairs.device)
-        for side in (pairs // (item_count + 1), pairs % (item_count + 1)):
-            degrees.index_add_(0, side, sightings.double())
-        self.degrees = degrees.float()
-
-    def evidence(self, candidates: Tensor, events: Events, *, past_only: bool) -> Tensor:
-        fit = torch.zeros(len(candidates), device=candidates.device)
-        items, owners = events.items, events.owners
-        for step in range(1, min(self.reach, len(items) - 1) + 1):
-            near = ((owners[step:] == owners[:-step]) & (owners[step:] >= 0)).float()
-            fit[step:] += near * self._affinity(candidates[step:], items[:-step], counted=events.counted)
-            if not past_only:
-                fit[:-step] += near * self._affinity(candidates[:-step], items[step:], counted=events.counted)
-        fitting = torch.stack([fit.clamp(min=0), fit.clamp(max=0)], dim=1)
-        return torch.cat([fitting, lift_features(self.lifts[candidates])], dim=1)
-
-    def _sighted(self, events: Events) -> Iterator[Tensor]:
-        """The pairs of neighbours by portion of the events, each pair once an owner."""
-        _, sizes = torch.unique_consecutive(events.owners, return_counts=True)
-        portion = (sizes.cumsum(0) - sizes) // COUNTED_AT_ONCE
-        lengths = torch.bincount(portion, weights=sizes.double(), minlength=1).long().tolist()
         every = len(self.lifts) ** 2
-        for items, owners in zip(events.items.split(lengths), events.owners.split(lengths), strict=True):
-            _, owner = torch.unique_consecutive(owners, return_inverse=True)
-            found = [
-                (owner[step:] * every + self._key(items[step:], items[:-step]))[owner[step:] == owner[:-step]]
-                for step in range(1, self.reach + 1)
-            ]
-            yield torch.unique(torch.cat(found)) % every
+        # Each pair once an owner.
+        seen = [torch.unique(self._owned(part)) % every for part in self._portions(events)]
+        self.pairs, sightings = torch.unique(torch.cat(seen), return_counts=True)
+        self._table = None
+        self.sightings, self.degrees = self._counted(sightings.double())
+        known, planted = self.examples(events, item_count)
+        self.first_look.fit(self.first_evidence(known), [self.first_evidence(known, items) for items in planted])
 
-    def _affinity(self, one: Tensor, other: Tensor, *, counted: bool) -> Tensor:
-        """log (n + 0.3) / (m + 0.3) of pairs of items, without the sighting by the pair's owner where it is counted."""
-        seen = self._sightings_of(self._key(one, other))
-        seen = (seen - float(counted)).clamp(min=0)
-        chance = self.degrees[one] * self.degrees[other] / self.degrees.sum()
-        return torch.log((seen + PRIOR) / (chance + PRIOR))
+        trusted = torch.zeros(len(self.pairs), dtype=torch.float64, device=self.pairs.device)
+        for part in self._portions(events):
+            owned, _, heaviest = self._heaviest(part, *self._trust(part, self._met(part.items, part.items)))
+            trusted.index_add_(0, self._places(owned % every), heaviest.double())
+        self.trusted_sightings, self.trusted_degrees = self._counted(trusted)
 
-    def _sightings_of(self, keys: Tensor) -> Tensor:
-        """How often each pair was seen: from a table of all pairs where that is small, which is the faster way."""
-        if len(self.lifts) ** 2 <= LARGEST_TABLE:
-            if self._table is None or self._table.device != keys.device:
-                table = torch.zeros(len(self.lifts) ** 2, device=keys.device)
-                self._table = table.index_copy_(0, self.pairs, self.sightings)
-            return self._table[keys]
-        places = torch.searchsorted(self.pairs, keys).clamp(max=len(self.pairs) - 1)
-        return self.sightings[places] * (self.pairs[places] == keys)
+    def evidence(self, events: Events, planted: Tensor | None = None, *, past_only: bool) -> Tensor:
+        return self._evidence(self._past_fit if past_only else self._second_fit, events, planted)
+
+    def first_evidence(self, events: Events, planted: Tensor | None = None) -> Tensor:
+        """[events, features]: as `evidence` by both sides, at the first look."""
+        return self._evidence(self._first_fit, events, planted)
+
+    def surroundings(self, events: Events) -> tuple[Tensor, Tensor, Tensor]:
+        """[events] each: how many neighbours an event has; in how many other owners' histories its item and theirs are
+        neighbours, summed over them; and in how many they would be by chance.
+        """
+        told = []
+        for part in self._portions(events):
+            met = self._met(part.items, part.items)
+            seen = (_at(self.sightings, met.places) - 1).clamp(min=0)
+            pairs = torch.stack([torch.ones_like(seen), seen, self._chance(met, self.degrees)]) * part.near
+            told.append(torch.stack([_summed(grid, grid) for grid in pairs]))
+        neighbours, meetings, expected = torch.cat(told, dim=1)
+        return neighbours, meetings, expected
+
+    def _evidence(self, fit: Fit, events: Events, planted: Tensor | None) -> Tensor:
+        """[events, features]: portion by portion, how well an item fits in with its neighbours, and its popularity."""
+        items = events.items if planted is None else planted
+        parts = list(self._portions(events))
+        sizes = [len(part.items) for part in parts]
+        own = [None] * len(parts) if planted is None else planted.split(sizes)
+        found = [fit(part, own) for part, own in zip(parts, own, strict=True)]
+        return _features(torch.cat(found), lift_features(self.lifts[items]))
+
+    def _past_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
+        """[events]: the sum of an event's pairs with those before it."""
+        met = self._met(part.items if planted is None else planted, part.items)
+        return self._first_affinity(part, met, own=float(part.counted and planted is None)).sum(0)
+
+    def _first_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
+        """[events]: the sum of all of an event's pairs."""
+        if planted is None:
+            pairs = self._first_affinity(part, self._met(part.items, part.items), own=float(part.counted))
+            return _summed(pairs, pairs)
+        met = self._met(planted, part.items), self._met(part.items, planted)
+        return _summed(*(self._first_affinity(part, each, own=0.0) for each in met))
+
+    def _second_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
+        """[events]: the sum of all of an event's pairs as counted anew, each weighed by the neighbour in it."""
+        met = self._met(part.items, part.items)
+        later, earlier = self._trust(part, met)
+        if planted is None:
+            pairs = self._second_affinity(part, met, own=self._own_weights(part, later, earlier))
+            return _summed(pairs * earlier, pairs * later)
+        as_later = self._second_affinity(part, self._met(planted, part.items), own=0.0)
+        as_earlier = self._second_affinity(part, self._met(part.items, planted), own=0.0)
+        return _summed(as_later * earlier, as_earlier * later)
+
+    def _first_affinity(self, part: Portion, met: Meetings, *, own: float) -> Tensor:
+        return _affinity(_at(self.sightings, met.places) - own, self._chance(met, self.degrees)) * part.near
+
+    def _second_affinity(self, part: Portion, met: Meetings, *, own: Tensor | float) -> Tensor:
+        seen = _at(self.trusted_sightings, met.places) - own
+        return _affinity(seen, self._chance(met, self.trusted_degrees)) * part.near
+
+    def _trust(self, part: Portion, met: Meetings) -> tuple[Tensor, Tensor]:
+        """Grids of how likely the later and the earlier event of each pair are genuine by the first look, judged
+        without that pair.
+        """
+        pairs = self._first_affinity(part, met, own=float(part.counted))
+        fit, lifts = _summed(pairs, pairs), lift_features(self.lifts[part.items])
+        later = _features(fit - pairs, lifts.expand(self.reach, -1, -1))
+        earlier = _features(self._before(fit) - pairs, self._before(lifts))
+        return self.first_look.keep(later), self.first_look.keep(earlier)
+
+    def _own_weights(self, part: Portion, later: Tensor, earlier: Tensor) -> Tensor | float:
+        """Grid of what the pair's owner is counted for it at the second look."""
+        if not part.counted:
+            return 0.0
+        _, which, heaviest = self._heaviest(part, later, earlier)
+        return torch.zeros_like(later).masked_scatter_(part.near, heaviest[which])
+
+    def _heaviest(self, part: Portion, later: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What each owner is counted for a pair, by the sighting whose two events are trusted most.
+
+        Returns the distinct keys of `_owned`, which of them each of its pairs has, and their weights.
+        """
+        keys, which = torch.unique(self._owned(part), return_inverse=True)
+        weights = (later * earlier)[part.near]
+        return keys, which, weights.new_zeros(len(keys)).scatter_reduce_(0, which, weights, "amax")
+
+    def _counted(self, sightings: Tensor) -> tuple[Tensor, Tensor]:
+        """By how often each of `pairs` was seen, [pairs] float64: the same with a 0 for one that never was, and how
+        often each item was one of a pair [items + 1]; float32.
+        """
+        degrees = torch.zeros(len(self.lifts), dtype=torch.float64, device=sightings.device)
+        for side in (self.pairs // len(self.lifts), self.pairs % len(self.lifts)):
+            degrees.index_add_(0, side, sightings)
+        return torch.cat([sightings, sightings.new_zeros(1)]).float(), degrees.float()
+
+    def _owned(self, part: Portion) -> Tensor:
+        """[pairs]: a number for each pair of neighbours with its owner, in the order of the grid."""
+        _, owner = torch.unique_consecutive(part.owners, return_inverse=True)
+        return (owner * len(self.lifts) ** 2 + self._key(part.items, self._before(part.items)))[part.near]
+
+    def _chance(self, met: Meetings, degrees: Tensor) -> Tensor:
+        """Grid of how often each pair would be seen by chance."""
+        return _at(degrees, met.later) / degrees.sum() * self._before(_at(degrees, met.earlier))
+
+    def _met(self, later: Tensor, earlier: Tensor) -> Meetings:
+        return Meetings(later, earlier, self._places(self._key(later, self._before(earlier))))
 
     def _key(self, one: Tensor, other: Tensor) -> Tensor:
         return torch.minimum(one, other) * len(self.lifts) + torch.maximum(one, other)
 
+    def _places(self, keys: Tensor) -> Tensor:
+        """Where each pair is among `pairs`; behind the last where it was never seen. From a table of all pairs where
+        that is small, which is the faster way.
+        """
+        if len(self.lifts) ** 2 <= LARGEST_TABLE:
+            if self._table is None or self._table.device != keys.device:
+                places = torch.arange(len(self.pairs), dtype=torch.int32, device=keys.device)
+                table = places.new_full((len(self.lifts) ** 2,), len(self.pairs))
+                self._table = table.index_copy_(0, self.pairs, places)
+            return _at(self._table, keys)
+        if not len(self.pairs):
+            return torch.zeros_like(keys)
+        places = torch.searchsorted(self.pairs, keys).clamp(max=len(self.pairs) - 1)
+        return torch.where(_at(self.pairs, places) == keys, places, len(self.pairs))
+
+    def _portions(self, events: Events) -> Iterator[Portion]:
+        """Whole histories, about so many events at a time as are looked at at once."""
+        _, sizes = torch.unique_consecutive(events.owners, return_counts=True)
+        portion = (sizes.cumsum(0) - sizes) // AT_ONCE
+        lengths = torch.bincount(portion, weights=sizes.double(), minlength=1).long().tolist()
+        for items, owners in zip(events.items.split(lengths), events.owners.split(lengths), strict=True):
+            near = (owners == self._before(owners, filler=-1)) & (owners >= 0)
+            yield Portion(items, owners, events.counted, near)
+
+    def _before(self, values: Tensor, *, filler: int = 0) -> Tensor:
+        """[events, …] → [reach, events, …]: the value of the event so many places before each."""
+        count = len(values)
+        padded = torch.cat([values.new_full((self.reach, *values.shape[1:]), filler), values])
+        return torch.stack([padded[start : start + count] for start in reversed(range(self.reach))])
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
         """How many pairs there are is known from the log alone: make room for those that are stored."""
-        for name in ("pairs", "sightings"):
+        for name in ("pairs", "sightings", "trusted_sightings"):
             stored = state_dict.get(prefix + name)
             if stored is not None:
                 setattr(self, name, torch.empty_like(stored, device=self.degrees.device))
                 self._table = None
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def _affinity(seen: Tensor, chance: Tensor) -> Tensor:
+    return torch.log((seen.clamp(min=0) + PRIOR) / (chance + PRIOR))
+
+
+def _summed(as_later: Tensor, as_earlier: Tensor) -> Tensor:
+    """[events]: the sum over the pairs in which an event is the later one and, of the other grid, the earlier one."""
+    total = as_later.sum(0)
+    for step, row in enumerate(as_earlier, start=1):
+        total[:-step] += row[step:]
+    return total
+
+
+def _features(fit: Tensor, lifts: Tensor) -> Tensor:
+    """fit […], lifts […, 2] → […, features]."""
+    return torch.cat([fit.clamp(min=0)[..., None], fit.clamp(max=0)[..., None], lifts], dim=-1)
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    """`values[places]`, which is slower."""
+    return values.index_select(0, places.flatten()).view(places.shape)

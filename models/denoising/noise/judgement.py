@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 ROUNDS = 30
+CONVERGED = 1e-8
+"""A step of Newton's method that moves no weight further is the last."""
 RIDGE = 1e-4
 LEAST_TAIL = 0.1
 """A tail of the planted noise smaller than this says too little of how common noise is."""
@@ -46,22 +48,20 @@ class Judgement(nn.Module):
             design = self._design(torch.cat([log, noise])).double()
             labels = torch.cat([torch.zeros(len(log)), torch.ones(len(noise))]).to(design)
             self.weights[:, kind] = logistic_regression(design, labels)
-        for kind, noise in enumerate(planted):
-            # What kinds before it account for is not this one's.
-            explained = [(self.shares[before], self.odds(planted[before])[:, kind]) for before in range(kind)]
-            self.shares[kind] = share_of_noise(self.odds(log)[:, kind], self.odds(noise)[:, kind], explained)
+        self.shares.copy_(shares_of_noise(self.odds(log), [self.odds(noise) for noise in planted]))
 
     def keep(self, evidence: Tensor) -> Tensor:
-        """evidence [n, features] → [n]: the probability that the event is genuine."""
+        """evidence […, features] → […]: the probability that the event is genuine."""
         return (1 - self.odds(evidence).exp() @ self.shares).clamp(0, 1)
 
     def odds(self, evidence: Tensor) -> Tensor:
-        """evidence [n, features] → [n, kinds]: log f_noise / f_log."""
-        return self._design(evidence) @ self.weights
+        """evidence […, features] → […, kinds]: log f_noise / f_log."""
+        slopes = self.weights[1:] / self.scale[:, None]
+        return evidence @ slopes + (self.weights[0] - self.centre @ slopes)
 
     def _design(self, evidence: Tensor) -> Tensor:
         standard = (evidence - self.centre) / self.scale
-        return torch.cat([torch.ones_like(standard[:, :1]), standard], dim=1)
+        return torch.cat([torch.ones_like(standard[..., :1]), standard], dim=-1)
 
 
 def logistic_regression(design: Tensor, labels: Tensor) -> Tensor:
@@ -74,25 +74,64 @@ def logistic_regression(design: Tensor, labels: Tensor) -> Tensor:
         expected = torch.sigmoid(design @ weights)
         gradient = design.T @ (expected - labels) / len(labels) + ridge @ weights
         curvature = (design * (expected * (1 - expected))[:, None]).T @ design / len(labels) + ridge
-        weights = weights - torch.linalg.solve(curvature, gradient)
+        step = torch.linalg.solve(curvature, gradient)
+        weights = weights - step
+        if float(step.abs().max()) < CONVERGED:
+            break
     return weights
 
 
-def share_of_noise(log: Tensor, planted: Tensor, explained: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
-    """The largest share of noise that the scores admit: the least of P(log > t) / P(planted > t), over those t above
-    which a tenth of what was planted lies, or more. log, planted: [n] scores that rise with suspicion; explained:
-    shares and scores of noise of other kinds, which is taken out of the log first.
+def shares_of_noise(log: Tensor, planted: Sequence[Tensor]) -> Tensor:
+    """[kinds] the largest shares of noise that the odds admit. log, planted: [n, kinds] log odds of the log's events,
+    and of noise of each kind.
+
+    The kinds are bounded one after another, each by its own odds, less what those before it account for; and then all
+    together, in the proportions so found, by how likely an event is noise of any kind. Otherwise genuine events that
+    look like noise would count once for each kind.
+    """
+    shares = log.new_zeros(len(planted))
+    for kind, noise in enumerate(planted):
+        explained = [(shares[before], planted[before][:, kind]) for before in range(kind)]
+        shares[kind] = share_of_noise(log[:, kind], [noise[:, kind]], torch.ones(1), explained)
+    if not float(shares.sum()):
+        return shares
+    mixture = shares / shares.sum()
+    together = share_of_noise(suspicion(log, shares), [suspicion(noise, shares) for noise in planted], mixture)
+    return mixture * torch.minimum(shares.sum(), together)
+
+
+def suspicion(odds: Tensor, shares: Tensor) -> Tensor:
+    """odds [n, kinds], shares [kinds] → [n]: the log of how likely an event is noise of any kind."""
+    return torch.logsumexp(odds + shares.log(), dim=1)
+
+
+def share_of_noise(
+    log: Tensor, planted: Sequence[Tensor], mixture: Tensor, explained: Sequence[tuple[Tensor, Tensor]] = ()
+) -> Tensor:
+    """The largest share of noise, a `mixture` [kinds] of those planted, that the scores admit: the least of
+    P(log > t) / P(planted > t), over those t above which a tenth of what was planted lies, or more. log, planted: [n]
+    scores that rise with suspicion; explained: shares and scores of noise which is taken out of the log first.
 
     An upper bound: genuine events that look like noise raise it.
     """
     thresholds = thresholds_of(planted)
     left = _tails(log, thresholds) - sum(share * _tails(scores, thresholds) for share, scores in explained)
-    return (left / _tails(planted, thresholds).clamp(min=LEAST_TAIL)).min().clamp(0, 1)
+    noise = torch.stack([_tails(scores, thresholds) for scores in planted], dim=1) @ mixture.to(left)
+    return least_ratio(left, noise)
 
 
-def thresholds_of(planted: Tensor) -> Tensor:
-    """[THRESHOLDS]: scores above which from all to `LEAST_TAIL` of those of planted noise lie."""
-    return torch.quantile(_thinned(planted), torch.linspace(0, 1 - LEAST_TAIL, THRESHOLDS).to(planted))
+def least_ratio(log: Tensor, planted: Tensor) -> Tensor:
+    """[…, thresholds] each → […]: the least ratio of two distributions' tails, over those of `planted` that are not too
+    small, within 0 … 1.
+    """
+    enough = planted >= LEAST_TAIL - 1e-6
+    return torch.where(enough, log / planted.clamp(min=LEAST_TAIL), 1.0).amin(-1).clamp(0, 1)
+
+
+def thresholds_of(planted: Sequence[Tensor]) -> Tensor:
+    """[kinds × THRESHOLDS]: of each kind of planted noise the scores above which all to `LEAST_TAIL` of it lies."""
+    levels = torch.linspace(0, 1 - LEAST_TAIL, THRESHOLDS).to(planted[0])
+    return torch.cat([torch.quantile(_thinned(scores), levels) for scores in planted])
 
 
 def _tails(scores: Tensor, thresholds: Tensor) -> Tensor:

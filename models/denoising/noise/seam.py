@@ -45,8 +45,10 @@ class NoiseModel(nn.Module):
         """Take from the training log what the evidence is computed from."""
         raise TypeError(f"{type(self).__name__} does not define count")
 
-    def evidence(self, candidates: Tensor, events: Events, *, past_only: bool) -> Tensor:
-        """[events, features]: how each of `candidates` [events] would stand in the place of the event there."""
+    def evidence(self, events: Events, planted: Tensor | None = None, *, past_only: bool) -> Tensor:
+        """[events, features]: how each event stands in its place, or how that of `planted` [events] would, whose pairs
+        have not been counted.
+        """
         raise TypeError(f"{type(self).__name__} does not define evidence")
 
     @torch.no_grad()
@@ -54,16 +56,19 @@ class NoiseModel(nn.Module):
         """Count the training log, and learn to tell its events from items that are put in their places."""
         log = training_events(sequences)
         self.count(log, sequences.item_count)
-        taken = log.owners % (1 + len(log.items) // MOST_EXAMPLES) == 0
-        known = Events(log.items[taken], log.owners[taken])
-        unknown = replace(known, counted=False)
-        generator = torch.Generator(device=log.items.device).manual_seed(int(self.seed))
-        planted = [plant(known.items, sequences.item_count, generator) for plant in KINDS.values()]
+        known, planted = self.examples(log, sequences.item_count)
         for judgement, past_only in ((self.both_sides, False), (self.past, True)):
             judgement.fit(
-                self.evidence(known.items, known, past_only=past_only),
-                [self.evidence(items, unknown, past_only=past_only) for items in planted],
+                self.evidence(known, past_only=past_only),
+                [self.evidence(known, items, past_only=past_only) for items in planted],
             )
+
+    def examples(self, log: Events, item_count: int) -> tuple[Events, list[Tensor]]:
+        """Some users' events to learn from, and items of each kind of noise to be put in their places."""
+        taken = log.owners % (1 + len(log.items) // MOST_EXAMPLES) == 0
+        known = replace(log, items=log.items[taken], owners=log.owners[taken])
+        generator = torch.Generator(device=log.items.device).manual_seed(int(self.seed))
+        return known, [plant(known.items, item_count, generator) for plant in KINDS.values()]
 
     @torch.no_grad()
     def keep(self, batch: Batch) -> Tensor:
@@ -95,7 +100,7 @@ class NoiseModel(nn.Module):
 
     def _keep(self, events: Events, *, past_only: bool) -> Tensor:
         judgement = self.past if past_only else self.both_sides
-        return judgement.keep(self.evidence(events.items, events, past_only=past_only))
+        return judgement.keep(self.evidence(events, past_only=past_only))
 
 
 def trained_on(sequences: Sequences) -> Tensor:
