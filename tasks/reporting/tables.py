@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from tasks.reporting.analysis import FULL, HITS, PAIR, axis_label, is_loudest, noise_of, value_label
+from tasks.reporting.analysis import FULL, HITS, PAIR, YARDSTICK, axis_label, is_loudest, noise_of, value_label
 from tasks.reporting.figures import MEBIBYTE
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.scales import signless
@@ -159,12 +159,13 @@ def gaps(result: StudyResult) -> Iterator[Grid]:
                 Column("Method"),
                 Column("NDCG@10, full ranking", numeric=True),
                 Column("NDCG@10, 100 negatives", numeric=True),
+                Column("Hit@10, 100 negatives", numeric=True),
             ),
             rows=tuple(
                 (
                     Item(place_words(places[place], result), value=_ratio(places[place])),
                     Item(method),
-                    *(_share(by_metric.get(metric)) for metric in PAIR),
+                    *(_share(by_metric.get(metric)) for metric in YARDSTICK),
                 )
                 for (place, method), by_metric in shares.items()
             ),
