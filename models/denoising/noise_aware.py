@@ -78,7 +78,7 @@ class NoiseAware(AroundNextItem):
             return self.base.query(batch)
         assert self.noise is not None
         kept = self.noise.keep(replace(batch, bidirectional=True)) >= self.drop_below
-        return self.base.query(compacted(batch, kept, length=self.base.length))
+        return self._query_of(batch, kept)
 
     @torch.no_grad()
     def explain(self, batch: Batch) -> dict[str, Tensor]:
@@ -94,6 +94,32 @@ class NoiseAware(AroundNextItem):
         if self.noise is None:
             return {}
         return {"noise.share": self.noise.share(), "noise.dropped": self._dropped}
+
+    def _query_of(self, batch: Batch, kept: Tensor) -> Tensor:
+        """[ends, dim]: the query at each end, of what is kept [rows, length] of its past. Several ends of one window
+        share a pass, as they do in the backbone: each is read where the last event stands that it keeps.
+
+        A window holds fewer events than are read: an end that is before all of them, or that keeps nothing, has a
+        window of its own.
+        """
+        length = batch.items.shape[1]
+        row = batch.ends // length
+        windows, window = torch.unique(row * (length + 1) + batch.segments.flatten()[batch.ends], return_inverse=True)
+        if len(windows) == len(batch.ends):
+            return self.base.query(compacted(batch, kept, length=self.base.length))
+        last = torch.zeros_like(windows).scatter_reduce_(0, window, batch.ends, "amax")
+        left = (batch.visible.flatten(0, 1)[batch.ends] & kept[row]).sum(1)
+        later = torch.zeros_like(windows).scatter_reduce_(0, window, left, "amax")[window] - left
+        shared = (left > 0) & (later < self.base.length)
+        together = compacted(replace(batch, ends=last), kept, length=self.base.length)
+        places = together.ends[window] - later
+        found = self.base.query(replace(together, ends=places[shared]))
+        query = found.new_zeros(len(batch.ends), found.shape[1])
+        query[shared] = found
+        if bool((~shared).any()):
+            alone = compacted(replace(batch, ends=batch.ends[~shared]), kept, length=self.base.length)
+            query[~shared] = self.base.query(alone)
+        return query
 
     def _judged(self, sequences: Sequences) -> Sequences:
         """The log without what is dropped, and with every event's probability; computed once a log."""

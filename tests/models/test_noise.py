@@ -313,13 +313,41 @@ def test_a_history_is_ranked_with_by_what_is_left_of_it() -> None:
     batch = windows(log.sequences, torch.arange(5), torch.full((5,), 28), length=model.length, with_targets=False)
     assert model.length == 10
     keep = model.explain(batch)["genuine"]
-    alone = []
-    for row in range(5):
-        left = batch.items[row][keep[row] >= 0.5][-6:]
-        padded = Sequences(left.int(), torch.tensor([0, len(left)]), torch.tensor([0]), ITEMS)
-        short = windows(padded, torch.tensor([0]), torch.tensor([len(left)]), length=6, with_targets=False)
-        alone.append(model.base.query(short))
+    alone = [model.base.query(alone_in_a_row(batch.items[row][keep[row] >= 0.5][-6:])) for row in range(5)]
     torch.testing.assert_close(model.query(batch), torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_ends_of_one_window_share_a_pass_over_what_is_left_of_it() -> None:
+    log, _ = planted_log(kind="uniform", share=0.3)
+    model = aware(log, drop_below=0.5, spare=4)
+    users = torch.arange(12)
+    batch = windows(log.sequences, users, torch.full((12,), 28), length=model.length, with_targets=False)
+    keep = model.explain(batch)["genuine"]
+    expected = []
+    ways = Counter[str]()
+    for row in range(12):
+        kept = keep[row] >= 0.5
+        left = batch.items[row][kept][-6:]
+        hidden = model.base.query(replace(alone_in_a_row(left), ends=torch.arange(6 - len(left), 6)))
+        for end in range(model.length):
+            seen = int(kept[: end + 1].sum())
+            place = len(left) - 1 - (int(kept.sum()) - seen)
+            ways["together" if seen and place >= 0 else "before" if seen else "nothing"] += 1
+            if seen and place >= 0:
+                expected.append(hidden[place])
+            else:
+                items = batch.items[row, : end + 1]
+                (found,) = model.base.query(alone_in_a_row(items[kept[: end + 1]] if seen else items))
+                expected.append(found)
+    assert min(ways["together"], ways["before"], ways["nothing"]) > 0
+    found = model.query(replace(batch, ends=batch.cells))
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def alone_in_a_row(items: Tensor) -> Batch:
+    """A window of six places that holds these items."""
+    history = Sequences(items.int(), torch.tensor([0, len(items)]), torch.tensor([0]), ITEMS)
+    return windows(history, torch.tensor([0]), torch.tensor([len(items)]), length=6, with_targets=False)
 
 
 def test_compacting_keeps_the_last_of_what_is_left(make_log: MakeLog) -> None:
