@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.training
     .venv/bin/python -m benchmarks.training --source ../shared/data/ml-1m.parquet --order-col position
-    .venv/bin/python -m benchmarks.training --source ../shared/data/games.txt --format pairs --users 6000
+    .venv/bin/python -m benchmarks.training --source ../shared/data/games.txt --users 6000
 
 The bare loop runs the same module, loss, dropout and optimiser over batches and negatives drawn beforehand: what it is
 faster by is what our loop costs. The padded loop is a bare one whose every history has a row of its own: what it is
@@ -27,6 +27,7 @@ from torch import Tensor
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, UnseenItems, training_batches
+from models.engine.memory import keep_freed
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
 from models.engine.sequences import InteractionLog, load_log
@@ -43,7 +44,8 @@ def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     options = _options()
     torch.set_num_threads(options.threads)
-    log = _of_first_users(log_of(options), options.users)
+    keep_freed()
+    log = of_some_users(log_of(options), options.users)
     device = torch.device(options.device)
     sides = sides_of(log, ModelConfig(loss=options.loss), device, batch_size=128)
     counted = "processor" if device.type == "cpu" and options.threads == 1 else "clock"
@@ -172,12 +174,14 @@ def _reached(training: Training) -> float:
     return summary(ranks, "validation")[SELECTION_METRIC]
 
 
-def _of_first_users(log: InteractionLog, count: int | None) -> InteractionLog:
-    """The log of which only the first `count` users are trained on."""
+def of_some_users(log: InteractionLog, count: int | None) -> InteractionLog:
+    """The log of which only `count` users are trained on, drawn at random: the first of a file are often those who
+    have been there longest.
+    """
     if count is None:
         return log
     lengths = log.sequences.train_lengths.clone()
-    lengths[count:] = 0
+    lengths[torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))[count:]] = 0
     return replace(log, sequences=replace(log.sequences, train_lengths=lengths))
 
 
@@ -200,7 +204,7 @@ def _options() -> Any:
     parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
     parser.add_argument("--order-col", help="its column of order")
     parser.add_argument("--format", help="of the source, where it does not tell by itself")
-    parser.add_argument("--users", type=int, help="train on so many only")
+    parser.add_argument("--users", type=int, help="train on so many only, drawn at random")
     parser.add_argument("--loss", default="bce", choices=("bce", "softmax"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")

@@ -32,6 +32,7 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
+from models.engine.memory import keep_freed
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, load_log
 from models.engine.training import Epoch, Training
@@ -130,6 +131,7 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    keep_freed()
     with as_asked():
         training = training_of(request, load_log)
     seconds = request["seconds"]
