@@ -110,6 +110,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     for option, kind, metavar, text in (
         ("epochs", _whole(1), "N", "passes over the data, at most (default 100 [25])"),
         ("patience", _whole(1), "N", "validations without a gain before it stops (default 10 [5])"),
+        ("min-steps", _whole(0), "N", "steps that it takes in any case (default 250 [250])"),
         ("validate-every", _whole(1), "N", "epochs between validations (default 1 [1])"),
         ("batch-size", _whole(1), "N", "users in a step (default 128 [64])"),
         ("learning-rate", _number, "X", "of Adam (default 0.001 [0.002])"),
@@ -412,7 +413,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
         raise InputError(str(error)) from None
     _check_effect(model, methods)
     log = _log_part(options)
-    settings = _given(options, "epochs", "patience", "validate_every", "batch_size", "learning_rate")
+    settings = _given(options, "epochs", "patience", "min_steps", "validate_every", "batch_size", "learning_rate")
     settings |= _given(options, "weight_decay", "clip", "warmup", "decay", "table_rows")
     source = _validated("SourceSpec", log["source"])
     values = log | {

@@ -227,7 +227,9 @@ class TrainingConfig(_Config):
     table_rows: of an item table, "touched" has a step update the rows that it reads alone, so that its price does not
         grow with the catalogue (`models.engine.adam`: rare items then move as by lazy Adam); "all" is Adam; "auto"
         takes "touched" from `TOUCHED_FROM` items on, where loss and backbone allow it
-    validate_every: epochs between validations; patience: validations without a better one before it stops
+    validate_every: epochs between validations; patience: validations without a better one before it stops; min_steps:
+        optimiser steps that it takes in any case, since on a small log a network ranks by popularity alone for some 150
+        steps before it learns more, and does no better at any of them
     """
 
     epochs: int = 100
@@ -241,6 +243,7 @@ class TrainingConfig(_Config):
     table_rows: Literal["auto", "all", "touched"] = "auto"
     validate_every: int = 1
     patience: int = 10
+    min_steps: int = 250
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "epochs", "batch_size", "validate_every", "patience")
@@ -248,7 +251,7 @@ class TrainingConfig(_Config):
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 must lie in [0, 1), not {self.beta2}")
-        _at_least(self, 0, "weight_decay", "clip", "warmup")
+        _at_least(self, 0, "weight_decay", "clip", "warmup", "min_steps")
         _in_unit_interval(self, "decay")
         if self.table_rows not in TABLE_ROWS:
             raise ValueError(f"table_rows must be {' or '.join(TABLE_ROWS)}, not {self.table_rows!r}")

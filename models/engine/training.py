@@ -141,7 +141,8 @@ class Training:
         """Have the epochs or the patience run out?"""
         progress, config = self.progress, self.config
         waited = (progress.epoch - progress.best_epoch) // config.validate_every
-        return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited >= config.patience)
+        impatient = progress.best_epoch > 0 and waited >= config.patience and progress.steps >= config.min_steps
+        return progress.epoch >= config.epochs or impatient
 
     def end_epoch(
         self,

@@ -248,6 +248,7 @@ def test_help_names_the_defaults_that_hold() -> None:
             for name in (
                 "epochs",
                 "patience",
+                "min_steps",
                 "validate_every",
                 "batch_size",
                 "learning_rate",

@@ -92,7 +92,15 @@ def test_replicas_train_as_they_would_alone(settings: dict[str, object], logs: l
 
 def test_each_stops_by_itself_under_all_that_a_training_can_be_told(logs: list[InteractionLog]) -> None:
     config = TrainingConfig(
-        epochs=8, batch_size=5, learning_rate=2e-2, patience=1, clip=0.5, weight_decay=0.1, warmup=4, decay=0.5
+        epochs=8,
+        batch_size=5,
+        learning_rate=2e-2,
+        patience=1,
+        min_steps=0,
+        clip=0.5,
+        weight_decay=0.1,
+        warmup=4,
+        decay=0.5,
     )
     group, alone = trainings(logs, SIZES, config), trainings(logs, SIZES, config)
     run_side_by_side(group)

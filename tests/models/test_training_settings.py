@@ -105,7 +105,17 @@ def batches(training: Training):  # type: ignore[no-untyped-def]
     )
 
 
-@pytest.mark.parametrize("settings", [{"weight_decay": -1.0}, {"clip": -1.0}, {"warmup": -1}, {"decay": 1.5}])
+@pytest.mark.parametrize(("min_steps", "epochs"), [(0, 3), (9, 3), (10, 4), (13, 5), (250, 20)])
+def test_patience_ends_no_training_before_its_least_steps(make_log: MakeLog, min_steps: int, epochs: int) -> None:
+    """Three steps an epoch at a rate that moves nothing: the first epoch stays the best."""
+    training = training_of(make_log, epochs=20, patience=2, min_steps=min_steps, learning_rate=1e-12)
+    progress = training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert (progress.best_epoch, progress.epoch) == (1, epochs)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"weight_decay": -1.0}, {"clip": -1.0}, {"warmup": -1}, {"decay": 1.5}, {"min_steps": -1}]
+)
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must"):
         TrainingConfig.from_dict(settings)
