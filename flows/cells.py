@@ -1,7 +1,7 @@
 """Train, rank, judge and record the cells of a job, several side by side: for the main job, studies and searches."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,11 @@ from tasks.steps import (
     detected_by,
     evaluate_step,
     evaluated_by,
+    train_group_step,
     train_step,
     trained_by,
 )
+from tasks.track import job_key
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,13 @@ def train_rank_and_record(
     runner: ThreadPoolTaskRunner[Any]
     with (
         ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
-        SideBySide[_Training | _Detection | _Ranking](steps, runner, at_a_time=at_a_time) as work,
+        SideBySide[_Group | _Training | _Detection | _Ranking](steps, runner, at_a_time=at_a_time) as work,
     ):
-        for numbers in trainings.values():
-            _add_training(work, job, numbers, spec, execution)
+        _add_trainings(work, job, trainings, spec, execution, steps)
         for ended, failure in work:
+            if isinstance(ended, _Group):
+                _add_each(work, job, ended, failure, spec, execution)
+                continue
             if failure is not None:
                 work.fill()
                 outcomes.failures.update(_failed(job, ended.cells, failure))
@@ -125,11 +129,13 @@ def train_and_record(
     runner: ThreadPoolTaskRunner[Any]
     with (
         ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
-        SideBySide[_Training](steps, runner, at_a_time=at_a_time) as work,
+        SideBySide[_Group | _Training](steps, runner, at_a_time=at_a_time) as work,
     ):
-        for numbers in trainings.values():
-            _add_training(work, job, numbers, spec, execution)
+        _add_trainings(work, job, trainings, spec, execution, steps)
         for ended, failure in work:
+            if isinstance(ended, _Group):
+                _add_each(work, job, ended, failure, spec, execution)
+                continue
             work.fill()
             progress.trained(cells[ended.cells[0]].train_key)
             if failure is not None:
@@ -144,6 +150,13 @@ def train_and_record(
             progress.failed = len(failures)
             get_run_logger().info("%s", progress.told(under_way=work.under_way, now=time.monotonic()))
     return failures
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Trainings under way as one stacked model, each for the cells of these numbers."""
+
+    trainings: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -178,12 +191,75 @@ def on_clean_histories(
     return evaluated_by(clean).metrics()
 
 
+def _add_trainings(
+    work: SideBySide[Any],
+    job: jobs.Job,
+    trainings: Mapping[str, tuple[int, ...]],
+    spec: ExecutionSpec,
+    execution: Execution,
+    steps: Steps,
+) -> None:
+    """Let the trainings (by key, for the cells of these numbers) wait for their turn: what is still to do and can be
+    stacked in groups, the others each alone.
+    """
+    for group in _groups(job.cells, trainings, steps):
+        if len(group) == 1:
+            _add_training(work.add, job, group[0], spec, execution)
+            continue
+        cells = [job.cells[numbers[0]] for numbers in group]
+        work.add(
+            _Group(group),
+            train_group_step,
+            key=job_key(cell.train_key for cell in cells),
+            label=f"{len(cells)} trainings from {cells[0].label}",
+            cells=cells,
+            execution=execution,
+            time_limit_minutes=spec.time_limit_minutes,
+            tracker=job.tracker,
+            run_ids=[job.children[numbers[0]] for numbers in group],
+        )
+
+
+def _groups(
+    cells: Sequence[Cell], trainings: Mapping[str, tuple[int, ...]], steps: Steps
+) -> list[tuple[tuple[int, ...], ...]]:
+    """The trainings, those together that become one stacked model."""
+    alike: dict[str, list[tuple[int, ...]]] = {}
+    for key, numbers in trainings.items():
+        cell = cells[numbers[0]]
+        alone = cell.stacked == 1 or steps.holds(key)
+        alike.setdefault(key if alone else cell.kind, []).append(numbers)
+    return [
+        tuple(together[start : start + most])
+        for together in alike.values()
+        for most in [cells[together[0][0]].stacked]
+        for start in range(0, len(together), most)
+    ]
+
+
+def _add_each(
+    work: SideBySide[Any],
+    job: jobs.Job,
+    group: _Group,
+    failure: Exception | None,
+    spec: ExecutionSpec,
+    execution: Execution,
+) -> None:
+    """Let each training of a group have its turn next: it finds what the group made of it, or goes on alone."""
+    if failure is not None:
+        get_run_logger().warning(
+            "%s trainings were not stacked to the end and go on alone: %s", len(group.trainings), jobs.reason(failure)
+        )
+    for numbers in reversed(group.trainings):
+        _add_training(work.add_next, job, numbers, spec, execution)
+
+
 def _add_training(
-    work: SideBySide[Any], job: jobs.Job, numbers: tuple[int, ...], spec: ExecutionSpec, execution: Execution
+    add: Callable[..., None], job: jobs.Job, numbers: tuple[int, ...], spec: ExecutionSpec, execution: Execution
 ) -> None:
     """Let the one training of these cells wait for its turn."""
     cell = job.cells[numbers[0]]
-    work.add(
+    add(
         _Training(numbers),
         train_step,
         key=cell.train_key,

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from models.config import AT_MOST_STACKED
 from tasks.errors import InputError
 from tasks.specs import ExecutionSpec
 
@@ -16,7 +17,9 @@ LIBRARIES = ("torch", "numpy")
 
 @dataclass(frozen=True)
 class Execution:
-    """device: "cpu" or "cuda"; processor: the CPU's or GPU's name; libraries: name → version."""
+    """device: "cpu" or "cuda"; processor: the CPU's or GPU's name; libraries: name → version; stacked: at most so many
+    trainings are one stacked model, 1 for each alone.
+    """
 
     device: str
     processor: str
@@ -24,6 +27,7 @@ class Execution:
     precision: str
     python: str
     libraries: dict[str, str]
+    stacked: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -38,13 +42,15 @@ def resolve(spec: ExecutionSpec) -> Execution:
     if spec.device == "cuda" and gpu is None:
         raise InputError("no GPU was found (or torch is a CPU build): use --device cpu or auto")
     on_gpu = gpu is not None and spec.device != "cpu"
+    device = "cuda" if on_gpu else "cpu"
     return Execution(
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         processor=gpu if on_gpu and gpu is not None else _cpu_name(),
         threads=spec.threads,
         precision="float32",
         python=platform.python_version(),
         libraries={name: version(name) for name in LIBRARIES},
+        stacked=AT_MOST_STACKED[device] if spec.stacked is None else spec.stacked,
     )
 
 

@@ -159,6 +159,7 @@ def record(
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
+    _tell_group(tracker, run_id, result)
     if detected is not None:
         tracker.log_files(run_id, {DETECTION: detected.suspicions})
         if found := detected.verdicts:
@@ -182,6 +183,7 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
     tracker.log_metrics(run_id, final_figures(result, metrics), timestamp=when)
     curve = report.learning_curve(result["history"], title=job.cells[number].label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
+    _tell_group(tracker, run_id, result)
     tracker.close_run(run_id, "FINISHED")
 
 
@@ -334,6 +336,12 @@ def summary(
             "seed": job.cells[best].seed,
         },
     }
+
+
+def _tell_group(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> None:
+    """How many trainings were one stacked model with this one, itself counted, and their folders; where they were."""
+    if group := result.get("group"):
+        tracker.set_tags(run_id, {"stacked": str(len(group)), "stacked.folders": ", ".join(group)})
 
 
 def _training_figures(result: Mapping[str, Any]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.config import ModelConfig, TrainingConfig
+from tasks.digests import canonical_json
 from tasks.execution import Execution
 from tasks.keys import code_digest, step_key
 from tasks.shelf.diff import flat
@@ -13,6 +14,7 @@ from tasks.sources.logs import Log, identity
 from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
+GROUP_CODE = (*TRAIN_CODE, "models.group")
 EVALUATE_CODE = ("tasks.evaluate", "models.__main__")
 DETECT_CODE = ("tasks.detect", "models.detect")
 
@@ -33,7 +35,7 @@ class Cell:
 
     snapshot: trained on; histories: whose histories the targets are ranked with; clean: without injected noise and
     unfiltered, whose protocol counts. Cells with the same `train_key` share a training, with the same `evaluate_key` a
-    ranking.
+    ranking. stacked: with at most so many others of its `kind`, itself among them, it is trained as one stacked model.
     """
 
     spec: CellSpec
@@ -42,6 +44,13 @@ class Cell:
     histories: Snapshot
     clean: Snapshot
     train_key: str
+    stacked: int = 1
+
+    @property
+    def kind(self) -> str:
+        """What the cells of one stacked model have in common."""
+        settings = {"model": self.model.effective(), "training": self.training.to_dict()}
+        return canonical_json(settings | {"clean": self.clean.digest})
 
     @property
     def dataset(self) -> str:
@@ -110,8 +119,9 @@ def cell_of(spec: CellSpec, data: Data, execution: Execution, *, label: str | No
     """The cell of a spec; `label` is the spec's own where none is given."""
     snapshot = data.clean if spec.noise.where == "histories" else data.noisy
     histories = data.clean if spec.noise.where == "training" else data.noisy
+    execution = _own(execution, spec, items=snapshot.counts.items)
     train_key = step_key(
-        TRAIN_CODE,
+        TRAIN_CODE if execution.stacked == 1 else GROUP_CODE,
         {
             "snapshot": snapshot.digest,
             "clean": data.clean.digest,
@@ -129,7 +139,14 @@ def cell_of(spec: CellSpec, data: Data, execution: Execution, *, label: str | No
         histories=histories,
         clean=data.clean,
         train_key=train_key,
+        stacked=execution.stacked,
     )
+
+
+def _own(execution: Execution, spec: CellSpec, *, items: int) -> Execution:
+    """How a cell's training runs, which may be one that is trained alone."""
+    touches_rows = spec.training.touches_rows(items, possible=not spec.model.reads_whole_table)
+    return execution if spec.model.can_be_stacked and not touches_rows else replace(execution, stacked=1)
 
 
 def parameters(cell: Cell) -> dict[str, Any]:

@@ -60,10 +60,10 @@ class Again:
 
 def execution_like(held: Provenance) -> Execution:
     """The execution record of the run, as far as this machine can: its threads, and a GPU where it had one and one is
-    here.
+    here. It is trained alone.
     """
     on_gpu = held.execution["device"] == "cuda"
-    return resolve(ExecutionSpec(device="auto" if on_gpu else "cpu", threads=held.execution["threads"]))
+    return resolve(ExecutionSpec(device="auto" if on_gpu else "cpu", threads=held.execution["threads"], stacked=1))
 
 
 def time_limit(held: HeldRun) -> float:

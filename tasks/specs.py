@@ -291,9 +291,12 @@ class NoiseSpec(Spec):
 
 
 class ExecutionSpec(Spec):
-    """How trainings run. Only `device` and `threads` can change a result, in its last digits.
+    """How trainings run. Only `device`, `threads` and `stacked` can change a result, in its last digits.
 
     side_by_side: trainings at a time; None for as many as cores allow on the CPU, one on a GPU
+    stacked: how many trainings, of those that differ in their data and seeds alone, are at most one stacked model
+        (`models.engine.replicas`); None for what suits the device, on the CPU each alone. What a result was stacked
+        with tells in its last digits; it names them.
     threads: of each training; device: "auto" takes a GPU where there is one
     time_limit_minutes: for each training; past it the job fails, and goes on from there when started again
     """
@@ -301,6 +304,7 @@ class ExecutionSpec(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1)] = 1
     side_by_side: Annotated[int, Field(ge=1)] | None = None
+    stacked: Annotated[int, Field(ge=1)] | None = None
     time_limit_minutes: Annotated[float, Field(gt=0)] = 240.0
 
 

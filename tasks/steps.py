@@ -4,10 +4,11 @@ A cached step takes its `key` and returns plain JSON. `Steps` skips one that has
 still there; Prefect shows it as Cached.
 """
 
+import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -38,7 +39,7 @@ from tasks.sources.fetch import Kept, Remote, fetch
 from tasks.sources.logs import Log
 from tasks.specs import CorruptSpec, FilterSpec, PrepareSpec, RecommendSpec, registered_name
 from tasks.track import Tracker
-from tasks.train import Trained, train, training_folder
+from tasks.train import Trained, asked_of, train, train_group, training_folder
 from tasks.validate import validate, validate_log
 from tasks.validation.report import ValidationReport, describe
 from tasks.watching import SYSTEM_FILE, watched
@@ -162,6 +163,23 @@ def train_step(
     trained = _train(cell, execution, time_limit_minutes, tracker=tracker, run_id=run_id, label=label, home=home)
     write_receipt(key, trained.files, home=home)
     return trained.folder.name
+
+
+@task(name="train a group", cache_policy=NO_CACHE, task_run_name=_name)
+def train_group_step(
+    cells: Sequence[Cell],
+    *,
+    execution: Execution,
+    time_limit_minutes: float,
+    tracker: Tracker,
+    run_ids: Sequence[str],
+    key: str,  # noqa: ARG001
+    label: str,  # noqa: ARG001
+) -> None:
+    """Train cells of one kind as one stacked model, in as much time as they may take alone; their curves go to their
+    MLflow runs. Each one's `train_step` finds what it made.
+    """
+    _train_group(cells, execution, time_limit_minutes, tracker=tracker, run_ids=run_ids, home=Home.from_environment())
 
 
 @task(name="evaluate", **CACHED, **RETRIED)
@@ -397,8 +415,11 @@ def _train(
     label: str,
     home: Home,
 ) -> Trained:
-    """A cell's training in the state folder `home`, its curves in the MLflow run."""
+    """A cell's training in the state folder `home`, its curves in the MLflow run, unless a group has left it there."""
     folder = training_folder(cell.train_key, home=home)
+    trained = Trained(folder)
+    if all(path.exists() for path in trained.files):
+        return trained
     with _slot(execution.device), tracker.curves(run_id) as curves:
         return train(
             cell.snapshot,
@@ -415,6 +436,50 @@ def _train(
             on_epoch=_Told(curves, label=label, epochs=cell.training.epochs),
             watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),
         )
+
+
+def _train_group(
+    cells: Sequence[Cell],
+    execution: Execution,
+    time_limit_minutes: float,
+    *,
+    tracker: Tracker,
+    run_ids: Sequence[str],
+    home: Home,
+) -> None:
+    """The trainings of cells in the state folder `home`, their curves in the MLflow runs. What the process took of the
+    machine is told with each.
+    """
+    folders = [training_folder(cell.train_key, home=home) for cell in cells]
+    asked = [
+        asked_of(
+            cell.snapshot,
+            cell.clean,
+            cell.model,
+            cell.training,
+            seed=cell.seed,
+            evaluation_seed=cell.evaluation_seed,
+            made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
+            folder=folder,
+            home=home,
+        )
+        for cell, folder in zip(cells, folders, strict=True)
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(_slot(execution.device))
+        curves = [stack.enter_context(tracker.curves(run_id)) for run_id in run_ids]
+        told = [
+            _Told(each, label=cell.label, epochs=cell.training.epochs) for each, cell in zip(curves, cells, strict=True)
+        ]
+        train_group(
+            asked,
+            execution=execution,
+            time_limit_minutes=time_limit_minutes * len(cells),
+            on_epoch=lambda place, record: told[place](record),
+            watch=lambda pid: watched(pid, folders[0] / SYSTEM_FILE, device=execution.device),
+        )
+    for folder in folders[1:]:
+        shutil.copyfile(folders[0] / SYSTEM_FILE, folder / SYSTEM_FILE)
 
 
 def _evaluate(cell: Cell, execution: Execution, *, home: Home) -> Evaluated:

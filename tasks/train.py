@@ -1,7 +1,7 @@
 """Train one model on one snapshot, in a process of its own, resumable at the epoch."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tasks.snapshots import Snapshot
 from tasks.workers import Watch, run_worker, unwatched
 
 RESULT_FILE = "result.json"
+GROUP_PROGRAM = "models.group"
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,69 @@ def train(
 
     Raises as `tasks.workers.run_worker` does.
     """
-    request = {
+    asked = asked_of(
+        snapshot,
+        clean,
+        model,
+        training,
+        seed=seed,
+        evaluation_seed=evaluation_seed,
+        made_by=made_by,
+        folder=folder,
+        home=home,
+    )
+    run_worker("train", asked | _common(execution, time_limit_minutes), on_epoch=on_epoch, watch=watch)
+    return Trained(folder)
+
+
+def train_group(
+    asked: Sequence[Mapping[str, Any]],
+    *,
+    execution: Execution,
+    time_limit_minutes: float,
+    on_epoch: Callable[[int, Mapping[str, Any]], None],
+    watch: Watch = unwatched,
+) -> None:
+    """Train as one stacked model what is `asked_of` each, into their folders, in so many minutes for all.
+
+    `on_epoch` hears the place of a training and its epochs' records. Which of them diverged is left for `train` to say,
+    which goes on with what is not finished.
+
+    Raises as `tasks.workers.run_worker` does, `InputError` where they cannot be stacked.
+    """
+    run_worker(
+        "train",
+        {"cells": list(asked)} | _common(execution, time_limit_minutes),
+        on_epoch=lambda record: on_epoch(record.pop("cell"), record),
+        watch=watch,
+        program=GROUP_PROGRAM,
+    )
+
+
+def asked_of(
+    snapshot: Snapshot,
+    clean: Snapshot,
+    model: ModelConfig,
+    training: TrainingConfig,
+    *,
+    seed: int,
+    evaluation_seed: int,
+    made_by: Mapping[str, str],
+    folder: Path,
+    home: Home,
+) -> dict[str, Any]:
+    """What a worker is told of one training; the parameters are those of `train`."""
+    return {
         "log": str(export_log(snapshot, home=home)),
         "clean": str(export_log(clean, home=home)),
         "model": model.to_dict(),
         "training": training.to_dict(),
         "seed": seed,
         "evaluation_seed": evaluation_seed,
-        "device": execution.device,
-        "threads": execution.threads,
-        "seconds": time_limit_minutes * 60,
         "folder": str(folder),
         "made_by": dict(made_by),
     }
-    run_worker("train", request, on_epoch=on_epoch, watch=watch)
-    return Trained(folder)
+
+
+def _common(execution: Execution, minutes: float) -> dict[str, Any]:
+    return {"device": execution.device, "threads": execution.threads, "seconds": minutes * 60}

@@ -99,7 +99,8 @@ def rates(home: Home) -> Rates:
         sizes = _bytes(
             model, items=items, positions=result["positions"], users=result["users"], batch_size=result["batch_size"]
         )
-        memory.setdefault(kind, []).append(max(0.0, result["peak_memory_bytes"] - PROCESS_BYTES) / sizes)
+        stacked = max(1, len(result.get("group", ())))
+        memory.setdefault(kind, []).append(max(0.0, result["peak_memory_bytes"] - PROCESS_BYTES) / stacked / sizes)
     return Rates(_medians(seconds), _medians(epochs), _medians(memory))
 
 

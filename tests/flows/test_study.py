@@ -155,6 +155,24 @@ def test_a_log_that_cannot_be_used_fails_its_own_cells(workplace: "Workplace", t
 
 
 @pytest.mark.slow
+def test_trainings_that_differ_in_data_and_seed_are_stacked_and_say_so(workplace: "Workplace", tiny: Path) -> None:
+    """Those of the plain backbone are; those of the denoiser are trained alone."""
+    before = set(trainings(workplace))
+    arguments = ("--set", "name=stacked", "--set", "axes.seed=[5, 6]", "--set", "execution.stacked=2")
+    run(workplace, str(tiny), *arguments)
+    told = result(workplace, "stacked")
+    assert {cell["status"] for cell in told["cells"]} == {"done"}
+    made = {name: workplace.home.steps / "train" / name for name in set(trainings(workplace)) - before}
+    groups = [json.loads((folder / "result.json").read_text(encoding="utf-8"))["group"] for folder in made.values()]
+    assert sorted(map(len, groups)) == [0, 0, 2, 2]
+    (group,) = {tuple(group) for group in groups if group}
+    assert set(group) < set(made)
+    tracker = Tracker(workplace.home)
+    runs = tracker.client.search_runs([tracker.experiment_id], filter_string="tags.stacked = '2'")
+    assert {run.data.tags["stacked.folders"] for run in runs} == {", ".join(group)}
+
+
+@pytest.mark.slow
 def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path) -> None:
     longer = (
         *("--set", "base.training.epochs=40", "--set", "base.training.patience=40", "--set", "axes.seed=[5, 6]"),

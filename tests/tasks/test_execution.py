@@ -49,6 +49,17 @@ def test_as_many_trainings_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -> No
         assert side_by_side(spec, resolve(spec)) == expected
 
 
+def test_trainings_are_stacked_on_a_gpu_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_machine(monkeypatch, gpu="NVIDIA X", cores=8)
+    for spec, expected in (
+        (ExecutionSpec(), 32),
+        (ExecutionSpec(stacked=1), 1),
+        (ExecutionSpec(device="cpu"), 1),
+        (ExecutionSpec(device="cpu", stacked=4), 4),
+    ):
+        assert resolve(spec).stacked == expected
+
+
 def test_the_record_is_plain_json_and_covers_the_threads() -> None:
     one, two = (resolve(ExecutionSpec(device="cpu", threads=threads)).to_dict() for threads in (1, 2))
     assert json.loads(json.dumps(one)) == one

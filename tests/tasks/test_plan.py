@@ -55,7 +55,21 @@ def test_a_name_changes_no_key_and_what_changes_a_digit_does(tiny_snapshot: Snap
         {"methods": spec.methods[1:]},
     ):
         assert changed(cells_of(tiny_snapshot, spec.model_copy(update=update))[0]) == (True, True)
-    assert changed(cells_of(tiny_snapshot, spec, replace(EXECUTION, threads=2))[0]) == (True, True)
+    for execution in (replace(EXECUTION, threads=2), replace(EXECUTION, stacked=2)):
+        assert changed(cells_of(tiny_snapshot, spec, execution)[0]) == (True, True)
+
+
+def test_only_what_can_be_stacked_is_known_by_how_many_are(tiny_snapshot: Snapshot) -> None:
+    spec = RobustnessSpec(seeds=(1, 2), methods=tuple(named_method(name) for name in ("sasrec-bce", "rec-denoiser")))
+    alone = cells_of(tiny_snapshot, spec)
+    stacked = cells_of(tiny_snapshot, spec, replace(EXECUTION, stacked=32))
+    for before, after in zip(alone, stacked, strict=True):
+        plain = after.method == "sasrec-bce"
+        assert after.stacked == (32 if plain else 1)
+        assert (after.train_key != before.train_key) == plain
+    kinds = {cell.kind for cell in stacked if cell.method == "sasrec-bce"}
+    assert len(kinds) == 1
+    assert len({cell.kind for cell in stacked}) == 2
 
 
 def test_parameters_are_flat_and_filterable(tiny_snapshot: Snapshot) -> None:
