@@ -35,6 +35,7 @@ from models.__main__ import (
     training_of,
 )
 from models.config import ModelConfig
+from models.engine.memory import keep_freed
 from models.engine.replicas import Replicas
 from models.engine.sequences import InteractionLog, load_log
 from models.errors import Diverged
@@ -67,6 +68,7 @@ def rank_group(request: dict[str, Any]) -> dict[str, Any]:
 
 def _train(requests: Mapping[int, dict[str, Any]], on_epoch: Callable[..., None]) -> dict[int, dict[str, str]]:
     """Train the cells of these numbers; by number, why one failed."""
+    keep_freed()
     numbers, cells = list(requests), list(requests.values())
     folders = [Path(cell["folder"]) for cell in cells]
     device, seconds = torch.device(cells[0]["device"]), cells[0]["seconds"]
