@@ -54,14 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(sides))
     result = {
         "source": options.source or "shoppers",
-        "settings": {
-            "length": LENGTH,
-            "dim": DIM,
-            "blocks": BLOCKS,
-            "heads": HEADS,
-            "dropout": DROPOUT,
-            "batch": BATCH,
-        },
+        "settings": SETTINGS,
         "rounds": options.rounds,
         "threads": options.threads,
         "machine": platform.processor() or platform.machine(),
