@@ -14,7 +14,7 @@ def keep_freed() -> None:
     """Have this process keep the memory of a step's tensors for the next step's.
 
     glibc gives much of it back to the system, and each page that the next step touches is a fault: on a log with a
-    large item table and short histories, a tenth of a step. With another C library nothing happens.
+    large item table and short histories .5 to 4.5 ms of system time a step. With another C library nothing happens.
     """
     set_parameter = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_parameter is not None:
