@@ -1,5 +1,6 @@
 """Who refers to a snapshot is read from MLflow and from the folders of scored users."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,18 @@ from tasks.shelf.references import ModelReference, References, last_references, 
 from tasks.track import DatasetNote, Tracker
 
 
+def digest_of(name: str) -> str:
+    """A digest that no other test of this database refers to."""
+    return hashlib.sha256(f"references: {name}".encode()).hexdigest()
+
+
 def test_looking_makes_no_database(home: Home) -> None:
     assert references(["0123456789abcdef"], home=home) == {"0123456789abcdef": References()}
     assert not home.root.exists()
 
 
 def test_runs_are_found_by_parameter_and_by_dataset(tracker: Tracker, mlflow_home: Home) -> None:
-    first, second, other = (letter * 64 for letter in "abc")
+    first, second, other = (digest_of(name) for name in ("first", "second", "other"))
     child = tracker.open_run("child", name="a training", tags={"dataset": "shoppers"})
     tracker.log_params(child, {"snapshot": first[:16], "snapshot_histories": second[:16]})
     parent = tracker.open_run("parent", name="a job")
@@ -36,14 +42,14 @@ def test_runs_are_found_by_parameter_and_by_dataset(tracker: Tracker, mlflow_hom
 
 def test_more_runs_than_a_page_holds(tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.shelf.references.RUNS_AT_A_TIME", 2)
-    name = "d" * 16
+    name = digest_of("many")[:16]
     for number in range(5):
         tracker.log_params(tracker.open_run(f"key-{number}", name="n"), {"snapshot": name})
     assert len(references([name], home=mlflow_home)[name].runs) == 5
 
 
 def test_a_model_refers_to_the_snapshots_it_was_made_from(tracker: Tracker, mlflow_home: Home) -> None:
-    clean, noisy, client = "e" * 64, "f" * 64, tracker.client
+    clean, noisy, client = digest_of("clean"), digest_of("noisy"), tracker.client
     run = tracker.open_run("trained", name="trained")
     tracker.log_params(run, {"snapshot": noisy[:16]})
     client.create_registered_model("references")
