@@ -39,7 +39,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     left_out = parser.add_argument_group("what every method is spared, of noise put in and of the log's own")
     left_out.add_argument(
         "--filter",
-        choices=("none", "co-occurrence", "popularity"),
+        choices=("none", "co-occurrence", "own-score", "popularity"),
         help="the noise model that says which interactions are left out (default none)",
     )
     left_out.add_argument(
@@ -61,8 +61,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar="M,M",
         help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask, head-drop, "
         "layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, "
-        "denoised-bce, denoised-softmax, popularity-filter, truncated-bce, truncated-softmax, corrupted-inputs, "
-        "bert4rec, tisasrec, sse-pt (default the first three)",
+        "denoised-bce, denoised-softmax, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, "
+        "corrupted-inputs, bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),

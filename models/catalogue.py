@@ -24,6 +24,7 @@ from models.denoising.estimators import (
 from models.denoising.gates import Gate, PositionalGate
 from models.denoising.jacobian import JacobianPenalty
 from models.denoising.noise.cooccurrence import CoOccurrence
+from models.denoising.noise.own_score import OwnScore
 from models.denoising.noise.popularity import Popularity
 from models.denoising.noise.seam import NoiseModel
 from models.denoising.noise_aware import NoiseAware
@@ -125,6 +126,7 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
 }
 NOISE_MODELS: Mapping[str, Callable[[ModelConfig, int], NoiseModel]] = {
     "popularity": lambda config, item_count: Popularity(item_count),
+    "own-score": lambda config, item_count: OwnScore(item_count),
     "co-occurrence": lambda config, item_count: CoOccurrence(item_count, reach=config.reach),
 }
 ROBUST: Mapping[str, Callable[[ModelConfig], Robust]] = {

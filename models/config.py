@@ -58,6 +58,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("gamma", 0.0): ("jacobian_every",),
     ("noise_model", NO_NOISE_MODEL): (*_OF_NOISE, "reach"),
     ("noise_model", "popularity"): ("reach",),
+    ("noise_model", "own-score"): ("reach",),
     ("drop_below", 0.0): ("spare",),
     ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, "robust_power"),
     ("robust", "truncated"): ("robust_power",),

@@ -168,7 +168,7 @@ class FilterSpec(Spec):
     it. seed: of that draw, and of the noise that the model learns from.
     """
 
-    by: Literal["none", "co-occurrence", "popularity"] = "none"
+    by: Literal["none", "co-occurrence", "own-score", "popularity"] = "none"
     below: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.5
     reach: Annotated[int, Field(ge=1, le=1_000)] = 8
     folds: Annotated[int, Field(ge=1, le=20)] = 1
@@ -209,6 +209,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "denoised-bce": {"loss": "bce", "noise_model": "co-occurrence"},
     "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence"},
     "popularity-filter": {"loss": "bce", "noise_model": "popularity"},
+    "own-score-filter": {"loss": "bce", "noise_model": "own-score"},
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
     "truncated-softmax": {"loss": "softmax", "robust": "truncated"},
     "corrupted-inputs": {"loss": "bce", "corrupt_inputs": 0.15},

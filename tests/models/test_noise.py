@@ -16,6 +16,8 @@ from models.config import ModelConfig, TrainingConfig
 from models.denoising.noise import cooccurrence
 from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.judgement import logistic_regression, share_of_noise, shares_of_noise
+from models.denoising.noise.own_score import OwnScore
+from models.denoising.noise.popularity import LIFT_FEATURES
 from models.denoising.noise.seam import NoiseModel, trained_on, training_events
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import Batch, UnseenItems, compacted, training_batches, windows
@@ -267,6 +269,47 @@ def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
     clean, _ = planted_log(kind=kind, share=0.0)
     assert prepared("co-occurrence", clean).share() < 0.03
     assert torch.equal(verdict, prepared("co-occurrence", log).verdict(log.sequences))
+
+
+def test_the_own_score_of_an_event_is_that_of_its_item_after_what_came_before_it() -> None:
+    """Of a history that is longer than the network's window, after the later half of the window before at least."""
+    log, _ = planted_log(kind="uniform", share=0.2, users=12, length=92)
+    model = prepared("own-score", log)
+    assert isinstance(model, OwnScore)
+    events = training_events(log.sequences)
+    stand_ins = events.items.roll(1)
+    table, first = model.network.item_table(), LIFT_FEATURES
+    for own, found in (
+        (events.items, model.evidence(events, past_only=False)),
+        (stand_ins, model.evidence(events, stand_ins, past_only=True)),
+    ):
+        for owner in (0, 7):
+            begins = owner * 90
+            for place in (1, 2, 49, 50, 51, 74, 75, 76, 89):
+                start = 0 if place <= 50 else 25 if place <= 75 else 39
+                window = events.items[begins + start : begins + start + 50][None]
+                cells = torch.arange(50)[None]
+                seen = Batch(window, cells * 0, cells, cells * 0 + 1, cells[0], cells[0, -1:])
+                state = model.network.backbone.encode(seen)[0, place - 1 - start]
+                score = state @ table[own[begins + place]]
+                torch.testing.assert_close(found[begins + place, 0], score, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(found[begins, 0], found[begins, 1:].sum())
+    assert found.shape == (len(events.items), first + 1)
+
+
+def test_the_own_score_finds_planted_noise_and_is_no_part_of_what_is_trained() -> None:
+    log, noise = planted_log(kind="uniform", share=0.2)
+    model = build(ModelConfig.from_dict(SMALL.to_dict() | {"noise_model": "own-score"}), ITEMS, seed=1)
+    training = Training(
+        model, log, log, TrainingConfig(epochs=1), seed=1, evaluation_seed=0, device=torch.device("cpu")
+    )
+    assert isinstance(model, NoiseAware)
+    assert isinstance(model.noise, OwnScore)
+    part = trained_on(log.sequences)
+    assert auroc(1 - model.noise.verdict(log.sequences)[part], noise[part]) > 0.8
+    before = {name: value.clone() for name, value in model.noise.state_dict().items()}
+    training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert all(torch.equal(value, before[name]) for name, value in model.noise.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["uniform", "popular"])
