@@ -72,6 +72,10 @@ def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfi
     return {
         BACKBONE: backbone,
         **{name: _gated(backbone, name) for name in one_by_one},
+        "contextual gate": replace(backbone, gate="contextual", estimator="hard-concrete"),
+        "contextual gate, by ranking alone": replace(
+            backbone, gate="contextual", estimator="hard-concrete", gate_planted=0.0
+        ),
         "arm-per-token, passes stacked": replace(_gated(backbone, "arm-per-token"), passes="stacked"),
         "jacobian alone": replace(backbone, gamma=1e-5),
         "jacobian alone, every 5th step": replace(backbone, gamma=1e-5, jacobian_every=5),

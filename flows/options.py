@@ -59,9 +59,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=_list_of(str),
         metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask, head-drop, "
-        "layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, "
-        "denoised-bce, denoised-softmax, popularity-filter, truncated-bce, truncated-softmax, corrupted-inputs, "
+        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, contextual-gate, fixed-random-mask, "
+        "head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, "
+        "sasrec-sampled-softmax, denoised-bce, denoised-softmax, popularity-filter, truncated-bce, truncated-softmax, corrupted-inputs, "
         "bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
@@ -80,6 +80,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("keep-items", _within(0, 1), "P", "sse-pt: probability that an item is kept in training (default 0.9)"),
         ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", _number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
+        ("gate-rank", _whole(1), "N", "contextual-gate: rank of its query-key term (default 8)"),
+        ("gate-planted", _number, "R", "contextual-gate: share of items planted to learn from (default 0.15)"),
         ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
         ("gamma", _number, "X", "rec-denoiser: weight of the blocks' squared Jacobians (default 0)"),
         ("jacobian-every", _whole(1), "N", "rec-denoiser: steps between those with that term (default 1)"),
@@ -402,7 +404,9 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     model = _given(options, *backbone, "gate_logit", "gate_rate", "beta", "beta_on", "estimator", "passes")
     model |= _given(options, "masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items")
     model |= _given(options, "gamma", "jacobian_every", "gate_keep", "attention_top", "sparse_stride", "sparse_width")
-    model |= _given(options, "attention_alpha", "reach", "drop_below", "spare", "target_power")
+    model |= _given(
+        options, "gate_rank", "gate_planted", "attention_alpha", "reach", "drop_below", "spare", "target_power"
+    )
     model |= _given(options, "truncate", "truncate_ramp")
     left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")
     if len(left_out) > ("by" in left_out) and left_out.get("by", "none") == "none":

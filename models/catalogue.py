@@ -9,6 +9,7 @@ from difflib import get_close_matches
 import torch
 
 from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.denoising.contextual import ContextualGate
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import (
@@ -97,9 +98,17 @@ LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "gbce": lambda config: GeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
     "gbce-shared": lambda config: SharedGeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
 }
-GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
-    "positional": lambda config: PositionalGate(
+GATES: Mapping[str, Callable[[ModelConfig, int, Backbone], Gate]] = {
+    "positional": lambda config, item_count, backbone: PositionalGate(
         layers=config.blocks, length=config.length, initial_logit=config.gate_logit
+    ),
+    "contextual": lambda config, item_count, backbone: ContextualGate(
+        backbone.item_embeddings,
+        dim=config.dim,
+        rank=config.gate_rank,
+        item_count=item_count,
+        initial_logit=config.gate_logit,
+        planted=config.gate_planted,
     ),
 }
 CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
@@ -115,6 +124,8 @@ CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
 """Masks that need no estimator, in a gate's place."""
 LIBRARIES: Mapping[str, tuple[str, ...]] = {"alpha-entmax": ("entmax",)}
 """What a gate or control imports beside torch and numpy."""
+TABLELESS = ("contextual",)
+"""Gates whose logits are each window's own: no mask can be drawn for a whole batch."""
 ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "arm": lambda config: Arm(BatchCredit()),
     "arm-per-token": lambda config: Arm(TokenCredit()),
@@ -123,6 +134,8 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "straight-through": lambda config: StraightThrough(),
     "hard-concrete": lambda config: HardConcrete(),
 }
+OF_A_BATCH = ("arm", "ar", "reinforce")
+"""Estimators that draw one mask for a whole batch."""
 NOISE_MODELS: Mapping[str, Callable[[ModelConfig, int], NoiseModel]] = {
     "popularity": lambda config, item_count: Popularity(item_count),
     "co-occurrence": lambda config, item_count: CoOccurrence(item_count, reach=config.reach),
@@ -144,6 +157,13 @@ def check(config: ModelConfig) -> None:
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
+        if config.gate in TABLELESS and config.estimator in OF_A_BATCH:
+            others = ", ".join(name for name in ESTIMATORS if name not in OF_A_BATCH)
+            raise WrongChoice(
+                "estimator",
+                f"the estimator {config.estimator} draws one mask for a whole batch, which the gate {config.gate} has "
+                f"not, whose logits are each window's own: choose from {others}",
+            )
     noisy = config.noise_model != NO_NOISE_MODEL, config.robust != NO_ROBUST_LOSS, config.corrupt_inputs > 0
     if noisy[0]:
         _entry(NOISE_MODELS, "noise_model", config.noise_model)
@@ -174,7 +194,7 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
             return base if jacobian is None else Denoised(base, None, None, jacobian)
         return Denoised(
             base,
-            GATES[config.gate](config),
+            GATES[config.gate](config, item_count, base.backbone),
             ESTIMATORS[config.estimator](config),
             jacobian,
             beta=config.beta,

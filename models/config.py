@@ -28,6 +28,7 @@ TOUCHED_FROM = 100_000
 ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
 """Estimators that run the network once a step."""
 _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
+_OF_CONTEXTUAL = ("gate_rank", "gate_planted")
 _OF_JACOBIAN = ("gamma", "jacobian_every")
 _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "fixed-random": ("gate_keep",),
@@ -49,10 +50,16 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("loss", "bpr"): ("gbce_t",),
     ("loss", "softmax"): ("negatives", "gbce_t"),
     ("loss", "sampled-softmax"): ("gbce_t",),
-    ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTROLS),
-    ("gate", "positional"): _OF_CONTROLS,
+    ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTEXTUAL, *_OF_CONTROLS),
+    ("gate", "positional"): (*_OF_CONTEXTUAL, *_OF_CONTROLS),
+    ("gate", "contextual"): _OF_CONTROLS,
     **{
-        ("gate", control): (*_OF_LEARNED, *_OF_JACOBIAN, *(name for name in _OF_CONTROLS if name not in own))
+        ("gate", control): (
+            *_OF_LEARNED,
+            *_OF_CONTEXTUAL,
+            *_OF_JACOBIAN,
+            *(name for name in _OF_CONTROLS if name not in own),
+        )
         for control, own in _OF_EACH_CONTROL.items()
     },
     ("gamma", 0.0): ("jacobian_every",),
@@ -110,6 +117,8 @@ class ModelConfig(_Config):
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
     gate_rate: the gate's learning rate over the network's
+    gate_rank: the rank of the contextual gate's query–key term; gate_planted: the share of items that give way to known
+        noise in the copy from which it learns to tell noise, 0 for none (`models.denoising.contextual`)
     beta: weight of the keep-probability of visible cells in the loss; beta_on: of their "sum", as published, or "mean"
     passes: how an estimator of two passes runs them ("apart" or "stacked"), see `models.denoising.denoised`
     gamma: weight of the blocks' squared Jacobians (`models.denoising.jacobian`), with or without a gate
@@ -149,6 +158,8 @@ class ModelConfig(_Config):
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
     gate_rate: float = 10.0
+    gate_rank: int = 8
+    gate_planted: float = 0.15
     beta: float = 0.06
     beta_on: Literal["sum", "mean"] = "mean"
     passes: Literal["apart", "stacked"] = "apart"
@@ -190,7 +201,7 @@ class ModelConfig(_Config):
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
-        _at_least(self, 1, "truncate_ramp")
+        _at_least(self, 1, "truncate_ramp", "gate_rank")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
@@ -201,7 +212,7 @@ class ModelConfig(_Config):
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
         _at_least(self, 0, "beta", "gamma", "spare", "target_power")
-        for name in ("drop_below", "truncate", "corrupt_inputs"):
+        for name in ("drop_below", "truncate", "corrupt_inputs", "gate_planted"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         if not 0 < self.robust_power <= 1:

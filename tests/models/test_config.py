@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from models import catalogue
-from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, UNUSED, ModelConfig
+from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, UNUSED, ModelConfig, WrongChoice
 
 GATED = [
     *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
-    *product(catalogue.GATES, catalogue.ESTIMATORS),
+    *(
+        (gate, estimator)
+        for gate, estimator in product(catalogue.GATES, catalogue.ESTIMATORS)
+        if not (gate in catalogue.TABLELESS and estimator in catalogue.OF_A_BATCH)
+    ),
 ]
 COMBINATIONS = [
     (backbone, loss, gate, estimator)
@@ -36,6 +40,14 @@ def test_so_are_those_of_a_noise_model_and_a_robust_loss(noise_model: str, robus
     assert_effective_is_what_is_read(
         ModelConfig(noise_model=noise_model, robust=robust, drop_below=drop_below, dim=4, heads=1, length=3)
     )
+
+
+@pytest.mark.parametrize("estimator", catalogue.OF_A_BATCH)
+def test_one_mask_for_a_whole_batch_is_refused_of_a_gate_that_has_none(estimator: str) -> None:
+    with pytest.raises(WrongChoice, match="one mask for a whole batch") as refused:
+        catalogue.check(ModelConfig(gate="contextual", estimator=estimator))
+    assert refused.value.setting == "estimator"
+    assert "choose from arm-per-token, straight-through, hard-concrete" in str(refused.value)
 
 
 @pytest.mark.parametrize("against_noise", [{"noise_model": "popularity"}, {"robust": "truncated"}])
