@@ -61,8 +61,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar="M,M",
         help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, contextual-gate, fixed-random-mask, "
         "head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, "
-        "sasrec-sampled-softmax, denoised-bce, denoised-softmax, popularity-filter, truncated-bce, truncated-softmax, corrupted-inputs, "
-        "bert4rec, tisasrec, sse-pt (default the first three)",
+        "sasrec-sampled-softmax, denoised-bce, denoised-softmax, popularity-filter, truncated-bce, truncated-softmax, "
+        "corrupted-inputs, bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),

@@ -212,6 +212,8 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("length", "dim", "blocks", "heads", "dropout", "negatives", "norm")},
         "gate_logit": model.gate_logit,
         "gate_rate": f"{model.gate_rate:g}",
+        "gate_rank": model.gate_rank,
+        "gate_planted": model.gate_planted,
         **{name: getattr(model, name) for name in ("beta", "beta_on", "estimator", "passes", "gamma")},
         **{name: getattr(model, name) for name in ("jacobian_every", "gate_keep", "attention_top")},
         **{name: getattr(model, name) for name in ("sparse_stride", "sparse_width", "attention_alpha")},
