@@ -94,6 +94,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("drop-below", _number, "P", "denoised: events less likely genuine are left out, 0 for none (default 0.5)"),
         ("spare", _whole(0), "N", "denoised: events more that are read of a history for that (default 25)"),
         ("target-power", _number, "X", "denoised: a target's weight is its probability to this power (default 1)"),
+        ("attention-power", _number, "X", "denoised: so is what attention pays to an event (default 0)"),
         ("truncate", _number, "R", "truncated: share of the largest losses that is left out (default 0.2)"),
         ("truncate-ramp", _whole(1), "N", "truncated: steps in which it rises to that (default 500)"),
     ):

@@ -217,6 +217,7 @@ def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseA
         robust,
         drop_below=config.drop_below,
         target_power=config.target_power,
+        attention_power=config.attention_power,
         spare=config.spare if config.drop_below else 0,
         corrupt_inputs=config.corrupt_inputs,
     )

@@ -39,7 +39,7 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "alpha-entmax": ("attention_alpha",),
 }
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
-_OF_NOISE = ("drop_below", "target_power", "spare")
+_OF_NOISE = ("drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
@@ -132,7 +132,8 @@ class ModelConfig(_Config):
         side of an event it is compared with
     drop_below: events less likely to be genuine are left out, 0 for none; spare: how many more of a history are read
         for that
-    target_power: a target's weight is its probability to be genuine, to this power
+    target_power: a target's weight is its probability to be genuine, to this power; attention_power: likewise what
+        attention pays to an event, 0 for all that it would
     robust: a loss that trusts some targets less (`models.denoising.robust`); truncate, truncate_ramp: the share of the
         largest losses that is left out, and the steps in which it rises to that; robust_power: the others' power
     corrupt_inputs: the share of inputs that are replaced by any item in training
@@ -175,6 +176,7 @@ class ModelConfig(_Config):
     drop_below: float = 0.5
     spare: int = 25
     target_power: float = 1.0
+    attention_power: float = 0.0
     robust: str = NO_ROBUST_LOSS
     truncate: float = 0.2
     truncate_ramp: int = 500
@@ -211,7 +213,7 @@ class ModelConfig(_Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
-        _at_least(self, 0, "beta", "gamma", "spare", "target_power")
+        _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power")
         for name in ("drop_below", "truncate", "corrupt_inputs", "gate_planted"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")

@@ -219,6 +219,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("sparse_stride", "sparse_width", "attention_alpha")},
         **{name: getattr(model, name) for name in ("reach", "drop_below", "spare", "truncate", "truncate_ramp")},
         "target_power": f"{model.target_power:g}",
+        "attention_power": f"{model.attention_power:g}",
         "noise_kind": spec.noise.kind,
         "noise_where": spec.noise.where,
         **{name: getattr(model, name) for name in ("gbce_t", "masked", "last_masked", "max_interval")},

@@ -114,6 +114,14 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     assert json.loads(json.dumps(told.to_dict()))["attention"]["places"] == list(told.labels)
 
 
+def test_what_a_noise_model_takes_from_attention_is_told() -> None:
+    settings = {"gate": "none", "noise_model": "popularity", "drop_below": 0.0, "attention_power": 1.0}
+    told = explain(held(**settings), history_given(ITEMS[:5]), user=None, k=2)
+    assert list(gate_words(told)) == [f"Layer {layer}: 100.0% of the visible cells are open" for layer in (1, 2)]
+    assert told.attended is not None
+    assert told.attended.mask is not None
+
+
 def test_without_a_gate_there_is_nothing_to_tell_of_one(tmp_path: Path) -> None:
     told = explain(held(gate="none"), history_given(ITEMS[:5]), user=None, k=2)
     assert list(gate_words(told)) == ["The model has no gate: attention is what it is."]

@@ -123,6 +123,7 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"gate_rank": 4}, {"contextual-gate"}),
         ({"gate_keep": 0.5}, {"fixed-random-mask", "head-drop", "layer-drop"}),
         ({"attention_alpha": 1.2}, {"adaptively-sparse"}),
+        ({"attention_power": 1.0}, {name for name in METHODS if "noise_model" in METHODS[name]}),
         ({"negatives": 3}, {name for name in METHODS if METHODS[name]["loss"] != "softmax"}),
         ({"gbce_t": 0.5}, {"sasrec-gbce"}),
         ({"masked": 0.4}, {"bert4rec"}),
