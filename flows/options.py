@@ -62,7 +62,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, contextual-gate, fixed-random-mask, "
         "head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, "
         "sasrec-sampled-softmax, denoised-bce, denoised-softmax, popularity-filter, truncated-bce, truncated-softmax, "
-        "corrupted-inputs, bert4rec, tisasrec, sse-pt (default the first three)",
+        "co-teaching, corrupted-inputs, bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
@@ -95,8 +95,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("spare", _whole(0), "N", "denoised: events more that are read of a history for that (default 25)"),
         ("target-power", _number, "X", "denoised: a target's weight is its probability to this power (default 1)"),
         ("attention-power", _number, "X", "denoised: so is what attention pays to an event (default 0)"),
-        ("truncate", _number, "R", "truncated: share of the largest losses that is left out (default 0.2)"),
-        ("truncate-ramp", _whole(1), "N", "truncated: steps in which it rises to that (default 500)"),
+        ("truncate", _number, "R", "truncated, co-teaching: share of the largest losses left out (default 0.2)"),
+        ("truncate-ramp", _whole(1), "N", "truncated, co-teaching: steps in which it rises to that (default 500)"),
     ):
         models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
     for option, choices, text in (

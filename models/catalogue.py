@@ -8,7 +8,8 @@ from difflib import get_close_matches
 
 import torch
 
-from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.denoising.co_teaching import CoTeaching
 from models.denoising.contextual import ContextualGate
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
 from models.denoising.denoised import Denoised
@@ -168,7 +169,9 @@ def check(config: ModelConfig) -> None:
     if noisy[0]:
         _entry(NOISE_MODELS, "noise_model", config.noise_model)
     if noisy[1]:
-        _entry(ROBUST, "robust", config.robust)
+        _entry((*ROBUST, CO_TEACHING), "robust", config.robust)
+    if config.robust == CO_TEACHING and (noisy[0] or noisy[2]):
+        raise WrongChoice("robust", "co-teaching is for two plain networks: without a noise model and corrupted inputs")
     if any(noisy) and (config.gate != NO_GATE or config.gamma):
         raise ValueError(
             "a noise model, a robust loss and corrupted inputs are for a backbone without a gate and Jacobian term: "
@@ -184,7 +187,10 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     check(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base = NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
+        base = _next_item(config, item_count, user_count)
+        if config.robust == CO_TEACHING:
+            selection = Truncated(share=config.truncate, ramp=config.truncate_ramp)
+            return CoTeaching(base, _next_item(config, item_count, user_count), selection)
         if aware := _noise_aware(base, config, item_count):
             return aware
         if config.gate in CONTROLS:
@@ -202,6 +208,11 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
             gate_rate=config.gate_rate,
             passes="apart" if config.estimator in ONE_PASS else config.passes,
         )
+
+
+def _next_item(config: ModelConfig, item_count: int, user_count: int) -> NextItem:
+    """The backbone and its objective, with weights from torch's generator."""
+    return NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
 
 
 def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseAware | None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 NO_GATE = "none"
 NO_NOISE_MODEL = "none"
 NO_ROBUST_LOSS = "none"
+CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
 STACKED: Mapping[str, tuple[str, ...]] = {
@@ -68,6 +69,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("drop_below", 0.0): ("spare",),
     ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, "robust_power"),
     ("robust", "truncated"): ("robust_power",),
+    ("robust", CO_TEACHING): ("robust_power",),
     **{("robust", name): _OF_TRUNCATED for name in ("reweighted", "generalised", "symmetric", "bootstrapped")},
     **{("estimator", name): ("passes",) for name in ONE_PASS},
 }
@@ -134,8 +136,9 @@ class ModelConfig(_Config):
         for that
     target_power: a target's weight is its probability to be genuine, to this power; attention_power: likewise what
         attention pays to an event, 0 for all that it would
-    robust: a loss that trusts some targets less (`models.denoising.robust`); truncate, truncate_ramp: the share of the
-        largest losses that is left out, and the steps in which it rises to that; robust_power: the others' power
+    robust: a loss that trusts some targets less (`models.denoising.robust`), or two networks that choose for each other
+        (`models.denoising.co_teaching`); truncate, truncate_ramp: the share of the largest losses that is left out by
+        either, and the steps in which it rises to that; robust_power: the others' power
     corrupt_inputs: the share of inputs that are replaced by any item in training
     """
 

@@ -218,6 +218,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "popularity-filter": {"loss": "bce", "noise_model": "popularity"},
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
     "truncated-softmax": {"loss": "softmax", "robust": "truncated"},
+    "co-teaching": {"loss": "bce", "robust": "co-teaching"},
     "corrupted-inputs": {"loss": "bce", "corrupt_inputs": 0.15},
     "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
     "tisasrec": {"backbone": "tisasrec", "loss": "bce"},
