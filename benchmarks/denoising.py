@@ -69,9 +69,13 @@ def main() -> None:
 
 def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfig]:
     one_by_one = ("arm-per-token", "arm", "ar", "reinforce", "straight-through", "hard-concrete")
+    contextual = replace(backbone, gate="contextual", estimator="hard-concrete", beta=0.0)
     return {
         BACKBONE: backbone,
         **{name: _gated(backbone, name) for name in one_by_one},
+        "contextual gate": contextual,
+        "contextual gate, by ranking alone": replace(contextual, gate_planted=0.0),
+        "contextual gate, arm-per-token": replace(contextual, estimator="arm-per-token"),
         "arm-per-token, passes stacked": replace(_gated(backbone, "arm-per-token"), passes="stacked"),
         "jacobian alone": replace(backbone, gamma=1e-5),
         "jacobian alone, every 5th step": replace(backbone, gamma=1e-5, jacobian_every=5),

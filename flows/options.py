@@ -59,10 +59,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=_list_of(str),
         metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, fixed-random-mask, head-drop, "
-        "layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, "
-        "denoised-bce, denoised-softmax, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, "
-        "corrupted-inputs, bert4rec, tisasrec, sse-pt (default the first three)",
+        help="of sasrec-bce, sasrec-softmax, rec-denoiser, rec-denoiser-published, contextual-gate, fixed-random-mask, "
+        "head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, "
+        "sasrec-sampled-softmax, denoised-bce, denoised-softmax, popularity-filter, own-score-filter, truncated-bce, "
+        "truncated-softmax, co-teaching, corrupted-inputs, bert4rec, tisasrec, sse-pt (default the first three)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),
@@ -80,6 +80,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("keep-items", _within(0, 1), "P", "sse-pt: probability that an item is kept in training (default 0.9)"),
         ("gate-logit", _number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", _number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
+        ("gate-rank", _whole(1), "N", "contextual-gate: rank of its query-key term (default 8)"),
+        ("gate-planted", _number, "R", "contextual-gate: share of items planted to learn from (default 0.15)"),
         ("beta", _number, "X", "rec-denoiser: weight of the gate's penalty (default 0.06)"),
         ("gamma", _number, "X", "rec-denoiser: weight of the blocks' squared Jacobians (default 0)"),
         ("jacobian-every", _whole(1), "N", "rec-denoiser: steps between those with that term (default 1)"),
@@ -92,8 +94,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("drop-below", _number, "P", "denoised: events less likely genuine are left out, 0 for none (default 0.5)"),
         ("spare", _whole(0), "N", "denoised: events more that are read of a history for that (default 25)"),
         ("target-power", _number, "X", "denoised: a target's weight is its probability to this power (default 1)"),
-        ("truncate", _number, "R", "truncated: share of the largest losses that is left out (default 0.2)"),
-        ("truncate-ramp", _whole(1), "N", "truncated: steps in which it rises to that (default 500)"),
+        ("attention-power", _number, "X", "denoised: so is what attention pays to an event (default 0)"),
+        ("truncate", _number, "R", "truncated, co-teaching: share of the largest losses left out (default 0.2)"),
+        ("truncate-ramp", _whole(1), "N", "truncated, co-teaching: steps in which it rises to that (default 500)"),
     ):
         models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
     for option, choices, text in (
@@ -402,7 +405,9 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     model = _given(options, *backbone, "gate_logit", "gate_rate", "beta", "beta_on", "estimator", "passes")
     model |= _given(options, "masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items")
     model |= _given(options, "gamma", "jacobian_every", "gate_keep", "attention_top", "sparse_stride", "sparse_width")
-    model |= _given(options, "attention_alpha", "reach", "drop_below", "spare", "target_power")
+    model |= _given(
+        options, "gate_rank", "gate_planted", "attention_alpha", "reach", "drop_below", "spare", "target_power"
+    )
     model |= _given(options, "truncate", "truncate_ramp")
     left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")
     if len(left_out) > ("by" in left_out) and left_out.get("by", "none") == "none":

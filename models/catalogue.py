@@ -8,7 +8,9 @@ from difflib import get_close_matches
 
 import torch
 
-from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.denoising.co_teaching import CoTeaching
+from models.denoising.contextual import ContextualGate
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import (
@@ -98,9 +100,17 @@ LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "gbce": lambda config: GeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
     "gbce-shared": lambda config: SharedGeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
 }
-GATES: Mapping[str, Callable[[ModelConfig], Gate]] = {
-    "positional": lambda config: PositionalGate(
+GATES: Mapping[str, Callable[[ModelConfig, int, Backbone], Gate]] = {
+    "positional": lambda config, item_count, backbone: PositionalGate(
         layers=config.blocks, length=config.length, initial_logit=config.gate_logit
+    ),
+    "contextual": lambda config, item_count, backbone: ContextualGate(
+        backbone.item_embeddings,
+        dim=config.dim,
+        rank=config.gate_rank,
+        item_count=item_count,
+        initial_logit=config.gate_logit,
+        planted=config.gate_planted,
     ),
 }
 CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
@@ -116,6 +126,8 @@ CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
 """Masks that need no estimator, in a gate's place."""
 LIBRARIES: Mapping[str, tuple[str, ...]] = {"alpha-entmax": ("entmax",)}
 """What a gate or control imports beside torch and numpy."""
+TABLELESS = ("contextual",)
+"""Gates whose logits are each window's own: no mask can be drawn for a whole batch."""
 ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "arm": lambda config: Arm(BatchCredit()),
     "arm-per-token": lambda config: Arm(TokenCredit()),
@@ -124,6 +136,8 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
     "straight-through": lambda config: StraightThrough(),
     "hard-concrete": lambda config: HardConcrete(),
 }
+OF_A_BATCH = ("arm", "ar", "reinforce")
+"""Estimators that draw one mask for a whole batch."""
 NOISE_MODELS: Mapping[str, Callable[[ModelConfig, int], NoiseModel]] = {
     "popularity": lambda config, item_count: Popularity(item_count),
     "own-score": lambda config, item_count: OwnScore(item_count),
@@ -146,11 +160,20 @@ def check(config: ModelConfig) -> None:
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
+        if config.gate in TABLELESS and config.estimator in OF_A_BATCH:
+            others = ", ".join(name for name in ESTIMATORS if name not in OF_A_BATCH)
+            raise WrongChoice(
+                "estimator",
+                f"the estimator {config.estimator} draws one mask for a whole batch, which the gate {config.gate} has "
+                f"not, whose logits are each window's own: choose from {others}",
+            )
     noisy = config.noise_model != NO_NOISE_MODEL, config.robust != NO_ROBUST_LOSS, config.corrupt_inputs > 0
     if noisy[0]:
         _entry(NOISE_MODELS, "noise_model", config.noise_model)
     if noisy[1]:
-        _entry(ROBUST, "robust", config.robust)
+        _entry((*ROBUST, CO_TEACHING), "robust", config.robust)
+    if config.robust == CO_TEACHING and (noisy[0] or noisy[2]):
+        raise WrongChoice("robust", "co-teaching is for two plain networks: without a noise model and corrupted inputs")
     if any(noisy) and (config.gate != NO_GATE or config.gamma):
         raise ValueError(
             "a noise model, a robust loss and corrupted inputs are for a backbone without a gate and Jacobian term: "
@@ -166,7 +189,10 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     check(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base = NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
+        base = _next_item(config, item_count, user_count)
+        if config.robust == CO_TEACHING:
+            selection = Truncated(share=config.truncate, ramp=config.truncate_ramp)
+            return CoTeaching(base, _next_item(config, item_count, user_count), selection)
         if aware := _noise_aware(base, config, item_count):
             return aware
         if config.gate in CONTROLS:
@@ -176,7 +202,7 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
             return base if jacobian is None else Denoised(base, None, None, jacobian)
         return Denoised(
             base,
-            GATES[config.gate](config),
+            GATES[config.gate](config, item_count, base.backbone),
             ESTIMATORS[config.estimator](config),
             jacobian,
             beta=config.beta,
@@ -184,6 +210,11 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
             gate_rate=config.gate_rate,
             passes="apart" if config.estimator in ONE_PASS else config.passes,
         )
+
+
+def _next_item(config: ModelConfig, item_count: int, user_count: int) -> NextItem:
+    """The backbone and its objective, with weights from torch's generator."""
+    return NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
 
 
 def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseAware | None:
@@ -199,6 +230,7 @@ def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseA
         robust,
         drop_below=config.drop_below,
         target_power=config.target_power,
+        attention_power=config.attention_power,
         spare=config.spare if config.drop_below else 0,
         corrupt_inputs=config.corrupt_inputs,
     )

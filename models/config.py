@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 NO_GATE = "none"
 NO_NOISE_MODEL = "none"
 NO_ROBUST_LOSS = "none"
+CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
 STACKED: Mapping[str, tuple[str, ...]] = {
@@ -28,6 +29,7 @@ TOUCHED_FROM = 100_000
 ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
 """Estimators that run the network once a step."""
 _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
+_OF_CONTEXTUAL = ("gate_rank", "gate_planted")
 _OF_JACOBIAN = ("gamma", "jacobian_every")
 _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "fixed-random": ("gate_keep",),
@@ -38,7 +40,7 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "alpha-entmax": ("attention_alpha",),
 }
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
-_OF_NOISE = ("drop_below", "target_power", "spare")
+_OF_NOISE = ("drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
@@ -49,10 +51,16 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("loss", "bpr"): ("gbce_t",),
     ("loss", "softmax"): ("negatives", "gbce_t"),
     ("loss", "sampled-softmax"): ("gbce_t",),
-    ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTROLS),
-    ("gate", "positional"): _OF_CONTROLS,
+    ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTEXTUAL, *_OF_CONTROLS),
+    ("gate", "positional"): (*_OF_CONTEXTUAL, *_OF_CONTROLS),
+    ("gate", "contextual"): _OF_CONTROLS,
     **{
-        ("gate", control): (*_OF_LEARNED, *_OF_JACOBIAN, *(name for name in _OF_CONTROLS if name not in own))
+        ("gate", control): (
+            *_OF_LEARNED,
+            *_OF_CONTEXTUAL,
+            *_OF_JACOBIAN,
+            *(name for name in _OF_CONTROLS if name not in own),
+        )
         for control, own in _OF_EACH_CONTROL.items()
     },
     ("gamma", 0.0): ("jacobian_every",),
@@ -62,6 +70,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("drop_below", 0.0): ("spare",),
     ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, "robust_power"),
     ("robust", "truncated"): ("robust_power",),
+    ("robust", CO_TEACHING): ("robust_power",),
     **{("robust", name): _OF_TRUNCATED for name in ("reweighted", "generalised", "symmetric", "bootstrapped")},
     **{("estimator", name): ("passes",) for name in ONE_PASS},
 }
@@ -111,6 +120,8 @@ class ModelConfig(_Config):
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
     gate_rate: the gate's learning rate over the network's
+    gate_rank: the rank of the contextual gate's query–key term; gate_planted: the share of items that give way to known
+        noise in the copy from which it learns to tell noise, 0 for none (`models.denoising.contextual`)
     beta: weight of the keep-probability of visible cells in the loss; beta_on: of their "sum", as published, or "mean"
     passes: how an estimator of two passes runs them ("apart" or "stacked"), see `models.denoising.denoised`
     gamma: weight of the blocks' squared Jacobians (`models.denoising.jacobian`), with or without a gate
@@ -124,9 +135,11 @@ class ModelConfig(_Config):
         side of an event it is compared with
     drop_below: events less likely to be genuine are left out, 0 for none; spare: how many more of a history are read
         for that
-    target_power: a target's weight is its probability to be genuine, to this power
-    robust: a loss that trusts some targets less (`models.denoising.robust`); truncate, truncate_ramp: the share of the
-        largest losses that is left out, and the steps in which it rises to that; robust_power: the others' power
+    target_power: a target's weight is its probability to be genuine, to this power; attention_power: likewise what
+        attention pays to an event, 0 for all that it would
+    robust: a loss that trusts some targets less (`models.denoising.robust`), or two networks that choose for each other
+        (`models.denoising.co_teaching`); truncate, truncate_ramp: the share of the largest losses that is left out by
+        either, and the steps in which it rises to that; robust_power: the others' power
     corrupt_inputs: the share of inputs that are replaced by any item in training
     """
 
@@ -150,6 +163,8 @@ class ModelConfig(_Config):
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
     gate_rate: float = 10.0
+    gate_rank: int = 8
+    gate_planted: float = 0.15
     beta: float = 0.06
     beta_on: Literal["sum", "mean"] = "mean"
     passes: Literal["apart", "stacked"] = "apart"
@@ -165,6 +180,7 @@ class ModelConfig(_Config):
     drop_below: float = 0.5
     spare: int = 25
     target_power: float = 1.0
+    attention_power: float = 0.0
     robust: str = NO_ROBUST_LOSS
     truncate: float = 0.2
     truncate_ramp: int = 500
@@ -191,7 +207,7 @@ class ModelConfig(_Config):
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
-        _at_least(self, 1, "truncate_ramp")
+        _at_least(self, 1, "truncate_ramp", "gate_rank")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
@@ -201,8 +217,8 @@ class ModelConfig(_Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
-        _at_least(self, 0, "beta", "gamma", "spare", "target_power")
-        for name in ("drop_below", "truncate", "corrupt_inputs"):
+        _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power")
+        for name in ("drop_below", "truncate", "corrupt_inputs", "gate_planted"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         if not 0 < self.robust_power <= 1:

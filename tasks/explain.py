@@ -107,7 +107,7 @@ class Explanation:
     @property
     def has_gate(self) -> bool:
         """Whether anything, learned or not, masks its attention."""
-        return bool(self.settings["gate"] != NO_GATE)
+        return bool(self.settings["gate"] != NO_GATE or self.settings.get("attention_power"))
 
     @property
     def seen(self) -> tuple[Event, ...]:

@@ -197,6 +197,13 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "gamma": 0.001,
         "jacobian_every": 1,
     },
+    "contextual-gate": {
+        "loss": "bce",
+        "gate": "contextual",
+        "estimator": "hard-concrete",
+        "gate_rate": 1.0,
+        "beta": 0.0,
+    },
     "fixed-random-mask": {"loss": "bce", "gate": "fixed-random"},
     "head-drop": {"loss": "bce", "gate": "head-drop"},
     "layer-drop": {"loss": "bce", "gate": "layer-drop"},
@@ -212,13 +219,15 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "own-score-filter": {"loss": "bce", "noise_model": "own-score"},
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
     "truncated-softmax": {"loss": "softmax", "robust": "truncated"},
+    "co-teaching": {"loss": "bce", "robust": "co-teaching"},
     "corrupted-inputs": {"loss": "bce", "corrupt_inputs": 0.15},
     "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
     "tisasrec": {"backbone": "tisasrec", "loss": "bce"},
     "sse-pt": {"backbone": "sse-pt", "loss": "bce"},
 }
 """What each named method fixes; all else is common to a job's methods. "rec-denoiser-published" is the paper's recipe
-to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired.
+to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired; "contextual-gate" sees the items
+and learns from planted noise what to keep.
 """
 YIELDING = ("negatives",)
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""

@@ -67,16 +67,19 @@ class Denoised(AroundNextItem):
         if self.gate is None or self.estimator is None:
             (losses,) = evaluate([None])
         else:
-            estimate = self.estimator(
-                evaluate, self.gate, batch, uniforms=draws.uniforms, layers=self.base.backbone.layers
-            )
-            losses = estimate.losses
-            if estimate.surrogate is not None:
-                surrogates["gate"] = estimate.surrogate
-            if self.beta:
-                penalty = self.gate.penalty(batch, self.estimator.keep, on=self.beta_on)
-                penalties["gate"] = self.beta * penalty
-            self.gate.observe(batch)
+            with self.gate.holding(batch):
+                estimate = self.estimator(
+                    evaluate, self.gate, batch, uniforms=draws.uniforms, layers=self.base.backbone.layers
+                )
+                losses = estimate.losses
+                if estimate.surrogate is not None:
+                    surrogates["gate"] = estimate.surrogate
+                if self.beta:
+                    penalty = self.gate.penalty(batch, self.estimator.keep, on=self.beta_on)
+                    penalties["gate"] = self.beta * penalty
+                if (lesson := self.gate.lesson(batch, draws.uniforms)) is not None:
+                    penalties["lesson"] = lesson
+                self.gate.observe(batch)
         if jacobian is not None and trace is not None:
             penalties["jacobian"] = jacobian(trace, batch, normals=draws.normals)
         return Loss(losses, penalties=penalties, surrogates=surrogates)

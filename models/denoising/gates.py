@@ -1,5 +1,6 @@
 """Gates: how likely each cell of the attention matrix is to be kept."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
@@ -22,6 +23,11 @@ class Gate(Protocol):
     def logits(self, context: GateContext) -> Tensor:
         """Logits of the keep-probabilities, broadcastable to [rows, heads, length, length]."""
 
+    def holding(self, batch: Batch) -> contextlib.AbstractContextManager[None]:
+        """While the context lasts, what a training step asks about the batch is computed once, however many layers and
+        passes ask; its weights must stay as they are.
+        """
+
     def observe(self, batch: Batch) -> None:
         """Remember which cells a batch that is trained on can see: the figures below are about such cells."""
 
@@ -30,6 +36,11 @@ class Gate(Protocol):
 
         "mean": over layers and visible cells. "sum": each of the gate's own cells once, where anyone in the batch can
         see it (Rec-Denoiser, eq. 8, without the cells that play no part).
+        """
+
+    def lesson(self, batch: Batch, uniforms: Callable[..., Tensor]) -> Tensor | None:
+        """A loss of its own, a scalar with a gradient, from what it can know without being told; None without one.
+        `uniforms(*shape)` draws numbers in (0, 1).
         """
 
     def open_share(self) -> float:
@@ -80,6 +91,9 @@ class PositionalGate(nn.Module):
     def counts(self, batch: Batch) -> Tensor:
         return batch.pair_counts
 
+    def holding(self, batch: Batch) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def observe(self, batch: Batch) -> None:
         self.seen += self.counts(batch)
 
@@ -88,6 +102,9 @@ class PositionalGate(nn.Module):
         if on == "sum":
             return (keep(self.phi) * (counts > 0)).sum()
         return (keep(self.phi) * counts).sum() / (len(self.phi) * counts.sum())
+
+    def lesson(self, batch: Batch, uniforms: Callable[..., Tensor]) -> None:
+        return None
 
     def open_share(self) -> float:
         return self._over_seen((self.phi.detach() > 0).double())

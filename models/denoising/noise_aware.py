@@ -10,6 +10,7 @@ from models.denoising.noise.seam import NoiseModel
 from models.denoising.robust import Robust
 from models.engine.batches import Batch, compacted
 from models.engine.sequences import Sequences
+from models.networks.attention import AttentionMask, GateContext
 from models.networks.backbone import AroundNextItem, NextItem
 from models.recommender import Draws, Loss
 
@@ -21,8 +22,9 @@ class NoiseAware(AroundNextItem):
     noise had pushed apart meets again and older events take its place; the targets that stay are weighed by their
     probability to the power of `target_power`; and `corrupt_inputs` of the inputs are replaced by any item. When it
     ranks, it reads `spare` events more of a history than the backbone's length, and leaves out the same; a backbone
-    that is shown both sides of a mask ranks with histories as they are. With nothing to drop, a power of 0 and no
-    robust loss, it is the backbone to the bit.
+    that is shown both sides of a mask leaves nothing out of histories. In every attention layer, in training and when
+    it ranks, what is paid to an event is multiplied by its probability to the power of `attention_power`, without
+    renormalisation. With nothing to drop, powers of 0 and no robust loss, it is the backbone to the bit.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class NoiseAware(AroundNextItem):
         *,
         drop_below: float = 0.0,
         target_power: float = 0.0,
+        attention_power: float = 0.0,
         spare: int = 0,
         corrupt_inputs: float = 0.0,
     ) -> None:
@@ -41,6 +44,7 @@ class NoiseAware(AroundNextItem):
         self.robust = robust
         self.drop_below = drop_below
         self.target_power = target_power
+        self.attention_power = 0.0 if noise is None else attention_power
         self.corrupt_inputs = corrupt_inputs
         self._drops_history = noise is not None and drop_below > 0 and base.appended is None
         self.length = base.length + (spare if self._drops_history else 0)
@@ -64,7 +68,7 @@ class NoiseAware(AroundNextItem):
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         batch, negatives = self.base.drawn(batch, draws)
         shown = self._with_corrupted_inputs(batch, draws) if self.corrupt_inputs else batch
-        losses = self.base.position_losses(shown, negatives, dropout=draws.dropout())
+        losses = self.base.position_losses(shown, negatives, dropout=draws.dropout(), gate=self._mask)
         weights = None
         if batch.target_keep is not None and self.target_power:
             weights = batch.events(batch.target_keep) ** self.target_power
@@ -74,11 +78,13 @@ class NoiseAware(AroundNextItem):
         return Loss(losses, weights)
 
     def query(self, batch: Batch) -> Tensor:
-        if not self._drops_history:
+        if not self._drops_history and not self.attention_power:
             return self.base.query(batch)
-        assert self.noise is not None
-        kept = self.noise.keep(replace(batch, bidirectional=True)) >= self.drop_below
-        return self._query_of(batch, kept)
+        keep = self._genuine(batch)
+        batch = replace(batch, keep=keep) if self.attention_power else batch
+        if not self._drops_history:
+            return self.base.query(batch, gate=self._mask)
+        return self._query_of(batch, keep >= self.drop_below)
 
     @torch.no_grad()
     def explain(self, batch: Batch) -> dict[str, Tensor]:
@@ -87,13 +93,34 @@ class NoiseAware(AroundNextItem):
         """
         if self.noise is None:
             return {}
-        return {"genuine": self.noise.keep(replace(batch, bidirectional=True))}
+        return {"genuine": self._genuine(batch)}
 
     def diagnostics(self) -> dict[str, float]:
         """The noise model's estimate of the log's share of noise, and the share of events that were left out."""
         if self.noise is None:
             return {}
         return {"noise.share": self.noise.share(), "noise.dropped": self._dropped}
+
+    @property
+    def _mask(self) -> AttentionMask | None:
+        if not self.attention_power:
+            return None
+
+        def mask(context: GateContext) -> Tensor:
+            assert context.batch.keep is not None
+            return context.batch.keep[:, None, None, :] ** self.attention_power
+
+        return mask
+
+    def _genuine(self, batch: Batch) -> Tensor:
+        """[rows, length]: the probability of each event by all of its window. What the model appends or masks is no
+        event, and 1.
+        """
+        assert self.noise is not None
+        known = batch.items != (self.base.appended or 0)
+        return self.noise.keep(
+            replace(batch, items=batch.items * known, segments=batch.segments * known, bidirectional=True)
+        )
 
     def _query_of(self, batch: Batch, kept: Tensor) -> Tensor:
         """[ends, dim]: the query at each end, of what is kept [rows, length] of its past. Several ends of one window
@@ -106,19 +133,19 @@ class NoiseAware(AroundNextItem):
         row = batch.ends // length
         windows, window = torch.unique(row * (length + 1) + batch.segments.flatten()[batch.ends], return_inverse=True)
         if len(windows) == len(batch.ends):
-            return self.base.query(compacted(batch, kept, length=self.base.length))
+            return self.base.query(compacted(batch, kept, length=self.base.length), gate=self._mask)
         last = torch.zeros_like(windows).scatter_reduce_(0, window, batch.ends, "amax")
         left = (batch.visible.flatten(0, 1)[batch.ends] & kept[row]).sum(1)
         later = torch.zeros_like(windows).scatter_reduce_(0, window, left, "amax")[window] - left
         shared = (left > 0) & (later < self.base.length)
         together = compacted(replace(batch, ends=last), kept, length=self.base.length)
         places = together.ends[window] - later
-        found = self.base.query(replace(together, ends=places[shared]))
+        found = self.base.query(replace(together, ends=places[shared]), gate=self._mask)
         query = found.new_zeros(len(batch.ends), found.shape[1])
         query[shared] = found
         if bool((~shared).any()):
             alone = compacted(replace(batch, ends=batch.ends[~shared]), kept, length=self.base.length)
-            query[~shared] = self.base.query(alone)
+            query[~shared] = self.base.query(alone, gate=self._mask)
         return query
 
     def _judged(self, sequences: Sequences) -> Sequences:

@@ -42,7 +42,8 @@ class Batch:
     cells: [events] int64, where in the flattened grid the events lie that a loss is taken at: all the real ones, of
         masked windows those that are masked
     ends: [windows] int64, where each window's last event lies in the flattened grid
-    target_keep: [rows, length] float32, how likely each target is genuine, or None where nobody has judged
+    keep, target_keep: [rows, length] float32, how likely each event and each target is genuine, or None where nobody
+        has judged; a masked event is 1
     bidirectional: may an event see the later ones of its window?
     """
 
@@ -54,6 +55,7 @@ class Batch:
     ends: Tensor
     targets: Tensor | None = None
     times: Tensor | None = None
+    keep: Tensor | None = None
     target_keep: Tensor | None = None
     bidirectional: bool = False
 
@@ -95,7 +97,7 @@ class Batch:
 
     def stacked(self, copies: int) -> "Batch":
         """The same windows so many times, copy after copy, for passes that differ in their masks alone."""
-        grids = ("items", "users", "positions", "segments", "targets", "times", "target_keep")
+        grids = ("items", "users", "positions", "segments", "targets", "times", "keep", "target_keep")
         shifts = [copy * self.items.numel() for copy in range(copies)]
 
         stacked = {name: grid.repeat(copies, 1) for name in grids if (grid := getattr(self, name)) is not None}
@@ -221,8 +223,10 @@ def placed(
         grid = torch.zeros(row_count * length, dtype=dtype, device=device)
         return grid.index_copy_(0, cells, values.to(dtype)).view(row_count, length)
 
+    def judged(events: Tensor) -> Tensor | None:
+        return None if sequences.keep is None else laid_out(sequences.keep[events], torch.float32)
+
     items = laid_out(sequences.items[source])
-    judged = laid_out(sequences.keep[source + with_targets], torch.float32) if sequences.keep is not None else None
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
         users=laid_out(users[window]),
@@ -232,7 +236,8 @@ def placed(
         ends=ends,
         targets=laid_out(sequences.items[source + 1]) if with_targets else None,
         times=None if sequences.times is None else laid_out(sequences.times[source]),
-        target_keep=judged,
+        keep=judged(source),
+        target_keep=judged(source + with_targets),
     )
 
 
@@ -268,6 +273,7 @@ def masked_windows(
         items=_filled(batch.items, cells, masking.item),
         targets=batch.items,
         cells=cells,
+        keep=None if batch.keep is None else _filled(batch.keep, cells, 1),
         bidirectional=True,
     )
 
@@ -294,7 +300,7 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
     places = ends[window] - from_end
 
     def laid_out(values: Tensor) -> Tensor:
-        grid = torch.zeros(row_count * length, dtype=torch.int64, device=batch.items.device)
+        grid = torch.zeros(row_count * length, dtype=values.dtype, device=batch.items.device)
         return grid.index_copy_(0, places, values).view(row_count, length)
 
     return Batch(
@@ -305,6 +311,7 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
         cells=places,
         ends=ends,
         times=None if batch.times is None else laid_out(batch.times.flatten()[cells]),
+        keep=None if batch.keep is None else laid_out(batch.keep.flatten()[cells]),
     )
 
 

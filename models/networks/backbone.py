@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch, Masking, masked_batches
@@ -24,6 +25,7 @@ class Backbone(nn.Module):
 
     layers: int
     length: int
+    items: nn.Embedding
     blocks: nn.ModuleList
     needs: frozenset[str] = frozenset()
     masking: Masking | None = None
@@ -44,6 +46,10 @@ class Backbone(nn.Module):
         pass is deterministic.
         """
         raise TypeError(f"{type(self).__name__} does not define encode")
+
+    def item_embeddings(self, items: Tensor) -> Tensor:
+        """items [rows, length] → [rows, length, dim]: the embeddings as the table has them, without a gradient."""
+        return F.embedding(items, self.items.weight.detach())
 
     def item_table(self) -> Tensor:
         """[items + 1, dim]: the output embeddings, padding first."""

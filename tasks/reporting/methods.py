@@ -22,6 +22,7 @@ LOSSES = {
 }
 GATES = {
     "positional": "a learned mask over pairs of positions, the same for every user, on its attention",
+    "contextual": "a learned mask that sees the items of query and key and what came before them, on its attention",
     "fixed-random": "a mask over pairs of positions, drawn once and never trained, on its attention",
     "head-drop": "attention heads left out at random in training",
     "layer-drop": "whole layers' attention left out at random in training",

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from models import catalogue
-from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, UNUSED, ModelConfig
+from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, UNUSED, ModelConfig, WrongChoice
 
 GATED = [
     *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
-    *product(catalogue.GATES, catalogue.ESTIMATORS),
+    *(
+        (gate, estimator)
+        for gate, estimator in product(catalogue.GATES, catalogue.ESTIMATORS)
+        if not (gate in catalogue.TABLELESS and estimator in catalogue.OF_A_BATCH)
+    ),
 ]
 COMBINATIONS = [
     (backbone, loss, gate, estimator)
@@ -38,7 +42,21 @@ def test_so_are_those_of_a_noise_model_and_a_robust_loss(noise_model: str, robus
     )
 
 
-@pytest.mark.parametrize("against_noise", [{"noise_model": "popularity"}, {"robust": "truncated"}])
+@pytest.mark.parametrize("estimator", catalogue.OF_A_BATCH)
+def test_one_mask_for_a_whole_batch_is_refused_of_a_gate_that_has_none(estimator: str) -> None:
+    with pytest.raises(WrongChoice, match="one mask for a whole batch") as refused:
+        catalogue.check(ModelConfig(gate="contextual", estimator=estimator))
+    assert refused.value.setting == "estimator"
+    assert "choose from arm-per-token, straight-through, hard-concrete" in str(refused.value)
+
+
+def test_so_are_those_of_co_teaching() -> None:
+    assert_effective_is_what_is_read(ModelConfig(robust=CO_TEACHING, dim=4, heads=1, length=3))
+
+
+@pytest.mark.parametrize(
+    "against_noise", [{"noise_model": "popularity"}, {"robust": "truncated"}, {"robust": CO_TEACHING}]
+)
 def test_a_noise_model_is_refused_beside_a_gate(against_noise: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="are for a backbone without a gate"):
         catalogue.check(ModelConfig(gate="positional", **against_noise))
@@ -88,7 +106,7 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "gamma": {0.0: None},
         "noise_model": {NO_NOISE_MODEL: None, **catalogue.NOISE_MODELS},
         "drop_below": {0.0: None},
-        "robust": {NO_ROBUST_LOSS: None, **catalogue.ROBUST},
+        "robust": {NO_ROBUST_LOSS: None, CO_TEACHING: None, **catalogue.ROBUST},
     }
     known = {field.name for field in fields(ModelConfig)}
     for (part, name), unread in UNUSED.items():

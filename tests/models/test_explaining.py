@@ -11,6 +11,7 @@ from torch import Tensor
 from models import catalogue
 from models.catalogue import build
 from models.config import NO_GATE, ModelConfig
+from models.denoising.contextual import ContextualGate
 from models.denoising.denoised import Denoised
 from models.denoising.gates import PositionalGate
 from models.engine.batches import Batch, windows
@@ -33,13 +34,16 @@ def sequences(make_log: MakeLog) -> Sequences:
 
 def built(backbone: str, gate: str, sequences: Sequences, **settings: object) -> Recommender:
     sizes = {"dim": 8, "user_dim": 4, "heads": 2, "blocks": 2, "length": LENGTH, "max_interval": 9, "attention_top": 2}
-    names = {"backbone": backbone, "gate": gate, "estimator": "arm", "gate_keep": 0.5}
+    names = {"backbone": backbone, "gate": gate, "gate_keep": 0.5}
     config = ModelConfig.from_dict(sizes | names | settings)
     model = build(config, sequences.item_count, seed=3, user_count=sequences.user_count).eval()
     model.prepare(sequences)
     if isinstance(model, Denoised) and isinstance(model.gate, PositionalGate):
         with torch.no_grad():
             model.gate.phi.normal_(generator=torch.Generator().manual_seed(1))
+    if isinstance(model, Denoised) and isinstance(model.gate, ContextualGate):
+        with torch.no_grad():
+            model.gate.reads.weight.normal_(generator=torch.Generator().manual_seed(1))
     return model
 
 
@@ -88,9 +92,9 @@ def test_it_shows_the_weights_that_scored_and_only_those_of_the_window(
         assert (window.after[..., ~window.visible] == 0).all()
 
 
-@pytest.mark.parametrize("backbone", catalogue.BACKBONES)
-def test_a_window_is_told_as_if_it_were_alone(sequences: Sequences, backbone: str) -> None:
-    model = built(backbone, "positional", sequences)
+@pytest.mark.parametrize(("backbone", "gate"), product(catalogue.BACKBONES, catalogue.GATES))
+def test_a_window_is_told_as_if_it_were_alone(sequences: Sequences, backbone: str, gate: str) -> None:
+    model = built(backbone, gate, sequences)
     together = attended(model, shown(model, sequences))
     for user in range(sequences.user_count - 1):
         begin, end = sequences.offsets[user : user + 2].tolist()
@@ -142,6 +146,7 @@ def test_a_gates_figures_count_cells_as_often_as_training_saw_them(sequences: Se
     assert gate_layers(model) == (), "untrained"
     assert gate_layers(built("sasrec", NO_GATE, sequences)) == ()
     assert gate_layers(built("sasrec", "fixed-random", sequences)) == ()
+    assert gate_layers(built("sasrec", "contextual", sequences)) == (), "it knows no positions"
     assert isinstance(model, Denoised)
     assert isinstance(model.gate, PositionalGate)
     model.gate.seen[4, 3], model.gate.seen[5, 3], model.gate.seen[5, 4] = 3, 2, 1

@@ -19,7 +19,11 @@ from models.recommender import Draws, Recommender
 
 ITEMS = 30
 BACKBONES = tuple(catalogue.BACKBONES)
-LEARNED = list(product(BACKBONES, catalogue.ESTIMATORS))
+LEARNED = [
+    (backbone, gate, estimator)
+    for backbone, gate, estimator in product(BACKBONES, catalogue.GATES, catalogue.ESTIMATORS)
+    if not (gate in catalogue.TABLELESS and estimator in catalogue.OF_A_BATCH)
+]
 
 
 @pytest.fixture
@@ -67,10 +71,12 @@ def trained_once(model: Recommender, log: InteractionLog) -> tuple[Tensor, Tenso
     return loss.terms.detach(), model.query(ranked_with(model, log)).detach()
 
 
-@pytest.mark.parametrize(("backbone", "estimator"), LEARNED)
-def test_with_the_gate_open_it_is_the_backbone_to_the_bit(log: InteractionLog, backbone: str, estimator: str) -> None:
+@pytest.mark.parametrize(("backbone", "gate", "estimator"), LEARNED)
+def test_with_the_gate_open_it_is_the_backbone_to_the_bit(
+    log: InteractionLog, backbone: str, gate: str, estimator: str
+) -> None:
     plain = built(config_of(backbone), log)
-    gated = built(config_of(backbone, gate="positional", gate_logit=100.0, beta=0.0, estimator=estimator), log)
+    gated = built(config_of(backbone, gate=gate, gate_logit=100.0, beta=0.0, estimator=estimator), log)
     for one, other in zip(trained_once(plain, log), trained_once(gated, log), strict=True):
         assert torch.isfinite(one).all()
         assert torch.equal(one, other)
@@ -79,15 +85,17 @@ def test_with_the_gate_open_it_is_the_backbone_to_the_bit(log: InteractionLog, b
         assert torch.equal(weights, own), name
 
 
-@pytest.mark.parametrize(("backbone", "estimator"), LEARNED)
-def test_a_half_open_gate_trains(log: InteractionLog, backbone: str, estimator: str) -> None:
-    config = config_of(backbone, gate="positional", gate_logit=0.5, gamma=0.01, beta=0.1, estimator=estimator)
+@pytest.mark.parametrize(("backbone", "gate", "estimator"), LEARNED)
+def test_a_half_open_gate_trains(log: InteractionLog, backbone: str, gate: str, estimator: str) -> None:
+    config = config_of(backbone, gate=gate, gate_logit=0.5, gamma=0.01, beta=0.1, estimator=estimator)
     model = built(config, log)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     losses, queries = trained_once(model, log)
     assert torch.isfinite(losses).all()
     assert torch.isfinite(queries).all()
-    assert not torch.equal(before["gate.phi"], dict(model.named_parameters())["gate.phi"])
+    own = {name: value for name, value in model.named_parameters() if name.startswith("gate.")}
+    assert own
+    assert all(not torch.equal(before[name], value) for name, value in own.items())
     told = model.explain(ranked_with(model, log))
     assert all(torch.isfinite(values).all() for values in told.values())
 
@@ -111,9 +119,9 @@ def test_a_control_trains_every_backbone(log: InteractionLog, backbone: str, gat
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("gate", ["positional", "fixed-random"])
+@pytest.mark.parametrize("gate", ["positional", "contextual", "fixed-random"])
 def test_it_reads_what_its_backbone_reads(log: InteractionLog, backbone: str, gate: str) -> None:
     plain = built(config_of(backbone), log)
-    gated = built(config_of(backbone, gate=gate, estimator="arm"), log)
+    gated = built(config_of(backbone, gate=gate), log)
     assert isinstance(gated, AroundNextItem)
     assert (gated.needs, gated.appended, gated.length) == (plain.needs, plain.appended, plain.length)

@@ -25,6 +25,7 @@ from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, Sequences, Targets
 from models.engine.training import Training
+from models.networks.attention import GateContext
 from models.recommender import Draws, Recommender
 from models.storage import load_model, save_model
 from tests.models.conftest import MakeLog
@@ -385,6 +386,111 @@ def test_ends_of_one_window_share_a_pass_over_what_is_left_of_it() -> None:
     assert min(ways["together"], ways["before"], ways["nothing"]) > 0
     found = model.query(replace(batch, ends=batch.cells))
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+ATTENTIVE = {"drop_below": 0.0, "attention_power": 2.0}
+
+
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "tisasrec", "sse-pt"])
+def test_without_power_or_doubt_attention_is_what_it_is_to_the_bit(backbone: str) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=8)
+    log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
+
+    def stepped(*, sure: bool, **settings: object) -> list[Tensor]:
+        chosen = {"backbone": backbone, "user_dim": 4, "noise_model": "co-occurrence", "reach": 3, "drop_below": 0.0}
+        model = build(ModelConfig.from_dict(SMALL.to_dict() | chosen | settings), ITEMS, seed=1, user_count=8)
+        assert isinstance(model, NoiseAware)
+        if sure:
+            assert model.noise is not None
+            model.noise.keep = lambda batch: torch.ones(batch.items.shape)  # type: ignore[method-assign]
+            model.noise.verdict = lambda sequences: torch.ones(len(sequences.items))  # type: ignore[method-assign]
+        return trained(model, log)
+
+    for sure, power in ((False, 0.0), (True, 2.0)):
+        plain = stepped(sure=sure, target_power=0.0)
+        for one, other in zip(plain, stepped(sure=sure, target_power=0.0, attention_power=power), strict=True):
+            assert torch.equal(one, other)
+    doubtful = stepped(sure=False, target_power=0.0, attention_power=2.0)
+    assert not torch.equal(doubtful[0], stepped(sure=False, target_power=0.0)[0])
+
+
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "tisasrec"])
+def test_an_event_that_is_surely_noise_is_no_key_and_the_rest_is_not_renormalised(backbone: str) -> None:
+    """In the first layer: rows of V without the event's, mixed by the same probabilities as with it."""
+    log, _ = planted_log(kind="uniform", share=0.2, users=30)
+    model = build(
+        ModelConfig.from_dict(
+            SMALL.to_dict() | {"backbone": backbone, "noise_model": "co-occurrence", "reach": 3} | ATTENTIVE
+        ),
+        ITEMS,
+        seed=1,
+    )
+    assert isinstance(model, NoiseAware)
+    model.prepare(log.sequences)
+    assert model.noise is not None
+    batch = windows(
+        log.sequences, torch.arange(3), torch.full((3,), 28), length=6, with_targets=False, appended=model.appended
+    )
+    noise = torch.zeros(batch.items.shape, dtype=torch.bool)
+    noise[:, 2] = True
+    model.noise.keep = lambda shown: torch.where(noise, 0.0, 1.0)  # type: ignore[method-assign]
+    expected = model.base.query(batch, gate=lambda context: torch.where(noise, 0.0, 1.0)[:, None, None, :])
+    assert torch.equal(model.query(batch), expected)
+    assert not torch.equal(model.query(batch), model.base.query(batch))
+
+
+def test_attention_is_weighed_by_what_each_event_was_judged_in_training_and_by_its_history_in_use() -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model = aware(log, **ATTENTIVE)
+    assert model.noise is not None
+    verdict = model.noise.verdict(log.sequences)
+    masks: list[Tensor] = []
+    encode = model.base.backbone.encode
+
+    def recording(batch: Batch, **options: Any) -> Tensor:
+        nothing = torch.zeros(0)
+        context = GateContext(q=nothing, k=nothing, attention=nothing, batch=batch, layer=1)
+        masks.append(batch.events(options["gate"](context)[:, 0, 0]))
+        return encode(batch, **options)
+
+    model.base.backbone.encode = recording  # type: ignore[method-assign]
+    draws = draws_for(log)
+    generator = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
+    model.loss(batch, draws)
+    users = batch.events(batch.users)
+    places = log.sequences.offsets[users] + 27 - 6 + batch.events(batch.positions)
+    assert torch.equal(batch.events(batch.items), log.sequences.items[places].long())
+    torch.testing.assert_close(masks[0], verdict[places] ** 2)
+
+    shown = windows(log.sequences, torch.arange(5), torch.full((5,), 20), length=6, with_targets=False)
+    query = model.query(shown)
+    judged = model.noise.keep(replace(shown, bidirectional=True))
+    torch.testing.assert_close(masks[1], shown.events(judged) ** 2)
+    assert float(judged.min()) < 0.9
+    later = log.sequences.items.clone()
+    for user in range(5):
+        later[user * 30 + 20 : user * 30 + 30] = ITEMS
+    changed = replace(log.sequences, items=later)
+    again = windows(changed, torch.arange(5), torch.full((5,), 20), length=6, with_targets=False)
+    assert torch.equal(model.query(again), query), "what comes after a history has no influence"
+
+
+def test_what_is_left_of_a_history_is_weighed_too() -> None:
+    log, _ = planted_log(kind="uniform", share=0.3)
+    model = aware(log, drop_below=0.5, attention_power=1.0, spare=4)
+    batch = windows(log.sequences, torch.arange(12), torch.full((12,), 28), length=model.length, with_targets=False)
+    keep = model.explain(batch)["genuine"]
+    expected = []
+    for row in range(12):
+        kept = keep[row] >= 0.5
+        alone = alone_in_a_row(batch.items[row][kept][-6:])
+        own = torch.zeros(1, 6)
+        own[0, alone.cells] = keep[row][kept][-6:]
+        expected.append(model.base.query(alone, gate=lambda _, own=own: own[:, None, None, :]))  # type: ignore[misc]
+    torch.testing.assert_close(model.query(batch), torch.cat(expected), rtol=1e-4, atol=1e-5)
+    together = model.query(replace(batch, ends=batch.cells))
+    torch.testing.assert_close(together[batch.ends], torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
 def alone_in_a_row(items: Tensor) -> Batch:

@@ -12,7 +12,7 @@ from models.config import ModelConfig
 from models.storage import load_model, save_model
 
 
-@pytest.mark.parametrize("gate", ["none", "positional"])
+@pytest.mark.parametrize("gate", ["none", "positional", "contextual"])
 def test_a_model_comes_back_to_the_bit_and_ready_to_serve(tmp_path: Path, gate: str) -> None:
     config = ModelConfig(dim=8, length=5, gate=gate)
     model = build(config, 12, seed=4)

@@ -82,7 +82,7 @@ def test_clipping_bounds_the_gradient(make_log: MakeLog) -> None:
     assert max(norms) == pytest.approx(1e-3, rel=1e-2)
 
 
-@pytest.mark.parametrize("gate", [NO_GATE, "positional", "alpha-entmax"])
+@pytest.mark.parametrize("gate", [NO_GATE, "positional", "contextual", "alpha-entmax"])
 def test_weight_decay_shrinks_the_networks_matrices_alone(make_log: MakeLog, gate: str) -> None:
     """At a learning rate of η a step multiplies by 1 − η × decay beside Adam's own part. Biases, norms, a gate's logits
     and a control's stay.

@@ -7,6 +7,7 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig
+from models.denoising.contextual import ContextualGate
 from models.denoising.denoised import Denoised
 from models.denoising.gates import PositionalGate
 from models.serving import Server
@@ -22,6 +23,10 @@ def held(**settings: Any) -> Held:
     if isinstance(model, Denoised) and isinstance(model.gate, PositionalGate):
         with torch.no_grad():
             model.gate.phi.normal_(generator=torch.Generator().manual_seed(1))
+    if isinstance(model, Denoised) and isinstance(model.gate, ContextualGate):
+        with torch.no_grad():
+            model.gate.constant.zero_()
+            model.gate.reads.weight.normal_(generator=torch.Generator().manual_seed(1))
     server = Server()
     server.hold(model, ids=ITEMS, popularity=list(range(len(ITEMS))))
     return Held(server, "a model", config.effective(), "0123456789abcdef")

@@ -74,7 +74,16 @@ def test_unknown_items_are_passed_over_as_in_serving() -> None:
     assert carriers(one.offers[0], one.seen) == "–"
 
 
-@pytest.mark.parametrize("settings", [{}, {"backbone": "bert4rec", "estimator": "arm"}, {"gate": "top-k"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"backbone": "bert4rec", "estimator": "arm"},
+        {"gate": "contextual"},
+        {"gate": "contextual", "estimator": "hard-concrete"},
+        {"gate": "top-k"},
+    ],
+)
 def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str, Any], tmp_path: Path) -> None:
     """Of more places than are drawn, the newest; in the files beside the page all."""
     told = explain(held(**settings), history_given(ITEMS[:38]), user=None, k=2)
@@ -83,7 +92,7 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     assert "item <" not in text, "ids are escaped"
     body = text[text.index("<main>") : text.index("</main>") + len("</main>")]
     charts = [chart for chart in ET.fromstring(body).iter("svg") if chart.get("role") == "img"]
-    maps = 2 if "gate" not in settings else 4
+    maps = 4 if settings.get("gate") == "top-k" else 2
     assert len(charts) == 1 + maps + 8
     drawn = 30 * 30 if settings.get("backbone") == "bert4rec" else 30 * 31 // 2
     assert {len(list(chart.iter("rect"))) for chart in charts[1:]} == {drawn}
@@ -93,7 +102,7 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     totals = rows.groupby(["layer", "head", "query_place"])["before"].sum()
     assert totals.to_numpy() == pytest.approx(1.0, abs=1e-5)
     assert (rows["before"] * rows["mask"] - rows["after"]).abs().max() < 1e-7
-    assert rows["keep"].notna().all() == ("gate" not in settings)
+    assert rows["keep"].notna().all() == (settings.get("gate") != "top-k")
     for number, layer in enumerate(told.layers, start=1):
         own = rows[rows["layer"] == number]
         assert layer.open_share == pytest.approx(float((own["mask"] != 0).mean()))
@@ -103,6 +112,14 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     with influence.open(encoding="utf-8") as file:
         assert next(csv.DictReader(file))["offered"] == told.offers[0].item
     assert json.loads(json.dumps(told.to_dict()))["attention"]["places"] == list(told.labels)
+
+
+def test_what_a_noise_model_takes_from_attention_is_told() -> None:
+    settings = {"gate": "none", "noise_model": "popularity", "drop_below": 0.0, "attention_power": 1.0}
+    told = explain(held(**settings), history_given(ITEMS[:5]), user=None, k=2)
+    assert list(gate_words(told)) == [f"Layer {layer}: 100.0% of the visible cells are open" for layer in (1, 2)]
+    assert told.attended is not None
+    assert told.attended.mask is not None
 
 
 def test_without_a_gate_there_is_nothing_to_tell_of_one(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_the_layers_of_a_trained_gate(tmp_path: Path) -> None:
     assert lines[-1] == "2,2,"
 
 
-@pytest.mark.parametrize("gate", ["none", "fixed-random"])
-def test_without_a_learned_gate_there_are_none(tmp_path: Path, gate: str) -> None:
+@pytest.mark.parametrize("gate", ["none", "fixed-random", "contextual"])
+def test_without_a_gate_over_positions_there_are_none(tmp_path: Path, gate: str) -> None:
     assert gate_layers(saved(tmp_path, gate)) == ()
 
 

@@ -116,11 +116,14 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
     usual = keys()
     for changes, again in (
         ({"beta": 0.3}, {"rec-denoiser"}),
-        ({"gate_logit": 1.0}, {"rec-denoiser"}),
+        ({"gate_logit": 1.0}, {"rec-denoiser", "contextual-gate"}),
         ({"gate_rate": 3.0}, {"rec-denoiser"}),
-        ({"estimator": "ar", "gamma": 0.1, "jacobian_every": 2}, {"rec-denoiser"}),
+        ({"estimator": "ar", "gamma": 0.1, "jacobian_every": 2}, {"rec-denoiser", "contextual-gate"}),
+        ({"gate_planted": 0.2}, {"contextual-gate"}),
+        ({"gate_rank": 4}, {"contextual-gate"}),
         ({"gate_keep": 0.5}, {"fixed-random-mask", "head-drop", "layer-drop"}),
         ({"attention_alpha": 1.2}, {"adaptively-sparse"}),
+        ({"attention_power": 1.0}, {name for name in METHODS if "noise_model" in METHODS[name]}),
         ({"negatives": 3}, {name for name in METHODS if METHODS[name]["loss"] != "softmax"}),
         ({"gbce_t": 0.5}, {"sasrec-gbce"}),
         ({"masked": 0.4}, {"bert4rec"}),
