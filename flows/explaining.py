@@ -56,11 +56,13 @@ def _told(explanation: Explanation) -> Iterator[str]:
     events, seen = explanation.events, explanation.seen
     whom = "a history" if explanation.user is None else f"user {explanation.user}"
     yield f"\n{explanation.model}: {settings['backbone']}, loss {settings['loss']}, gate {settings['gate']}"
-    yield f"{whom} of {len(events):,} events, the newest last; the model looks back at the last {len(seen)} it knows\n"
+    yield f"{whom} of {len(events):,} events, the newest last; {_looked_back_at(explanation)}\n"
     older = len(events) - EVENTS
     if older > 0:
         yield f"… {older:,} older events"
-    yield table(("PLACE", "ITEM", "TIME", "LABEL"), [_event(event) for event in events[-EVENTS:]], right=("PLACE",))
+    columns = ("PLACE", "ITEM", "TIME", "LABEL", *(["GENUINE"] if explanation.is_judged else []))
+    shown = [_event(event)[: len(columns)] for event in events[-EVENTS:]]
+    yield table(columns, shown, right=("PLACE", "GENUINE"))
     yield ""
     if explanation.basis == "popularity":
         yield "The model knows none of these items: what is popular is offered, and rests on no event."
@@ -75,11 +77,20 @@ def _told(explanation: Explanation) -> Iterator[str]:
         yield "\n".join(["", *gate_words(explanation), ""])
 
 
-def _event(event: Event) -> tuple[str, str, str, str]:
+def _looked_back_at(explanation: Explanation) -> str:
+    seen = len(explanation.seen)
+    if not explanation.is_judged:
+        return f"the model looks back at the last {seen} it knows"
+    left_out = sum(event.keep is not None and event.place is None for event in explanation.events)
+    return f"the model looks back at {seen}, and leaves out {left_out} as likelier noise, or for what is newer"
+
+
+def _event(event: Event) -> tuple[str, ...]:
     label = event.label or "–"
     return (
         "–" if event.place is None else str(event.place),
         event.item,
         event.moment or "–",
         label if event.is_known else "unknown to the model",
+        "–" if event.keep is None else f"{event.keep:.2f}",
     )

@@ -88,13 +88,14 @@ class GateLayer:
 
 @torch.inference_mode()
 def attended(model: Recommender, batch: Batch) -> list[Attended]:
-    """What attention does with each window of a batch that is ranked with, in the windows' order.
+    """What attention does with each window of a batch that is ranked with, in the windows' order: with as much of it
+    as the model shows its attention. Each window has one end.
 
     Raises `ValueError` where the model has no attention.
     """
     with recorded(model) as layers:
         model.query(batch)
-    return [_window(int(end), layers) for end in batch.ends]
+    return [_window(int(end), layers) for end in layers[0].batch.ends]
 
 
 @contextlib.contextmanager

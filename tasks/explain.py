@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,9 @@ from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.track import connect
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.engine.batches import Batch
     from models.explaining import Attended
     from models.serving import History, Server
 
@@ -49,7 +52,8 @@ class Held:
 class Event:
     """An event of the history. label: "genuine", a kind of noise, or None where nothing is known; time: microseconds
     since 1970, None where there are no times; is_known: whether the model knows the item; place: in what the model
-    looks back at, from 1, None where it does not.
+    looks back at, from 1, None where it does not; keep: how likely a noise model in it takes the event to be genuine,
+    None where it does not judge. One that is judged and has no place was left out.
     """
 
     item: str
@@ -57,6 +61,7 @@ class Event:
     label: str | None
     is_known: bool
     place: int | None
+    keep: float | None = None
 
     @property
     def moment(self) -> str | None:
@@ -108,6 +113,11 @@ class Explanation:
     def has_gate(self) -> bool:
         """Whether anything, learned or not, masks its attention."""
         return bool(self.settings["gate"] != NO_GATE or self.settings.get("attention_power"))
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a noise model in it judges events."""
+        return any(event.keep is not None for event in self.events)
 
     @property
     def seen(self) -> tuple[Event, ...]:
@@ -234,17 +244,17 @@ def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) ->
     """
     server = held.server
     history, numbers = _known(server, events)
-    reach = server.model.length - (server.model.appended is not None)
-    first = max(0, len(history) - reach)
-    places = {numbers[at]: at - first + 1 for at in range(first, len(history))}
+    read, keeps = _read(server, history)
+    places = {numbers[at]: place for place, at in enumerate(read, start=1)}
+    judged = {numbers[at]: keep for at, keep in keeps.items()}
     known = set(numbers)
     told = tuple(
-        Event(event.item, event.time, event.label, is_known=number in known, place=places.get(number))
+        replace(event, is_known=number in known, place=places.get(number), keep=judged.get(number))
         for number, event in enumerate(events)
     )
     offered = _offered(server, history, k)
     seen = _attended(held, history) if history else None
-    influences = _influences(server, history, first, [number for number, _ in offered])
+    influences = _influences(server, history, read, [number for number, _ in offered])
     return Explanation(
         model=held.title,
         settings=held.settings,
@@ -274,6 +284,26 @@ def _known(server: "Server", events: Sequence[Event]) -> tuple["History", list[i
     return history, numbers
 
 
+def _read(server: "Server", history: "History") -> tuple[list[int], dict[int, float]]:
+    """Which of the history's events the model looks back at, oldest first, and by event the probability of being
+    genuine, where a noise model gives one.
+    """
+    if not history:
+        return [], {}
+    batch = server.batch([history])
+    window = batch.cells[: len(batch.cells) - (server.model.appended is not None)]
+    first = len(history) - len(window)
+    told = {name: values.flatten()[window].tolist() for name, values in _of_events(server, batch).items()}
+    read = told.get("read", [True] * len(window))
+    keeps = {first + at: keep for at, keep in enumerate(told.get("genuine", []))}
+    return [first + at for at, is_read in enumerate(read) if is_read], keeps
+
+
+def _of_events(server: "Server", batch: "Batch") -> dict[str, "Tensor"]:
+    """What the model says of the batch's events [rows, length]: how likely they are genuine, and which it reads."""
+    return {name: values for name, values in server.model.explain(batch).items() if name in ("genuine", "read")}
+
+
 def _offered(server: "Server", history: "History", k: int) -> list[tuple[int, float]]:
     """(Column of the scores, score) of the best items that are not in the history."""
     scores = server.scores([history])[0]
@@ -294,17 +324,17 @@ def _attended(held: Held, history: "History") -> "Attended":
 
 
 def _influences(
-    server: "Server", history: "History", first: int, columns: Sequence[int]
+    server: "Server", history: "History", read: Sequence[int], columns: Sequence[int]
 ) -> list[tuple[float | None, ...]]:
-    """[places][columns]: what each column's score loses without the event at a place. An event that comes into reach in
-    its stead counts, as it would if the event had never been.
+    """[places][columns]: what each column's score loses without the event at a place, of those that are `read`. An
+    event that comes into reach in its stead counts, as it would if the event had never been.
     """
     if len(history) == 1:
         return [(None,) * len(columns)]
     if not history:
         return []
     whole = server.scores([history])[0, columns]
-    without = [history[:at] + history[at + 1 :] for at in range(first, len(history))]
+    without = [history[:at] + history[at + 1 :] for at in read]
     told: list[tuple[float | None, ...]] = []
     for start in range(0, len(without), HISTORIES_AT_A_TIME):
         scores = server.scores(without[start : start + HISTORIES_AT_A_TIME])[:, columns]

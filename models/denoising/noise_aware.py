@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.denoising.noise.seam import NoiseModel
 from models.denoising.robust import Robust
-from models.engine.batches import Batch, compacted
+from models.engine.batches import Batch, compacted, left_over
 from models.engine.sequences import Sequences
 from models.networks.attention import AttentionMask, GateContext
 from models.networks.backbone import AroundNextItem, NextItem
@@ -89,11 +89,18 @@ class NoiseAware(AroundNextItem):
     @torch.no_grad()
     def explain(self, batch: Batch) -> dict[str, Tensor]:
         """genuine: [rows, length], the noise model's probability of each event, by all of its window; empty without a
-        noise model.
+        noise model. read: [rows, length] bool, which events any of the batch's ends is ranked with, where some may be
+        left out.
         """
         if self.noise is None:
             return {}
-        return {"genuine": self._genuine(batch)}
+        genuine = self._genuine(batch)
+        if not self._drops_history:
+            return {"genuine": genuine}
+        left = left_over(batch, genuine >= self.drop_below, length=self.base.length)
+        rows = batch.ends // batch.items.shape[1]
+        read = torch.zeros_like(genuine).index_add_(0, rows, left.to(genuine)) > 0
+        return {"genuine": genuine, "read": read}
 
     def diagnostics(self) -> dict[str, float]:
         """The noise model's estimate of the log's share of noise, and the share of events that were left out."""

@@ -286,12 +286,10 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
     The batch is causal; the one made of it has no targets. How many events are left decides on the rows, so that this
     waits for the device.
     """
-    seen = batch.visible.flatten(0, 1)[batch.ends]
-    row = batch.ends // batch.items.shape[1]
-    stays = seen & kept[row]
-    stays |= seen & ~stays.any(1, keepdim=True)
+    stays = left_over(batch, kept, length=length)
     from_end = stays.sum(1, keepdim=True) - stays.cumsum(1)
-    window, column = torch.nonzero(stays & (from_end < length), as_tuple=True)
+    row = batch.ends // batch.items.shape[1]
+    window, column = torch.nonzero(stays, as_tuple=True)
     cells = row[window] * batch.items.shape[1] + column
     sizes = torch.bincount(window, minlength=len(batch.ends)).cpu()
     (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
@@ -313,6 +311,16 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
         times=None if batch.times is None else laid_out(batch.times.flatten()[cells]),
         keep=None if batch.keep is None else laid_out(batch.keep.flatten()[cells]),
     )
+
+
+def left_over(batch: Batch, kept: Tensor, *, length: int) -> Tensor:
+    """[ends, their length] bool: of the row of each of the batch's `ends`, which events are in its window of
+    `compacted`.
+    """
+    seen = batch.visible.flatten(0, 1)[batch.ends]
+    stays = seen & kept[batch.ends // batch.items.shape[1]]
+    stays |= seen & ~stays.any(1, keepdim=True)
+    return stays & (stays.sum(1, keepdim=True) - stays.cumsum(1) < length)
 
 
 def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, int]:

@@ -149,6 +149,7 @@ def _offered(explanation: Explanation) -> str:
 def _history(explanation: Explanation) -> Grid:
     first = explanation.offers[0].influences if explanation.offers else ()
     looked_at = _looked_at(explanation)
+    judged = explanation.is_judged
 
     def row(event: Event) -> tuple[Item, ...]:
         influence = None if event.place is None or not first else first[event.place - 1]
@@ -158,19 +159,26 @@ def _history(explanation: Explanation) -> Grid:
             Item(event.item),
             Item(event.moment or "–"),
             Item(event.label or "–" if event.is_known else "unknown to the model"),
+            *([] if not judged else [Item("–") if event.keep is None else Item(f"{event.keep:.2f}", value=event.keep)]),
             Item("–") if influence is None else Item(_signed(influence), value=influence),
             Item("–") if attention is None else Item(f"{attention:.3f}", value=attention),
         )
 
+    caption = (
+        "Oldest first. Influence is on the item that is offered first. Attention is what the last position pays the "
+        "event, after the gate, as the mean over heads and layers. What has no place is not looked back at."
+    )
+    if judged:
+        caption += " Genuine: how likely the noise model takes the event to be so; what is likelier noise is left out."
     return Grid(
         name="history",
-        caption="Oldest first. Influence is on the item that is offered first. Attention is what the last position "
-        "pays the event, after the gate, as the mean over heads and layers. What has no place is not looked back at.",
+        caption=caption,
         columns=(
             Column("Place", numeric=True),
             Column("Item"),
             Column("Time, UTC"),
             Column("Label"),
+            *([Column("Genuine", numeric=True)] * judged),
             Column("Influence", numeric=True),
             Column("Attention", numeric=True),
         ),

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
+from models.denoising.noise_aware import NoiseAware
 from tasks.errors import InputError
 from tasks.explain import explain, held_in_registry, history_given, history_of
 from tasks.home import Home
@@ -120,6 +122,26 @@ def test_what_a_noise_model_takes_from_attention_is_told() -> None:
     assert list(gate_words(told)) == [f"Layer {layer}: 100.0% of the visible cells are open" for layer in (1, 2)]
     assert told.attended is not None
     assert told.attended.mask is not None
+
+
+def test_what_a_noise_model_leaves_out_has_no_place_and_no_part(tmp_path: Path) -> None:
+    """Every third item is taken for noise: the places are those of what is left, attention's as the influences'."""
+    own = held(gate="none", noise_model="popularity", drop_below=0.5, spare=2, length=4)
+    model = own.server.model
+    assert isinstance(model, NoiseAware)
+    assert model.noise is not None
+    model.noise.keep = lambda batch: torch.where(batch.items % 3 == 0, 0.25, 0.75)  # type: ignore[method-assign]
+    told = explain(own, history_given(ITEMS[:9]), user=None, k=2)
+    assert [event.place for event in told.events] == [None, None, None, 1, 2, None, 3, 4, None]
+    assert [event.keep for event in told.events] == [None, None, None, 0.75, 0.75, 0.25, 0.75, 0.75, 0.25]
+    assert told.labels == tuple(ITEMS[number] for number in (3, 4, 6, 7))
+    left = explain(own, history_given([ITEMS[number] for number in (3, 4, 6, 7)]), user=None, k=2)
+    assert [offer.score for offer in told.offers] == pytest.approx([offer.score for offer in left.offers], abs=1e-6)
+    assert len(told.offers[0].influences) == 4
+    assert told.attended is not None
+    assert told.attended.before.shape == (2, 2, 4, 4)
+    page, *_ = write_explanation(told, tmp_path / "why.html")
+    assert "likelier noise is left out" in page.read_text(encoding="utf-8")
 
 
 def test_without_a_gate_there_is_nothing_to_tell_of_one(tmp_path: Path) -> None:
