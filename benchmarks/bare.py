@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.config import AT_MOST_STACKED, ModelConfig
+from models.config import AT_MOST_STACKED, FULL_PRECISION, PRECISIONS, ModelConfig
 from models.engine.metrics import SELECTION_METRIC, summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +45,8 @@ KEPT = (
     "device",
     "threads",
     "group",
+    "compiled",
+    "precision",
 )
 
 
@@ -104,7 +106,7 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     (out / CELLS_FILE).write_text(json.dumps(content | {"snapshots": snapshots, "cells": cells}, indent=1) + "\n")
     shutil.copytree(ROOT / "models", out / "models", ignore=shutil.ignore_patterns("__pycache__"))
     (out / "benchmarks").mkdir()
-    for name in ("__init__.py", Path(__file__).name, "replicas.py"):
+    for name in ("__init__.py", Path(__file__).name, "replicas.py", "training.py"):
         shutil.copyfile(ROOT / "benchmarks" / name, out / "benchmarks" / name)
     print(f"{out}: {len(cells)} cells, {len(snapshots)} logs")
 
@@ -122,6 +124,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         "side_by_side": options.side_by_side,
         "threads": options.threads,
         "stacked": options.stacked,
+        "compiled": options.compile,
+        "precision": options.precision,
     }
 
     def together(numbers: tuple[int, ...]) -> None:
@@ -186,7 +190,8 @@ def _cell(folder: Path, number: int, cell: dict[str, Any], options: argparse.Nam
     """Train and rank what is not yet, and tell of it. Raises `RuntimeError`."""
     place = _place(folder, number)
     if not _trained(place):
-        request = _common(options) | _training(folder, cell, place) | {"seconds": None}
+        compiled = options.compile and ModelConfig.from_dict(cell["model"]).can_be_compiled(options.device)
+        request = _common(options) | _training(folder, cell, place) | {"seconds": None, "compiled": compiled}
         _worker(folder, "models", "train", request, place)
     if not (place / RANKS_FILE).exists():
         _worker(folder, "models", "rank", _common(options) | _ranking(folder, cell, place), place)
@@ -204,7 +209,8 @@ def _trained(place: Path) -> bool:
 
 
 def _common(options: argparse.Namespace) -> dict[str, Any]:
-    return {"device": options.device, "threads": options.threads, "ends_with_parent": True}
+    common = {"device": options.device, "threads": options.threads, "precision": options.precision}
+    return common | {"ends_with_parent": True}
 
 
 def _training(folder: Path, cell: dict[str, Any], place: Path) -> dict[str, Any]:
@@ -295,10 +301,18 @@ def _options() -> Any:
     running.add_argument(
         "--stacked", type=int, help="as one model, at most (default: 32 on cuda; 1, each alone, on cpu)"
     )
+    running.add_argument(
+        "--compile", action="store_true", help="steps where a model allows it, each training alone (torch.compile)"
+    )
+    running.add_argument(
+        "--precision", default=FULL_PRECISION, choices=PRECISIONS, help="of products of matrices in training"
+    )
     running.add_argument("--json", help="file for the result")
     options = parser.parse_args()
     if options.action == "run" and options.stacked is None:
-        options.stacked = AT_MOST_STACKED[options.device]
+        options.stacked = 1 if options.compile else AT_MOST_STACKED[options.device]
+    if options.action == "run" and options.compile and options.stacked > 1:
+        parser.error("compiled trainings run each alone: leave --stacked out, or --compile")
     return options
 
 

@@ -3,16 +3,22 @@
     .venv/bin/python -m benchmarks.training
     .venv/bin/python -m benchmarks.training --source ../shared/data/ml-1m.parquet --order-col position
     .venv/bin/python -m benchmarks.training --source ../shared/data/games.txt --users 6000
+    cd packed && python -m benchmarks.training --log logs/….npz --device cuda --also compiled,tf32,bf16,compiled+bf16
 
 The bare loop runs the same module, loss, dropout and optimiser over batches and negatives drawn beforehand: what it is
 faster by is what our loop costs. The padded loop is a bare one whose every history has a row of its own: what it is
 slower by is what packing saves. Positions are real ones throughout, and seconds with one thread the processor's, which
 a busy neighbour lengthens less. All train for the same steps and say what they reached on validation.
+
+--also adds our loop with its steps compiled, in lower precision, or both. An epoch that compiles comes before all
+others, is undone, and is told by itself. --log takes a log of `benchmarks.bare pack`, on a machine with nothing but
+torch and numpy.
 """
 
 import argparse
 import json
 import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -25,19 +31,16 @@ import torch
 from torch import Tensor
 
 from models.catalogue import build
-from models.config import ModelConfig, TrainingConfig
+from models.config import FULL_PRECISION, ModelConfig, TrainingConfig
 from models.engine.batches import Batch, UnseenItems, training_batches
 from models.engine.memory import keep_freed
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
 from models.engine.sequences import InteractionLog, load_log
-from models.engine.training import Training
+from models.engine.training import AS_IT_IS, Running, Training
 from models.networks.backbone import NextItem
-from tasks.home import Home
-from tasks.ingest import ingest
-from tasks.sequences import export_log
-from tasks.sources.source import obtain_log
-from tasks.specs import Columns, PrepareSpec, SourceSpec
+
+COMPILED = "compiled"
 
 
 def main() -> None:
@@ -47,7 +50,11 @@ def main() -> None:
     keep_freed()
     log = of_some_users(log_of(options), options.users)
     device = torch.device(options.device)
-    sides = sides_of(log, ModelConfig(loss=options.loss), device, batch_size=128)
+    settings = ModelConfig(loss=options.loss)
+    others = {f"ours, {name}": _training(log, settings, device, running_of(name)) for name in options.also}
+    warming = {name: _warmed(training) for name, training in others.items() if training.running.compiled}
+    sides = sides_of(log, settings, device, batch_size=128)
+    sides |= {name: _ours(training) for name, training in others.items()}
     counted = "processor" if device.type == "cpu" and options.threads == 1 else "clock"
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
@@ -62,7 +69,7 @@ def main() -> None:
     reached = {name: validate() for name, (_, validate) in sides.items()}
     ratios = {name: _ratio(rates["ours"], rates[name]) for name in sides if name != "ours"}
     result = {
-        "source": options.source or "shoppers",
+        "source": options.log or options.source or "shoppers",
         "loss": options.loss,
         "threads": options.threads,
         "device": options.device,
@@ -71,10 +78,14 @@ def main() -> None:
         "seconds_of": counted,
         "positions_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "ours_over": ratios,
+        "seconds_of_the_epoch_that_compiles": warming,
         SELECTION_METRIC: reached,
     }
     for name, values in rates.items():
-        print(f"{name:10} {statistics.median(values):12,.0f} positions/s   validation NDCG@10 {reached[name]:.4f}")
+        print(f"{name:20} {statistics.median(values):12,.0f} positions/s   validation NDCG@10 {reached[name]:.4f}")
+    for name, taken in warming.items():
+        told = ", ".join(f"{seconds:.0f} {of}" for of, seconds in taken.items())
+        print(f"{name}: the epoch that compiles took, in seconds: {told}")
     for name, ratio in ratios.items():
         print(f"ours over {name}: {ratio:.2f} (median of {options.rounds} alternated epochs)")
     if options.json:
@@ -89,9 +100,7 @@ def sides_of(log: InteractionLog, settings: ModelConfig, device: torch.device, *
     """Our loop, a bare one, and a bare one over padded batches."""
 
     def training() -> Training:
-        model = build(settings, log.sequences.item_count, seed=1)
-        config = TrainingConfig(batch_size=batch_size)
-        return Training(model, log, log, config, seed=1, evaluation_seed=0, device=device)
+        return _training(log, settings, device, AS_IT_IS, batch_size=batch_size)
 
     return {
         "ours": _ours(training()),
@@ -122,6 +131,43 @@ def padded(batch: Batch) -> Batch:
         cells=cells,
         ends=torch.arange(rows, device=cells.device) * length + length - 1,
     )
+
+
+def running_of(name: str) -> Running:
+    """Of names joined by +: compiled, and a precision. Raises `ValueError` on others."""
+    precisions = [part for part in name.split("+") if part != COMPILED]
+    if len(precisions) > 1:
+        raise ValueError(f"{name} has two precisions")
+    return Running(compiled=COMPILED in name.split("+"), precision=precisions[0] if precisions else FULL_PRECISION)
+
+
+def _training(
+    log: InteractionLog, settings: ModelConfig, device: torch.device, running: Running, *, batch_size: int = 128
+) -> Training:
+    model = build(settings, log.sequences.item_count, seed=1)
+    config = TrainingConfig(batch_size=batch_size)
+    return Training(model, log, log, config, seed=1, evaluation_seed=0, device=device, running=running)
+
+
+def _warmed(training: Training) -> dict[str, float]:
+    """What an epoch takes that compiles, in seconds of the processor, those of the compiler's own processes among them,
+    and of the clock; the training then stands where it stood.
+    """
+
+    def now() -> dict[str, float]:
+        if training.log.sequences.device.type == "cuda":
+            torch.cuda.synchronize()
+        used = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return {"processor": sum(each.ru_utime + each.ru_stime for each in used), "clock": time.perf_counter()}
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint.pt"
+        training.save(checkpoint)
+        before = now()
+        training.train_epoch()
+        after = now()
+        training.take_up(checkpoint, lambda _: None)
+    return {name: after[name] - before[name] for name in before}
 
 
 def _ours(training: Training) -> Side:
@@ -190,7 +236,15 @@ def _ratio(ours: list[float], other: list[float]) -> float:
 
 
 def log_of(options: argparse.Namespace) -> InteractionLog:
-    """The log that the options `source` and `order_col` name."""
+    """The log that the options `source` and `order_col` name, or `log`."""
+    if packed := getattr(options, "log", None):
+        return load_log(Path(packed))
+    from tasks.home import Home
+    from tasks.ingest import ingest
+    from tasks.sequences import export_log
+    from tasks.sources.source import obtain_log
+    from tasks.specs import Columns, PrepareSpec, SourceSpec
+
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
         columns = Columns(order=options.order_col) if options.source else Columns()
@@ -202,8 +256,16 @@ def log_of(options: argparse.Namespace) -> InteractionLog:
 def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
+    parser.add_argument("--log", metavar="FILE", help="a log of `benchmarks.bare pack` in its place")
     parser.add_argument("--order-col", help="its column of order")
     parser.add_argument("--format", help="of the source, where it does not tell by itself")
+    parser.add_argument(
+        "--also",
+        default=[],
+        type=lambda text: text.split(","),
+        metavar="RUN,RUN",
+        help="ours otherwise: compiled, tf32, bf16, or two of them joined by +",
+    )
     parser.add_argument("--users", type=int, help="train on so many only, drawn at random")
     parser.add_argument("--loss", default="bce", choices=("bce", "softmax"))
     parser.add_argument("--threads", type=int, default=1)

@@ -202,6 +202,8 @@ def _add_trainings(
     """Let the trainings (by key, for the cells of these numbers) wait for their turn: what is still to do and can be
     stacked in groups, the others each alone.
     """
+    if plain := sorted({cell.method for cell in job.cells if execution.compiled and not cell.compiled}):
+        get_run_logger().warning("these cannot be compiled and train as they are: %s", ", ".join(plain))
     for group in _groups(job.cells, trainings, steps):
         if len(group) == 1:
             _add_training(work.add, job, group[0], spec, execution)

@@ -136,6 +136,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     execution.add_argument(
         "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
     )
+    execution.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="compile the steps of models that allow it, with torch.compile, which on a CPU needs a C++ compiler and "
+        "is no faster (docs/speed.md)",
+    )
+    execution.add_argument(
+        "--precision",
+        choices=("float32", "tf32", "bf16"),
+        help="of products of matrices in training; tf32 on a GPU alone (default float32)",
+    )
     execution.add_argument("--time-limit", type=_number, metavar="MIN", help="minutes for each training (default 240)")
     execution.add_argument(
         "--evaluation-seed", type=_whole(0), metavar="N", help="seed of the candidates ranked (default 0)"
@@ -426,7 +438,15 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
         "filter": left_out,
         "methods": [method.model_dump() for method in methods],
         "training": default_training(source).to_dict() | settings,
-        "execution": _given(options, "device", "threads", "side_by_side", time_limit_minutes="time_limit"),
+        "execution": _given(
+            options,
+            "device",
+            "threads",
+            "side_by_side",
+            "precision",
+            compiled="compile",
+            time_limit_minutes="time_limit",
+        ),
     }
     spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
     return spec

@@ -8,7 +8,7 @@ failure is a traceback on standard error.
 A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `model`, `training`, `seed`,
 `evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
 it trains, a checkpoint from which the same request goes on), `made_by` (JSON that says what code trains; left out or
-kept beside the result).
+kept beside the result), `compiled` and `precision` (of `models.engine.training.Running`; left out for neither).
 A rank request: `log`, `clean`, `folder` (of a training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
 Either may hold `ends_with_parent`, true to end when standard input is closed, and `channel`, the number of an open file
 descriptor to speak to, so that nothing that a library prints comes in between; left out, it speaks to standard output.
@@ -35,8 +35,8 @@ from models.config import ModelConfig, TrainingConfig
 from models.engine.memory import keep_freed
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, load_log
-from models.engine.training import Epoch, Training
-from models.errors import Diverged
+from models.engine.training import Epoch, Running, Training
+from models.errors import Diverged, NotCompiled
 from models.storage import MODEL_FILE, WEIGHTS_FILE, load_model, save_model
 
 RESULT_FILE = "result.json"
@@ -47,7 +47,12 @@ class BadRequest(ValueError):
     """The request, or a file that it names, cannot be used as it is."""
 
 
-FAILURES: Mapping[type[Exception], str] = {BadRequest: "invalid", TimeoutError: "timeout", Diverged: "diverged"}
+FAILURES: Mapping[type[Exception], str] = {
+    BadRequest: "invalid",
+    NotCompiled: "invalid",
+    TimeoutError: "timeout",
+    Diverged: "diverged",
+}
 """Those that are told in a sentence, by the kind that is said."""
 
 Verb = Callable[[dict[str, Any], Callable[..., None]], dict[str, Any]]
@@ -87,7 +92,7 @@ def run(arguments: list[str], verbs: Mapping[str, Verb], *, usage: str) -> int:
 def train(request: dict[str, Any], *, on_epoch: Callable[[Epoch], None]) -> dict[str, Any]:
     """Train as asked, unless the folder holds the result already; what is in `result.json`, less its history.
 
-    Raises `BadRequest`, `TimeoutError` past the time limit, and `models.errors.Diverged`.
+    Raises `BadRequest`, `TimeoutError` past the time limit, `models.errors.Diverged` and `models.errors.NotCompiled`.
     """
     folder = Path(request["folder"])
     with only_one_in(folder):
@@ -146,6 +151,7 @@ def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], No
 def training_of(request: dict[str, Any], read: Callable[[Path], InteractionLog]) -> Training:
     """The training that is asked for, of logs as they are `read`. Raises `ValueError` where there can be none."""
     config = ModelConfig.from_dict(request["model"])
+    running = Running(**{name: request[name] for name in ("compiled", "precision") if name in request})
     log, clean = read(Path(request["log"])), read(Path(request["clean"]))
     sequences = log.sequences
     return Training(
@@ -156,6 +162,7 @@ def training_of(request: dict[str, Any], read: Callable[[Path], InteractionLog])
         seed=request["seed"],
         evaluation_seed=request["evaluation_seed"],
         device=torch.device(request["device"]),
+        running=running,
     )
 
 
@@ -181,6 +188,8 @@ def keep(training: Training, request: dict[str, Any], *, group: list[str]) -> No
         "positions": int((sequences.train_lengths - 1).clamp(0, config.length).sum()),
         "device": request["device"],
         "threads": request["threads"],
+        "compiled": training.running.compiled,
+        "precision": training.running.precision,
         "group": group,
         "batch_size": training.config.batch_size,
         "table_rows": "touched" if training.touches_rows else "all",

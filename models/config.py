@@ -21,6 +21,14 @@ STACKED: Mapping[str, tuple[str, ...]] = {
 }
 """Of `models.catalogue`, what can be stacked (`models.engine.replicas`): a training step is one pass, sees items alone,
 and draws negatives and dropout's masks and nothing else."""
+COMPILED: Mapping[str, tuple[str, ...]] = {**STACKED, "gate": (NO_GATE,)}
+"""Of `models.catalogue`, what can be compiled (`models.engine.compiled`); full softmax on a GPU alone, since on a CPU
+it goes by blocks in a way that the compiler cannot follow."""
+FULL_PRECISION = "float32"
+PRECISIONS = (FULL_PRECISION, "tf32", "bf16")
+"""Of the products of matrices in a training step: tf32 rounds their factors to 10 bits, on a GPU alone; bf16 has what
+torch's autocast takes for safe, products of matrices above all, go in bfloat16, with 7. Losses and scores over items,
+weights and the optimiser stay float32, and so does ranking."""
 AT_MOST_STACKED: Mapping[str, int] = {"cpu": 1, "cuda": 32}
 """By device how many trainings are stacked unless another number is asked for: one keeps a CPU as busy as many do."""
 TABLE_ROWS = ("auto", "all", "touched")
@@ -203,6 +211,12 @@ class ModelConfig(_Config):
         """Can several of it be trained as one stacked model?"""
         parts = all(getattr(self, part) in names for part, names in STACKED.items())
         return parts and not self.gamma and not self.corrupt_inputs
+
+    def can_be_compiled(self, device: str) -> bool:
+        """Can its training step be compiled on a "cpu" or "cuda"?"""
+        parts = all(getattr(self, part) in names for part, names in COMPILED.items())
+        blocks = self.loss == "softmax" and device == "cpu"
+        return parts and not blocks and not self.gamma and not self.corrupt_inputs
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")

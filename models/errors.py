@@ -3,3 +3,7 @@
 
 class Diverged(ArithmeticError):
     """The loss or the scores stopped being numbers: the settings, not the input, want changing."""
+
+
+class NotCompiled(RuntimeError):
+    """torch.compile could not compile a training's step: what it needs is not here."""

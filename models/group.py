@@ -2,9 +2,9 @@
 
 A program of its own beside `models.__main__`, which speaks as that one does: a study is hundreds of networks far too
 small for a modern GPU (`models.engine.replicas`). A request: `cells`, each what `models.__main__` takes to train or to
-rank one, less what is common to all: `device`, `threads`, `seconds` (of the whole group; to train), `ends_with_parent`
-and `channel`. An epoch is told with the number of its `cell`. At the end, as `cells`: each one's report, or of a
-training that diverged `{"failure": {"kind": "diverged", "message": …}}`.
+rank one, less what is common to all: `device`, `threads`, `precision`, `seconds` (of the whole group; to train),
+`ends_with_parent` and `channel`. An epoch is told with the number of its `cell`. At the end, as `cells`: each one's
+report, or of a training that diverged `{"failure": {"kind": "diverged", "message": …}}`.
 
 Each training keeps a folder of its own, with what it would hold had it been trained alone, its checkpoint included:
 either way goes on where the other stopped. `result.json` has in `group` the folders' names of all that were stacked

@@ -18,7 +18,8 @@ LIBRARIES = ("torch", "numpy")
 @dataclass(frozen=True)
 class Execution:
     """device: "cpu" or "cuda"; processor: the CPU's or GPU's name; libraries: name → version; stacked: at most so many
-    trainings are one stacked model, 1 for each alone.
+    trainings are one stacked model, 1 for each alone; compiled: are steps compiled; precision: a name in
+    `models.config.PRECISIONS`.
     """
 
     device: str
@@ -28,6 +29,7 @@ class Execution:
     python: str
     libraries: dict[str, str]
     stacked: int = 1
+    compiled: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,21 +38,25 @@ class Execution:
 def resolve(spec: ExecutionSpec) -> Execution:
     """How trainings will run here.
 
-    Raises `InputError` where a GPU is asked for and there is none that torch could use.
+    Raises `InputError` where a GPU is asked for, or what only a GPU has, and there is none that torch could use.
     """
     gpu = _gpu_name()
     if spec.device == "cuda" and gpu is None:
         raise InputError("no GPU was found (or torch is a CPU build): use --device cpu or auto")
     on_gpu = gpu is not None and spec.device != "cpu"
     device = "cuda" if on_gpu else "cpu"
+    if spec.precision == "tf32" and not on_gpu:
+        raise InputError("tf32 is a format of GPUs: on a CPU take precision float32 or bf16")
+    usual = 1 if spec.compiled else AT_MOST_STACKED[device]
     return Execution(
         device=device,
         processor=gpu if on_gpu and gpu is not None else _cpu_name(),
         threads=spec.threads,
-        precision="float32",
+        precision=spec.precision,
         python=platform.python_version(),
         libraries={name: version(name) for name in LIBRARIES},
-        stacked=AT_MOST_STACKED[device] if spec.stacked is None else spec.stacked,
+        stacked=usual if spec.stacked is None else spec.stacked,
+        compiled=spec.compiled,
     )
 
 

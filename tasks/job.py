@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from models.config import FULL_PRECISION
 from models.engine.metrics import SELECTION_METRIC
 from tasks import compare, report
 from tasks.detect import Detected
@@ -159,7 +160,7 @@ def record(
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
-    _tell_group(tracker, run_id, result)
+    _tell_running(tracker, run_id, result)
     if detected is not None:
         tracker.log_files(run_id, {DETECTION: detected.suspicions})
         if found := detected.verdicts:
@@ -183,7 +184,7 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
     tracker.log_metrics(run_id, final_figures(result, metrics), timestamp=when)
     curve = report.learning_curve(result["history"], title=job.cells[number].label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
-    _tell_group(tracker, run_id, result)
+    _tell_running(tracker, run_id, result)
     tracker.close_run(run_id, "FINISHED")
 
 
@@ -338,8 +339,14 @@ def summary(
     }
 
 
-def _tell_group(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> None:
-    """How many trainings were one stacked model with this one, itself counted, and their folders; where they were."""
+def _tell_running(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> None:
+    """What of how it ran is unusual: how many trainings were one stacked model with this one, itself counted, and
+    their folders; that its steps were compiled; another precision than float32.
+    """
+    if result.get("compiled"):
+        tracker.set_tags(run_id, {"compiled": "true"})
+    if (precision := result.get("precision", FULL_PRECISION)) != FULL_PRECISION:
+        tracker.set_tags(run_id, {"precision": precision})
     if group := result.get("group"):
         tracker.set_tags(run_id, {"stacked": str(len(group)), "stacked.folders": ", ".join(group)})
 

@@ -36,6 +36,7 @@ class Cell:
     snapshot: trained on; histories: whose histories the targets are ranked with; clean: without injected noise and
     unfiltered, whose protocol counts. Cells with the same `train_key` share a training, with the same `evaluate_key` a
     ranking. stacked: with at most so many others of its `kind`, itself among them, it is trained as one stacked model.
+    compiled: its training's steps are.
     """
 
     spec: CellSpec
@@ -45,6 +46,7 @@ class Cell:
     clean: Snapshot
     train_key: str
     stacked: int = 1
+    compiled: bool = False
 
     @property
     def kind(self) -> str:
@@ -140,13 +142,18 @@ def cell_of(spec: CellSpec, data: Data, execution: Execution, *, label: str | No
         clean=data.clean,
         train_key=train_key,
         stacked=execution.stacked,
+        compiled=execution.compiled,
     )
 
 
 def _own(execution: Execution, spec: CellSpec, *, items: int) -> Execution:
-    """How a cell's training runs, which may be one that is trained alone."""
-    touches_rows = spec.training.touches_rows(items, possible=not spec.model.reads_whole_table)
-    return execution if spec.model.can_be_stacked and not touches_rows else replace(execution, stacked=1)
+    """How a cell's training runs, which may be one that cannot be stacked or compiled."""
+    whole = not spec.training.touches_rows(items, possible=not spec.model.reads_whole_table)
+    return replace(
+        execution,
+        stacked=execution.stacked if whole and spec.model.can_be_stacked else 1,
+        compiled=execution.compiled and whole and spec.model.can_be_compiled(execution.device),
+    )
 
 
 def parameters(cell: Cell) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def provenance(cell: Cell, execution: Execution, *, code: Mapping[str, str]) -> 
         train_code=code_digest(TRAIN_CODE),
         evaluate_code=code_digest(EVALUATE_CODE),
         code=dict(code),
-        execution=replace(execution, stacked=cell.stacked).to_dict(),
+        execution=replace(execution, stacked=cell.stacked, compiled=cell.compiled).to_dict(),
         environment=environment(),
         folder=str(Path.cwd()),
         detect_key=cell.detect_key,
@@ -137,8 +137,8 @@ def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Changes:
 
 def _machine(held: Provenance) -> dict[str, Any]:
     here = held.environment
-    alone = {"stacked": 1}  # as was every training of a record that does not say
-    return alone | held.execution | {"system": here.system, "cores": here.cores, "memory_bytes": here.memory_bytes}
+    plain = {"stacked": 1, "compiled": False}  # as was every training of a record that does not say
+    return plain | held.execution | {"system": here.system, "cores": here.cores, "memory_bytes": here.memory_bytes}
 
 
 def _data(held: Provenance) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A run made again from what MLflow holds of it, and whether the same came out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +60,16 @@ class Again:
 
 def execution_like(held: Provenance) -> Execution:
     """The execution record of the run, as far as this machine can: its threads, and a GPU where it had one and one is
-    here. It is trained alone.
+    here; compiled where it was, and in its precision where that is one of this machine's. It is trained alone.
     """
     on_gpu = held.execution["device"] == "cuda"
-    return resolve(ExecutionSpec(device="auto" if on_gpu else "cpu", threads=held.execution["threads"], stacked=1))
+    here = resolve(ExecutionSpec(device="auto" if on_gpu else "cpu", threads=held.execution["threads"], stacked=1))
+    precision = held.execution["precision"]
+    return replace(
+        here,
+        compiled=held.execution.get("compiled", False),
+        precision=here.precision if precision == "tf32" and here.device == "cpu" else precision,
+    )
 
 
 def time_limit(held: HeldRun) -> float:

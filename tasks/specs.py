@@ -5,7 +5,7 @@ field that changes no result (a path's spelling, a label for the screen) does no
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
@@ -301,12 +301,16 @@ class NoiseSpec(Spec):
 
 
 class ExecutionSpec(Spec):
-    """How trainings run. Only `device`, `threads` and `stacked` can change a result, in its last digits.
+    """How trainings run. `device`, `threads`, `stacked` and `compiled` can change a result in its last digits,
+    `precision` in more of them.
 
     side_by_side: trainings at a time; None for as many as cores allow on the CPU, one on a GPU
     stacked: how many trainings, of those that differ in their data and seeds alone, are at most one stacked model
         (`models.engine.replicas`); None for what suits the device, on the CPU each alone. What a result was stacked
         with tells in its last digits; it names them.
+    compiled: whether trainings whose models allow it (`ModelConfig.can_be_compiled`) have their steps compiled by
+        `torch.compile`, each training alone; the others train as they are, which is said
+    precision: of a training step's products of matrices (`models.config.PRECISIONS`); ranking has float32 in any case
     threads: of each training; device: "auto" takes a GPU where there is one
     time_limit_minutes: for each training; past it the job fails, and goes on from there when started again
     """
@@ -315,7 +319,15 @@ class ExecutionSpec(Spec):
     threads: Annotated[int, Field(ge=1)] = 1
     side_by_side: Annotated[int, Field(ge=1)] | None = None
     stacked: Annotated[int, Field(ge=1)] | None = None
+    compiled: bool = False
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     time_limit_minutes: Annotated[float, Field(gt=0)] = 240.0
+
+    @model_validator(mode="after")
+    def _compiled_alone(self) -> Self:
+        if self.compiled and self.stacked is not None and self.stacked > 1:
+            raise ValueError("compiled trainings run each alone: leave stacked out, or compiled")
+        return self
 
 
 def default_training(source: SourceSpec | None) -> TrainingConfig:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -428,7 +429,7 @@ def _train(
             cell.training,
             seed=cell.seed,
             evaluation_seed=cell.evaluation_seed,
-            execution=execution,
+            execution=replace(execution, compiled=cell.compiled),
             time_limit_minutes=time_limit_minutes,
             made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
             folder=folder,

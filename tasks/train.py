@@ -26,8 +26,8 @@ class Trained:
     def result(self) -> dict[str, Any]:
         """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, users, positions (real in
         an epoch), device, threads, group (the folders' names of all that were trained with it as one stacked model,
-        none where it was alone), batch_size, max_epochs, peak_memory_bytes (of its last start), made_by (what code
-        trained it, by `tasks.track`'s tags), history (one record an epoch).
+        none where it was alone), compiled, precision, batch_size, max_epochs, peak_memory_bytes (of its last start),
+        made_by (what code trained it, by `tasks.track`'s tags), history (one record an epoch).
         """
         content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
         return content
@@ -78,7 +78,8 @@ def train(
         folder=folder,
         home=home,
     )
-    run_worker("train", asked | _common(execution, time_limit_minutes), on_epoch=on_epoch, watch=watch)
+    request = asked | {"compiled": execution.compiled} | _common(execution, time_limit_minutes)
+    run_worker("train", request, on_epoch=on_epoch, watch=watch)
     return Trained(folder)
 
 
@@ -132,4 +133,9 @@ def asked_of(
 
 
 def _common(execution: Execution, minutes: float) -> dict[str, Any]:
-    return {"device": execution.device, "threads": execution.threads, "seconds": minutes * 60}
+    return {
+        "device": execution.device,
+        "threads": execution.threads,
+        "precision": execution.precision,
+        "seconds": minutes * 60,
+    }

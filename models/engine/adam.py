@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from models.engine.rows import RowTable, touched
+from models.engine.rows import RowTable, WholeTable, touched
 
 EPSILON = 1e-8
 
@@ -23,7 +23,7 @@ class Adam:
     touches move as Adam moves them. Adam itself goes on to move a row by its old gradients' mean, and lets both moments
     fade, in the steps that do not touch it; here they wait until it is touched again ("lazy" Adam), which is another
     optimiser for rare items. Weight decay takes its share of a row in the steps that touch it. The count of steps that
-    corrects the moments' bias is that of all steps.
+    corrects the moments' bias is that of all steps. Of a `WholeTable` all rows move, as Adam moves them.
     """
 
     def __init__(self, groups: Iterable[Mapping[str, Any]], *, betas: tuple[float, float]) -> None:
@@ -31,6 +31,7 @@ class Adam:
         self.param_groups = [{"weight_decay": 0.0} | dict(group) for group in groups]
         self.betas = betas
         self._state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self._gradients: dict[WholeTable, Tensor] = {}  # zero between steps
 
     def zero_grad(self) -> None:
         for parameter in self._parameters():
@@ -41,10 +42,13 @@ class Adam:
         """Raises `TypeError` where a `RowTable` has a gradient of all its rows."""
         for group in self.param_groups:
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
-            self._move_whole([each for each in moving if not isinstance(each, RowTable)], group)
-            for table in moving:
-                if isinstance(table, RowTable):
-                    self._move_rows(table, group)
+            whole = [each for each in moving if isinstance(each, WholeTable) or not isinstance(each, RowTable)]
+            self._move_whole(whole, [self._dense(each) for each in whole], group)
+            for parameter in moving:
+                if isinstance(parameter, WholeTable):
+                    self._gradients[parameter].index_fill_(0, _gradient(parameter)._indices()[0], 0.0)
+                elif isinstance(parameter, RowTable):
+                    self._move_rows(parameter, group)
 
     def state_dict(self) -> dict[str, Any]:
         """The moments of each parameter, in the groups' order."""
@@ -54,11 +58,22 @@ class Adam:
         parameters = self._parameters()
         self._state = {one: dict(held) for one, held in zip(parameters, state["state"], strict=True) if held}
 
-    def _move_whole(self, parameters: list[nn.Parameter], group: Mapping[str, Any]) -> None:
+    def _dense(self, parameter: nn.Parameter) -> Tensor:
+        """The gradient of all of a parameter; that of a `WholeTable` lies in the table's own memory, which is cleared
+        row by row after the step.
+        """
+        gradient = _gradient(parameter)
+        if not isinstance(parameter, WholeTable):
+            return gradient
+        if parameter not in self._gradients:
+            self._gradients[parameter] = torch.zeros_like(parameter, requires_grad=False)
+        return self._gradients[parameter].index_add_(0, gradient._indices()[0], gradient._values())
+
+    def _move_whole(self, parameters: list[nn.Parameter], gradients: list[Tensor], group: Mapping[str, Any]) -> None:
         held = [self._held(parameter) for parameter in parameters]
         adam(
             list(parameters),
-            [parameter.grad for parameter in parameters if parameter.grad is not None],
+            gradients,
             [each["mean"] for each in held],
             [each["square"] for each in held],
             [],
@@ -75,10 +90,10 @@ class Adam:
         )
 
     def _move_rows(self, table: RowTable, group: Mapping[str, Any]) -> None:
-        assert table.grad is not None
-        if not table.grad.is_sparse:
+        gradient = _gradient(table)
+        if not gradient.is_sparse:
             raise TypeError("the whole item table has a gradient: such a model trains with all rows")
-        rows, values = touched(table.grad)
+        rows, values = touched(gradient)
         held, (beta1, beta2) = self._held(table), self.betas
         held["step"] += 1
         mean = held["mean"][rows].lerp_(values, 1 - beta1)
@@ -99,3 +114,8 @@ class Adam:
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

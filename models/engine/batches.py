@@ -64,23 +64,19 @@ class Batch:
         """[rows, length, length] bool: may the event of the row see that of the column (its own past and itself, or all
         of its window)?
         """
-        length = self.items.shape[1]
-        same = (self.segments[:, :, None] == self.segments[:, None, :]) & (self.segments > 0)[:, :, None]
-        if self.bidirectional:
-            return same
-        return same & torch.ones(length, length, dtype=torch.bool, device=self.items.device).tril()
+        return of_one_window(self.segments) if self.bidirectional else visibility(self.segments)
 
     @cached_property
     def attention_bias(self) -> Tensor:
         """[rows, 1, length, length] float32: 0 where visible, −1e4 elsewhere (finite, so that a row which sees
         nothing stays a number).
         """
-        return torch.where(self.visible, 0.0, -1e4)[:, None]
+        return attention_bias(self.visible)
 
     @cached_property
     def real(self) -> Tensor:
         """[rows, length, 1] float32: 1 where there is an event."""
-        return (self.segments > 0)[:, :, None].float()
+        return real_cells(self.segments)
 
     @cached_property
     def position_pairs(self) -> Tensor:
@@ -113,6 +109,27 @@ class Batch:
         """[events] → [rows, length]: the inverse of `events`, with zeros elsewhere."""
         flat = values.new_zeros(self.items.numel())
         return flat.index_copy(0, self.cells, values).view(self.items.shape)
+
+
+def of_one_window(segments: Tensor) -> Tensor:
+    """segments [rows, length] → [rows, length, length] bool: are the two events of one window?"""
+    return (segments[:, :, None] == segments[:, None, :]) & (segments > 0)[:, :, None]
+
+
+def visibility(segments: Tensor) -> Tensor:
+    """segments [rows, length] → `Batch.visible` where an event sees its past and itself."""
+    length = segments.shape[1]
+    return of_one_window(segments) & torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+
+
+def attention_bias(visible: Tensor) -> Tensor:
+    """See `Batch.attention_bias`."""
+    return torch.where(visible, 0.0, -1e4)[:, None]
+
+
+def real_cells(segments: Tensor) -> Tensor:
+    """See `Batch.real`."""
+    return (segments > 0)[:, :, None].float()
 
 
 def training_batches(

@@ -112,11 +112,21 @@ def keep_masks(words: Tensor, shape: torch.Size, probability: float, *, dtype: t
     Four 16-bit draws are cut from each 64-bit word: a quarter of the generator's cost. p is thereby
     rounded to a multiple of 2**-16, and the scale is that of the rounded p.
     """
-    levels = 2**_RANDOM_BITS
-    dropped = round(probability * levels)
-    draws = words.view(torch.int16)[..., : shape.numel()].unflatten(-1, shape)
+    draws = split_words(words)[..., : shape.numel()].unflatten(-1, shape)
     masks = draws.to(dtype)  # compared as floats, in place: a third of a mask of bools' time
-    return torch.ge(masks, dropped - levels // 2, out=masks).mul_(levels / (levels - dropped))
+    least, scale = _least_kept(probability)
+    return torch.ge(masks, least, out=masks).mul_(scale)
+
+
+def split_words(words: Tensor) -> Tensor:
+    """words […, n] int64 → […, 4 n] int16: the draws of which masks are made."""
+    return words.view(torch.int16)
+
+
+def mask_of(draws: Tensor, probability: float, *, dtype: torch.dtype) -> Tensor:
+    """`draws` […] int16 → […]: the mask of them that `keep_masks` makes, in operations that a compiler can fuse."""
+    least, scale = _least_kept(probability)
+    return (draws >= least).to(dtype) * scale
 
 
 def hashed_integers(seed: int, *keys: Tensor) -> Tensor:
@@ -136,6 +146,13 @@ _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 _RANDOM_BITS = 16
 _DRAWS_OF_A_WORD = 64 // _RANDOM_BITS
+
+
+def _least_kept(probability: float) -> tuple[int, float]:
+    """The least draw that is kept, and what the kept values are multiplied by."""
+    levels = 2**_RANDOM_BITS
+    dropped = round(probability * levels)
+    return dropped - levels // 2, levels / (levels - dropped)
 
 
 def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:

@@ -137,6 +137,8 @@ class _Stack:
         self.first = trainings[0]
         for training in trainings:
             training.model.train()
+            for table in training.model.row_tables():
+                table.sparse = False  # stacked, a table is differentiated whole
         self.parameters, self.buffers = stack_module_state([training.model for training in trainings])
         names = {parameter: name for name, parameter in self.first.model.named_parameters()}
         optimizer = self.first.optimizer
@@ -153,8 +155,9 @@ class _Stack:
     def step(self, batch: StackedBatch, draws: StackedDraws) -> Tensor:
         """Take one; the loss of each, [replicas]."""
         self.optimizer.zero_grad()
-        objectives, losses = self.losses(batch, draws)
-        objectives.sum().backward()
+        with self.first.running.step():
+            objectives, losses = self.losses(batch, draws)
+            objectives.sum().backward()
         self.first.set_rates(self.optimizer)
         if longest := self.first.config.clip:
             clip_each(self.parameters.values(), longest)
@@ -172,7 +175,8 @@ class _Stack:
             loss = replace(loss, weights=real if loss.weights is None else loss.weights * real)
             return loss.objective(), loss.data_term()
 
-        mapped: tuple[Tensor, Tensor] = torch.vmap(of_one)(self.parameters, self.buffers, batch.grids, batch.real)
+        with self.first.running.autocast(batch.real.device):
+            mapped: tuple[Tensor, Tensor] = torch.vmap(of_one)(self.parameters, self.buffers, batch.grids, batch.real)
         return mapped
 
     @torch.no_grad()
@@ -202,8 +206,10 @@ def _own(held: dict[str, Tensor], number: int) -> dict[str, Tensor]:
 def _refuse_unlike(trainings: Sequence[Training]) -> None:
     """Raises `ValueError` where trainings cannot be stacked: what that takes beside one configuration of the models."""
     first = trainings[0]
-    if any(training.config != first.config for training in trainings):
+    if any(training.config != first.config or training.running != first.running for training in trainings):
         raise ValueError("replicas train with the same settings, the learning rate among them: train these apart")
+    if first.running.compiled:
+        raise ValueError("replicas are not compiled: leave one of the two out")
     if any(_shapes(training) != _shapes(first) for training in trainings):
         raise ValueError("replicas have networks of the same shape, for as many items: train these apart")
     if any(training.steps_of_epoch != first.steps_of_epoch for training in trainings):

@@ -2,7 +2,8 @@
 
 Where a step of a sampled loss touches some ten thousand items, whatever the catalogue holds, a dense gradient and Adam
 over the whole table cost as much as the catalogue is large. A table marked by `by_rows` has gradients of its touched
-rows alone, and `models.engine.adam` moves those alone.
+rows alone, and `models.engine.adam` moves those alone. One marked by `gradients_by_rows` has such gradients, too, but
+all of it moves: Adam, less the dense gradients that a step would make for each lookup, clear and add up.
 """
 
 from collections.abc import Iterable
@@ -16,10 +17,24 @@ class RowTable(nn.Parameter):
     """A table [rows, dim] whose gradient is sparse: a parameter like any other, known by its type."""
 
 
+class WholeTable(RowTable):
+    """One of which an optimiser moves all rows, those without a gradient as well."""
+
+
 def by_rows(embedding: nn.Embedding) -> None:
-    """Have the embedding's gradients be those of its touched rows alone. Before an optimiser is made of its weight."""
+    """Have a step read, differentiate and move the embedding's touched rows alone. Before an optimiser is made of its
+    weight.
+    """
     embedding.sparse = True
     embedding.weight = RowTable(embedding.weight.data)
+
+
+def gradients_by_rows(embedding: nn.Embedding) -> None:
+    """Have the embedding's gradients be those of its touched rows, from which all of it moves. Before an optimiser is
+    made of its weight.
+    """
+    embedding.sparse = True
+    embedding.weight = WholeTable(embedding.weight.data)
 
 
 def gathered(table: Tensor, numbers: Tensor) -> Tensor:

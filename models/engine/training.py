@@ -3,11 +3,12 @@
 Validation chooses the weights and stops the training; the promotion and the test split are never looked at.
 """
 
+import contextlib
 import copy
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.config import TrainingConfig
+from models.config import FULL_PRECISION, PRECISIONS, TrainingConfig
 from models.engine.adam import Adam
-from models.engine.batches import UnseenItems
+from models.engine.batches import Batch, UnseenItems
+from models.engine.compiled import Compilable, CompiledLoss, compiling
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
-from models.engine.rows import by_rows, clip
+from models.engine.rows import by_rows, clip, gradients_by_rows
 from models.engine.sequences import InteractionLog
 from models.errors import Diverged
 from models.recommender import Draws, Recommender
@@ -32,6 +34,48 @@ CURVES = (
     "validation.sampled100.ndcg_at_10",
     "validation.sampled100.hit_at_10",
 )
+LOOKED_UP_MANY = 2
+"""A step that looks up at most the catalogue's items over this has gradients of the rows that it looks up."""
+
+
+Losses = Callable[[Batch, Draws], tuple[Tensor, Tensor]]
+"""What the optimiser descends, and the loss that is told."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a step is computed, which changes its digits and nothing of what it means.
+
+    compiled: its loss and gradients by `torch.compile` (`models.engine.compiled`)
+    precision: a name in `models.config.PRECISIONS`
+    """
+
+    compiled: bool = False
+    precision: str = FULL_PRECISION
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """What a step's forward pass runs in."""
+        lower = self.precision == "bf16"
+        return torch.autocast(device.type, torch.bfloat16) if lower else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """What the forward and the backward pass run in. Raises `NotCompiled` for what the compiler raises."""
+        usual = torch.get_float32_matmul_precision()
+        if self.precision == "tf32":
+            torch.set_float32_matmul_precision("high")
+        try:
+            with compiling():
+                yield
+        finally:
+            torch.set_float32_matmul_precision(usual)
+
+
+AS_IT_IS = Running()
 
 
 @dataclass(frozen=True)
@@ -76,12 +120,15 @@ class Training:
         seed: int,
         evaluation_seed: int,
         device: torch.device,
+        running: Running = AS_IT_IS,
     ) -> None:
         """`seed` is that of every draw. `clean` is the log without injected noise: the validation protocol is its.
 
-        Raises `ValueError` where there is nothing to train on or to validate with.
+        Raises `ValueError` where there is nothing to train on or to validate with, or a step that is to be compiled
+        moves touched rows alone.
         """
         self.config = config
+        self.running = running
         self.model = model.to(device)
         self.log = log.to(device)
         clean = clean.to(device)
@@ -100,13 +147,19 @@ class Training:
         self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
         self.model.prepare(sequences)
-        tables = self.model.row_tables()
-        self.touches_rows = config.touches_rows(sequences.item_count, possible=bool(tables))
-        for table in tables if self.touches_rows else ():
-            by_rows(table)
-        self.optimizer = _optimizer(self.model, config)
         trainable = int((sequences.train_lengths > 1).sum())
         self.steps_of_epoch = math.ceil(trainable / config.batch_size)
+        tables = self.model.row_tables()
+        self.touches_rows = config.touches_rows(sequences.item_count, possible=bool(tables))
+        if running.compiled and self.touches_rows:
+            raise ValueError("a step that updates touched rows alone cannot be compiled: leave one of the two out")
+        self._losses = losses_of(self.model, running, device=device)
+        for table in tables:
+            if self.touches_rows:
+                by_rows(table)
+            elif device.type == "cpu" and not running.compiled and self._reads_little():
+                gradients_by_rows(table)
+        self.optimizer = _optimizer(self.model, config)
         self.progress = Progress()
         self.best = _copied(self.model)
 
@@ -176,15 +229,20 @@ class Training:
             generator=self.order["order"],
             draws=self.draws,
         ):
-            loss = self.model.loss(batch, replace(self.draws, step=self.progress.steps))
-            self.optimizer.zero_grad()
-            loss.objective().backward()
+            value = self._gradients(batch)
             self._step()
-            value = loss.data_term().detach()
             total = value if total is None else total + value
             steps += 1
             self.progress.steps += 1
         return self.epoch_figures(float(total) / steps if total is not None else 0.0)
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Put those of a batch in place; its loss."""
+        with self.running.step():
+            objective, loss = self._losses(batch, replace(self.draws, step=self.progress.steps))
+            self.optimizer.zero_grad()
+            objective.backward()
+        return loss.detach()
 
     def epoch_figures(self, mean_loss: float) -> dict[str, float]:
         """What is known of an epoch's training. Raises `Diverged` where the loss is no number any more."""
@@ -207,6 +265,12 @@ class Training:
         if number % self.config.validate_every and number != self.config.epochs:
             return {}
         return self._validate(number)
+
+    def _reads_little(self) -> bool:
+        """Does a step look up fewer rows of the item table than pay for a gradient of all of it?"""
+        sequences = self.log.sequences
+        positions = (sequences.train_lengths - 1).clamp(0, self.model.length).sum() / self.steps_of_epoch
+        return LOOKED_UP_MANY * self.model.rows_read(math.ceil(positions)) <= sequences.item_count
 
     def _step(self) -> None:
         """The optimiser's next step, at the rate and with the clipping that are configured."""
@@ -249,6 +313,29 @@ class Training:
         self.order.load_state_dict(state["order"])
         progress = state["progress"]
         self.progress = Progress(**(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]}))
+
+
+def losses_of(model: Recommender, running: Running, *, device: torch.device) -> Losses:
+    """A batch's losses of `model`, computed as is asked for.
+
+    Raises `ValueError` where its step cannot be compiled.
+    """
+
+    def plain(batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
+        with running.autocast(device):
+            loss = model.loss(batch, draws)
+        return loss.objective(), loss.data_term()
+
+    def compiled(batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
+        with running.autocast(device):
+            mean = mean_loss(batch, draws)
+        return mean, mean
+
+    if running.compiled:
+        if not isinstance(model, Compilable) or model.needs or model.appended is not None:
+            raise ValueError("this model's step cannot be compiled: see COMPILED in models/config.py")
+        mean_loss = CompiledLoss(model, device=device)
+    return compiled if running.compiled else plain
 
 
 def learning_rate(config: TrainingConfig, done: int, *, steps: int) -> float:

@@ -73,6 +73,10 @@ class NextItem(Recommender):
     def row_tables(self) -> tuple[nn.Embedding, ...]:
         return self.backbone.row_tables() if self.objective.negatives else ()
 
+    def rows_read(self, positions: int) -> int:
+        negatives = self.objective.negatives
+        return 2 * positions + (negatives if self.objective.shares_negatives else negatives * positions)
+
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
     ) -> Iterator[Batch]:
@@ -113,7 +117,10 @@ class NextItem(Recommender):
         if batch.targets is None:
             raise ValueError("the batch has no targets to train on")
         hidden = self.backbone.encode(batch, dropout=dropout, gate=gate)
-        return self.objective(batch.events(hidden), self.backbone.item_table(), batch.events(batch.targets), negatives)
+        table = self.backbone.item_table()
+        with torch.autocast(hidden.device.type, enabled=False):  # scores and losses are in the weights' precision
+            events = batch.events(hidden).to(table.dtype)
+            return self.objective(events, table, batch.events(batch.targets), negatives)
 
     def query(self, batch: Batch, *, gate: AttentionMask | None = None) -> Tensor:
         if self.backbone.masking is not None:
@@ -141,6 +148,9 @@ class AroundNextItem(Recommender):
 
     def row_tables(self) -> tuple[nn.Embedding, ...]:
         return self.base.row_tables()
+
+    def rows_read(self, positions: int) -> int:
+        return self.base.rows_read(positions)
 
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws

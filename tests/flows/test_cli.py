@@ -134,6 +134,9 @@ def test_options_of_the_denoiser_reach_the_model_that_reads_them() -> None:
     assert (by_name["sparse-transformer"]["sparse_stride"], by_name["sparse-transformer"]["sparse_width"]) == (5, 1)
     stacked, kept = spec_of("--passes", "stacked"), spec_of("--methods", "head-drop", "--gate-keep", "0.5")
     assert (stacked.methods[2].model.effective()["passes"], kept.methods[0].model.gate_keep) == ("stacked", 0.5)
+    execution = spec_of("--compile", "--precision", "bf16").execution
+    assert (execution.compiled, execution.precision) == (True, "bf16")
+    assert (spec_of().execution.compiled, spec_of().execution.precision) == (False, "float32")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("gbce_t", "masked", "last_masked", "max_interval")},
         **{name: getattr(model, name) for name in ("user_dim", "keep_users", "keep_items")},
         "noise_seed": spec.noise.seed,
-        **{name: getattr(spec.execution, name) for name in ("device", "threads")},
+        **{name: getattr(spec.execution, name) for name in ("device", "threads", "precision")},
         "time_limit": spec.execution.time_limit_minutes,
         "evaluation_seed": spec.evaluation_seed,
         "table_rows": spec.training.table_rows,

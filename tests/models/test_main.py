@@ -214,6 +214,17 @@ def test_a_mask_that_closes_in_training_is_told_by_its_epochs_and_its_result(
     assert told[-1].warnings == []
 
 
+def test_a_result_says_in_which_precision_it_was_trained(request_for: Request, tmp_path: Path) -> None:
+    training = {"epochs": 2}
+    usual = train(request_for(tmp_path / "usual", training=training), on_epoch=ignore)
+    lower = train(request_for(tmp_path / "lower", training=training, precision="bf16"), on_epoch=ignore)
+    assert [(each["compiled"], each["precision"]) for each in (usual, lower)] == [(False, "float32"), (False, "bf16")]
+    with pytest.raises(BadRequest, match="precision must be one of"):
+        train(request_for(tmp_path / "half", precision="half"), on_epoch=ignore)
+    with pytest.raises(BadRequest, match="cannot be compiled"):
+        train(request_for(tmp_path / "gated", compiled=True), on_epoch=ignore)
+
+
 def test_a_group_leaves_in_each_folder_what_a_training_alone_does(request_for: Request, tmp_path: Path) -> None:
     settings = {"model": {"dim": 8, "length": 8}, "training": {"epochs": 3}}
     cells = [request_for(tmp_path / f"stacked-{seed}", seed=seed, **settings) for seed in (1, 2)]

@@ -13,7 +13,7 @@ from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.replicas import Replicas
 from models.engine.sequences import InteractionLog
-from models.engine.training import Epoch, Training
+from models.engine.training import Epoch, Running, Training
 from models.errors import Diverged
 from tests.models.conftest import MakeLog
 
@@ -172,3 +172,37 @@ def test_a_model_that_draws_otherwise_is_refused_by_its_settings_and_by_its_draw
     assert not dropping.can_be_stacked
     with pytest.raises(TypeError, match="'gate' side by side"):
         run_side_by_side(trainings(logs, dropping, SHORT))
+
+
+def test_replicas_have_the_precision_of_their_trainings(logs: list[InteractionLog]) -> None:
+    """Losses in bfloat16 are those of trainings alone to its precision, and not those in float32."""
+
+    def losses(precision: str, *, stacked: bool) -> torch.Tensor:
+        group = [
+            Training(
+                build(SIZES, 45, seed=3), log, log, SHORT,
+                seed=5, evaluation_seed=0, device=torch.device("cpu"), running=Running(precision=precision),
+            )
+            for log in logs
+        ]  # fmt: skip
+        if stacked:
+            return torch.tensor(Replicas(group).train_epoch(range(len(group))))
+        return torch.tensor([each.train_epoch()["train.loss"] for each in group])
+
+    lower, full = losses("bf16", stacked=False), losses("float32", stacked=False)
+    stacked = losses("bf16", stacked=True)
+    torch.testing.assert_close(stacked, lower, rtol=1e-2, atol=0)
+    assert (stacked - full).abs().max() > 0
+    assert (lower - full).abs().max() > 0
+
+
+def test_compiled_trainings_and_those_of_two_precisions_are_refused(logs: list[InteractionLog]) -> None:
+    def running(running: Running) -> Training:
+        model = build(SIZES, 45, seed=3)
+        device = torch.device("cpu")
+        return Training(model, logs[0], logs[0], SHORT, seed=5, evaluation_seed=0, device=device, running=running)
+
+    with pytest.raises(ValueError, match="not compiled"):
+        Replicas([running(Running(compiled=True)) for _ in range(2)])
+    with pytest.raises(ValueError, match="the same settings"):
+        Replicas([running(Running()), running(Running(precision="bf16"))])

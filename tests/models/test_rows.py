@@ -12,7 +12,7 @@ from models.catalogue import BACKBONES, LOSSES, build
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from models.engine import rows
 from models.engine.adam import Adam
-from models.engine.rows import RowTable, by_rows, gathered
+from models.engine.rows import RowTable, WholeTable, by_rows, gathered, gradients_by_rows
 from models.engine.training import Epoch, Training
 from tests.models.conftest import MakeLog
 
@@ -186,3 +186,42 @@ def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_lo
 def test_the_configuration_knows_which_models_read_the_whole_table(backbone: str, loss: str) -> None:
     config = ModelConfig(backbone=backbone, loss=loss, dim=4, length=4)
     assert bool(build(config, 9, seed=1, user_count=3).row_tables()) != config.reads_whole_table
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_a_table_with_gradients_by_rows_moves_whole_as_torchs_adam_moves_it(decay: float) -> None:
+    """Rows that a step does not touch move, too, and those that it touches twice have both gradients."""
+    kind = torch.optim.AdamW if decay else torch.optim.Adam
+    ours, theirs = table_of(9, 5), table_of(9, 5)
+    gradients_by_rows(ours)
+    optimizer = Adam([{"params": [ours.weight], "lr": RATE, "weight_decay": decay}], betas=BETAS)
+    touched = steps(count=9, every=False)
+    expected = trained(theirs, kind([theirs.weight], lr=RATE, weight_decay=decay, betas=BETAS), touched)
+    np.testing.assert_allclose(trained(ours, optimizer, touched), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_that_looks_up_few_of_many_items_is_that_of_a_dense_gradient(
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, moments and validation, with clipping, after steps of which each looks up a tenth of the catalogue."""
+    log = make_log(lengths=[6] * 20, item_count=2000)
+    model = ModelConfig(dim=8, heads=1, blocks=1, length=5)
+
+    def after_steps() -> Training:
+        settings = TrainingConfig(batch_size=10, clip=0.5)
+        built = build(model, 2000, seed=1)
+        training = Training(built, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+        for _ in range(3):
+            training.train_epoch()
+        return training
+
+    by_rows_of_gradient = after_steps()
+    monkeypatch.setattr("models.engine.training.LOOKED_UP_MANY", 10**9)
+    dense = after_steps()
+    kinds = [type(each.model.item_table()) for each in (by_rows_of_gradient, dense)]
+    assert kinds == [WholeTable, nn.Parameter]
+    assert [each.touches_rows for each in (by_rows_of_gradient, dense)] == [False, False]
+    for one, other in zip(by_rows_of_gradient.model.parameters(), dense.model.parameters(), strict=True):
+        torch.testing.assert_close(one.detach(), other.detach(), rtol=1e-4, atol=1e-6)
+    for mine, its in zip(*(each.optimizer.state_dict()["state"] for each in (by_rows_of_gradient, dense)), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-7)

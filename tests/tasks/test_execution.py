@@ -60,6 +60,22 @@ def test_trainings_are_stacked_on_a_gpu_unless_told_otherwise(monkeypatch: pytes
         assert resolve(spec).stacked == expected
 
 
+def test_compiled_trainings_run_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_machine(monkeypatch, gpu="NVIDIA X", cores=8)
+    compiled = resolve(ExecutionSpec(compiled=True))
+    assert (compiled.compiled, compiled.stacked) == (True, 1)
+    with pytest.raises(ValueError, match="leave stacked out, or compiled"):
+        ExecutionSpec(compiled=True, stacked=8)
+
+
+def test_a_format_of_gpus_is_refused_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_machine(monkeypatch, gpu="NVIDIA X", cores=8)
+    assert resolve(ExecutionSpec(precision="tf32")).precision == "tf32"
+    assert resolve(ExecutionSpec(device="cpu", precision="bf16")).precision == "bf16"
+    with pytest.raises(InputError, match="tf32 is a format of GPUs"):
+        resolve(ExecutionSpec(device="cpu", precision="tf32"))
+
+
 def test_the_record_is_plain_json_and_covers_the_threads() -> None:
     one, two = (resolve(ExecutionSpec(device="cpu", threads=threads)).to_dict() for threads in (1, 2))
     assert json.loads(json.dumps(one)) == one

@@ -55,7 +55,8 @@ def test_a_name_changes_no_key_and_what_changes_a_digit_does(tiny_snapshot: Snap
         {"methods": spec.methods[1:]},
     ):
         assert changed(cells_of(tiny_snapshot, spec.model_copy(update=update))[0]) == (True, True)
-    for execution in (replace(EXECUTION, threads=2), replace(EXECUTION, stacked=2)):
+    for other in ({"threads": 2}, {"stacked": 2}, {"compiled": True}, {"precision": "bf16"}):
+        execution = replace(EXECUTION, **other)
         assert changed(cells_of(tiny_snapshot, spec, execution)[0]) == (True, True)
 
 
@@ -70,6 +71,19 @@ def test_only_what_can_be_stacked_is_known_by_how_many_are(tiny_snapshot: Snapsh
     kinds = {cell.kind for cell in stacked if cell.method == "sasrec-bce"}
     assert len(kinds) == 1
     assert len({cell.kind for cell in stacked}) == 2
+
+
+def test_only_what_can_be_compiled_is_known_by_being_compiled(tiny_snapshot: Snapshot) -> None:
+    """On a CPU full softmax is not."""
+    names = ("sasrec-bce", "sasrec-softmax", "rec-denoiser")
+    spec = RobustnessSpec(methods=tuple(named_method(name) for name in names))
+    plain, compiled = (
+        {cell.method: cell for cell in cells_of(tiny_snapshot, spec, replace(EXECUTION, compiled=asked))}
+        for asked in (False, True)
+    )
+    for name in names:
+        assert compiled[name].compiled == (name == "sasrec-bce")
+        assert (compiled[name].train_key != plain[name].train_key) == (name == "sasrec-bce")
 
 
 def test_parameters_are_flat_and_filterable(tiny_snapshot: Snapshot) -> None:

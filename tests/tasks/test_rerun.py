@@ -269,6 +269,10 @@ def test_each_difference_of_code_packages_and_machine_is_said(held: HeldRun) -> 
 def test_the_execution_record_is_kept_and_a_long_training_gets_its_time(held: HeldRun) -> None:
     made_on = held.provenance.model_copy(update={"execution": held.provenance.execution | {"threads": 3}})
     assert (execution_like(made_on).threads, execution_like(made_on).device) == (3, "cpu")
+    for precision, here in (("bf16", "bf16"), ("tf32", "float32")):  # the latter is a GPU's
+        other = held.provenance.execution | {"compiled": True, "precision": precision}
+        again = execution_like(held.provenance.model_copy(update={"execution": other}))
+        assert (again.compiled, again.precision) == (True, here)
     assert time_limit(held) == 240
     assert time_limit(replace(held, metrics={"training.seconds": 10 * 3600.0})) == 1800
 
