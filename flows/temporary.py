@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from tasks.errors import RunFailed
 from tasks.home import PROJECT_ROOT
@@ -67,8 +68,6 @@ def serve(descriptor: int) -> None:
     gc.freeze()
     gc.enable()
     server.run(sockets=[socket.socket(fileno=descriptor)])
-    if not server.started:
-        sys.exit("the server could not be set up")
 
 
 def _start(listening: socket.socket, settings: Mapping[str, str]) -> "subprocess.Popen[bytes]":
@@ -98,6 +97,8 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, *, seconds: float) 
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or name a running server in PREFECT_API_URL"
         ) from None
     except (OSError, http.client.HTTPException):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)  # who has closed its socket is about to end by itself
         _end(process)
         raise RunFailed(
             f"Prefect's temporary server did not start, it ended with status {process.returncode}: why is said above"
@@ -123,7 +124,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written to it; a buffer's lock would be in the way of our own end
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(SECONDS_TO_END)
     os._exit(1)

@@ -104,7 +104,7 @@ def test_a_killed_command_leaves_no_server(tmp_path: Path, start: Callable[..., 
     ("variables", "told"),
     [
         ({"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1"}, "did not start within 1 s: give it longer with"),
-        ({"PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////no/such/x.db"}, "it ended with status 1: why"),
+        ({"PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////no/such/x.db"}, "it ended with status 3: why"),
         ({"PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}, "No Prefect API URL provided"),
     ],
     ids=["too slow", "no database", "not wanted"],
