@@ -9,6 +9,7 @@ import ast
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,9 @@ from tasks.home import PROJECT_ROOT
 
 ROOMS = ("flows", "tasks", "models", "sql")
 ONE_PARSES = threading.Lock()
+TRIES = 5
 """Up to Python 3.11.7, two threads that parse at once can fail with a `SystemError` (python/cpython, issue 106905), and
-trainings start in threads.
+trainings start in threads. Those of Prefect cannot be told to wait; then parsing again helps.
 """
 
 
@@ -122,4 +124,7 @@ class _Undocumented(ast.NodeTransformer):
 def _parsed(path: Path) -> ast.Module:
     text = path.read_text(encoding="utf-8")
     with ONE_PARSES:
+        for _ in range(TRIES - 1):
+            with suppress(SystemError):
+                return ast.parse(text, filename=str(path))
         return ast.parse(text, filename=str(path))
