@@ -6,18 +6,21 @@
 The same training with and without tracking, in turn: with it, a run is opened and described, its curves are written as
 it trains, the process is watched, and figures, ranks and plots are logged at the end. The medians differ by whatever
 else the machine does meanwhile, so the time inside the tracker's calls is measured too: on one core that is the cost.
+Processor seconds, child processes' included, stand beside those of the clock; much of the rest is waiting for the disk.
+The first round, which finds the process as a job's first training does, is in the medians and is told apart too.
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.taken import Taken, now, taken_by
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution, resolve
 from tasks.home import Home
@@ -37,17 +40,17 @@ BOUND = 0.02
 
 @dataclass
 class Clock:
-    """Seconds inside the calls that were timed."""
+    """What the calls that were timed took."""
 
-    seconds: float = 0.0
+    taken: Taken = field(default_factory=Taken)
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **options: Any) -> Any:
-            started = time.perf_counter()
+            before = now()
             try:
                 return call(*arguments, **options)
             finally:
-                self.seconds += time.perf_counter() - started
+                self.taken += now() - before
 
         return run
 
@@ -55,6 +58,7 @@ class Clock:
 def main() -> None:
     """Measure, print, and write JSON where asked."""
     options = _options()
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # as flows have it
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
         execution = resolve(ExecutionSpec(device="cpu"))
@@ -69,29 +73,42 @@ def main() -> None:
         Tracker(home)
         tracked, bare, logging = [], [], []
         for number in range(options.rounds):
-            seconds, spent = _tracked(cell, execution, ranked, number, home)
-            tracked.append(seconds)
+            whole, spent = _tracked(cell, execution, ranked, number, home)
+            tracked.append(whole)
             logging.append(spent)
-            bare.append(_bare(cell, execution, number, home))
-    share = statistics.median(logging) / statistics.median(bare)
+            bare.append(taken_by(lambda number=number: _bare(cell, execution, number, home)))
+    sides = {"with tracking": tracked, "without": bare, "in the tracker's calls": logging}
+    medians = {name: _median(rounds) for name, rounds in sides.items()}
+    first, whole, spent = logging[0], medians["without"], medians["in the tracker's calls"]
+    shares = {
+        "wall": spent.wall / whole.wall,
+        "processor": spent.processor / whole.processor,
+        "wall, first round": first.wall / whole.wall,
+        "processor, first round": first.processor / whole.processor,
+    }
     result = {
         "source": options.source or "shoppers",
         "method": options.method,
         "execution": execution.to_dict(),
         "rounds": options.rounds,
-        "seconds": {"with tracking": tracked, "without": bare, "in the tracker's calls": logging},
-        "medians": {"with tracking": statistics.median(tracked), "without": statistics.median(bare)},
-        "added_share": statistics.median(a / b for a, b in zip(tracked, bare, strict=True)) - 1,
-        "logging_share": share,
+        "load": os.getloadavg(),
+        "seconds": {name: [vars(each) for each in rounds] for name, rounds in sides.items()},
+        "medians": {name: vars(each) for name, each in medians.items()},
+        "added_share": statistics.median(a.wall / b.wall for a, b in zip(tracked, bare, strict=True)) - 1,
+        "logging_share": shares,
         "bound": BOUND,
     }
-    print(f"without tracking   {statistics.median(bare):8.2f} s  (median of {options.rounds})")
-    print(
-        f"with tracking      {statistics.median(tracked):8.2f} s  ({result['added_share']:+.2%}, median of the pairs)"
-    )
-    print(f"in its calls       {statistics.median(logging):8.3f} s  ({share:.2%} of a training; bound {BOUND:.0%})")
+    for name, each in [*medians.items(), ("the same, first round", first)]:
+        print(f"{name:24} {each.wall:8.3f} s on the clock {each.processor:8.3f} s of processors")
+    print(f"with tracking over without {result['added_share']:+.2%} on the clock, median of the pairs")
+    told = ", ".join(f"{share:.2%} ({name})" for name, share in shares.items())
+    print(f"in the tracker's calls, of a training: {told}; bound {BOUND:.0%}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _median(rounds: list[Taken]) -> Taken:
+    return Taken(statistics.median(each.wall for each in rounds), statistics.median(each.processor for each in rounds))
 
 
 def _rank_once(cell: Cell, execution: Execution, home: Home) -> Evaluated:
@@ -103,18 +120,16 @@ def _rank_once(cell: Cell, execution: Execution, home: Home) -> Evaluated:
     )
 
 
-def _bare(cell: Cell, execution: Execution, number: int, home: Home) -> float:
-    started = time.perf_counter()
+def _bare(cell: Cell, execution: Execution, number: int, home: Home) -> None:
     _train(cell, execution, home.steps / f"bare-{number}", home, on_epoch=lambda _: None, watch=unwatched)
-    return time.perf_counter() - started
 
 
-def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, home: Home) -> tuple[float, float]:
-    """Seconds of the training with all its logging, and of those the seconds in the logging's calls."""
+def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, home: Home) -> tuple[Taken, Taken]:
+    """What the training with all its logging took, and of that what the logging's calls did."""
     clock = Clock()
     folder = home.steps / f"tracked-{number}"
     heading = Heading(study="benchmark", name=f"round {number}", note="", spec="{}", identity=(str(number),))
-    started = time.perf_counter()
+    started = now()
     with lease(home=home) as held:
         opened = tracked_job((cell,), heading, execution=execution, flow_run="none", held=held, home=home)
         job: Job = clock.timed(opened.__enter__)()
@@ -123,11 +138,11 @@ def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, h
                 cell, execution, folder, home, on_epoch=clock.timed(curves),
                 watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),
             )  # fmt: skip
-            flushed = time.perf_counter()
-        clock.seconds += time.perf_counter() - flushed
+            left = now()
+        clock.taken += now() - left
         clock.timed(record)(job, 0, trained, ranked)
         clock.timed(opened.__exit__)(None, None, None)
-    return time.perf_counter() - started, clock.seconds
+    return now() - started, clock.taken
 
 
 def _train(cell: Cell, execution: Execution, folder: Path, home: Home, **heard: Any) -> Trained:

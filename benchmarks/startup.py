@@ -14,17 +14,15 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.taken import Taken, now, taken_by
 from tasks.evaluate import evaluate, evaluation_folder
 from tasks.execution import Execution, resolve
 from tasks.home import HOME_VARIABLE, Home
@@ -53,20 +51,6 @@ BOUNDS = {"help": 0.5, "flow without a server": 10.0, "training, fixed": 10.0}
 """Seconds."""
 
 
-@dataclass(frozen=True)
-class Taken:
-    """Seconds of the clock and of processors, children's included."""
-
-    wall: float
-    processor: float
-
-    def __add__(self, other: "Taken") -> "Taken":
-        return Taken(self.wall + other.wall, self.processor + other.processor)
-
-    def __sub__(self, other: "Taken") -> "Taken":
-        return Taken(self.wall - other.wall, self.processor - other.processor)
-
-
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     options = _options()
@@ -74,7 +58,7 @@ def main() -> None:
         home = Home(Path(folder))
         os.environ[HOME_VARIABLE] = folder
         taken = _training_parts(options, home)
-        taken["training, fixed"] = sum((each for name, each in taken.items() if ONCE not in name), Taken(0.0, 0.0))
+        taken["training, fixed"] = sum((each for name, each in taken.items() if ONCE not in name), Taken())
         taken["python alone"] = _process("pass")
         taken["help"] = _process(HELP)
         taken["list snapshots, first"] = _process(LISTING)
@@ -103,25 +87,25 @@ def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]
     training = replace(default_training(source), epochs=1)
     spec = CellSpec(source=source, method="sasrec-bce", model=named_method("sasrec-bce").model, training=training)
     (cell,) = plan([spec], lambda _: Data(snapshot, snapshot), execution)
-    taken = {"training: snapshot read": _of(lambda: export_log(snapshot, home=home))}
-    one, two = (_of(lambda epochs=epochs: _train(cell, epochs, execution, home)) for epochs in (1, 2))
+    taken = {"training: snapshot read": taken_by(lambda: export_log(snapshot, home=home))}
+    one, two = (taken_by(lambda epochs=epochs: _train(cell, epochs, execution, home)) for epochs in (1, 2))
     taken["training: process, from start to weights"] = one - (two - one)
     trained = Trained(home.steps / "epochs-1")
     folder = evaluation_folder(cell.evaluate_key, home=home)
     ranked = evaluate(trained, snapshot, snapshot, evaluation_seed=0, execution=execution, folder=folder, home=home)
     heading = Heading(study="benchmark", name="start-up", note="", spec="{}")
-    taken[f"training: MLflow imported, database made{ONCE}"] = _of(lambda: Tracker(home))
+    taken[f"training: MLflow imported, database made{ONCE}"] = taken_by(lambda: Tracker(home))
     with lease(home=home) as held, ExitStack() as left:
         opened = tracked_job((cell,), heading, execution=execution, flow_run="none", held=held, home=home)
-        before = _now()
+        before = now()
         job = left.enter_context(opened)
         with job.tracker.curves(job.children[0]) as curves:
             for epoch in trained.result()["history"]:
                 curves(epoch)
         record(job, 0, trained, ranked)
-        taken["training: logged"] = _now() - before
+        taken["training: logged"] = now() - before
         registering = {"name": "benchmark", "key": cell.train_key, "value": 0.0, "decided_on": "promotion", "tags": {}}
-        taken["training: registered"] = _of(
+        taken["training: registered"] = taken_by(
             lambda: register(
                 trained, snapshot, run_id=job.children[0], tracker=job.tracker, home=home, **registering
             )
@@ -149,18 +133,7 @@ def _train(cell: Cell, epochs: int, execution: Execution, home: Home) -> Trained
 def _process(code: str) -> Taken:
     """A Python process that runs `code`; raises `CalledProcessError` where it fails."""
     command = [sys.executable, "-c", code]
-    return _of(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
-
-
-def _of(call: Callable[[], Any]) -> Taken:
-    before = _now()
-    call()
-    return _now() - before
-
-
-def _now() -> Taken:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Taken(time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime)
+    return taken_by(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
 
 def _options() -> Any:

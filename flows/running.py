@@ -3,16 +3,15 @@
 import errno
 import json
 import os
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
+from flows.temporary import ensure_server
 from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
@@ -117,7 +116,7 @@ def become(*module: str) -> NoReturn:
 def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run a flow. Raises `InputError` where bad input is behind a failure, else `RunFailed`."""
     one_sentence_for_bad_input()
-    _start_server_apart()
+    ensure_server()
     try:
         return run()
     except Exception as error:
@@ -135,31 +134,6 @@ def follow_and_show(run: Callable[[], dict[str, Any]], *, written: Path, show: C
         raise
     show()
     return outcome
-
-
-def _start_server_apart() -> None:
-    """Start Prefect's temporary server, where no other is set, out of the reach of the terminal's Ctrl-C: it has to
-    outlive the flow run to hear how that ended. Raises `RunFailed` where it does not start.
-    """
-    from prefect.client.orchestration import get_client
-    from prefect.settings import get_current_settings
-
-    failures: list[Exception] = []
-
-    def start() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what this thread starts inherits it
-        try:
-            with get_client(sync_client=True) as client:
-                client.hello()
-        except Exception as error:
-            failures.append(error)
-
-    if get_current_settings().api.url is None:
-        thread = threading.Thread(target=start, daemon=True)
-        thread.start()
-        thread.join()  # in a thread of its own also because Ctrl-C interrupts this wait
-    if failures:
-        raise RunFailed(f"Prefect's temporary server did not start: {failures[0]}")
 
 
 def refuse_unreadable(source: SourceSpec) -> None:

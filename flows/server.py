@@ -1,28 +1,25 @@
 """What a flow run leaves on a Prefect server, and what a killed one left there."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
-import psutil
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from tasks.execution import usable_cores
 from tasks.home import Home
 from tasks.leases import Lease, abandoned, lease
+from tasks.own_server import server_is_shared
 from tasks.steps import LIMITS
 from tasks.track import Tracker
 
-SERVER_COMMAND = "prefect.server.api.server"
 WORK_POOL = "rec-denoiser"
 FLOW_RUNS_AT_A_TIME = 2
 
@@ -30,15 +27,14 @@ FLOW_RUNS_AT_A_TIME = 2
 @contextmanager
 def leased(home: Home) -> Iterator[Lease]:
     """Hold a lease on this flow run, after closing what killed processes left open: MLflow runs that say "running",
-    flow runs likewise, and servers that nobody uses any more.
+    and flow runs likewise.
     """
     with lease(home=home) as held:
-        held.note(flow_run=str(runtime.flow_run.id), **_own_server())
+        held.note(flow_run=str(runtime.flow_run.id))
         for runs in abandoned(home=home):
             if "mlflow_run" in runs:
                 _close_run(runs["mlflow_run"], home)
             _close_flow_run(UUID(runs["flow_run"]))
-            _end_server(runs)
         yield held
 
 
@@ -46,7 +42,7 @@ def ensure_limits() -> None:
     """Make the concurrency limits that trainings rely on where they are missing: on a server, one training a GPU and
     one a core. What a person has set stays.
     """
-    if get_current_settings().api.url is None:
+    if not server_is_shared():
         return
     with get_client(sync_client=True) as client:
         for device, slots in (("cuda", 1), ("cpu", usable_cores())):
@@ -93,20 +89,3 @@ def _close_flow_run(run_id: UUID) -> None:
         for flow_run in client.read_flow_runs(flow_run_filter=this):
             if flow_run.state is None or not flow_run.state.is_final():
                 client.set_flow_run_state(flow_run.id, crashed, force=True)
-
-
-def _own_server() -> dict[str, str]:
-    """The temporary server that Prefect started for this process, if it did."""
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if SERVER_COMMAND in " ".join(child.cmdline()):
-                return {"server": str(child.pid), "server_started": str(child.create_time())}
-    return {}
-
-
-def _end_server(runs: dict[str, str]) -> None:
-    """End a killed process's temporary server; its start time tells it from a later process of the same number."""
-    with suppress(psutil.Error, KeyError):
-        process = psutil.Process(int(runs["server"]))
-        if str(process.create_time()) == runs["server_started"] and SERVER_COMMAND in " ".join(process.cmdline()):
-            process.send_signal(signal.SIGTERM)

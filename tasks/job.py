@@ -95,8 +95,8 @@ def tracked_job(
         try:
             children = tuple(_open_child(tracker, cell, parent, tags, execution) for cell in cells)
             if not tracker.is_finished(parent):
-                for cell in {cell.clean.digest: cell for cell in cells}.values():
-                    tracker.log_dataset(parent, _note(cell, cell.clean, context="clean"))
+                by_log = {cell.clean.digest: cell for cell in cells}.values()
+                tracker.log_datasets(parent, *(_note(cell, cell.clean, context="clean") for cell in by_log))
                 tracker.log_text(parent, {"spec.json": heading.spec})
             yield Job(tracker, cells, parent, children, tags)
         except Exception:
@@ -150,11 +150,14 @@ def record(
     if tracker.is_finished(run_id):
         return metrics
     result = trained.result()
-    when = int(evaluated.ranks.stat().st_mtime * 1000)
-    tracker.log_history(run_id, result["history"])
-    tracker.log_system(run_id, samples_in(trained.folder / SYSTEM_FILE))
     layers = gate_layers(trained)
-    tracker.log_metrics(run_id, final_figures(result, metrics) | gate_metrics(layers), timestamp=when)
+    tracker.log_figures(
+        run_id,
+        history=result["history"],
+        samples=samples_in(trained.folder / SYSTEM_FILE),
+        final=final_figures(result, metrics) | gate_metrics(layers),
+        timestamp=int(evaluated.ranks.stat().st_mtime * 1000),
+    )
     if layers:
         tracker.log_text(run_id, {"gate/keep_by_distance.csv": gate_csv(layers)})
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
@@ -178,10 +181,13 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
     if tracker.is_finished(run_id):
         return
     result = trained.result()
-    tracker.log_history(run_id, result["history"])
-    tracker.log_system(run_id, samples_in(trained.folder / SYSTEM_FILE))
-    when = int((trained.folder / RESULT_FILE).stat().st_mtime * 1000)
-    tracker.log_metrics(run_id, final_figures(result, metrics), timestamp=when)
+    tracker.log_figures(
+        run_id,
+        history=result["history"],
+        samples=samples_in(trained.folder / SYSTEM_FILE),
+        final=final_figures(result, metrics),
+        timestamp=int((trained.folder / RESULT_FILE).stat().st_mtime * 1000),
+    )
     curve = report.learning_curve(result["history"], title=job.cells[number].label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     _tell_running(tracker, run_id, result)
@@ -202,9 +208,9 @@ def describe(tracker: Tracker, run_id: str, cell: Cell, execution: Execution) ->
     `tasks.provenance.Provenance`; and its parameters and datasets, by which it is found.
     """
     tracker.log_params(run_id, parameters(cell))
-    tracker.log_dataset(run_id, _note(cell, cell.snapshot, context="training"))
-    if cell.histories.digest != cell.snapshot.digest:
-        tracker.log_dataset(run_id, _note(cell, cell.histories, context="evaluation"))
+    trained_on = _note(cell, cell.snapshot, context="training")
+    ranked_with = _note(cell, cell.histories, context="evaluation")
+    tracker.log_datasets(run_id, trained_on, *([ranked_with] if ranked_with.digest != trained_on.digest else ()))
     made_from = provenance(cell, execution, code=tracker.code)
     tracker.log_text(
         run_id,

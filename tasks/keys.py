@@ -9,6 +9,8 @@ import ast
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from tasks.home import PROJECT_ROOT
 
 ROOMS = ("flows", "tasks", "models", "sql")
 ONE_PARSES = threading.Lock()
+TRIES = 5
 """Up to Python 3.11.7, two threads that parse at once can fail with a `SystemError` (python/cpython, issue 106905), and
-trainings start in threads.
+trainings start in threads. Those of Prefect cannot be told to wait; then parsing again helps.
 """
 
 
@@ -33,28 +36,47 @@ def step_key(modules: tuple[str, ...], inputs: Mapping[str, Any]) -> str:
 def code_digest(modules: tuple[str, ...], *, root: Path = PROJECT_ROOT) -> str:
     """A digest of `modules`, the modules under `root` they reach by imports, their queries and data files."""
     hasher = hashlib.sha256()
-    for path in sorted(_reached(modules, root)):
+    for path, read in sorted(_reached(modules, root).items()):
         hasher.update(path.relative_to(root).as_posix().encode() + b"\0")
-        hasher.update(_meaning(path) + b"\0")
+        hasher.update(read.meaning + b"\0")
     return hasher.hexdigest()
 
 
-def _reached(modules: tuple[str, ...], root: Path) -> set[Path]:
+@dataclass(frozen=True)
+class _Read:
+    """What a file means, and the files of the project that it depends on."""
+
+    meaning: bytes
+    dependencies: tuple[Path, ...] = ()
+
+
+def _reached(modules: tuple[str, ...], root: Path) -> dict[Path, _Read]:
     """Files of the project that `modules` depend on, themselves included."""
-    found: set[Path] = set()
-    waiting = [_module_file(module, root) for module in modules]
+    found: dict[Path, _Read] = {}
+    waiting = [path for module in modules if (path := _module_file(module, root))]
     while waiting:
         path = waiting.pop()
-        if path is None or path in found:
-            continue
-        found.add(path)
-        if path.suffix == ".py":
-            waiting += list(_dependencies(path, root))
+        if path not in found:
+            found[path] = _read(path, root)
+            waiting += found[path].dependencies
     return found
 
 
-def _dependencies(path: Path, root: Path) -> Iterator[Path | None]:
-    for node in ast.walk(_parsed(path)):
+@cache
+def _read(path: Path, root: Path) -> _Read:
+    """A Python file means its syntax tree without docstrings; any other file its bytes.
+
+    Steps share most of their modules, and to parse and print one takes milliseconds: hence once a process.
+    """
+    if path.suffix != ".py":
+        return _Read(path.read_bytes())
+    tree = _parsed(path)
+    dependencies = tuple(dict.fromkeys(found for found in _dependencies(tree, path, root) if found))
+    return _Read(ast.dump(_Undocumented().visit(tree)).encode(), dependencies)
+
+
+def _dependencies(tree: ast.Module, path: Path, root: Path) -> Iterator[Path | None]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield _module_file(alias.name, root)
@@ -91,13 +113,6 @@ def _module_file(module: str, root: Path) -> Path | None:
     return None
 
 
-def _meaning(path: Path) -> bytes:
-    """A Python file's syntax tree without docstrings; any other file's bytes."""
-    if path.suffix != ".py":
-        return path.read_bytes()
-    return ast.dump(_Undocumented().visit(_parsed(path))).encode()
-
-
 class _Undocumented(ast.NodeTransformer):
     """Takes docstrings out, those of constants and fields included."""
 
@@ -109,4 +124,7 @@ class _Undocumented(ast.NodeTransformer):
 def _parsed(path: Path) -> ast.Module:
     text = path.read_text(encoding="utf-8")
     with ONE_PARSES:
+        for _ in range(TRIES - 1):
+            with suppress(SystemError):
+                return ast.parse(text, filename=str(path))
         return ast.parse(text, filename=str(path))

@@ -3,8 +3,9 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
+from email.parser import HeaderParser
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def provenance(cell: Cell, execution: Execution, *, code: Mapping[str, str]) -> 
 @cache
 def environment() -> Environment:
     """The machine and the installed packages."""
-    installed = {distribution.name: distribution.version for distribution in distributions() if distribution.name}
+    installed = dict(named for distribution in distributions() if (named := _name_and_version(distribution)))
     return Environment(
         system=platform.platform(),
         cores=usable_cores(),
@@ -133,6 +134,15 @@ def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Changes:
         for name in dict.fromkeys((*first, *second))
         if first.get(name) != second.get(name)
     }
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str] | None:
+    """Of an installed package; None for what is left of one that was removed. Its own `name` and `version` each parse
+    its whole description.
+    """
+    text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")
+    head = HeaderParser().parsestr(text.partition("\n\n")[0])
+    return (head["Name"], head["Version"]) if head["Name"] and head["Version"] else None
 
 
 def _machine(held: Provenance) -> dict[str, Any]:

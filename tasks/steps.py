@@ -19,7 +19,6 @@ from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
-from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner
 
 from models.engine.metrics import SELECTION_METRIC
@@ -31,6 +30,7 @@ from tasks.execution import Execution
 from tasks.filter import filtered
 from tasks.home import Home
 from tasks.ingest import ingest
+from tasks.own_server import server_is_shared
 from tasks.plan import Cell, training_code
 from tasks.receipts import holds, write_receipt
 from tasks.recommend import load_registered, recommend_all, recommend_one
@@ -529,9 +529,9 @@ def _told(report: ValidationReport, *, key: str, home: Home) -> Json:
 def _slot(device: str) -> Iterator[None]:
     """A place among the trainings of all flow runs on a Prefect server.
 
-    Without a server there is nobody to share with, and a killed process would leave its slot taken for ever.
+    With a server of one's own there is nobody to share with, and a killed process would leave its slot taken for ever.
     """
-    if get_current_settings().api.url is None:
+    if not server_is_shared():
         yield
         return
     with concurrency(LIMITS[device], occupy=1, strict=True):

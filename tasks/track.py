@@ -8,11 +8,12 @@ import fcntl
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from tasks.home import PROJECT_ROOT, Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Metric, Run
 
 EXPERIMENT = "robustness"
 TAG_KEY = "rec_denoiser.key"
@@ -47,11 +48,17 @@ FINAL = ("test.", "promotion.", "chosen.", "noise.")
 """What names of figures of the chosen weights begin with in MLflow."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
-RECORDS_IN_A_BATCH = 50
+EPOCHS_TOLD_BY = "train.loss"
+"""A metric that is in every epoch's record."""
+
+METRICS_IN_A_BATCH = 1000
 PARAMETERS_IN_A_BATCH = 100
+"""As many as MLflow takes at once."""
+
 SECONDS_BETWEEN_WRITES = 1.0
 SHARE_FOR_WRITING = 0.005
 SQLITE = "sqlite:"
+DATABASE = "mlflow.db"
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class DatasetNote:
 
 def tracking_uri(home: Home) -> str:
     """`MLFLOW_TRACKING_URI` where it is set, else a SQLite database under the state folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_database(home)
 
 
 def connect(home: Home) -> "MlflowClient":
@@ -75,7 +82,10 @@ def connect(home: Home) -> "MlflowClient":
     import mlflow
 
     home.mlflow.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(tracking_uri(home))
+    uri = tracking_uri(home)
+    if uri == _own_database(home):
+        _write_ahead(home.mlflow / DATABASE)
+    mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
 
 
@@ -152,32 +162,37 @@ class Tracker:
             for start in range(0, len(entries), PARAMETERS_IN_A_BATCH):
                 self.client.log_batch(run_id, params=entries[start : start + PARAMETERS_IN_A_BATCH])
 
-    def log_history(self, run_id: str, history: Iterable[Mapping[str, Any]]) -> None:
-        """Epoch records `{"epoch", "timestamp", "metrics"}`; epochs that the run holds already are passed over."""
-        # The loss is in every epoch's record.
-        self._log_curves(run_id, [(record["epoch"], record) for record in history], told_by="train.loss")
+    def log_figures(
+        self,
+        run_id: str,
+        *,
+        history: Iterable[Mapping[str, Any]] = (),
+        samples: Sequence[Mapping[str, Any]] = (),
+        final: Mapping[str, float] | None = None,
+        timestamp: int = 0,
+    ) -> None:
+        """Figures of a training, in as few batches as hold them. What the run holds already is passed over.
 
-    def log_system(self, run_id: str, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Samples `{"step", "timestamp", "metrics"}` of what a training took of the machine (`tasks.watching`), which
-        MLflow shows apart from other metrics; those that the run holds already are passed over.
+        history: epoch records `{"epoch", "timestamp", "metrics"}`; samples: `{"step", "timestamp", "metrics"}` of what
+        it took of the machine (`tasks.watching`), which MLflow shows apart from other metrics; final: figures at step 0
+        and at `timestamp` (ms), where the same figures leave one value each.
         """
+        curves = {EPOCHS_TOLD_BY: [(record["epoch"], record) for record in history]}
         if samples:
-            told_by = next(iter(samples[0]["metrics"]))
-            self._log_curves(run_id, [(sample["step"], sample) for sample in samples], told_by=told_by)
+            curves[next(iter(samples[0]["metrics"]))] = [(sample["step"], sample) for sample in samples]
+        with self._writing():
+            fresh = {name: self._fresh(run_id, records, told_by=name) for name, records in curves.items()}
+            groups = [_metrics_of(step, record) for records in fresh.values() for step, record in records]
+            groups += [[metric] for metric in self._fresh_final(run_id, final or {}, timestamp)]
+            for batch in _batches(groups):
+                self.client.log_batch(run_id, metrics=batch)
+            for name, records in fresh.items():
+                if records:
+                    self._last_steps[run_id, name] = max(step for step, _ in records)
 
     def curves(self, run_id: str) -> "Curves":
         """A writer of a run's epochs as they come."""
         return Curves(self, run_id)
-
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: int) -> None:
-        """Final figures, at step 0. The same figures at the same `timestamp` (ms) leave one value each."""
-        from mlflow.entities import Metric
-
-        with self._writing():
-            held = {} if run_id in self._without_figures else self.client.get_run(run_id).data.metrics
-            self._without_figures.discard(run_id)
-            fresh = [Metric(name, value, timestamp, 0) for name, value in metrics.items() if held.get(name) != value]
-            self.client.log_batch(run_id, metrics=fresh)
 
     def chosen_epoch(self, run_id: str) -> int:
         """The epoch whose weights were chosen, 0 where the run does not say."""
@@ -217,20 +232,10 @@ class Tracker:
             if figures:
                 self.client.log_batch(run_id, metrics=figures)
 
-    def log_dataset(self, run_id: str, dataset: DatasetNote) -> None:
-        """Attach a snapshot under our own digest: MLflow's would not see changes past its first rows."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        entry = Dataset(
-            name=dataset.name,
-            digest=dataset.digest[:36],
-            source_type="local",
-            source=json.dumps({"uri": dataset.source}),
-            profile=json.dumps(dict(dataset.profile)),
-        )
-        tags = [InputTag(TAG_CONTEXT, dataset.context), InputTag("sha256", dataset.digest)]
+    def log_datasets(self, run_id: str, *datasets: DatasetNote) -> None:
+        """Attach snapshots under our own digests: MLflow's would not see changes past the first rows."""
         with self._writing():
-            self.client.log_inputs(run_id, datasets=[DatasetInput(entry, tags)])
+            self.client.log_inputs(run_id, datasets=[_dataset_input(dataset) for dataset in datasets])
 
     def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """Upload files, each into the artifact folder it is keyed by ("" for the root, else "folder/")."""
@@ -263,23 +268,21 @@ class Tracker:
     def _search(self, query: str) -> list["Run"]:
         return list(self.client.search_runs([self.experiment_id], query, max_results=1000))
 
-    def _log_curves(self, run_id: str, records: Iterable[tuple[int, Mapping[str, Any]]], *, told_by: str) -> None:
-        """Records `{"timestamp", "metrics"}` by step, from the one after the last that holds the metric `told_by`."""
+    def _fresh(
+        self, run_id: str, records: Sequence[tuple[int, Mapping[str, Any]]], *, told_by: str
+    ) -> list[tuple[int, Mapping[str, Any]]]:
+        """Records by step, from the one after the last that holds the metric `told_by`."""
+        logged = self._last_step(run_id, told_by) if records else 0
+        return [(step, record) for step, record in records if step > logged]
+
+    def _fresh_final(self, run_id: str, final: Mapping[str, float], timestamp: int) -> "list[Metric]":
         from mlflow.entities import Metric
 
-        with self._writing():
-            logged = self._last_step(run_id, told_by)
-            fresh = [(step, record) for step, record in records if step > logged]
-            # A record goes into one batch, so that a killed process leaves it there whole or not at all.
-            for start in range(0, len(fresh), RECORDS_IN_A_BATCH):
-                batch = fresh[start : start + RECORDS_IN_A_BATCH]
-                metrics = [
-                    Metric(name, float(value), int(record["timestamp"]), int(step))
-                    for step, record in batch
-                    for name, value in record["metrics"].items()
-                ]
-                self.client.log_batch(run_id, metrics=metrics)
-                self._last_steps[run_id, told_by] = max(step for step, _ in batch)
+        if not final:
+            return []
+        held = {} if run_id in self._without_figures else self.client.get_run(run_id).data.metrics
+        self._without_figures.discard(run_id)
+        return [Metric(name, value, timestamp, 0) for name, value in final.items() if held.get(name) != value]
 
     def _last_step(self, run_id: str, name: str) -> int:
         """The last step at which the run holds the metric, 0 where it holds none."""
@@ -339,10 +342,58 @@ class Curves:
 
     def _write(self) -> None:
         started = time.monotonic()
-        self._tracker.log_history(self._run_id, self._waiting)
+        self._tracker.log_figures(self._run_id, history=self._waiting)
         self._waiting = []
         ended = time.monotonic()
         self._next = ended + max(SECONDS_BETWEEN_WRITES, (ended - started) / SHARE_FOR_WRITING)
+
+
+def _dataset_input(dataset: DatasetNote) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    entry = Dataset(
+        name=dataset.name,
+        digest=dataset.digest[:36],
+        source_type="local",
+        source=json.dumps({"uri": dataset.source}),
+        profile=json.dumps(dict(dataset.profile)),
+    )
+    return DatasetInput(entry, [InputTag(TAG_CONTEXT, dataset.context), InputTag("sha256", dataset.digest)])
+
+
+def _metrics_of(step: int, record: Mapping[str, Any]) -> "list[Metric]":
+    """A record `{"timestamp", "metrics"}` as MLflow has it."""
+    from mlflow.entities import Metric
+
+    when = int(record["timestamp"])
+    return [Metric(name, float(value), when, int(step)) for name, value in record["metrics"].items()]
+
+
+def _batches(groups: "Iterable[list[Metric]]") -> "Iterator[list[Metric]]":
+    """Batches of as many groups as MLflow takes at once. A group goes into one batch, so that a killed process leaves
+    it there whole or not at all.
+    """
+    batch: list[Metric] = []
+    for group in groups:
+        if batch and len(batch) + len(group) > METRICS_IN_A_BATCH:
+            yield batch
+            batch = []
+        batch = batch + group
+    if batch:
+        yield batch
+
+
+def _own_database(home: Home) -> str:
+    return f"{SQLITE}///{home.mlflow / DATABASE}"
+
+
+def _write_ahead(database: Path) -> None:
+    """Have SQLite write to a log beside the database first, as Prefect has it: a write then waits for the disk once
+    where it waited several times, and for none who reads. The database remembers it, so that where another
+    process keeps it busy just now, or the file system cannot, it may stay as it is; what else is wrong MLflow will say.
+    """
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def job_key(parts: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ def test_runs_are_found_by_parameter_and_by_dataset(tracker: Tracker, mlflow_hom
     child = tracker.open_run("child", name="a training", tags={"dataset": "shoppers"})
     tracker.log_params(child, {"snapshot": first[:16], "snapshot_histories": second[:16]})
     parent = tracker.open_run("parent", name="a job")
-    tracker.log_dataset(parent, DatasetNote("shoppers", second, "/somewhere", {}, "clean"))
+    tracker.log_datasets(parent, DatasetNote("shoppers", second, "/somewhere", {}, "clean"))
     tracker.close_run(parent, "FINISHED")
     deleted = tracker.open_run("deleted", name="deleted")
     tracker.log_params(deleted, {"snapshot": other[:16]})

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import signal
+import sqlite3
 import subprocess
+import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +31,10 @@ def points(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("second", [(1, 2, 3), (3,), (2, 3), ()])
 def test_history_written_again_or_in_part_has_one_value_a_step(tracker: Tracker, second: tuple[int, ...]) -> None:
     run_id = tracker.open_run("k", name="run")
-    tracker.log_history(run_id, epochs(1, 2))
-    tracker.log_history(run_id, epochs(*second))
+    tracker.log_figures(run_id, history=epochs(1, 2))
+    tracker.log_figures(run_id, history=epochs(*second))
     later = [{**record, "timestamp": record["timestamp"] + 60_000} for record in epochs(1, 2, 3, 4)]
-    tracker.log_history(run_id, later)
+    tracker.log_figures(run_id, history=later)
     for name in ("train.loss", "other"):
         assert [step for step, _ in points(tracker, run_id, name)] == [1, 2, 3, 4]
     assert points(tracker, run_id, "train.loss")[2] == (3, 1 / 3)
@@ -38,14 +42,24 @@ def test_history_written_again_or_in_part_has_one_value_a_step(tracker: Tracker,
 
 def test_a_long_history_is_written_whole(tracker: Tracker) -> None:
     run_id = tracker.open_run("k", name="run")
-    tracker.log_history(run_id, epochs(*range(1, 124)))
+    tracker.log_figures(run_id, history=epochs(*range(1, 124)))
     assert [step for step, _ in points(tracker, run_id, "other")] == list(range(1, 124))
+
+
+def test_a_training_with_more_figures_than_mlflow_takes_at_once(tracker: Tracker) -> None:
+    gates = {f"gate.{number}": 0.5 for number in range(400)}
+    history = [record | {"metrics": record["metrics"] | gates} for record in epochs(*range(1, 8))]
+    run_id = tracker.open_run("k", name="run")
+    tracker.log_figures(run_id, history=history, final={f"chosen.{name}": 1.0 for name in gates}, timestamp=1)
+    for name in ("train.loss", "gate.399"):
+        assert [step for step, _ in points(tracker, run_id, name)] == list(range(1, 8))
+    assert points(tracker, run_id, "chosen.gate.399") == [(0, 1.0)]
 
 
 def test_final_figures_and_parameters_may_be_written_twice(tracker: Tracker) -> None:
     run_id = tracker.open_run("k", name="run")
     for timestamp in (5, 6):
-        tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": 0.25}, timestamp=timestamp)
+        tracker.log_figures(run_id, final={"test.full_unseen.ndcg_at_10": 0.25}, timestamp=timestamp)
         tracker.log_params(run_id, {"noise_ratio": 0.2, "method": "m"})
     assert points(tracker, run_id, "test.full_unseen.ndcg_at_10") == [(0, 0.25)]
 
@@ -55,7 +69,7 @@ def test_runs_are_found_by_plain_filters(tracker: Tracker) -> None:
     other = tracker.open_run("b", name="b", tags={"study": "robustness"})
     for run_id, ratio, value in ((wanted, 0.2, 0.3), (other, 0.0, 0.1)):
         tracker.log_params(run_id, {"noise_ratio": ratio, "model.gate": "none"})
-        tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": value}, timestamp=1)
+        tracker.log_figures(run_id, final={"test.full_unseen.ndcg_at_10": value}, timestamp=1)
     for query in (
         "tags.study = 'robustness' and params.noise_ratio = '0.2'",
         "metrics.test.full_unseen.ndcg_at_10 > 0.2 and params.model.gate = 'none'",
@@ -104,7 +118,7 @@ def test_a_snapshot_is_one_dataset_under_our_digest(tracker: Tracker) -> None:
     run_id = tracker.open_run("k", name="run")
     digest = hashlib.sha256(b"snapshot").hexdigest()
     for _ in range(2):
-        tracker.log_dataset(run_id, DatasetNote("shoppers", digest, "/data/x", {"users": 3}, "training"))
+        tracker.log_datasets(run_id, DatasetNote("shoppers", digest, "/data/x", {"users": 3}, "training"))
     (entry,) = tracker.client.get_run(run_id).inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("shoppers", digest[:36])
     assert json.loads(entry.dataset.profile) == {"users": 3}
@@ -150,7 +164,7 @@ def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlf
             with mine.curves(run_id) as curves:
                 for record in epochs(*range(1, 31)):
                     curves(record)
-            mine.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": number / 10}, timestamp=1)
+            mine.log_figures(run_id, final={"test.full_unseen.ndcg_at_10": number / 10}, timestamp=1)
             mine.close_run(run_id, "FINISHED")
             assert [step for step, _ in points(mine, run_id, "train.loss")] == list(range(1, 31))
         except BaseException as failure:
@@ -164,13 +178,51 @@ def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlf
     assert failures == []
 
 
+def test_who_reads_for_long_keeps_nobody_from_writing(tracker: Tracker, mlflow_home: Home) -> None:
+    run_id = tracker.open_run("k", name="run")
+    with closing(sqlite3.connect(mlflow_home.mlflow / "mlflow.db")) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT status FROM runs WHERE run_uuid = ?", [run_id]).fetchone() == ("RUNNING",)
+        tracker.close_run(run_id, "FINISHED")
+        assert reader.execute("SELECT status FROM runs WHERE run_uuid = ?", [run_id]).fetchone() == ("RUNNING",)
+    assert tracker.client.get_run(run_id).info.status == "FINISHED"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tasks.home import Home
+from tasks.track import Tracker
+tracker = Tracker(Home(Path(sys.argv[1])), experiment=sys.argv[2])
+run_id = tracker.open_run("k", name="run")
+tracker.log_figures(run_id, history=[{"epoch": 1, "timestamp": 1, "metrics": {"train.loss": 0.5}}])
+print(run_id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_had_written_is_there(
+    tracker: Tracker, mlflow_home: Home, request: pytest.FixtureRequest
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(mlflow_home.root), request.node.name]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_id = tracker.open_run("k", name="run")
+    assert run_id == done.stdout.strip()
+    tracker.log_figures(run_id, history=epochs(1, 2))
+    assert points(tracker, run_id, "train.loss") == [(1, 0.5), (2, 0.5)]
+
+
 def test_a_model_has_its_runs_figures_on_the_dataset_that_they_are_of(tracker: Tracker) -> None:
     run_id = tracker.open_run("k", name="run")
-    tracker.log_dataset(run_id, DatasetNote("shoppers", "a" * 64, "/data/x", {}, "training"))
-    tracker.log_dataset(run_id, DatasetNote("shoppers", "b" * 64, "/data/y", {}, "evaluation"))
-    tracker.log_history(run_id, epochs(1))
+    notes = [
+        DatasetNote("shoppers", "a" * 64, "/x", {}, "training"),
+        DatasetNote("shoppers", "b" * 64, "/y", {}, "evaluation"),
+    ]
+    tracker.log_datasets(run_id, *notes)
+    tracker.log_figures(run_id, history=epochs(1))
     assert tracker.chosen_epoch(run_id) == 0
-    tracker.log_metrics(run_id, {"test.full_unseen.ndcg_at_10": 0.25, "training.best_epoch": 1}, timestamp=7)
+    tracker.log_figures(run_id, final={"test.full_unseen.ndcg_at_10": 0.25, "training.best_epoch": 1}, timestamp=7)
     assert tracker.chosen_epoch(run_id) == 1
     model = tracker.client.create_logged_model(tracker.experiment_id, name="model", source_run_id=run_id)
     for _ in range(2):

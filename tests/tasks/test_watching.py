@@ -58,7 +58,7 @@ def test_an_unfinished_line_is_left_out_and_samples_are_logged_once(tmp_path: Pa
     path.write_text("\n".join([*lines, '{"timest']))
     run_id = tracker.open_run("k", name="run")
     for _ in range(2):
-        tracker.log_system(run_id, samples_in(path))
-    tracker.log_system(run_id, [])
+        tracker.log_figures(run_id, samples=samples_in(path))
+    tracker.log_figures(run_id, samples=[])
     points = tracker.client.get_metric_history(run_id, "system/memory_usage_megabytes")
     assert [(point.timestamp, point.value) for point in points] == [(1000, 0), (1700, 700)]
