@@ -186,6 +186,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-bce": {"loss": "bce"},
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
+    "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence"},
     "rec-denoiser-published": {
         "loss": "bce",
         "gate": "positional",
@@ -214,7 +215,6 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-gbce": {"loss": "gbce", "negatives": 256},
     "sasrec-sampled-softmax": {"loss": "sampled-softmax", "negatives": 256},
     "denoised-bce": {"loss": "bce", "noise_model": "co-occurrence"},
-    "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence"},
     "popularity-filter": {"loss": "bce", "noise_model": "popularity"},
     "own-score-filter": {"loss": "bce", "noise_model": "own-score"},
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
@@ -233,7 +233,7 @@ YIELDING = ("negatives",)
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
 OF_GATED = ("gamma", "jacobian_every")
 """Settings that a job says of its methods with a gate: one without would no longer be what its name says."""
-DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser")
+DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax")
 """What a job compares where it is not told."""
 
 

@@ -272,11 +272,11 @@ def test_help_names_the_defaults_that_hold() -> None:
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
     assert said == shown | {
-        "methods": "the first three",
+        "methods": "the first four",
         "negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}",
     }
     assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default the first three)"
+        f"of {', '.join(METHODS)} (default the first four)"
     )
     recommend = {action.dest: action.help or "" for action in subparser("recommend")._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]
