@@ -82,7 +82,8 @@ def _looked_back_at(explanation: Explanation) -> str:
     if not explanation.is_judged:
         return f"the model looks back at the last {seen} it knows"
     left_out = sum(event.keep is not None and event.place is None for event in explanation.events)
-    return f"the model looks back at {seen}, and leaves out {left_out} as likelier noise, or for what is newer"
+    told = f"{left_out} out, likelier noise or older than what fits" if left_out else "none out for noise"
+    return f"the model looks back at {seen}, and leaves {told}"
 
 
 def _event(event: Event) -> tuple[str, ...]:
