@@ -87,7 +87,7 @@ def test_only_what_can_be_compiled_is_known_by_being_compiled(tiny_snapshot: Sna
 
 
 def test_parameters_are_flat_and_filterable(tiny_snapshot: Snapshot) -> None:
-    spec = RobustnessSpec()
+    spec = RobustnessSpec(methods=(named_method("rec-denoiser"),))
     values = parameters(cells_of(tiny_snapshot, spec)[-1])
     assert (values["method"], values["noise_ratio"], values["model.gate"]) == ("rec-denoiser", 0.2, "positional")
     assert all(isinstance(value, str | int | float) for value in values.values())
