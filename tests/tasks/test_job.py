@@ -32,11 +32,12 @@ from tasks.leases import lease
 from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
-from tasks.specs import NoiseSpec, RobustnessSpec
+from tasks.specs import NoiseSpec, RobustnessSpec, named_method
 from tasks.track import Tracker
 from tasks.train import Trained
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+METHODS = tuple(named_method(name) for name in ("sasrec-bce", "sasrec-softmax", "rec-denoiser"))
 
 
 class Stop(BaseException):
@@ -46,7 +47,7 @@ class Stop(BaseException):
 @pytest.fixture
 def spec(request: pytest.FixtureRequest) -> RobustnessSpec:
     """A job of the test's own: other tests' runs are not its."""
-    return RobustnessSpec(evaluation_seed=abs(hash(request.node.name)) % 2**31)
+    return RobustnessSpec(methods=METHODS, evaluation_seed=abs(hash(request.node.name)) % 2**31)
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(
 def job_of(snapshot: Snapshot, *, ratios: tuple[float, ...], seeds: tuple[int, ...], where: str = "both") -> Job:
     """A job of three methods that no tracker knows."""
     noise = NoiseSpec.model_validate({"ratios": ratios, "where": where})
-    spec = RobustnessSpec(noise=noise, seeds=seeds)
+    spec = RobustnessSpec(methods=METHODS, noise=noise, seeds=seeds)
     cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
     unknown: Any = SimpleNamespace(experiment_id="0")
     return Job(unknown, cells, "parent", tuple(str(number) for number in range(len(cells))), {})
