@@ -20,6 +20,7 @@ from contextlib import suppress
 
 from tasks.errors import RunFailed
 from tasks.home import PROJECT_ROOT
+from tasks.locks import locked
 
 HOST = "127.0.0.1"
 BACKLOG = 2048
@@ -45,11 +46,14 @@ def ensure_server() -> None:
     get_logger("temporary").info("Starting a temporary Prefect server")
     # Whoever asks before the server is ready waits in the queue of a socket that listens already: no port is tried that
     # another process may take meanwhile, and one question tells when it is up.
-    with socket.create_server((HOST, 0), backlog=BACKLOG) as listening:
-        port: int = listening.getsockname()[1]
-        process = _start(listening, settings.to_environment_variables(exclude_unset=True))
-    atexit.register(_end, process)
-    _wait_for(process, port, seconds=settings.server.ephemeral.startup_timeout_seconds)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    # A server that starts makes Prefect's database, or brings it up to date: two at once spoil that for each other.
+    with locked(settings.home):
+        with socket.create_server((HOST, 0), backlog=BACKLOG) as listening:
+            port: int = listening.getsockname()[1]
+            process = _start(listening, settings.to_environment_variables(exclude_unset=True))
+        atexit.register(_end, process)
+        _wait_for(process, port, seconds=settings.server.ephemeral.startup_timeout_seconds)
     address = f"http://{HOST}:{port}/api"
     os.environ |= {"PREFECT_API_URL": address, OWN_SERVER_VARIABLE: address}
     os.environ.setdefault("PREFECT_UI_URL", "")  # it serves no pages that a log line could lead to

@@ -11,10 +11,10 @@ import os
 import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.locks import is_held, locked
 
 
 class Lease:
@@ -42,7 +42,7 @@ def lease(*, home: Home) -> Iterator[Lease]:
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with _gate(home, fcntl.LOCK_SH):
+        with locked(home.leases, shared=True):
             unnamed.rename(path)
         yield Lease(descriptor)
     finally:
@@ -78,8 +78,8 @@ def nobody_at_work(*, home: Home) -> Iterator[None]:
     Raises `InputError` where one is held already.
     """
     home.leases.mkdir(parents=True, exist_ok=True)
-    with _gate(home, fcntl.LOCK_EX):
-        if any(_is_held(path) for path in home.leases.glob("*.json")):
+    with locked(home.leases):
+        if any(is_held(path) for path in home.leases.glob("*.json")):
             raise InputError(f"another process is at work in {home.root}: wait until it is done, then ask again")
         yield
 
@@ -95,28 +95,3 @@ def sole_holder(work: str, *, home: Home) -> Iterator[None]:
         except BlockingIOError:
             raise InputError("another process is running this very job: wait for it, then ask again") from None
         yield
-
-
-@contextmanager
-def _gate(home: Home, lock: int) -> Iterator[None]:
-    """A lock on the folder of leases itself: shared by those who take one, exclusive for who wants none taken."""
-    descriptor = os.open(home.leases, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, lock)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

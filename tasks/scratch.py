@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.locks import is_held, locked
+
 _PREFIX = ".tmp-"
 _LOCK = "lock"
 
@@ -29,7 +31,7 @@ def working_folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(parent)
     folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
-    with _alone_in(parent):
+    with locked(parent):  # else a folder could be judged between its creation and its lock's
         folder.mkdir()
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -60,8 +62,8 @@ def remove_abandoned(parent: Path) -> list[Path]:
     """Delete the temporary folders in `parent` whose process is gone; return their paths."""
     if not parent.is_dir():
         return []
-    with _alone_in(parent):
-        abandoned = [folder for folder in parent.glob(f"{_PREFIX}*") if not _is_held(folder)]
+    with locked(parent):
+        abandoned = [folder for folder in parent.glob(f"{_PREFIX}*") if not is_held(folder / _LOCK)]
         for folder in abandoned:
             shutil.rmtree(folder, ignore_errors=True)
     return abandoned
@@ -71,37 +73,8 @@ def held_folders(parent: Path) -> list[Path]:
     """The temporary folders in `parent` that a living process works in."""
     if not parent.is_dir():
         return []
-    with _alone_in(parent):
-        return [folder for folder in sorted(parent.glob(f"{_PREFIX}*")) if _is_held(folder)]
-
-
-@contextmanager
-def _alone_in(parent: Path) -> Iterator[None]:
-    """Keep other processes from making or judging temporary folders in `parent`.
-
-    Without it a folder could be judged between its creation and its lock's. The lock is on
-    the folder itself, so that no file is left behind.
-    """
-    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_held(folder: Path) -> bool:
-    try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    with locked(parent):
+        return [folder for folder in sorted(parent.glob(f"{_PREFIX}*")) if is_held(folder / _LOCK)]
 
 
 def _flush(folder: Path) -> None:
