@@ -1,6 +1,6 @@
 """From a search's file to its methods, each with its space and with the cells that a trial stands for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def read_tuning(path: Path, overrides: Iterable[str] = ()) -> Tuning:
     notes = _check_names(document, [settings["method"] for settings, _ in entries])
     methods = tuple(_method(document, settings, fixed, common, notes) for settings, fixed in entries)
     _check_read(document, base, common, methods)
-    return Tuning(spec.model_copy(update={"base": _plain(base)}), methods, tuple(notes))
+    return Tuning(spec.model_copy(update={"base": base}), methods, tuple(notes))
 
 
 def _spec(document: Document) -> TuneSpec:
@@ -221,11 +221,3 @@ def _check_read(document: Document, base: Settings, common: Space, methods: Iter
     for name in base:
         if name.startswith("model.") and name not in read | searched:
             raise document.fault(base_path(document, name), f"no method of this search reads {name}")
-
-
-def _plain(base: Mapping[str, Any]) -> dict[str, Any]:
-    """The base with a log's path in full, so that it is found from everywhere."""
-    path = base.get("source.path")
-    if isinstance(path, str) and Path(path).expanduser().exists():
-        return {**base, "source.path": str(Path(path).expanduser().resolve())}
-    return dict(base)

@@ -117,7 +117,7 @@ def following_study(result: TuneResult, tuning: Tuning) -> str:
         "name": f"{spec.name}-tested",
         "question": f"Which method is best on test at the settings that {spec.name} found on validation, and what do "
         "they gain over the methods as they come?",
-        "base": nested(base),
+        "base": nested(_found_from_everywhere(base)),
         "axes": {"method": methods, "seed": list(islice(fresh, max(FRESH_SEEDS, len(spec.seeds))))},
         "reference": each[0][-1]["name"],
         "execution": spec.execution.model_dump(exclude_defaults=True),
@@ -151,6 +151,14 @@ def _entry(method: Method, called: str, settings: Settings, base: Settings) -> d
     model = {name.removeprefix("model."): value for name, value in chosen.items() if name in read}
     own = {name: value for name, value in chosen.items() if name.startswith(OF_A_METHOD) and base.get(name) != value}
     return {"name": called, **model, **nested(own)}
+
+
+def _found_from_everywhere(base: Settings) -> Settings:
+    """The base with a log's path in full."""
+    path = base.get("source.path")
+    if isinstance(path, str) and Path(path).expanduser().exists():
+        return {**base, "source.path": str(Path(path).expanduser().resolve())}
+    return base
 
 
 def _trial_cell(ended: Ended, home: Home) -> TrialCell:

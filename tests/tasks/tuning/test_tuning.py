@@ -172,6 +172,18 @@ def test_the_study_that_follows_has_the_best_settings_and_fresh_seeds(file: Path
     assert TuneResult.from_json(found.to_json()) == found
 
 
+def test_the_study_that_follows_finds_the_log_from_everywhere(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    tuning = read_tuning(file, ["base.source={path: log.csv}"])
+    written = tmp_path / "tuned.yaml"
+    written.write_text(following_study(result(tuning), tuning), encoding="utf-8")
+    assert {str(cell.spec.source.path) for cell in read_study(written).cells} == {str(tmp_path / "log.csv")}
+    assert tuning.spec.base["source.path"] == "log.csv", "a result holds it as it was given"
+
+
 def test_a_method_that_nothing_beat_is_in_the_study_once(file: Path, tmp_path: Path) -> None:
     tuning = read_tuning(file)
     found = result(tuning)
