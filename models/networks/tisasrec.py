@@ -1,9 +1,9 @@
 """TiSASRec (Li, Wang & McAuley, *Time Interval Aware Self-Attention for Sequential Recommendation*, WSDM 2020)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
@@ -13,9 +13,7 @@ from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
 
 CELLS_OF_A_BLOCK = 2**19
-"""Of queries' products with buckets, held at a time."""
-ALIGNED = 32
-"""Tables of intervals are filled up to a multiple of so many rows: matrices of 257 columns take twice the time."""
+"""Of queries' products with intervals, held at a time where a row has all of them."""
 
 
 class TiSASRec(Backbone):
@@ -81,19 +79,73 @@ class TiSASRec(Backbone):
         return hidden * batch.real
 
     def _relations(self, batch: Batch, dropout: Dropout | None) -> "PlacesAndIntervals":
+        own = OwnIntervals.of(
+            intervals(batch, most=self.max_interval),
+            buckets=self.max_interval + 1,
+            heads=self.heads,
+            in_blocks=batch.items.device.type == "cpu",
+        )
+
         def of_events(values: Tensor) -> Tensor:
             return split_heads(values if dropout is None else dropout(values, self.dropout), self.heads)
 
-        def of_buckets(table: Tensor) -> Tensor:
+        def of_intervals(table: Tensor) -> tuple[Tensor, ...]:
             table = table if dropout is None else dropout.shared(table, self.dropout)
-            return split_heads(F.pad(table, (0, 0, 0, -len(table) % ALIGNED)), self.heads)
+            return tuple(split_heads(table[names], self.heads).contiguous() for names in own.names)
 
         return PlacesAndIntervals(
             position_keys=of_events(self.position_keys(batch.positions)),
             position_values=of_events(self.position_values(batch.positions)),
-            interval_keys=of_buckets(self.interval_keys),
-            interval_values=of_buckets(self.interval_values),
-            intervals=intervals(batch, most=self.max_interval),
+            interval_keys=of_intervals(self.interval_keys),
+            interval_values=of_intervals(self.interval_values),
+            own=own,
+        )
+
+
+@dataclass(frozen=True)
+class OwnIntervals:
+    """The intervals that each row of a batch has, in blocks of rows that have about as many.
+
+    order: [rows] int64, the rows as they follow each other in the blocks
+    back: [rows] int64, the place of each row among them
+    names: of each block [rows, own] int64, the buckets that a row has, filled up with any other
+    pairs: of each block [rows, length, length] int64, which of its row's own a pair has
+
+    A row has a fraction of the buckets, and products with those alone take a fraction of the time.
+    """
+
+    order: Tensor
+    back: Tensor
+    names: tuple[Tensor, ...]
+    pairs: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, intervals: Tensor, *, buckets: int, heads: int, in_blocks: bool) -> "OwnIntervals":
+        """intervals: [rows, length, length] int64, 0 … buckets − 1.
+
+        `in_blocks` is for CPUs, in whose cache a block stays. A GPU would wait for the counts: without, there is one
+        block, as wide as all buckets.
+        """
+        rows, length, _ = intervals.shape
+        in_row = intervals.flatten(1)
+        had = intervals.new_zeros(rows, buckets).scatter_(1, in_row, 1)
+        counted = had.cumsum(1)
+        places = counted - 1
+        every = torch.arange(buckets, device=intervals.device).expand(rows, -1)
+        # What a row does not have is put into a column too many.
+        names = intervals.new_zeros(rows, buckets + 1).scatter_(1, torch.where(had > 0, places, buckets), every)
+        pairs = places.gather(1, in_row).view_as(intervals)
+        if in_blocks:
+            counts, order = counted[:, -1].sort()
+            size = max(CELLS_OF_A_BLOCK // (heads * buckets * length), 1)
+            widths = [int(block[-1]) for block in counts.split(size)]
+        else:
+            order, size, widths = torch.arange(rows, device=intervals.device), rows, [buckets]
+        return cls(
+            order=order,
+            back=order.argsort(),
+            names=tuple(block[:, :width] for block, width in zip(names[order].split(size), widths, strict=True)),
+            pairs=pairs[order].split(size),
         )
 
 
@@ -102,66 +154,48 @@ class PlacesAndIntervals:
     """Keys and values of positions and of intervals, by head.
 
     position_keys, position_values: [rows, heads, length, dim of a head]
-    interval_keys, interval_values: [heads, buckets, dim of a head]
-    intervals: [rows, length, length] int64, the bucket of each pair
+    interval_keys, interval_values: of each block of rows [rows, heads, own intervals, dim of a head]
 
-    Memory is rows × heads × length × (length + buckets): no pair has a vector of its own. Sums over buckets go by
-    blocks of rows that stay in the processor's cache.
+    Memory is rows × heads × length × (length + buckets): no pair has a vector of its own.
     """
 
     position_keys: Tensor
     position_values: Tensor
-    interval_keys: Tensor
-    interval_values: Tensor
-    intervals: Tensor
+    interval_keys: tuple[Tensor, ...]
+    interval_values: tuple[Tensor, ...]
+    own: OwnIntervals
 
     def scores(self, q: Tensor) -> Tensor:
         """Q · interval key."""
-        blocks = zip(self._split(q), self._split(self.intervals), strict=True)
-        return torch.cat([self._scores(part, pairs) for part, pairs in blocks])
+
+        def of_block(q: Tensor, keys: Tensor, pairs: Tensor) -> Tensor:
+            by_interval = q @ keys.transpose(2, 3)
+            return by_interval.gather(3, pairs[:, None].expand(-1, q.shape[1], -1, -1))
+
+        return self._by_block(of_block, q, self.interval_keys)
 
     def values(self, attention: Tensor) -> Tensor:
         """The attention's mean of interval values."""
-        blocks = zip(self._split(attention), self._split(self.intervals), strict=True)
-        return torch.cat([self._values(part, pairs) for part, pairs in blocks])
 
-    def _scores(self, q: Tensor, intervals: Tensor) -> Tensor:
-        by_bucket = _by_head(q) @ self.interval_keys.transpose(1, 2)
-        return _by_row(by_bucket.gather(2, _pairs(intervals, heads=q.shape[1])), like=q)
+        def of_block(attention: Tensor, values: Tensor, pairs: Tensor) -> Tensor:
+            by_interval = attention.new_zeros(*attention.shape[:3], values.shape[2])
+            by_interval.scatter_add_(3, pairs[:, None].expand(-1, attention.shape[1], -1, -1), attention)
+            return by_interval @ values
 
-    def _values(self, attention: Tensor, intervals: Tensor) -> Tensor:
-        of_pairs = _by_head(attention)
-        by_bucket = of_pairs.new_zeros(*of_pairs.shape[:2], self.interval_values.shape[1])
-        by_bucket.scatter_add_(2, _pairs(intervals, heads=attention.shape[1]), of_pairs)
-        return _by_row(by_bucket @ self.interval_values, like=attention)
+        return self._by_block(of_block, attention, self.interval_values)
 
-    def _split(self, values: Tensor) -> tuple[Tensor, ...]:
-        """[rows, …] → blocks of rows; elsewhere than on a CPU, where caches do not matter, one."""
-        heads, buckets, _ = self.interval_keys.shape
-        rows = max(CELLS_OF_A_BLOCK // (heads * buckets * self.intervals.shape[1]), 1)
-        return values.split(rows) if values.device.type == "cpu" else (values,)
-
-
-def _pairs(intervals: Tensor, *, heads: int) -> Tensor:
-    """[heads, rows · length, length]: the intervals as `_by_head` lays them out."""
-    return intervals.flatten(0, 1).expand(heads, -1, -1)
-
-
-def _by_head(values: Tensor) -> Tensor:
-    """[rows, heads, length, …] → [heads, rows · length, …]: one product with a table that all rows share."""
-    return values.transpose(0, 1).flatten(1, 2)
-
-
-def _by_row(values: Tensor, *, like: Tensor) -> Tensor:
-    """[heads, rows · length, …] → [rows, heads, length, …]."""
-    return values.unflatten(1, (like.shape[0], like.shape[2])).transpose(0, 1)
+    def _by_block(
+        self, of_block: Callable[[Tensor, Tensor, Tensor], Tensor], read: Tensor, tables: tuple[Tensor, ...]
+    ) -> Tensor:
+        parts = read.index_select(0, self.own.order).split([len(pairs) for pairs in self.own.pairs])
+        made = [of_block(*block) for block in zip(parts, tables, self.own.pairs, strict=True)]
+        return torch.cat(made).index_select(0, self.own.back)
 
 
 def intervals(batch: Batch, *, most: int) -> Tensor:
     """[rows, length, length] int64: min(|t_i − t_j|, most), with t = round((time − first) / smallest gap) in a window.
 
-    The smallest gap is that between two neighbours at different times. Pairs of different windows get some number in
-    0 … most.
+    The smallest gap is that between two neighbours at different times. Pairs of different windows get 0.
     """
     if batch.times is None:
         steps = batch.positions
@@ -174,7 +208,8 @@ def intervals(batch: Batch, *, most: int) -> Tensor:
         smallest = torch.where(smallest == _LATEST, 1, smallest)
         first = _least_of_each(batch.times, windows, count=rows * (length + 1))
         steps = ((batch.times - first[windows]).double() / smallest[windows].double()).round().long()
-    return (steps[:, :, None] - steps[:, None, :]).abs().clamp(max=most)
+    apart = (steps[:, :, None] - steps[:, None, :]).abs_().clamp_(max=most)
+    return apart.mul_(batch.segments[:, :, None] == batch.segments[:, None, :])
 
 
 _LATEST = torch.iinfo(torch.int64).max

@@ -14,7 +14,7 @@ from models.engine.sequences import Sequences
 from models.engine.training import Training
 from models.networks import tisasrec
 from models.networks.backbone import NextItem
-from models.networks.tisasrec import PlacesAndIntervals, TiSASRec, intervals
+from models.networks.tisasrec import OwnIntervals, PlacesAndIntervals, TiSASRec, intervals
 from tests.models.conftest import MakeLog
 from tests.models.references import normed, perturbed, sasrec_block, weights_of, window_states
 
@@ -102,6 +102,7 @@ def test_intervals_are_each_windows_own(make_log: MakeLog) -> None:
         row, column = divmod(int(batch.ends[user]), LENGTH)
         part = slice(column - size + 1, column + 1)
         np.testing.assert_array_equal(found[row, part, part].numpy(), buckets(times[-LENGTH:]))
+    assert int(found[batch.segments[:, :, None] != batch.segments[:, None, :]].max()) == 0
 
 
 def test_microseconds_of_centuries_are_told_apart() -> None:
@@ -144,9 +145,8 @@ def test_times_of_other_users_and_of_padding_have_no_influence(make_log: MakeLog
     assert torch.equal(*states)
 
 
-def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog) -> None:
     """Neither forward nor backward: what is kept for the backward pass is seen through autograd's own hook."""
-    monkeypatch.setattr(tisasrec, "ALIGNED", 1)
     model, batch = network(), batch_of(timed(make_log))
     rows, heads, size = len(batch.items), 3, 4
     kept: list[int] = []
@@ -160,7 +160,25 @@ def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog, monkeypatch: py
     assert max(kept) <= rows * LENGTH * max(LENGTH, MOST + 1, size) * heads < rows * LENGTH * LENGTH * 12
 
 
-def test_the_gradients_of_the_gather_are_those_of_the_definition() -> None:
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_each_rows_own_intervals_are_those_of_its_pairs(monkeypatch: pytest.MonkeyPatch, *, in_blocks: bool) -> None:
+    monkeypatch.setattr(tisasrec, "CELLS_OF_A_BLOCK", 2 * (2 * 6 * 3))  # two rows a block
+    generator = torch.Generator().manual_seed(0)
+    between = torch.randint(6, (5, 3, 3), generator=generator)
+    between[3] = 4
+    own = OwnIntervals.of(between, buckets=6, heads=2, in_blocks=in_blocks)
+    blocks = zip(own.names, own.pairs, strict=True)
+    named = torch.cat([names.gather(1, pairs.flatten(1)).view_as(pairs) for names, pairs in blocks])
+    assert torch.equal(named[own.back], between)
+    assert torch.equal(named, between[own.order])
+    counts = [len(row.unique()) for row in between[own.order]]
+    widths = [names.shape[1] for names in own.names]
+    assert widths == ([max(counts[:2]), max(counts[2:4]), counts[4]] if in_blocks else [6])
+    assert not in_blocks or counts == sorted(counts)
+
+
+def test_the_gradients_of_the_gather_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tisasrec, "CELLS_OF_A_BLOCK", 1)  # a row a block
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> torch.Tensor:
@@ -169,7 +187,9 @@ def test_the_gradients_of_the_gather_are_those_of_the_definition() -> None:
     between = torch.randint(4, (2, 3, 3), generator=generator)
     tables = [drawn(2, 2, 3, 2), drawn(2, 2, 3, 2), drawn(2, 4, 2), drawn(2, 4, 2)]
     q, attention = drawn(2, 2, 3, 2), drawn(2, 2, 3, 3)
-    ours = PlacesAndIntervals(*tables, intervals=between)
+    own = OwnIntervals.of(between, buckets=4, heads=2, in_blocks=True)
+    keys, values = (tuple(table[:, names].transpose(0, 1) for names in own.names) for table in tables[2:])
+    ours = PlacesAndIntervals(tables[0], tables[1], keys, values, own)
     keys = tables[0][:, :, None] + tables[2][:, between].transpose(0, 1)
     values = tables[1][:, :, None] + tables[3][:, between].transpose(0, 1)
     for one, other in (
