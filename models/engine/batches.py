@@ -44,6 +44,7 @@ class Batch:
     ends: [windows] int64, where each window's last event lies in the flattened grid
     keep, target_keep: [rows, length] float32, how likely each event and each target is genuine, or None where nobody
         has judged; a masked event is 1
+    trained: [rows, length] bool, is the event of its user's training part? None where all are
     bidirectional: may an event see the later ones of its window?
     """
 
@@ -57,6 +58,7 @@ class Batch:
     times: Tensor | None = None
     keep: Tensor | None = None
     target_keep: Tensor | None = None
+    trained: Tensor | None = None
     bidirectional: bool = False
 
     @cached_property
@@ -93,7 +95,7 @@ class Batch:
 
     def stacked(self, copies: int) -> "Batch":
         """The same windows so many times, copy after copy, for passes that differ in their masks alone."""
-        grids = ("items", "users", "positions", "segments", "targets", "times", "keep", "target_keep")
+        grids = ("items", "users", "positions", "segments", "targets", "times", "keep", "target_keep", "trained")
         shifts = [copy * self.items.numel() for copy in range(copies)]
 
         stacked = {name: grid.repeat(copies, 1) for name in grids if (grid := getattr(self, name)) is not None}
@@ -232,7 +234,8 @@ def placed(
     per_window = torch.stack([users, stops - history, length - sizes, ends, numbers]).to(device, non_blocking=True)
     window, within, cells = plan.unbind()
     users, skipped, first_position, ends, numbers = per_window.unbind()
-    source = (sequences.offsets[users] + skipped)[window] + within
+    in_history = skipped[window] + within
+    source = sequences.offsets[users[window]] + in_history
     if appended is not None:  # its place may lie behind the last event of all
         source = source.clamp(max=len(sequences.items) - 1)
 
@@ -255,6 +258,7 @@ def placed(
         times=None if sequences.times is None else laid_out(sequences.times[source]),
         keep=judged(source),
         target_keep=judged(source + with_targets),
+        trained=None if with_targets else laid_out(in_history < sequences.train_lengths[users[window]], torch.bool),
     )
 
 
@@ -327,6 +331,7 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
         ends=ends,
         times=None if batch.times is None else laid_out(batch.times.flatten()[cells]),
         keep=None if batch.keep is None else laid_out(batch.keep.flatten()[cells]),
+        trained=None if batch.trained is None else laid_out(batch.trained.flatten()[cells]),
     )
 
 

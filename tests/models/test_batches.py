@@ -47,6 +47,20 @@ def test_windows_hold_the_last_events_and_what_follows_each() -> None:
     assert batch.items.flatten()[batch.ends].tolist() == [9, 6]
 
 
+def test_windows_say_which_events_are_of_the_training_part() -> None:
+    sequences = Sequences(
+        items=torch.arange(1, 11, dtype=torch.int32),
+        offsets=torch.tensor([0, 7, 10]),
+        train_lengths=torch.tensor([5, 0]),
+        item_count=10,
+    )
+    batch = windows(sequences, torch.tensor([1, 0]), torch.tensor([2, 7]), length=4, with_targets=False)
+    assert batch.items.tolist() == [[4, 5, 6, 7], [8, 9, 0, 0]]
+    assert batch.trained is not None
+    assert batch.trained.tolist() == [[True, True, False, False], [False] * 4]
+    assert windows(sequences, torch.tensor([0]), torch.tensor([4]), length=4, with_targets=True).trained is None
+
+
 def test_short_windows_share_a_row_and_see_only_themselves() -> None:
     sequences = Sequences(
         items=torch.arange(1, 7, dtype=torch.int32),

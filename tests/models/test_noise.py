@@ -174,6 +174,49 @@ def test_at_first_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_n
     torch.testing.assert_close(found[:, :2], torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("counted", [0, 3, 99])
+def test_an_owner_speaks_for_a_pair_once_and_only_where_it_was_counted(
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch, counted: int
+) -> None:
+    """Of a history that goes on after its training part, or was never in one."""
+    log = make_log(lengths=[9, 8, 12, 10], item_count=4)
+    sequences = replace(log.sequences, train_lengths=log.sequences.train_lengths.clamp(max=counted))
+    model = prepared("co-occurrence", log)
+    assert isinstance(model, CoOccurrence)
+    chance = model.degrees[:, None] * model.degrees[None, :] / model.degrees.sum()
+    expected = []
+    for items, trained in zip(sequences.items.split([9, 8, 12, 10]), sequences.train_lengths.tolist(), strict=True):
+        history = items.tolist()
+        own = {pair_of(history, later, earlier) for later, earlier in pairs_of(history[:trained])}
+        totals = [0.0] * len(history)
+        for later, earlier in pairs_of(history):
+            pair = pair_of(history, later, earlier)
+            seen = float(model.sightings[model._places(torch.tensor([pair[0] * 5 + pair[1]]))])
+            affinity = math.log((max(seen - (pair in own), 0) + 0.3) / (float(chance[pair]) + 0.3))
+            totals[later] += affinity
+            totals[earlier] += affinity
+        expected += totals
+    batch = windows(sequences, torch.arange(4), torch.tensor([9, 8, 12, 10]), length=12, with_targets=False)
+    monkeypatch.setattr(model, "_keep", lambda events, *, past_only: model.first_evidence(events)[:, :2].sum(1))
+    found = batch.events(model.keep(replace(batch, bidirectional=True)))
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_a_history_of_someone_else_is_judged_as_by_a_noise_model_that_never_saw_it() -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model = prepared("co-occurrence", log)
+    for counted in (True, False):
+        known = log.sequences.train_lengths * counted
+        sizes = log.sequences.train_lengths[:5]
+        batch = windows(
+            replace(log.sequences, train_lengths=known), torch.arange(5), sizes, length=28, with_targets=False
+        )
+        verdict = model.verdict(log.sequences, counted=counted)
+        part = trained_on(log.sequences) & (torch.arange(len(verdict)) < log.sequences.offsets[5])
+        found = batch.events(model.keep(replace(batch, bidirectional=True)))
+        torch.testing.assert_close(found, verdict[part])
+
+
 def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair(
     make_log: MakeLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

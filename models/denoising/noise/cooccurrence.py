@@ -23,14 +23,14 @@ AT_ONCE = 2**17
 
 @dataclass(frozen=True)
 class Portion:
-    """Whole histories. items, owners, counted: as of `Events`; near: grid of bool, are the pair's two events of one
-    history?
+    """Whole histories. items, owners: as of `Events`; near: grid of bool, are the pair's two events of one history?
+    counted: grid of bool, and have both been counted?
     """
 
     items: Tensor
     owners: Tensor
-    counted: bool
     near: Tensor
+    counted: Tensor
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ class CoOccurrence(Popularity):
     def _past_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
         """[events]: the sum of an event's pairs with those before it."""
         met = self._met(part.items if planted is None else planted, part.items)
-        return self._first_affinity(part, met, own=float(part.counted and planted is None)).sum(0)
+        return self._first_affinity(part, met, own=self._own_sightings(part) if planted is None else 0.0).sum(0)
 
     def _first_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
         """[events]: the sum of all of an event's pairs."""
         if planted is None:
-            pairs = self._first_affinity(part, self._met(part.items, part.items), own=float(part.counted))
+            pairs = self._first_affinity(part, self._met(part.items, part.items), own=self._own_sightings(part))
             return _summed(pairs, pairs)
         met = self._met(planted, part.items), self._met(part.items, planted)
         return _summed(*(self._first_affinity(part, each, own=0.0) for each in met))
@@ -160,7 +160,7 @@ class CoOccurrence(Popularity):
         as_earlier = self._second_affinity(part, self._met(part.items, planted), own=0.0)
         return _summed(as_later * earlier, as_earlier * later)
 
-    def _first_affinity(self, part: Portion, met: Meetings, *, own: float) -> Tensor:
+    def _first_affinity(self, part: Portion, met: Meetings, *, own: Tensor | float) -> Tensor:
         return _affinity(_at(self.sightings, met.places) - own, self._chance(met, self.degrees)) * part.near
 
     def _second_affinity(self, part: Portion, met: Meetings, *, own: Tensor | float) -> Tensor:
@@ -171,16 +171,23 @@ class CoOccurrence(Popularity):
         """Grids of how likely the later and the earlier event of each pair are genuine by the first look, judged
         without that pair.
         """
-        pairs = self._first_affinity(part, met, own=float(part.counted))
+        pairs = self._first_affinity(part, met, own=self._own_sightings(part))
         fit, lifts = _summed(pairs, pairs), lift_features(self.lifts[part.items])
         later = _features(fit - pairs, lifts.expand(self.reach, -1, -1))
         earlier = _features(self._before(fit) - pairs, self._before(lifts))
         return self.first_look.keep(later), self.first_look.keep(earlier)
 
-    def _own_weights(self, part: Portion, later: Tensor, earlier: Tensor) -> Tensor | float:
-        """Grid of what the pair's owner is counted for it at the second look."""
-        if not part.counted:
+    def _own_sightings(self, part: Portion) -> Tensor | float:
+        """Grid of whether the pair's owner was counted for it, at the first look: here, or where it stands again."""
+        if torch.equal(part.counted, part.near):
+            return 1.0
+        if not bool(part.counted.any()):
             return 0.0
+        once = torch.ones_like(part.near, dtype=torch.float32)
+        return self._own_weights(part, once, once)
+
+    def _own_weights(self, part: Portion, later: Tensor, earlier: Tensor) -> Tensor:
+        """Grid of what the pair's owner is counted for it at the second look."""
         _, which, heaviest = self._heaviest(part, later, earlier)
         return torch.zeros_like(later).masked_scatter_(part.near, heaviest[which])
 
@@ -190,7 +197,7 @@ class CoOccurrence(Popularity):
         Returns the distinct keys of `_owned`, which of them each of its pairs has, and their weights.
         """
         keys, which = torch.unique(self._owned(part), return_inverse=True)
-        weights = (later * earlier)[part.near]
+        weights = (later * earlier * part.counted)[part.near]
         return keys, which, weights.new_zeros(len(keys)).scatter_reduce_(0, which, weights, "amax")
 
     def _counted(self, sightings: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,9 +244,10 @@ class CoOccurrence(Popularity):
         _, sizes = torch.unique_consecutive(events.owners, return_counts=True)
         portion = (sizes.cumsum(0) - sizes) // AT_ONCE
         lengths = torch.bincount(portion, weights=sizes.double(), minlength=1).long().tolist()
-        for items, owners in zip(events.items.split(lengths), events.owners.split(lengths), strict=True):
+        parts = (values.split(lengths) for values in (events.items, events.owners, events.counted))
+        for items, owners, counted in zip(*parts, strict=True):
             near = (owners == self._before(owners, filler=-1)) & (owners >= 0)
-            yield Portion(items, owners, events.counted, near)
+            yield Portion(items, owners, near, near & counted & self._before(counted))
 
     def _before(self, values: Tensor, *, filler: int = 0) -> Tensor:
         """[events, …] → [reach, events, …]: the value of the event so many places before each."""

@@ -1,6 +1,6 @@
 """The seam: a noise model stands beside a backbone and says of each interaction how likely it is to be genuine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,13 @@ MOST_EXAMPLES = 200_000
 class Events:
     """Consecutive events. items: [events] int64; owners: [events] int64, equal for events of one history, −1 for none.
 
-    counted: is each pair of them among the pairs that the noise model has counted? Then it speaks for itself, once.
+    counted: [events] bool, which of them the noise model has counted. What an owner was counted for speaks for itself,
+    once.
     """
 
     items: Tensor
     owners: Tensor
-    counted: bool = True
+    counted: Tensor
 
 
 class NoiseModel(nn.Module):
@@ -66,7 +67,7 @@ class NoiseModel(nn.Module):
     def examples(self, log: Events, item_count: int) -> tuple[Events, list[Tensor]]:
         """Some users' events to learn from, and items of each kind of noise to be put in their places."""
         taken = log.owners % (1 + len(log.items) // MOST_EXAMPLES) == 0
-        known = replace(log, items=log.items[taken], owners=log.owners[taken])
+        known = Events(log.items[taken], log.owners[taken], log.counted[taken])
         generator = torch.Generator(device=log.items.device).manual_seed(int(self.seed))
         return known, [plant(known.items, item_count, generator) for plant in KINDS.values()]
 
@@ -75,13 +76,15 @@ class NoiseModel(nn.Module):
         """[rows, length]: the probability that each interaction is genuine; 1 where there is none.
 
         By both sides in a bidirectional batch, in others by what came before an event: its later ones have no
-        influence.
+        influence. What has been counted are the events of training parts.
         """
         rows, length = batch.items.shape
         row = torch.arange(rows, device=batch.items.device)[:, None]
         real = batch.segments > 0
         owner = torch.where(real, row * (length + 1) + batch.segments, -1)
-        keep = self._keep(Events(batch.items.flatten(), owner.flatten()), past_only=not batch.bidirectional)
+        counted = real if batch.trained is None else batch.trained
+        events = Events(batch.items.flatten(), owner.flatten(), counted.flatten())
+        keep = self._keep(events, past_only=not batch.bidirectional)
         return torch.where(real, keep.view(rows, length), 1.0)
 
     @torch.no_grad()
@@ -90,7 +93,7 @@ class NoiseModel(nn.Module):
 
         counted: is it the log, or a part of it, that was learned from?
         """
-        log = replace(training_events(sequences), counted=counted)
+        log = training_events(sequences, counted=counted)
         verdict = torch.ones(len(sequences.items), device=sequences.device)
         return verdict.masked_scatter(trained_on(sequences), self._keep(log, past_only=False))
 
@@ -110,7 +113,8 @@ def trained_on(sequences: Sequences) -> Tensor:
     return place < sequences.train_lengths[owner]
 
 
-def training_events(sequences: Sequences) -> Events:
-    """The training parts, one after another."""
+def training_events(sequences: Sequences, *, counted: bool = True) -> Events:
+    """The training parts, one after another, all of which have been counted or none."""
     part = trained_on(sequences)
-    return Events(sequences.items[part].long(), owners(sequences)[part])
+    items = sequences.items[part].long()
+    return Events(items, owners(sequences)[part], torch.full_like(items, counted, dtype=torch.bool))
