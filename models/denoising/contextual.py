@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.denoising.gates import Keep
+from models.denoising.gates import Keep, Reading
 from models.engine.batches import Batch
 from models.networks.attention import GateContext
 
@@ -72,10 +72,10 @@ class ContextualGate(nn.Module):
         """[rows, 1, length, length]."""
         return self._of(context.batch)
 
-    def observe(self, batch: Batch) -> None:
+    def observe(self, batch: Batch, reading: Reading) -> None:
         with torch.no_grad():
             logits, visible = self._of(batch)[:, 0], _floats(batch.visible)
-            kept, is_open = torch.sigmoid(logits), (logits > 0).float()
+            kept, is_open = reading.keep(logits), (reading.inference(logits) > 0).float()
             seen = torch.stack([(kept * visible).sum(), (is_open * visible).sum(), visible.sum()])
             self.figures.mul_(MEMORY).add_(seen, alpha=1 - MEMORY)
 
@@ -105,16 +105,16 @@ class ContextualGate(nn.Module):
         losses = F.binary_cross_entropy_with_logits(logits, (items == batch.items).float(), reduction="none")
         return (losses * known).sum() / known.sum()
 
-    def open_share(self) -> float:
+    def open_share(self, reading: Reading) -> float:
         """Over the last steps; before any, as it begins."""
         _, is_open, seen = self.figures.tolist()
-        return is_open / seen if seen else float(self.initial_logit > 0)
+        return is_open / seen if seen else float(reading.inference(torch.tensor(self.initial_logit)) > 0)
 
-    def diagnostics(self) -> dict[str, float]:
-        """Mean keep-probability and share of cells left open at inference, over the cells of the last steps."""
+    def diagnostics(self, reading: Reading) -> dict[str, float]:
+        """Over the cells of the last steps."""
         kept, _, seen = self.figures.tolist()
-        mean_keep = kept / seen if seen else float(torch.sigmoid(torch.tensor(self.initial_logit)))
-        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share()}
+        mean_keep = kept / seen if seen else float(reading.keep(torch.tensor(self.initial_logit)))
+        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share(reading)}
 
     def _of(self, batch: Batch) -> Tensor:
         if self._held is not None and self._held.batch is batch:

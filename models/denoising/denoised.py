@@ -79,7 +79,7 @@ class Denoised(AroundNextItem):
                     penalties["gate"] = self.beta * penalty
                 if (lesson := self.gate.lesson(batch, draws.uniforms)) is not None:
                     penalties["lesson"] = lesson
-                self.gate.observe(batch)
+                self.gate.observe(batch, self.estimator)
         if jacobian is not None and trace is not None:
             penalties["jacobian"] = jacobian(trace, batch, normals=draws.normals)
         return Loss(losses, penalties=penalties, surrogates=surrogates)
@@ -88,18 +88,25 @@ class Denoised(AroundNextItem):
         return self.base.query(batch, gate=None if self.gate is None else self._inference_mask)
 
     def diagnostics(self) -> dict[str, float]:
-        if self.gate is None:
+        if self.gate is None or self.estimator is None:
             return {}
-        return self.gate.diagnostics() | {"gate.collapsed": float(self.collapsed())}
+        return self.gate.diagnostics(self.estimator) | {"gate.collapsed": float(self.collapsed())}
 
     def collapsed(self) -> bool:
-        return self.gate is not None and self.gate.open_share() < COLLAPSED_BELOW
+        return self._open_share < COLLAPSED_BELOW
 
     def warnings(self) -> tuple[str, ...]:
-        if self.gate is None or not self.collapsed():
+        if not self.collapsed():
             return ()
-        share = f"{self.gate.open_share():.1%} of the visible cells are open"
-        return (f"The gate has collapsed and attention is all but off: {share}. A smaller beta may prevent it.",)
+        share = f"{self._open_share:.1%} of the visible cells are open."
+        advice = " A smaller beta may prevent it." if self.beta else ""
+        return (f"The gate has collapsed and attention is all but off: {share}{advice}",)
+
+    @property
+    def _open_share(self) -> float:
+        if self.gate is None or self.estimator is None:
+            return 1.0
+        return self.gate.open_share(self.estimator)
 
     @torch.no_grad()
     def explain(self, batch: Batch) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.denoising.gates import Gate, SharedGate
+from models.denoising.gates import Gate, Reading, SharedGate
 from models.engine.batches import Batch
 from models.networks.attention import AttentionMask, GateContext
 
@@ -38,14 +38,8 @@ class Estimate:
     surrogate: Tensor | None = None
 
 
-class Estimator(Protocol):
+class Estimator(Reading, Protocol):
     """How gradients reach a gate."""
-
-    def keep(self, logits: Tensor) -> Tensor:
-        """The probability that a cell is open in training: what the penalty is on."""
-
-    def inference(self, logits: Tensor) -> Tensor:
-        """The mask that takes the draws' place when the model is used."""
 
     def __call__(self, evaluate: Evaluate, gate: Gate, batch: Batch, *, uniforms: Uniforms, layers: int) -> Estimate:
         """One step's losses and gradients."""

@@ -17,6 +17,16 @@ Keep = Callable[[Tensor], Tensor]
 """From logits to the probability that a cell is open: what an estimator takes them to mean."""
 
 
+class Reading(Protocol):
+    """What an estimator takes logits to mean."""
+
+    def keep(self, logits: Tensor) -> Tensor:
+        """The probability that a cell is open in training: what the penalty is on."""
+
+    def inference(self, logits: Tensor) -> Tensor:
+        """The mask that takes the draws' place when the model is used."""
+
+
 class Gate(Protocol):
     """Keep-logits for attention cells. A gate knows no backbone."""
 
@@ -28,7 +38,7 @@ class Gate(Protocol):
         passes ask; its weights must stay as they are.
         """
 
-    def observe(self, batch: Batch) -> None:
+    def observe(self, batch: Batch, reading: Reading) -> None:
         """Remember which cells a batch that is trained on can see: the figures below are about such cells."""
 
     def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
@@ -43,11 +53,11 @@ class Gate(Protocol):
         `uniforms(*shape)` draws numbers in (0, 1).
         """
 
-    def open_share(self) -> float:
-        """The share of visible cells that are more likely kept than not."""
+    def open_share(self, reading: Reading) -> float:
+        """The share of visible cells that are not closed when the model is used."""
 
-    def diagnostics(self) -> dict[str, float]:
-        """Figures worth a curve."""
+    def diagnostics(self, reading: Reading) -> dict[str, float]:
+        """Mean keep-probability and open share of the visible cells."""
 
 
 @runtime_checkable
@@ -94,7 +104,7 @@ class PositionalGate(nn.Module):
     def holding(self, batch: Batch) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def observe(self, batch: Batch) -> None:
+    def observe(self, batch: Batch, reading: Reading) -> None:
         self.seen += self.counts(batch)
 
     def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
@@ -106,13 +116,12 @@ class PositionalGate(nn.Module):
     def lesson(self, batch: Batch, uniforms: Callable[..., Tensor]) -> None:
         return None
 
-    def open_share(self) -> float:
-        return self._over_seen((self.phi.detach() > 0).double())
+    def open_share(self, reading: Reading) -> float:
+        return self._over_seen((reading.inference(self.phi.detach()) > 0).double())
 
-    def diagnostics(self) -> dict[str, float]:
-        """Mean keep-probability and share of cells left open at inference, over the cells that training has seen."""
-        mean_keep = self._over_seen(torch.sigmoid(self.phi.detach()).double())
-        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share()}
+    def diagnostics(self, reading: Reading) -> dict[str, float]:
+        mean_keep = self._over_seen(reading.keep(self.phi.detach()).double())
+        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share(reading)}
 
     def _over_seen(self, values: Tensor) -> float:
         """The mean of [layers, length, length] over visible cells; of all causal ones before any training."""

@@ -10,8 +10,9 @@ from torch import Tensor
 from models import catalogue
 from models.catalogue import build
 from models.config import ModelConfig
+from models.denoising.contextual import ContextualGate
 from models.denoising.denoised import Denoised
-from models.denoising.gates import PositionalGate
+from models.denoising.gates import COLLAPSED_BELOW, PositionalGate
 from models.engine.batches import UnseenItems, training_batches, windows
 from models.engine.randomness import Streams
 from models.engine.sequences import InteractionLog, Sequences
@@ -119,6 +120,38 @@ def test_the_gate_has_a_learning_rate_of_its_own(make_log: MakeLog) -> None:
     assert float(moved.max()) == pytest.approx(0.07, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("gate", "estimator"),
+    [
+        *(("positional", estimator) for estimator in catalogue.ESTIMATORS),
+        *(("contextual", estimator) for estimator in catalogue.ESTIMATORS if estimator not in catalogue.OF_A_BATCH),
+    ],
+)
+def test_how_open_a_gate_is_said_to_be_is_how_open_its_mask_is(make_log: MakeLog, gate: str, estimator: str) -> None:
+    """Whatever the estimator takes a logit to mean: a hard concrete mask is open where σ(φ) is well below one half."""
+    log = make_log(lengths=[9, 4, 12, 5])
+    model = build(replace(SMALL, gate=gate, estimator=estimator, gate_logit=-2.0, beta=0.0), 30, seed=3)
+    assert isinstance(model, Denoised)
+    assert isinstance(model.gate, PositionalGate | ContextualGate)
+    weights = model.gate.phi if isinstance(model.gate, PositionalGate) else model.gate.reads.weight
+    with torch.no_grad():
+        weights += torch.randn(weights.shape, generator=torch.Generator().manual_seed(0))
+    (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
+    told = model.explain(batch)
+    model.loss(batch, draws_for(log.sequences, seed=9))
+    visible = batch.visible[None, :, None].expand_as(told["mask"])
+    share = float((told["mask"][visible] > 0).double().mean())
+    assert 0 < share < 1
+    assert model.diagnostics() == pytest.approx(
+        {
+            "gate.open_share": share,
+            "gate.mean_keep": float(told["gate"][visible].double().mean()),
+            "gate.collapsed": float(share < COLLAPSED_BELOW),
+        },
+        abs=1e-5,
+    )
+
+
 def test_a_gate_that_closes_is_said_to_have_collapsed(make_log: MakeLog) -> None:
     log = make_log(lengths=[9, 4, 12, 5])
     model = build(replace(SMALL, gate="positional"), 30, seed=3)
@@ -135,7 +168,9 @@ def test_a_gate_that_closes_is_said_to_have_collapsed(make_log: MakeLog) -> None
     assert model.diagnostics() == pytest.approx(
         {"gate.collapsed": 1.0, "gate.open_share": 0.0, "gate.mean_keep": 1 / (1 + np.e)}
     )
-    assert "0.0% of the visible cells are open" in model.warnings()[0]
+    assert "0.0% of the visible cells are open. A smaller beta" in model.warnings()[0]
+    model.beta = 0.0
+    assert model.warnings()[0].endswith("are open.")
 
 
 def test_it_tells_what_it_keeps(make_log: MakeLog) -> None:
