@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.denoising
     .venv/bin/python -m benchmarks.denoising --source ../shared/data/ml-1m.parquet --order-col position --json cost.json
 
-Every variant takes the same batches. The variants take turns, step by step, and processor time is counted, so that a
+Every variant takes the same users' batches, those with a noise model of the log as it judges it, which it does once
+before (told by itself). The variants take turns, step by step, and processor time is counted, so that a
 busy neighbour changes little; figures are medians of the step's time over the backbone's of the same turn. The variance
 of an estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
 relative to ARM with credit by token.
@@ -15,7 +16,6 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from torch import Tensor
 
 from benchmarks.training import log_of
 from models.catalogue import build
-from models.config import ModelConfig, TrainingConfig
+from models.config import NO_NOISE_MODEL, ModelConfig, TrainingConfig
 from models.denoising.denoised import Denoised
 from models.denoising.gates import PositionalGate
-from models.engine.batches import Batch, training_batches
+from models.engine.batches import Batch
 from models.engine.sequences import InteractionLog
 from models.engine.training import Training
 
@@ -44,10 +44,13 @@ def main() -> None:
     backbone = ModelConfig(loss=options.loss)
     variants = _variants(backbone, has_times=log.sequences.times is not None)
     trainings = {name: _training(log, config, options) for name, config in variants.items()}
-    ratios = _ratios({name: _stepper(training) for name, training in trainings.items()}, _batches(log, options))
+    judging = {name: _judged(log, config) for name, config in variants.items() if config.noise_model != NO_NOISE_MODEL}
+    ratios = _ratios(trainings, options)
     variances = {name: _variance(_training(log, _gated(backbone, name), options), options) for name in SCORE_FUNCTIONS}
     for name, ratio in ratios.items():
         print(f"{name:32} {ratio:6.2f} × the backbone's step")
+    for name, seconds in judging.items():
+        print(f"{name:32} {seconds:6.2f} processor seconds once, to judge the log")
     for name, value in variances.items():
         print(f"{name:32} {value / variances['arm-per-token']:10.1f} × the variance of arm-per-token")
     result = {
@@ -59,6 +62,7 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         "step_time_over_backbone": ratios,
+        "seconds_to_judge_the_log": judging,
         "gradient_variance_over_arm_per_token": {
             name: value / variances["arm-per-token"] for name, value in variances.items()
         },
@@ -85,6 +89,10 @@ def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfi
         "top-k": replace(backbone, gate="top-k"),
         "sparse transformer": replace(backbone, gate="sparse-transformer"),
         "α-entmax": replace(backbone, gate="alpha-entmax"),
+        "noise model": replace(backbone, noise_model="co-occurrence"),
+        "noise model, masks attention": replace(backbone, noise_model="co-occurrence", attention_power=1.0),
+        "truncated loss": replace(backbone, robust="truncated"),
+        "co-teaching": replace(backbone, robust="co-teaching"),
         **({"tisasrec, no gate": replace(backbone, backbone="tisasrec")} if has_times else {}),
     }
 
@@ -99,30 +107,40 @@ def _training(log: InteractionLog, config: ModelConfig, options: argparse.Namesp
     return Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
 
 
-def _batches(log: InteractionLog, options: argparse.Namespace) -> list[Batch]:
-    generator = torch.Generator().manual_seed(0)
-    epoch = training_batches(log.sequences, length=50, batch_size=options.batch_size, generator=generator)
+def _batches(training: Training, options: argparse.Namespace) -> list[Batch]:
+    epoch = training.model.training_batches(
+        training.log.sequences,
+        batch_size=options.batch_size,
+        generator=torch.Generator().manual_seed(0),
+        draws=training.draws,
+    )
     return list(itertools.islice(itertools.cycle(list(epoch)), options.steps))
 
 
-def _stepper(training: Training) -> Callable[[Batch, int], None]:
-    def step(batch: Batch, number: int) -> None:
-        loss = training.model.loss(batch, replace(training.draws, step=number))
-        training.optimizer.zero_grad()
-        loss.objective().backward()
-        training.optimizer.step()
-
-    return step
+def _judged(log: InteractionLog, config: ModelConfig) -> float:
+    """The processor seconds in which a noise model learns from the log and judges it."""
+    model = build(config, log.sequences.item_count, seed=1)
+    started = time.process_time()
+    model.prepare(log.sequences)
+    return time.process_time() - started
 
 
-def _ratios(steppers: dict[str, Callable[[Batch, int], None]], batches: list[Batch]) -> dict[str, float]:
+def _step(training: Training, batch: Batch, number: int) -> None:
+    loss = training.model.loss(batch, replace(training.draws, step=number))
+    training.optimizer.zero_grad()
+    loss.objective().backward()
+    training.optimizer.step()
+
+
+def _ratios(trainings: dict[str, Training], options: argparse.Namespace) -> dict[str, float]:
     """Medians of turns; of a variant that differs from step to step the ratio of sums, which needs a quiet machine."""
-    seconds: dict[str, list[float]] = {name: [] for name in steppers}
-    for number, batch in enumerate(batches):
-        for name, step in steppers.items():
-            fresh = replace(batch)  # without what an earlier variant has cached in it
+    batches = {name: _batches(training, options) for name, training in trainings.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in trainings}
+    for number in range(options.steps):
+        for name, training in trainings.items():
+            batch = replace(batches[name][number])  # without what an earlier turn has cached in it
             started = time.process_time()
-            step(fresh, number)
+            _step(training, batch, number)
             seconds[name].append(time.process_time() - started)
     own = seconds[BACKBONE]
     return {
@@ -138,7 +156,7 @@ def _variance(training: Training, options: argparse.Namespace) -> float:
     model = training.model
     assert isinstance(model, Denoised)
     assert isinstance(model.gate, PositionalGate)
-    batch = _batches(training.log, options)[0]
+    batch = _batches(training, options)[0]
     gradients: list[Tensor] = []
     for _ in range(options.draws):
         surrogate = model.loss(batch, training.draws).surrogates["gate"]

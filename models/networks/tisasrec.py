@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
@@ -21,9 +22,9 @@ class TiSASRec(Backbone):
     blocks, in place of positions at the input.
 
     Batches are packed. Where a batch has no times, such as a served history of ids alone, its events are taken to be
-    equally spaced. Beside the authors' code: a user's smallest gap is taken over the window that is seen and not over
-    the user's whole log, which holds the test event's time; and dropout falls on the table of intervals, not on each
-    pair's copy of it, which is never made.
+    equally spaced. Beside the authors' code: a user's smallest gap is that of what an event may see of its window, and
+    not of the user's whole log, which holds the test event's time; and dropout falls on the table of intervals, not on
+    each pair's copy of it, which is never made.
     """
 
     needs = frozenset({"times"})
@@ -193,29 +194,23 @@ class PlacesAndIntervals:
 
 
 def intervals(batch: Batch, *, most: int) -> Tensor:
-    """[rows, length, length] int64: min(|t_i − t_j|, most), with t = round((time − first) / smallest gap) in a window.
+    """[rows, length, length] int64: min(|steps of t − steps of s|, most) for a query at t and each key at s that it may
+    see, with steps = round((time − the window's first) / smallest gap); 0 for what it may not see.
 
-    The smallest gap is that between two neighbours at different times. Pairs of different windows get 0.
+    The smallest gap is that between two neighbours at different times, up to the query: later times have no influence.
     """
     if batch.times is None:
-        steps = batch.positions
+        apart = (batch.positions[:, :, None] - batch.positions[:, None, :]).abs_()
     else:
-        rows, length = batch.times.shape
-        windows = torch.arange(rows, device=batch.times.device)[:, None] * (length + 1) + batch.segments
-        gaps = batch.times.diff(dim=1).abs()
-        counted = (windows[:, 1:] == windows[:, :-1]) & (gaps > 0)
-        smallest = _least_of_each(torch.where(counted, gaps, _LATEST), windows[:, 1:], count=rows * (length + 1))
+        same = batch.segments[:, 1:] == batch.segments[:, :-1]
+        gaps = F.pad(batch.times.diff(dim=1).abs(), (1, 0))
+        counted = F.pad(same, (1, 0)) & (gaps > 0)
+        smallest = torch.where(batch.visible & counted[:, None, :], gaps[:, None, :], _LATEST).amin(2, keepdim=True)
         smallest = torch.where(smallest == _LATEST, 1, smallest)
-        first = _least_of_each(batch.times, windows, count=rows * (length + 1))
-        steps = ((batch.times - first[windows]).double() / smallest[windows].double()).round().long()
-    apart = (steps[:, :, None] - steps[:, None, :]).abs_().clamp_(max=most)
-    return apart.mul_(batch.segments[:, :, None] == batch.segments[:, None, :])
+        first = batch.times.gather(1, batch.visible.view(torch.uint8).argmax(2))
+        steps = ((batch.times[:, None, :] - first[:, :, None]).double() / smallest.double()).round().long()
+        apart = (steps.diagonal(dim1=1, dim2=2)[:, :, None] - steps).abs_()
+    return apart.clamp_(max=most).mul_(batch.visible)
 
 
 _LATEST = torch.iinfo(torch.int64).max
-
-
-def _least_of_each(values: Tensor, groups: Tensor, *, count: int) -> Tensor:
-    """[count]: the least of the values of each group."""
-    least = torch.full((count,), _LATEST, device=values.device)
-    return least.scatter_reduce_(0, groups.flatten(), values.flatten(), "amin")

@@ -45,11 +45,14 @@ def batch_of(sequences: Sequences) -> Batch:
 
 
 def buckets(times: list[int]) -> np.ndarray:
-    """By the definition, one pair at a time."""
-    gaps = [later - earlier for earlier, later in pairwise(times) if later != earlier]
-    scale = min(gaps, default=1)
-    steps = [round((time - times[0]) / scale) + 1 for time in times]
-    return np.array([[min(abs(a - b), MOST) for b in steps] for a in steps])
+    """By the definition, one pair at a time: what the later event of each sees of the earlier."""
+    found = np.zeros((len(times), len(times)), dtype=int)
+    for query in range(len(times)):
+        seen = times[: query + 1]
+        scale = min((later - earlier for earlier, later in pairwise(seen) if later != earlier), default=1)
+        steps = [round((time - seen[0]) / scale) + 1 for time in seen]
+        found[query, : query + 1] = [min(abs(steps[-1] - step), MOST) for step in steps]
+    return found
 
 
 def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray) -> np.ndarray:
@@ -102,7 +105,7 @@ def test_intervals_are_each_windows_own(make_log: MakeLog) -> None:
         row, column = divmod(int(batch.ends[user]), LENGTH)
         part = slice(column - size + 1, column + 1)
         np.testing.assert_array_equal(found[row, part, part].numpy(), buckets(times[-LENGTH:]))
-    assert int(found[batch.segments[:, :, None] != batch.segments[:, None, :]].max()) == 0
+    assert int(found[~batch.visible].max()) == 0
 
 
 def test_microseconds_of_centuries_are_told_apart() -> None:
@@ -119,13 +122,13 @@ def test_microseconds_of_centuries_are_told_apart() -> None:
         times=times,
     )
     assert intervals(batch, most=256)[0, 3].tolist() == [256, 256, 256, 0]
-    assert intervals(batch, most=256)[0, 2].tolist() == [3, 2, 0, 256]
+    assert intervals(batch, most=256)[0, 2].tolist() == [3, 2, 0, 0]
 
 
 def test_a_later_event_changes_no_earlier_state(make_log: MakeLog) -> None:
-    """A later time also changes none, as long as it leaves the smallest gap."""
+    """Nor does a later time, though the smallest gap were only there."""
     model = network()
-    sequences = replace(make_log(lengths=[6]).sequences, times=torch.tensor([0, 2, 3, 7, 9, 15]))
+    sequences = replace(make_log(lengths=[6]).sequences, times=torch.tensor([0, 20, 50, 70, 90, 91]))
     items, times = sequences.items.clone(), sequences.times
     assert times is not None
     items[4] = items[4] % 30 + 1
@@ -143,6 +146,19 @@ def test_times_of_other_users_and_of_padding_have_no_influence(make_log: MakeLog
     others = replace(batch, times=torch.where(mine, batch.times, batch.times * 7 - 1000))
     states = [model.encode(one)[mine] for one in (batch, others)]
     assert torch.equal(*states)
+
+
+def test_padding_and_the_items_of_other_users_have_no_influence(make_log: MakeLog) -> None:
+    model, sequences = network(), timed(make_log)
+    batch = batch_of(sequences)
+    mine = batch.users.eq(4) & batch.segments.gt(0)
+    alone = model.encode(batch)[mine]
+    others = torch.where(mine | batch.segments.eq(0), batch.items, batch.items % 30 + 1)
+    assert not torch.equal(others, batch.items)
+    assert torch.equal(alone, model.encode(replace(batch, items=others))[mine])
+    with torch.no_grad():
+        model.items.weight[0] = 50.0
+    assert torch.equal(alone, model.encode(batch)[mine])
 
 
 def test_no_tensor_has_a_vector_for_each_pair(make_log: MakeLog) -> None:
