@@ -22,6 +22,7 @@ import torch
 
 from models.catalogue import NOISE_MODELS
 from models.config import ModelConfig
+from models.denoising.noise.planting import KINDS
 from models.denoising.noise.seam import trained_on
 from models.engine.sequences import Sequences, load_log, owners
 from tasks.corrupt import corrupt
@@ -56,6 +57,7 @@ def main() -> None:
             "benchmark": "noise_models",
             "source": options.source or "shoppers",
             "seed": options.seed,
+            "planted": options.planted,
             "cases": cases,
             "machine": platform.processor() or platform.machine(),
             "torch": torch.__version__,
@@ -71,14 +73,15 @@ def _cases(options: argparse.Namespace, home: Home) -> Iterator[dict[str, Any]]:
         snapshot = corrupt(clean, CorruptSpec(kind=kind, ratio=ratio, seed=options.seed), home=home)
         sequences = load_log(export_log(snapshot, home=home)).sequences
         noisy = _labels(snapshot)[trained_on(sequences).numpy()]
-        for name in NOISE_MODELS:
-            yield {"kind": kind, "ratio": ratio, "noise_model": name} | _judged(name, sequences, noisy, options.seed)
+        for name in options.models:
+            case = {"kind": kind, "ratio": ratio, "noise_model": name}
+            yield case | _judged(name, sequences, noisy, planted=options.planted, seed=options.seed)
 
 
-def _judged(name: str, sequences: Sequences, noisy: np.ndarray, seed: int) -> dict[str, Any]:
+def _judged(name: str, sequences: Sequences, noisy: np.ndarray, *, planted: str, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     started = time.process_time()
-    model = NOISE_MODELS[name](ModelConfig(noise_model=name), sequences.item_count)
+    model = NOISE_MODELS[name](ModelConfig(noise_model=name, planted=planted), sequences.item_count)
     model.prepare(sequences)
     part = trained_on(sequences)
     keep = model.verdict(sequences)[part].double().numpy()
@@ -121,6 +124,10 @@ def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
     parser.add_argument("--order-col", help="its column of order")
+    parser.add_argument("--models", nargs="+", default=list(NOISE_MODELS), choices=list(NOISE_MODELS))
+    parser.add_argument(
+        "--planted", default="all", choices=("all", *KINDS), help="the kind of noise that they learn from"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of what is planted")
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()

@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("passes", ("apart", "stacked"), "rec-denoiser: how ARM's two passes run (default apart)"),
     ):
         models.add_argument(f"--{option}", choices=choices, help=text)
+    models.add_argument(
+        "--planted",
+        choices=("all", "uniform", "popular"),
+        help="denoised: the kinds of noise that are planted to learn from (default all)",
+    )
     models.add_argument(
         "--norm", choices=("authors", "pre", "post"), help="where the layer norms stand (default authors)"
     )
@@ -410,17 +416,11 @@ def study_request(options: argparse.Namespace) -> "StudyRequest":
 
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
+    from models.config import ModelConfig, TrainingConfig
     from tasks.errors import InputError
     from tasks.specs import DEFAULT_METHODS, default_training, named_method
 
-    backbone = ("length", "dim", "blocks", "heads", "dropout", "norm", "negatives", "gbce_t")
-    model = _given(options, *backbone, "gate_logit", "gate_rate", "beta", "beta_on", "estimator", "passes")
-    model |= _given(options, "masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items")
-    model |= _given(options, "gamma", "jacobian_every", "gate_keep", "attention_top", "sparse_stride", "sparse_width")
-    model |= _given(
-        options, "gate_rank", "gate_planted", "attention_alpha", "reach", "drop_below", "spare", "target_power"
-    )
-    model |= _given(options, "truncate", "truncate_ramp")
+    model = _given(options, *_settings_of(ModelConfig, options))
     left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")
     if len(left_out) > ("by" in left_out) and left_out.get("by", "none") == "none":
         raise InputError("--filter-below and --filter-folds say how a filter works: name one with --filter")
@@ -430,8 +430,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
         raise InputError(str(error)) from None
     _check_effect(model, methods)
     log = _log_part(options)
-    settings = _given(options, "epochs", "patience", "min_steps", "validate_every", "batch_size", "learning_rate")
-    settings |= _given(options, "weight_decay", "clip", "warmup", "decay", "table_rows")
+    settings = _given(options, *_settings_of(TrainingConfig, options))
     source = _validated("SourceSpec", log["source"])
     values = log | {
         "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),
@@ -450,6 +449,11 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     }
     spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
     return spec
+
+
+def _settings_of(config: type, options: argparse.Namespace) -> list[str]:
+    """Those of a configuration's settings that there is an option for."""
+    return [field.name for field in fields(config) if hasattr(options, field.name)]
 
 
 def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":

@@ -139,9 +139,9 @@ ESTIMATORS: Mapping[str, Callable[[ModelConfig], Estimator]] = {
 OF_A_BATCH = ("arm", "ar", "reinforce")
 """Estimators that draw one mask for a whole batch."""
 NOISE_MODELS: Mapping[str, Callable[[ModelConfig, int], NoiseModel]] = {
-    "popularity": lambda config, item_count: Popularity(item_count),
-    "own-score": lambda config, item_count: OwnScore(item_count),
-    "co-occurrence": lambda config, item_count: CoOccurrence(item_count, reach=config.reach),
+    "popularity": lambda config, item_count: Popularity(item_count, planted=config.planted),
+    "own-score": lambda config, item_count: OwnScore(item_count, planted=config.planted),
+    "co-occurrence": lambda config, item_count: CoOccurrence(item_count, reach=config.reach, planted=config.planted),
 }
 ROBUST: Mapping[str, Callable[[ModelConfig], Robust]] = {
     "truncated": lambda config: Truncated(share=config.truncate, ramp=config.truncate_ramp),

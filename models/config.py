@@ -48,7 +48,7 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "alpha-entmax": ("attention_alpha",),
 }
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
-_OF_NOISE = ("drop_below", "target_power", "attention_power", "spare")
+_OF_NOISE = ("planted", "drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
@@ -139,8 +139,9 @@ class ModelConfig(_Config):
         last ones, the other blocks see
     attention_alpha: the α at which every head of α-entmax attention begins, between 1.05 and 2
     jacobian_every: steps between those that have that term, which is as many times as strong there
-    noise_model: what tells genuine interactions from noise (`models.denoising.noise`); reach: how many events to each
-        side of an event it is compared with
+    noise_model: what tells genuine interactions from noise (`models.denoising.noise`); planted: the kind of noise that
+        it learns from, of `models.denoising.noise.planting`, or "all"; reach: how many events to each side of an event
+        it is compared with
     drop_below: events less likely to be genuine are left out, 0 for none; spare: how many more of a history are read
         for that
     target_power: a target's weight is its probability to be genuine, to this power; attention_power: likewise what
@@ -184,6 +185,7 @@ class ModelConfig(_Config):
     sparse_width: int = 2
     attention_alpha: float = 1.5
     noise_model: str = NO_NOISE_MODEL
+    planted: str = "all"
     reach: int = 8
     drop_below: float = 0.5
     spare: int = 25
@@ -241,7 +243,11 @@ class ModelConfig(_Config):
             raise ValueError(f"gate_keep must lie in (0, 1], not {self.gate_keep}")
         if self.gate_rate <= 0:
             raise ValueError(f"gate_rate must be positive, not {self.gate_rate}")
-        for name, known in (("beta_on", ("sum", "mean")), ("passes", ("apart", "stacked"))):
+        for name, known in (
+            ("beta_on", ("sum", "mean")),
+            ("passes", ("apart", "stacked")),
+            ("planted", ("all", "uniform", "popular")),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import redirect_stderr
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 from flows.cli import _parser as parser
 from flows.cli import main
 from flows.options import recommend_spec, robustness_spec
-from models.config import ModelConfig
+from models.config import ModelConfig, TrainingConfig
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import simulate
@@ -139,6 +140,27 @@ def test_options_of_the_denoiser_reach_the_model_that_reads_them() -> None:
     assert (spec_of().execution.compiled, spec_of().execution.precision) == (False, "float32")
 
 
+@pytest.mark.parametrize("config", [ModelConfig, TrainingConfig])
+def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> None:
+    values = {"truncate_ramp": 7, "planted": "uniform", "beta_on": "sum", "passes": "stacked", "norm": "pre"}
+    values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
+    values |= {"attention_alpha": 1.3}
+    options = {action.dest for action in subparser("run")._actions} & {field.name for field in fields(config)}
+    assert len(options) >= 10
+    for option in options:
+        value = values.get(option, 4 if isinstance(getattr(config(), option), int) else 0.25)
+        reached = set()
+        for method in METHODS:
+            try:
+                needed = ["--gamma", "0.1"] if option == "jacobian_every" else []
+                spec = spec_of("--methods", method, f"--{option.replace('_', '-')}", str(value), *needed)
+            except InputError:
+                continue  # it does not read it
+            part = spec.methods[0].model if config is ModelConfig else spec.training
+            reached.add(getattr(part, option))
+        assert reached == {value}, option
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -221,6 +243,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("jacobian_every", "gate_keep", "attention_top")},
         **{name: getattr(model, name) for name in ("sparse_stride", "sparse_width", "attention_alpha")},
         **{name: getattr(model, name) for name in ("reach", "drop_below", "spare", "truncate", "truncate_ramp")},
+        "planted": model.planted,
         "target_power": f"{model.target_power:g}",
         "attention_power": f"{model.attention_power:g}",
         "noise_kind": spec.noise.kind,

@@ -315,6 +315,22 @@ def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
     assert torch.equal(verdict, prepared("co-occurrence", log).verdict(log.sequences))
 
 
+def test_it_learns_from_the_kinds_that_it_is_told_to_plant_and_no_others() -> None:
+    log, noise = planted_log(kind="popular", share=0.2)
+    part = trained_on(log.sequences)
+    weights, found = {}, {}
+    for planted in ("all", "uniform", "popular"):
+        torch.manual_seed(0)
+        config = ModelConfig(noise_model="co-occurrence", planted=planted, reach=3)
+        model = NOISE_MODELS["co-occurrence"](config, log.sequences.item_count)
+        model.prepare(log.sequences)
+        weights[planted] = model.both_sides.weights
+        found[planted] = auroc(1 - model.verdict(log.sequences)[part], noise[part])
+    assert [weights[planted].shape[1] for planted in weights] == [2, 1, 1]
+    assert not torch.equal(weights["uniform"], weights["popular"])
+    assert found["uniform"] > 0.8, "noise of a kind that was never planted is found too"
+
+
 def test_the_own_score_of_an_event_is_that_of_its_item_after_what_came_before_it() -> None:
     """Of a history that is longer than the network's window, after the later half of the window before at least."""
     log, _ = planted_log(kind="uniform", share=0.2, users=12, length=92)

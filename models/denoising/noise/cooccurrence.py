@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from models.denoising.noise.judgement import Judgement
-from models.denoising.noise.planting import KINDS
 from models.denoising.noise.popularity import LIFT_FEATURES, Popularity, lift_features
 from models.denoising.noise.seam import Events
 from models.engine.sequences import Sequences
@@ -73,10 +72,10 @@ class CoOccurrence(Popularity):
     trusted_sightings: Tensor
     trusted_degrees: Tensor
 
-    def __init__(self, item_count: int, *, reach: int) -> None:
-        super().__init__(item_count, features=LIFT_FEATURES + 2)
+    def __init__(self, item_count: int, *, reach: int, planted: str = "all") -> None:
+        super().__init__(item_count, features=LIFT_FEATURES + 2, planted=planted)
         self.reach = reach
-        self.first_look = Judgement(LIFT_FEATURES + 2, kinds=len(KINDS))
+        self.first_look = Judgement(LIFT_FEATURES + 2, kinds=len(self.kinds))
         self.pairs = nn.Buffer(torch.zeros(0, dtype=torch.int64))
         # What follows the last pair's is that of a pair that was never seen.
         self.sightings, self.trusted_sightings = nn.Buffer(torch.zeros(1)), nn.Buffer(torch.zeros(1))

@@ -35,8 +35,8 @@ class OwnScore(Popularity):
     trained on, and so look more genuine than what is planted; `crossfit` judges them by what was learned of others.
     """
 
-    def __init__(self, item_count: int) -> None:
-        super().__init__(item_count, features=LIFT_FEATURES + 1)
+    def __init__(self, item_count: int, *, planted: str = "all") -> None:
+        super().__init__(item_count, features=LIFT_FEATURES + 1, planted=planted)
         sasrec = SASRec(item_count, length=50, dim=50, blocks=2, heads=2, dropout=0.2, norm="authors")
         self.network = NextItem(sasrec, BinaryCrossEntropy()).requires_grad_(False)
 

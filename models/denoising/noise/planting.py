@@ -21,3 +21,8 @@ def popular(items: Tensor, _: int, generator: torch.Generator) -> Tensor:
 
 KINDS: Mapping[str, Planting] = {"uniform": uniform, "popular": popular}
 """What is planted. A log's noise is explained by the first as far as it can be, then by the next."""
+
+
+def kinds_of(planted: str) -> tuple[Planting, ...]:
+    """The kind of that name, or "all"."""
+    return tuple(KINDS.values()) if planted == "all" else (KINDS[planted],)

@@ -15,8 +15,8 @@ class Popularity(NoiseModel):
 
     lifts: Tensor
 
-    def __init__(self, item_count: int, *, features: int = LIFT_FEATURES) -> None:
-        super().__init__(features)
+    def __init__(self, item_count: int, *, features: int = LIFT_FEATURES, planted: str = "all") -> None:
+        super().__init__(features, planted=planted)
         self.lifts = nn.Buffer(torch.zeros(item_count + 1))
 
     def count(self, events: Events, item_count: int) -> None:

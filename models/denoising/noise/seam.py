@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.denoising.noise.judgement import Judgement
-from models.denoising.noise.planting import KINDS
+from models.denoising.noise.planting import kinds_of
 from models.engine.batches import Batch
 from models.engine.sequences import Sequences, owners
 
@@ -35,11 +35,14 @@ class NoiseModel(nn.Module):
 
     seed: Tensor
 
-    def __init__(self, features: int) -> None:
-        """The seed of what is planted comes from torch's generator."""
+    def __init__(self, features: int, *, planted: str = "all") -> None:
+        """`planted`: the kind of noise to learn from, or "all". The seed of what is planted comes from torch's
+        generator.
+        """
         super().__init__()
-        self.both_sides = Judgement(features, kinds=len(KINDS))
-        self.past = Judgement(features, kinds=len(KINDS))
+        self.kinds = kinds_of(planted)
+        self.both_sides = Judgement(features, kinds=len(self.kinds))
+        self.past = Judgement(features, kinds=len(self.kinds))
         self.seed = nn.Buffer(torch.randint(2**31, ()))
 
     def count(self, events: Events, item_count: int) -> None:
@@ -69,7 +72,7 @@ class NoiseModel(nn.Module):
         taken = log.owners % (1 + len(log.items) // MOST_EXAMPLES) == 0
         known = Events(log.items[taken], log.owners[taken], log.counted[taken])
         generator = torch.Generator(device=log.items.device).manual_seed(int(self.seed))
-        return known, [plant(known.items, item_count, generator) for plant in KINDS.values()]
+        return known, [plant(known.items, item_count, generator) for plant in self.kinds]
 
     @torch.no_grad()
     def keep(self, batch: Batch) -> Tensor:
