@@ -22,13 +22,17 @@ from tasks.audit.gain import compared_cells, gains
 from tasks.audit.judge import PROGRAM, Judged, interval, judge
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
+from tasks.corrupt import corrupt
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.filter import JUDGED_BY, filtered
 from tasks.home import Home
+from tasks.ingest import ingest
 from tasks.reporting.audit import gain_words
 from tasks.snapshots import Snapshot
+from tasks.sources.source import obtain_log
+from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tests.tasks.corners import LENGTH, USERS, corners_csv
 
 Ingest = Callable[..., Snapshot]
@@ -42,12 +46,18 @@ def noisy(write_log: Write, ingest_file: Ingest) -> Snapshot:
 
 
 @pytest.fixture
-def judged(noisy: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Judged:
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge's worker, without a process of its own."""
+
     def run(verb: str, request: dict[str, Any], *, on_epoch: Any, program: str) -> dict[str, Any]:
         assert (verb, program) == ("audit", PROGRAM)
         return audit_log(dict(request))
 
     monkeypatch.setattr(judging, "run_worker", run)
+
+
+@pytest.fixture
+def judged(noisy: Snapshot, home: Home, in_process: None) -> Judged:
     return judge(noisy, folder=home.steps / "audit" / "x", home=home)
 
 
@@ -78,6 +88,18 @@ def test_planted_noise_is_counted_told_and_ranked_first(judged: Judged, noisy: S
     worst = rows.groupby("user_id")["noise_probability"].agg(["mean", "sum"]).sort_values("mean").iloc[-1]
     assert found.suspicious_users[0].probability == pytest.approx(worst["mean"])
     assert found.suspicious_users[0].expected_noise == pytest.approx(worst["sum"])
+
+
+def test_known_amounts_in_a_log_of_shoppers_are_told_apart(home: Home, in_process: None) -> None:
+    clean = ingest(obtain_log(SourceSpec(), home=home), PrepareSpec(), home=home)
+    told = []
+    for ratio in (0.0, 0.25):
+        log = corrupt(clean, CorruptSpec(ratio=ratio), home=home)
+        judged = judge(log, folder=home.steps / "audit" / str(ratio), home=home)
+        true = pd.read_parquet(judged.interactions)["label"].notna().mean()
+        assert judged.share.value == pytest.approx(true, abs=0.05)
+        told.append(judged.share)
+    assert told[0].high < told[1].low
 
 
 def test_the_folder_holds_a_page_and_every_judged_event_and_is_replaced_as_a_whole(
