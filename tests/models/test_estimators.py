@@ -37,8 +37,8 @@ def draws_for(sequences: Sequences, seed: int) -> Draws:
     return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
 
 
-def tiny_model(item_count: int) -> NextItem:
-    model = build(TINY, item_count, seed=2)
+def tiny_model(item_count: int, *, length: int = TINY.length) -> NextItem:
+    model = build(replace(TINY, length=length), item_count, seed=2)
     assert isinstance(model, NextItem)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -110,6 +110,37 @@ def test_its_mean_is_the_exact_gradient(make_log: MakeLog, name: str) -> None:
     assert (estimates[:, ~CAUSAL] == 0).all()
     if name not in ("ar", "reinforce"):
         assert exact.abs().max() > 8 * standard.mean(), "the test could not tell a wrong gradient"
+
+
+@pytest.mark.parametrize("name", ["ar", "reinforce"])
+def test_the_noisiest_are_exact_mask_by_mask(make_log: MakeLog, name: str) -> None:
+    """Their spread hides a wrong gradient from as many draws as a test can make. Given a mask, both are linear in what
+    is left to chance, U, whose mean is known: that of the part of (0, 1) in which it gives the mask.
+    """
+    log = make_log(lengths=[6], item_count=5)
+    base, gate = tiny_model(5, length=2), some_gate(length=2)
+    seen = torch.ones(2, 2).tril().bool()
+    exact = exact_gradient(base, gate, repeated(log, 2**6, length=2))
+    keep = torch.sigmoid(gate.phi.detach())
+    single = repeated(log, 1, length=2)
+    total = torch.zeros_like(exact)
+    for bits in itertools.product((0.0, 1.0), repeat=6):
+        mask = torch.zeros(2, 2, 2)
+        mask[:, seen] = torch.tensor(bits).view(2, 3)
+        given = iter(torch.where(mask > 0, keep / 2, (1 + keep) / 2))
+        estimate = UNBIASED[name]()(
+            lambda masks: [base.position_losses(single, None, dropout=None, gate=masks[0])],
+            gate,
+            single,
+            uniforms=lambda *_, given=given: next(given),
+            layers=2,
+        )
+        assert estimate.surrogate is not None
+        (gradient,) = torch.autograd.grad(estimate.surrogate, gate.phi)
+        probability = torch.where(mask > 0, keep, 1 - keep)[:, seen].prod()
+        total += probability * gradient
+    torch.testing.assert_close(total, exact, rtol=1e-4, atol=1e-7)
+    assert exact[:, seen].abs().min() > 1e-6
 
 
 @pytest.mark.parametrize("estimator", [Arm(BatchCredit()), Arm(TokenCredit())], ids=["batch", "token"])
