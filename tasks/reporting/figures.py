@@ -82,7 +82,7 @@ def figures(result: StudyResult) -> tuple[Figure, ...]:
 
 def _differences(result: StudyResult) -> Iterator[Figure]:
     """Every method beside the reference, under both protocols: what the tests are about."""
-    compared = [sight for sight in sights(result) if len(sight.methods) > 1]
+    compared = [sight for sight in sights(result) if sight.compared]
     if not compared:
         return
     look = styles(result)

@@ -128,7 +128,7 @@ def _statement(statement: Statement) -> str:
 def _not_significant(result: StudyResult) -> str:
     sentences = not_significant(result)
     if not sentences:
-        compared = any(len(sight.methods) > 1 for sight in sights(result))
+        compared = any(sight.compared for sight in sights(result))
         return words("p", "Every difference to the reference is significant under both protocols.") if compared else ""
     first = element("ul", (words("li", sentence) for sentence in sentences[:SENTENCES]))
     rest = sentences[SENTENCES:]

@@ -43,11 +43,16 @@ class Sight:
     def methods(self) -> tuple[str, ...]:
         return tuple(row.method for row in self.tables[FULL].rows)
 
+    @property
+    def compared(self) -> bool:
+        """Whether anything is compared here; not so where the reference has no finished training."""
+        return any(row.against is not None for row in self.tables[FULL].rows)
+
     def row(self, metric: str, method: str) -> Row:
         return next(row for row in self.tables[metric].rows if row.method == method)
 
     def against(self, method: str) -> tuple[Against, Against] | None:
-        """The method beside the reference under both protocols, None for the reference itself."""
+        """The method beside the reference under both protocols, None for the reference itself and without one."""
         first, second = (self.row(metric, method).against for metric in PAIR)
         return None if first is None or second is None else (first, second)
 

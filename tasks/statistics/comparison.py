@@ -61,7 +61,8 @@ class Against:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself.
+    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself, and
+    where the panel has none.
 
     squares: of its values over users and seeds, None with one seed.
     """
@@ -76,7 +77,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All methods of a panel beside the reference, in the panel's order."""
+    """All methods of a panel beside the reference, in the panel's order; where it has none, the methods alone."""
 
     metric: str
     reference: str
@@ -109,31 +110,24 @@ def compare(
     Raises `ValueError` where the reference is not in the panel.
     """
     panel.column(reference)
-    sample = panel.sample()
-    resampled = resample(sample, rng=rng, resamples=resamples)
-    rows = tuple(
-        Row(
-            method=method,
-            seeds=panel.seeds[method],
-            over_seeds=seeds.mean(panel.seed_means(method), level=level),
-            over_users=interval(resampled, column(panel.column(method)), level=level),
-            squares=seed_squares(panel.user_values(method), trainings=panel.trainings[method]),
-            against=None
-            if method == reference
-            else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
-        )
-        for method in panel.methods
+    return _table(
+        panel, metric, reference, rng=rng, alternative=alternative, level=level, alpha=alpha, resamples=resamples
     )
-    table = Table(
-        metric=metric,
-        reference=reference,
-        alternative=alternative,
-        alpha=alpha,
-        targets=len(panel.targets),
-        users=sample.users,
-        rows=rows,
+
+
+def uncompared(
+    panel: Panel,
+    *,
+    metric: str,
+    reference: str,
+    rng: np.random.Generator,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Table:
+    """The values of a panel's methods, none of them compared: for a panel that lacks the reference."""
+    return _table(
+        panel, metric, reference, rng=rng, alternative="two-sided", level=level, alpha=ALPHA, resamples=resamples
     )
-    return jointly([table])[0]
 
 
 def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
@@ -163,6 +157,44 @@ def spread_by_method(tables: Iterable[Table]) -> dict[str, SeedSpread]:
         for row in table.rows:
             arms.setdefault(row.method, []).append(row.squares)
     return spreads(arms)
+
+
+def _table(
+    panel: Panel,
+    metric: str,
+    reference: str,
+    *,
+    rng: np.random.Generator,
+    alternative: Alternative,
+    level: float,
+    alpha: float,
+    resamples: int,
+) -> Table:
+    sample = panel.sample()
+    resampled = resample(sample, rng=rng, resamples=resamples)
+    rows = tuple(
+        Row(
+            method=method,
+            seeds=panel.seeds[method],
+            over_seeds=seeds.mean(panel.seed_means(method), level=level),
+            over_users=interval(resampled, column(panel.column(method)), level=level),
+            squares=seed_squares(panel.user_values(method), trainings=panel.trainings[method]),
+            against=None
+            if method == reference or reference not in panel.methods
+            else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
+        )
+        for method in panel.methods
+    )
+    table = Table(
+        metric=metric,
+        reference=reference,
+        alternative=alternative,
+        alpha=alpha,
+        targets=len(panel.targets),
+        users=sample.users,
+        rows=rows,
+    )
+    return jointly([table])[0]
 
 
 def _against(

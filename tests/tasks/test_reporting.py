@@ -26,6 +26,7 @@ from tasks.reporting.page import write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
 from tasks.reporting.sights import sights
 from tasks.reporting.words import answer, not_significant
+from tasks.study import terminal
 from tasks.study.result import CellResult, StudyResult
 from tests.tasks.study_results import METHODS, USERS, Ranks, detection, study
 
@@ -455,6 +456,34 @@ def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:
         if sight.place.setting
     ]
     assert [(sight.reference, sight.methods) for sight in places] == [("plain", ("plain", "better"))] * 2
+
+
+def test_where_the_reference_failed_nothing_is_compared_and_that_is_said(tmp_path: Path) -> None:
+    result, ranks = study(ratios=(0.0, 0.25))
+    cells = [
+        replace(cell, status="failed", failure="no memory was left", ranks=None, metrics={})
+        if cell.method == "plain" and cell.noise and cell.noise.ratio
+        else cell
+        for cell in result.cells
+    ]
+    whole = analysed(replace(result, cells=tuple(cells)), ranks, resamples=RESAMPLES)
+    quiet, noisy = sights(whole)
+    assert (quiet.reference, quiet.compared) == ("plain", True)
+    assert (noisy.reference, noisy.methods, noisy.compared) == ("plain", ("better", "equal"), False)
+    said = " ".join(map(str, answer(whole)))
+    assert "plain has no finished training at 25 % replace noise, so nothing is compared there." in said
+    assert "equal against better" not in write_report(whole, None, tmp_path).read_text()
+    rows = table(tmp_path / "tables" / "comparison.csv")
+    assert rows[rows.noise_ratio == 0.25].gain_percent.isna().all()
+    assert not rows[rows.noise_ratio == 0.25]["mean"].isna().any()
+    assert not any(cut.place.noise for cut in whole.slices)
+    verdicts = [(row["Method"], row["Noise"], row["Verdict"]) for row in terminal.table(whole)]
+    assert ("plain", "0%", "reference") in verdicts
+    assert {verdict for _, noise, verdict in verdicts if noise != "0%"} == {"not compared"}
+    nowhere = replace(result, cells=tuple(cell for cell in cells if cell.noise and cell.noise.ratio))
+    alone = analysed(nowhere, ranks, resamples=RESAMPLES)
+    assert "one method only" not in " ".join(map(str, answer(alone)))
+    assert write_report(alone, None, tmp_path).exists()
 
 
 def test_a_study_whose_cells_all_failed_still_has_a_page(tmp_path: Path) -> None:
