@@ -73,6 +73,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
             result = result_of(
                 asked,
                 ended,
+                request=spec,
                 docs=docs,
                 code=job.tracker.code,
                 execution=execution,

@@ -79,6 +79,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 searches,
                 tuple(trials),
                 first,
+                request=spec,
                 docs=docs,
                 code=job.tracker.code,
                 execution=execution,

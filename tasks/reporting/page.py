@@ -1,7 +1,8 @@
 """A study's page and the files beside it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from tasks.reporting.shell import document, entries, links
 from tasks.reporting.sights import noise_words, sights
 from tasks.reporting.svg import element, words
 from tasks.reporting.words import Statement, answer, not_significant
-from tasks.study.result import CellResult, StudyResult
+from tasks.study.result import CellResult, Figures, StudyResult
 
 PAGE = "report.html"
 TABLES = "tables"
+UNNAMED = " FILE stands for the file below, whose name was not kept."
 SENTENCES = 8
 """How many sentences on what is not significant are shown before the rest is folded away."""
 
@@ -107,13 +109,20 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
 def _byline(result: StudyResult) -> str:
     done = sum(cell.status == "done" for cell in result.cells)
     names = dict.fromkeys(dataset.name for dataset in result.datasets)
+    trainings = {cell.train_key: cell.figures for cell in result.cells if cell.train_key}
     parts = [
         f"{done} of {len(result.cells)} cells",
         ", ".join(names),
-        f"begun {result.started[:16].replace('T', ' ')} UTC",
-        f"{duration(result.seconds)} of computing",
+        *when(result.started, result.seconds, trainings),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def when(started: str, seconds: float, trainings: Mapping[str, Figures]) -> tuple[str, ...]:
+    """When the last start was and how long it took, and what trainings took, cached ones among them; each once."""
+    spent = [figures.seconds for figures in trainings.values() if figures.seconds is not None]
+    begun = f"last begun {started[:16].replace('T', ' ')} UTC, for {duration(seconds)}"
+    return (begun, f"{duration(sum(spent))} of training, cached or not") if spent else (begun,)
 
 
 def _answer(result: StudyResult) -> str:
@@ -170,14 +179,15 @@ def _methods(result: StudyResult) -> str:
 
 def _again(result: StudyResult, files: Mapping[str, str]) -> str:
     spec = json.dumps(result.spec, ensure_ascii=False, indent=2, sort_keys=True)
-    command = f"rec-denoiser study studies/{result.name}.yaml\nrec-denoiser rerun RUN_ID"
+    command = f"{command_of('study', result.file, result.overrides)}\nrec-denoiser rerun RUN_ID"
     facts = [*flat_entries("code", result.code), *flat_entries("execution", result.execution)]
     cells = element("details", words("summary", "Every cell with its run") + html(_cells(result)))
     return (
         words(
             "p",
             "The first command runs the whole study again; what is cached is not computed twice. The second runs one "
-            "cell again from its MLflow run and says for each metric whether it is the same.",
+            "cell again from its MLflow run and says for each metric whether it is the same."
+            + (UNNAMED if result.file is None else ""),
         )
         + element("pre", words("code", command))
         + entries(facts)
@@ -248,6 +258,11 @@ def _cells_frame(result: StudyResult) -> Frame:
             for cell in result.cells
         ),
     )
+
+
+def command_of(name: str, file: str | None, overrides: Sequence[str]) -> str:
+    """The command line that asks for a file with what is set over it, quoted for a shell."""
+    return shlex.join(["rec-denoiser", name, file or "FILE", *(part for each in overrides for part in ("--set", each))])
 
 
 def flat_entries(name: str, value: Any) -> Iterator[tuple[str, str]]:

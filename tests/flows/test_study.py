@@ -51,6 +51,7 @@ def without_points(told: dict[str, Any]) -> dict[str, Any]:
     """A study's result less the points of its curves and less where the pages on its data lie."""
     gates = [[layer | {"keep_by_distance": []} for layer in cell["figures"]["gate"]] for cell in told["cells"]]
     return told | {
+        "file": Path(told["file"]).name,
         "cells": [
             cell | {"history": [], "figures": cell["figures"] | {"gate": gate}}
             for cell, gate in zip(told["cells"], gates, strict=True)

@@ -175,11 +175,28 @@ def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
         "1\N{NARROW NO-BREAK SPACE}979\N{NARROW NO-BREAK SPACE}173",
         "binary cross-entropy against sampled negatives",
         "the loss became infinite in epoch 3",
-        "rec-denoiser study studies/noise.yaml",
+        "rec-denoiser study studies/noise.yaml --set 'axes.seed=[1, 2]' --set name=noise\n",
+        "last begun 2026-01-02 03:04 UTC, for 13 min · 41 min of training, cached or not",
         "execution.libraries.torch",
         "Gap closed",
     ):
         assert told in text
+
+
+def test_a_training_that_cells_share_is_counted_once_and_a_file_without_a_name_is_told(tmp_path: Path) -> None:
+    result, _ = study(methods=("plain",), ratios=(0.0,), file=None, overrides=())
+    twice = replace(result, seconds=4.0, cells=(*result.cells, *result.cells))
+    text = html.unescape(write_report(twice, None, tmp_path).read_text())
+    assert "for 4 s · 2 min of training, cached or not" in text  # 63 and 66 s
+    assert "rec-denoiser study FILE\n" in text
+    assert "FILE stands for the file below, whose name was not kept." in text
+
+
+def test_a_result_to_hand_on_keeps_the_request_and_not_where_its_file_lies() -> None:
+    result, _ = study(methods=("plain",), ratios=(0.0,), file="/home/someone/noise.yaml")
+    handed = StudyResult.from_json(result.to_hand_on().to_json())
+    assert (handed.file, handed.overrides) == ("noise.yaml", ("axes.seed=[1, 2]", "name=noise"))
+    assert replace(result, file="studies/noise.yaml").to_hand_on().file == "studies/noise.yaml"
 
 
 def test_methods_are_told_with_their_own_training_and_not_with_what_all_share(tmp_path: Path) -> None:
