@@ -82,7 +82,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
                 home=home,
             )
             published = publish_result(result, ranks_in(home), home=home)
-            jobs.record_folder(job, published.folder)
+            jobs.record_folder(job, heading, published.folder)
             rows = table(published.result)
             show_table(job, rows, kind="study", name=asked.spec.name, description=asked.spec.question)
             if ended.failures:
