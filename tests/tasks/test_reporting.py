@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 
 from tasks.home import Home
+from tasks.reporting import shell
 from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
 from tasks.reporting.charts import STYLES, _shape
 from tasks.reporting.figures import figures
@@ -230,6 +231,13 @@ def test_every_figure_is_xml_with_real_text_and_a_description(page: Path) -> Non
         assert chart.findtext("desc")
         assert len(chart.findall(".//text")) > 5
         assert not chart.findall(".//image")
+
+
+def test_paper_has_nothing_to_press() -> None:
+    style = Path(shell.__file__).with_name("style.css").read_text()
+    printed = style.partition("@media print {")[2]
+    (hidden,) = re.findall(r"([^{}]+)\{ display: none; \}", printed)
+    assert {name.strip() for name in hidden.split(",")} >= {"#theme", "nav", ".files", ".skip", ".arrow"}
 
 
 def test_figures_follow_the_theme(page: Path) -> None:
