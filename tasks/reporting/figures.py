@@ -1,13 +1,13 @@
 """The figures of a study. Each is drawn from the frame that is its CSV file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from statistics import fmean
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks.gates import GateLayer
-from tasks.reporting.analysis import FULL, PAIR, axis_label, is_loudest, value_label
+from tasks.reporting.analysis import FIELDS, FULL, PAIR, axis_label, is_loudest, value_label
 from tasks.reporting.charts import (
     Axes,
     Bar,
@@ -168,23 +168,26 @@ def _robustness(result: StudyResult) -> Iterator[Figure]:
 
 
 def _settings(result: StudyResult) -> Iterator[Figure]:
-    """The metric against every numeric axis: length, β, γ and the like; a figure an axis, dataset and noise."""
-    for axis, values in result.axes.items():
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-        if axis in ("seed", "seeds") or axis.startswith("noise.") or len(set(numbers)) < 2:
-            continue
+    """The metric against every numeric setting that cells differ in: length, β, γ and the like; a figure a setting,
+    dataset and noise.
+    """
+    varied = _varied(result)
+    for axis in varied:
         places = dict.fromkeys((record.place.dataset, record.place.noise) for record in records(result, FULL))
         drawn = 0
         for dataset, noise in places:
             members = {
-                metric: [
-                    record
-                    for record in records(result, metric)
-                    if (record.place.dataset, record.place.noise) == (dataset, noise) and axis in record.axes
-                ]
+                metric: _along(
+                    axis,
+                    [
+                        replace(record, axes=_own_settings(result, record, varied))
+                        for record in records(result, metric)
+                        if (record.place.dataset, record.place.noise) == (dataset, noise)
+                    ],
+                )
                 for metric in PAIR
             }
-            if len({record.axes[axis] for record in members[FULL]}) < 2:
+            if not members[FULL]:
                 continue
             drawn += 1
             about = [dataset] if len({place for place, _ in places}) > 1 else []
@@ -195,9 +198,45 @@ def _settings(result: StudyResult) -> Iterator[Figure]:
                 title=f"Effect of {axis_label(axis)}: {', '.join([*about, noise_words(noise)])}",
                 x_name=axis,
                 x_label=axis_label(axis),
-                x_of=lambda record, axis=axis: float(record.axes[axis] or 0.0),  # type: ignore[misc]
+                x_of=lambda record, axis=axis: _number(record.axes.get(axis)) or 0.0,  # type: ignore[misc]
                 without=axis,
             )
+
+
+def _varied(result: StudyResult) -> tuple[str, ...]:
+    """The settings that the cells' axes give, whether the file's own axes name them or cells that it includes."""
+    names = dict.fromkeys(axis for cell in result.cells for axis in cell.axes)
+    return tuple(axis for axis in names if axis not in FIELDS and axis.split(".", 1)[0] not in ("noise", "source"))
+
+
+def _own_settings(result: StudyResult, record: Record, varied: Sequence[str]) -> Setting:
+    """What a row's own cells have of the settings, by an axis or by what their model and training come with: not what
+    they are merely compared at.
+    """
+    (cell, *_) = cells_of(result, record.place, record.method)
+    sections = {"model": cell.model, "training": cell.training}
+    own: Setting = {"method": record.axes["method"]}
+    for axis in varied:
+        section, _, name = axis.partition(".")
+        value = cell.axes[axis] if axis in cell.axes else sections.get(section, {}).get(name)
+        if value is not None:
+            own[axis] = value
+    return own
+
+
+def _along(axis: str, rows: Sequence[Record]) -> list[Record]:
+    """The rows, each training's once, that differ in the axis while all else that varies stays as it is."""
+    lines: dict[str, dict[float, Record]] = {}
+    for record in rows:
+        value = _number(record.axes.get(axis))
+        if value is not None:
+            others = {name: held for name, held in record.axes.items() if name != axis}
+            lines.setdefault(repr(sorted(others.items())), {}).setdefault(value, record)
+    return [record for line in lines.values() if len(line) > 1 for record in line.values()]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _curves(

@@ -11,6 +11,7 @@ from tasks.reporting.analysis import (
     axis_label,
     compared_axes,
     noise_of,
+    place_of,
     value_label,
     variant,
 )
@@ -102,14 +103,16 @@ def records(result: StudyResult, metric: str) -> tuple[Record, ...]:
 
 
 def cells_of(result: StudyResult, place: Place, method: str) -> tuple[CellResult, ...]:
-    """The finished trainings behind a row, each once."""
-    found: dict[object, CellResult] = {}
+    """The finished trainings behind a row, each once: those of the place itself, else those that lack its axes."""
+    own: dict[object, CellResult] = {}
+    lent: dict[object, CellResult] = {}
     for cell in result.cells:
         same = cell.dataset == place.dataset and noise_of(cell) == place.noise and variant(cell, result) == method
         agrees = all(cell.axes.get(axis, value) == value for axis, value in place.setting.items())
         if same and agrees and cell.status == "done":
+            found = own if place_of(cell, result) == place else lent
             found.setdefault((cell.train_key or cell.label, cell.evaluate_key), cell)
-    return tuple(found.values())
+    return tuple((own or lent).values())
 
 
 def styles(result: StudyResult) -> dict[str, int]:

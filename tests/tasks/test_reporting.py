@@ -25,10 +25,10 @@ from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown
 from tasks.reporting.grid import html as as_html
 from tasks.reporting.page import write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
-from tasks.reporting.sights import sights
+from tasks.reporting.sights import cells_of, sights
 from tasks.reporting.words import answer, not_significant
 from tasks.study import terminal
-from tasks.study.result import CellResult, StudyResult
+from tasks.study.result import CellResult, Noise, Place, StudyResult
 from tests.tasks.study_results import METHODS, USERS, Ranks, detection, study
 
 RESAMPLES = 200
@@ -451,6 +451,38 @@ def test_axes_make_figures_of_their_own(tmp_path: Path) -> None:
     assert "Effect of length" in page.read_text()
     # Without noise there is one place, whatever kind it would have been of.
     assert sum(sight.place.noise is None for sight in sights(analysed(result, ranks, resamples=RESAMPLES))) == 2
+
+
+RESULTS = Path(__file__).parents[2] / "studies" / "results"
+
+
+def test_settings_that_cells_are_included_with_are_drawn_with_the_others_as_they_come() -> None:
+    """β is an axis of the file, γ one of included cells alone; the plain method has neither."""
+    read = StudyResult.from_json((RESULTS / "figure-4-ml-100k.json").read_text())
+    drawn = {figure.name: figure.frame for figure in figures(read)}
+    for name, expected in (
+        ("model-beta", [0.01, 0.02, 0.04, 0.06, 0.08, 0.1]),
+        ("model-gamma", [0.0, 0.00001, 0.0001, 0.001, 0.01, 0.1]),
+    ):
+        at = drawn[name].columns.index(name.replace("-", "."))
+        rows = [row for row in drawn[name].rows if row[2] == FULL]
+        assert [row[at] for row in rows] == expected
+        assert {row[3] for row in rows} == {"rec-denoiser"}
+    at = Place("ml-100k", Noise("replace", 0.2, "both"), {"model.gamma": 0.1})
+    assert [cell.axes.get("model.gamma") for cell in cells_of(read, at, "rec-denoiser")] == [0.1, 0.1]
+    assert [cell.method for cell in cells_of(read, at, "sasrec-bce")] == ["sasrec-bce"] * 2
+
+
+def test_a_settings_figure_holds_only_what_differs_in_it() -> None:
+    read = StudyResult.from_json((RESULTS / "figure-4-published-ml-100k.json").read_text())
+    drawn = {figure.name: figure.frame for figure in figures(read)}
+    for name, expected in (
+        ("model-beta", [0.00001, 0.0001, 0.001, 0.01, 0.1]),
+        ("model-gamma", [0.00001, 0.0001, 0.001, 0.01, 0.1]),
+    ):
+        rows = [row for row in drawn[name].rows if row[2] == FULL]
+        assert [row[4] for row in rows] == expected
+        assert {row[3] for row in rows} == {"as-published"}
 
 
 def test_values_of_an_axis_can_be_compared(tmp_path: Path) -> None:
