@@ -34,7 +34,7 @@ compared with a two-sided t test, paired by user, in which both count: to the er
 seeds. A method’s spread over seeds is its own over all places of a dataset, drawn towards that of all methods as \
 far as they are alike; it widens the intervals of differences, gains and shares. With one seed each it is not known, \
 and the test is over users alone. P-values are corrected by Holm over all comparisons of a metric on a dataset, at a \
-level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or seeds alone are in study.json.
+level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or seeds alone have a table of their own.
 
 Retention is what noise leaves of a method’s own value without noise. A method that is worse to begin with can retain \
 more, so read it beside the absolute values.
@@ -67,6 +67,7 @@ def _grids(result: StudyResult) -> dict[str, Grid]:
         *tables.comparisons(result),
         *tables.kinds(result),
         *tables.gaps(result),
+        tables.effects(result),
         detection.grid(result),
         tables.costs(result),
         tables.datasets(result.datasets),
@@ -92,6 +93,7 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
         ("figures", "Figures", "".join(figure_html(figure, files) for figure in drawn if figure.name != DETECTION)),
         ("detection", "Noise detection", _detection(result, drawn, grids, files)),
         ("not-significant", "What is not significant", _not_significant(result)),
+        ("effects", "Effect sizes and other tests", shown(grids, files, "effects")),
         ("data", "Data", shown(grids, files, "datasets", "sources")),
         ("methods", "Methods", _methods(result)),
         ("costs", "Cost", shown(grids, files, "costs")),

@@ -97,6 +97,31 @@ def test_the_tables_numbers_are_those_of_the_ranks(
             assert written in (page.parent / "tables" / "comparison.tex").read_text()
 
 
+def test_effect_sizes_and_other_tests_are_shown_and_are_those_of_the_ranks(
+    noise: tuple[StudyResult, Ranks], page: Path
+) -> None:
+    result, ranks = noise
+    rows = table(page.parent / "tables" / "comparison.csv")
+    for metric, protocol in ((FULL, "full_unseen"), (SAMPLED, "sampled100")):
+        row = rows[(rows.metric == metric) & (rows.method == "better") & (rows.noise_ratio == 0.25)].iloc[0]
+        own, base = (by_user(result, ranks, name, 0.25, protocol) for name in ("better", "plain"))
+        gains = own - base
+        assert row.d_z == pytest.approx(gains.mean() / gains.std(ddof=1))
+        assert (row.share_better, row.share_worse) == ((gains > 0).mean(), (gains < 0).mean())
+        assert row.superiority == pytest.approx((gains > 0).mean() + row.share_tied / 2)
+        assert row.p_wilcoxon == pytest.approx(
+            stats.wilcoxon(own, base, zero_method="pratt", correction=False, method="asymptotic").pvalue, rel=0.05
+        )
+        assert 0.0 < row.p_over_seeds < 1.0
+        told = (page.parent / "tables" / "effects.md").read_text()
+        assert f"| {signless(f'{row.d_z:+.3f}')} | {signless(f'{row.rank_biserial:+.3f}')} |" in told
+        assert f"| {row.p_over_seeds:.3f} |" in told
+    text = page.read_text()
+    assert '<section id="effects"><h2>Effect sizes and other tests</h2>' in text
+    assert "cannot be tested; two are needed" in text  # the oracle lost a seed
+    assert "effects.tex" in text
+
+
 def test_holm_counts_every_comparison_of_a_metric(page: Path) -> None:
     rows = table(page.parent / "tables" / "comparison.csv")
     rows = rows[(rows.metric == FULL) & rows.p_over_users_and_seeds.notna()]
