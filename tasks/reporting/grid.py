@@ -97,6 +97,15 @@ SHORT = 20
 MARKS = {"▲": "significantly better", "▼": "significantly worse", "○": "not significant"}
 
 
+def records(grid: Grid) -> list[dict[str, str]]:
+    """The rows as plain text by heading; a heading that comes twice is told apart by the one before it."""
+    names: list[str] = []
+    for number, column in enumerate(grid.columns):
+        taken = column.name in names and number
+        names.append(f"{column.name} ({grid.columns[number - 1].name})" if taken else column.name)
+    return [dict(zip(names, (item.plain for item in row), strict=True)) for row in grid.rows]
+
+
 def html(grid: Grid) -> str:
     """A table that the page's script lets people sort, in a box that scrolls by itself."""
     head = (

@@ -62,6 +62,11 @@ def write_report(result: StudyResult, ranks: Ranks | None, folder: Path) -> Path
     return page
 
 
+def all_tables(result: StudyResult) -> tuple[Grid, ...]:
+    """Every table of the page of an analysed result."""
+    return (*_grids(result).values(), _cells(result))
+
+
 def _grids(result: StudyResult) -> dict[str, Grid]:
     held = [
         *tables.comparisons(result),

@@ -21,9 +21,9 @@ from tasks.reporting import shell
 from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
 from tasks.reporting.charts import STYLES, _shape
 from tasks.reporting.figures import figures
-from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown
+from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown, records
 from tasks.reporting.grid import html as as_html
-from tasks.reporting.page import write_report
+from tasks.reporting.page import all_tables, write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
 from tasks.reporting.sights import cells_of, sights
 from tasks.reporting.words import answer, not_significant
@@ -451,6 +451,16 @@ def test_best_values_and_marks_reach_every_form() -> None:
     assert "significantly better" in shown
     assert 'data-value="0.5"' in shown
     assert 'data-value=""' in shown  # what has no value is sorted last
+
+
+def test_every_table_has_rows_of_text_by_heading(noise: tuple[StudyResult, Ranks]) -> None:
+    held = {grid.name: records(grid) for grid in all_tables(noise[0])}
+    assert held.keys() >= {"comparison", "hits", "gap-closed", "effects", "noise-detection", "costs", "cells"}
+    first, better = held["comparison"][:2]
+    assert first["Method"] == "plain"
+    gains = ("Gain, %", "Gain, % (NDCG@10, 100 negatives)")
+    assert all(re.match(r"\+\d+\.\d▲ \(\+", better[name]) for name in gains)
+    assert better["Gain, %"] != better["Gain, % (NDCG@10, 100 negatives)"]
 
 
 def test_csv_keeps_every_digit() -> None:
