@@ -47,6 +47,9 @@ PANELS = 6
 STATED = 12
 """How many lines a chart's description tells the ends of."""
 
+LABELLED = 16
+"""How many lines' names find room at their ends."""
+
 MEBIBYTE = 2**20
 DETECTION = "detection"
 """The figure that belongs to the section on noise detection."""
@@ -585,7 +588,7 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
     panels: list[str] = []
     shown = _shown(result)
     for sight in sights(result):
-        lines = []
+        lines: list[Line] = []
         for method in sight.methods:
             for cell in cells_of(result, sight.place, method):
                 held = [
@@ -615,7 +618,8 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
                     for epoch, value in held
                 )
                 chosen = frozenset(number for number, (epoch, _) in enumerate(held) if epoch == best)
-                lines.append(Line(method, look[method], points, chosen, None))
+                name = method if method not in (line.name for line in lines) else None
+                lines.append(Line(method, look[method], points, chosen, name))
         if lines and sight in shown:
             where = place_words(sight.place, result)
             named = list(dict.fromkeys((line.name, line.style) for line in lines))
@@ -624,13 +628,15 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
                 f"Validation NDCG@10 by epoch, {where}",
                 f"{len(lines)} trainings. {_ends(lines)}",
             )
+            if len(named) > LABELLED:
+                lines = [replace(line, label=None) for line in lines]
             chart = line_chart(lines, caption, Axes(f"epoch; {where}", "validation NDCG@10, full ranking"))
             panels.append(_keyed(chart, named))
     if panels:
         yield Figure(
             name="learning",
             title="Learning curves",
-            caption="A line a training; the marker is the epoch that validation chose."
+            caption="A line a training, a method's first with its name; the marker is the epoch that validation chose."
             + _some(len(panels), len(sights(result)), "places"),
             panels=tuple(panels),
             frame=Frame(

@@ -19,7 +19,6 @@ from scipy import stats
 from tasks.home import Home
 from tasks.reporting import shell
 from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
-from tasks.reporting.charts import STYLES, _shape
 from tasks.reporting.figures import figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown, records
 from tasks.reporting.grid import html as as_html
@@ -453,6 +452,14 @@ def test_best_values_and_marks_reach_every_form() -> None:
     assert 'data-value=""' in shown  # what has no value is sorted last
 
 
+def test_learning_curves_are_named_at_their_ends(noise: tuple[StudyResult, Ranks]) -> None:
+    (drawn,) = (figure for figure in figures(noise[0]) if figure.name == "learning")
+    for panel in drawn.panels:
+        chart = next(drawings(panel[panel.index('<svg class="chart"') :]))
+        names = [text.findtext("title") for text in chart.findall("text[@class='label']")]
+        assert sorted(filter(None, names)) == ["better", "equal", "oracle", "plain"]
+
+
 def test_every_table_has_rows_of_text_by_heading(noise: tuple[StudyResult, Ranks]) -> None:
     held = {grid.name: records(grid) for grid in all_tables(noise[0])}
     assert held.keys() >= {"comparison", "hits", "gap-closed", "effects", "noise-detection", "costs", "cells"}
@@ -613,8 +620,3 @@ def test_ticks_are_round_and_within() -> None:
     assert evenly([0.0, 0.001, 0.1])
     assert not evenly([20, 50, 80])
     assert signless("-0.00") == "0.00"
-
-
-def test_no_two_styles_share_a_marker() -> None:
-    outlines = {tuple(_shape(style)(0.0, 0.0, 4.0)) for style in range(STYLES)}
-    assert len(outlines) == STYLES
