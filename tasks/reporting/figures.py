@@ -409,9 +409,9 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
 
 def _detection(result: StudyResult) -> Iterator[Figure]:
     """ROC curves of what detectors take for noise in what methods were trained on: a chart a place, the most noise
-    first.
+    first. None where their points were taken out.
     """
-    overall = [found for found in result.detection if found.kind is None]
+    overall = [found for found in result.detection if found.kind is None and found.false_positive_rates]
     if not overall:
         return
     rows: list[tuple[Number, ...]] = []
@@ -545,7 +545,8 @@ def _gates(result: StudyResult) -> Iterator[Figure]:
                     Point(float(distance), value, None, None, tip)
                     for (distance, value), tip in zip(curve, tips, strict=True)
                 )
-                lines.append(Line(name, style_of(len(lines)), points, frozenset(), None))
+                if points:
+                    lines.append(Line(name, style_of(len(lines)), points, frozenset(), None))
         if lines and sight in shown:
             where = place_words(sight.place, result)
             caption = Caption(

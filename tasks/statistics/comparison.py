@@ -21,10 +21,11 @@ class Against:
 
     difference, gain (in %): of means over targets, with intervals over users and over seeds. t, wilcoxon, effect: over
     users, each one a pair of their mean values, whose mean difference is `user_difference`, with the standard error
-    `user_error`. Where users have one target each it is `difference`; else it weighs users alike and not targets.
-    over_both: over users and seeds at once (`tasks.statistics.crossed`), None where no method of the tables has two
-    seeds. The two `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict` rests on that of t,
-    because the claim is about a mean: over users and seeds where that is known, else over users alone.
+    `user_error` (None in a file of before). Where users have one target each it is `difference`; else it weighs users
+    alike and not targets. over_both: over users and seeds at once (`tasks.statistics.crossed`), None where no method of
+    the tables has two seeds. The two `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict`
+    rests on that of t, because the claim is about a mean: over users and seeds where that is known, else over users
+    alone.
     """
 
     difference: Estimate
@@ -32,7 +33,6 @@ class Against:
     gain: Estimate
     gain_over_seeds: Estimate
     user_difference: float
-    user_error: float
     t: Test
     wilcoxon: Test
     t_over_seeds: Test
@@ -40,8 +40,9 @@ class Against:
     t_adjusted: Adjusted | None
     wilcoxon_adjusted: Adjusted | None
     effect: Effect | None
-    over_both: OverBoth | None
     verdict: str
+    user_error: float | None = None
+    over_both: OverBoth | None = None
 
     @property
     def deciding(self) -> Test:
@@ -64,15 +65,15 @@ class Row:
     """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself, and
     where the panel has none.
 
-    squares: of its values over users and seeds, None with one seed.
+    squares: of its values over users and seeds, None with one seed and in a file of before.
     """
 
     method: str
     seeds: tuple[int, ...]
     over_seeds: Estimate
     over_users: Estimate
-    squares: SeedSquares | None
     against: Against | None
+    squares: SeedSquares | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,9 @@ def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
         return table
     counts = {row.method: len(row.seeds) for row in table.rows}
 
-    def over(method: str, against: Against) -> OverBoth:
+    def over(method: str, against: Against) -> OverBoth | None:
+        if against.user_error is None:
+            return against.over_both
         pair = [(counts[name], found[name]) for name in (method, table.reference)]
         return over_both(against.t, against.difference, against.gain, error=against.user_error, arms=pair)
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tasks.gates import GateLayer
 from tasks.home import Home
 from tasks.reporting import shell
 from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
@@ -496,6 +497,35 @@ def test_axes_make_figures_of_their_own(tmp_path: Path) -> None:
 
 
 RESULTS = Path(__file__).parents[2] / "studies" / "results"
+
+
+def committed() -> list[Path]:
+    """The shipped results that are a study's, by the two fields that nothing else has."""
+    return [
+        path for path in sorted(RESULTS.glob("*.json")) if {"reference", "cells"} <= json.loads(path.read_text()).keys()
+    ]
+
+
+def test_every_shipped_study_is_read_and_has_a_page(tmp_path: Path) -> None:
+    names = [path.stem for path in committed()]
+    assert len(names) >= 16
+    assert {"denoise-softmax-ml-100k", "noisy-histories-ml-100k", "quick"} <= set(names)
+    for path in committed():
+        read = StudyResult.from_json(path.read_text())
+        assert StudyResult.from_json(read.to_json()) == read
+        page = write_report(read, None, tmp_path / path.stem).read_text()
+        assert '<section id="results">' in page
+        assert not re.search(r'<div class="panels"></div>', page)
+
+
+def test_a_figure_whose_points_were_taken_out_is_not_drawn(noise: tuple[StudyResult, Ranks]) -> None:
+    layer = GateLayer(0, 0.9, 0.8, (0.9, 0.8))
+    cells = [replace(cell, figures=replace(cell.figures, gate=(layer,))) for cell in noise[0].cells]
+    result = replace(noise[0], cells=tuple(cells))
+    gone = {"detection", "gate", "learning"}
+    assert gone <= {figure.name for figure in figures(result)}
+    handed = result.to_hand_on()
+    assert not gone & {figure.name for figure in figures(handed)}
 
 
 def test_settings_that_cells_are_included_with_are_drawn_with_the_others_as_they_come() -> None:
