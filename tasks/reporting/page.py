@@ -129,7 +129,7 @@ def when(started: str, seconds: float, trainings: Mapping[str, Figures]) -> tupl
     """When the last start was and how long it took, and what trainings took, cached ones among them; each once."""
     spent = [figures.seconds for figures in trainings.values() if figures.seconds is not None]
     begun = f"last begun {started[:16].replace('T', ' ')} UTC, for {duration(seconds)}"
-    return (begun, f"{duration(sum(spent))} of training, cached or not") if spent else (begun,)
+    return (begun, f"{duration(sum(spent))} of training in all") if spent else (begun,)
 
 
 def _answer(result: StudyResult) -> str:

@@ -202,7 +202,7 @@ def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
         "binary cross-entropy against sampled negatives",
         "the loss became infinite in epoch 3",
         "rec-denoiser study studies/noise.yaml --set 'axes.seed=[1, 2]' --set name=noise\n",
-        "last begun 2026-01-02 03:04 UTC, for 13 min · 41 min of training, cached or not",
+        "last begun 2026-01-02 03:04 UTC, for 13 min · 41 min of training in all",
         "execution.libraries.torch",
         "Gap closed",
     ):
@@ -213,7 +213,7 @@ def test_a_training_that_cells_share_is_counted_once_and_a_file_without_a_name_i
     result, _ = study(methods=("plain",), ratios=(0.0,), file=None, overrides=())
     twice = replace(result, seconds=4.0, cells=(*result.cells, *result.cells))
     text = html.unescape(write_report(twice, None, tmp_path).read_text())
-    assert "for 4 s · 2 min of training, cached or not" in text  # 63 and 66 s
+    assert "for 4 s · 2 min of training in all" in text  # 63 and 66 s
     assert "rec-denoiser study FILE\n" in text
     assert "FILE stands for the file below, whose name was not kept." in text
 
