@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, runtime
 
-from flows.artifacts import show_table
+from flows.artifacts import show_grids, show_table
 from flows.cells import Outcomes, train_rank_and_record
 from flows.data import checked_snapshot, noisy_snapshot
 from flows.server import ensure_limits, leased
@@ -17,6 +17,7 @@ from tasks.execution import resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.analysis import ranks_in
+from tasks.reporting.page import all_tables
 from tasks.specs import CellSpec, FilterSpec, StudyRequest
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
@@ -73,6 +74,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
             result = result_of(
                 asked,
                 ended,
+                request=spec,
                 docs=docs,
                 code=job.tracker.code,
                 execution=execution,
@@ -81,9 +83,11 @@ def study(spec: StudyRequest) -> dict[str, Any]:
                 home=home,
             )
             published = publish_result(result, ranks_in(home), home=home)
-            jobs.record_folder(job, published.folder)
+            jobs.record_folder(job, heading, published.folder)
             rows = table(published.result)
             show_table(job, rows, kind="study", name=asked.spec.name, description=asked.spec.question)
+            if published.failure is None:
+                show_grids(all_tables(published.result), kind="study", name=asked.spec.name)
             if ended.failures:
                 raise jobs.failure_of([cell.label for cell in asked.cells], ended.failures)
             if published.failure is not None:

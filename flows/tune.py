@@ -79,6 +79,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 searches,
                 tuple(trials),
                 first,
+                request=spec,
                 docs=docs,
                 code=job.tracker.code,
                 execution=execution,
@@ -86,7 +87,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 seconds=time.monotonic() - began,
             )
             folder = publish_tuning(result, asked, write_tuning_report, home=home)
-            jobs.record_folder(job, folder)
+            jobs.record_folder(job, heading, folder)
             told = f"{result.question} ({result.metric})"
             show_table(job, table(result), kind="tune", name=result.name, description=told)
             _check(result, failures)

@@ -135,10 +135,14 @@ def record_checks(job: Job, reports: Sequence[Mapping[str, Any]]) -> None:
     job.tracker.set_tags(job.parent, {"checks.expectations": str(expectations), "checks.warnings": str(len(warnings))})
 
 
-def record_folder(job: Job, folder: Path) -> None:
-    """Put files about the job as a whole into the parent run, where it is not finished already."""
-    if not job.tracker.is_finished(job.parent):
-        job.tracker.log_folder(job.parent, folder, under="")
+def record_folder(job: Job, heading: Heading, folder: Path) -> None:
+    """Put files about the job as a whole into the parent run, in the place of those of an earlier start. What a
+    finished job came to may be told anew, of another question, beside another reference or by newer code: its run says
+    the same, and what was asked.
+    """
+    job.tracker.replace_folder(job.parent, folder)
+    job.tracker.log_text(job.parent, {"spec.json": heading.spec})
+    job.tracker.set_tags(job.parent, {TAG_NOTE: heading.note})
 
 
 def record(

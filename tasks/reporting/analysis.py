@@ -1,6 +1,6 @@
 """From a study's ranks to its statistics: comparisons, retention, gap closed and slices at every place."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ import pandas as pd
 
 from tasks.home import Home
 from tasks.statistics.bootstrap import RESAMPLES
-from tasks.statistics.comparison import Table, compare, jointly, spread_by_method
+from tasks.statistics.comparison import Table, compare, jointly, spread_by_method, uncompared
 from tasks.statistics.crossed import SeedSpread
 from tasks.statistics.estimates import Floats
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
@@ -65,17 +65,16 @@ def analysed(result: StudyResult, ranks: Ranks, *, resamples: int = RESAMPLES) -
     slices: list[SlicedMetric] = []
     for place in places:
         for metric in METRICS:
-            table = compare(
-                place.panel(metric), metric=metric, reference=place.reference, rng=_rng(), resamples=resamples
-            )
+            make = compare if place.compared else uncompared
+            table = make(place.panel(metric), metric=metric, reference=place.reference, rng=_rng(), resamples=resamples)
             families.setdefault((place.at.dataset, metric), []).append((place.at, table))
-        if is_loudest(result, place.at):
+        if place.compared and is_loudest(result, place.at):
             slices += [cut for metric in PAIR for cut in _slices(place, metric)]
     for (dataset, metric), members in families.items():
         here = [place for place in places if place.at.dataset == dataset]
         spread = spread_by_method(table for _, table in members)
         if metric in YARDSTICK:
-            gaps += [found for place in here for found in _gaps(result, place, metric, spread)]
+            gaps += [found for place in here if place.compared for found in _gaps(result, place, metric, spread)]
         if metric in PAIR:
             retained += _retained(here, metric, spread)
     comparisons = [
@@ -156,13 +155,18 @@ def value_label(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Placed:
-    """The cells of a place by variant and replicate, with their ranks."""
+    """The finished cells of a place by variant and replicate, with their ranks; the reference may not be among them."""
 
     at: Place
     reference: str
     cells: Mapping[tuple[str, int], CellResult]
     ranks: Ranks
     resamples: int
+
+    @property
+    def compared(self) -> bool:
+        """Whether the reference has a finished training here."""
+        return any(name == self.reference for name, _ in self.cells)
 
     def scores(self, metric: str, *, named: str = "{}") -> Iterator[Scores]:
         """Every training's values; `named` says what a variant is called."""
@@ -183,7 +187,7 @@ def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Place
         members.setdefault((variant(cell, result), replicates(cell)), cell)
     placed = []
     for at, members in groups.values():
-        reference = next((name for (name, _), cell in members.items() if _is_reference(cell, result)), None)
+        reference = _reference(members.values(), result)
         if reference is None:
             borrowed = {
                 (variant(cell, result), replicates(cell)): cell
@@ -191,9 +195,14 @@ def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Place
                 if _is_reference(cell, result) and _agrees(place_of(cell, result), at)
             }
             members = {**borrowed, **members}
-            reference = next(iter(members))[0]
+            reference = _reference([*borrowed.values(), *result.cells], result) or str(result.reference)
         placed.append(_Placed(at=at, reference=reference, cells=members, ranks=ranks, resamples=resamples))
     return placed
+
+
+def _reference(cells: Iterable[CellResult], result: StudyResult) -> str | None:
+    """What the first reference among the cells is called, None where there is none."""
+    return next((variant(cell, result) for cell in cells if _is_reference(cell, result)), None)
 
 
 def _agrees(own: Place, other: Place) -> bool:

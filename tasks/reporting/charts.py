@@ -1,7 +1,8 @@
 """Charts as inline SVG with real text. Colours are classes, so that they follow the page's theme.
 
-Every series has a colour, a dash and a marker of its own: `s0` is the reference in the colour of the text, `s1` to `s7`
-are Okabe and Ito's palette (style.css). A marker's `<title>` is its tooltip.
+No two series have colour, dash and marker in common, and the first eight share none: `s0` is the reference in the
+colour of the text, `s1` to `s7` are hues near those of Okabe and Ito's palette (style.css), moved apart as far as is
+needed to tell them with any colour vision, and from the paper. A marker's `<title>` is its tooltip.
 """
 
 import math
@@ -11,7 +12,10 @@ from dataclasses import dataclass
 from tasks.reporting.scales import Scale, Tick, span, ticks
 from tasks.reporting.svg import element, path, words
 
-STYLES = 8
+HUES = 8
+STYLES = 1 + (HUES - 1) * HUES
+"""How many looks there are: the reference's, and each other colour with each dash and marker."""
+
 DASHES = (None, "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4", "4 4 1 4")
 WIDTH, HEIGHT = 460.0, 300.0
 LETTER = 7.4
@@ -147,7 +151,9 @@ def scatter_chart(points: Sequence[tuple[str, int, Point]], caption: Caption, ax
     for _, style, point in points:
         x, y = frame.at(point.x, point.y)
         if point.low is not None and point.high is not None:
-            drawn.append(path([(x, frame.y(point.low)), (x, frame.y(point.high))], class_=f"whisker s{style}"))
+            drawn.append(
+                path([(x, frame.y(point.low)), (x, frame.y(point.high))], class_=f"whisker s{colour_of(style)}")
+            )
         drawn.append(_marker(x, y, style=style, tip=point.tip, solid=True, size=5.0))
     drawn += _point_labels(points, frame)
     return _svg(caption, drawn, height=HEIGHT)
@@ -174,8 +180,13 @@ def column_chart(columns: Columns, caption: Caption, *, x_label: str, y_label: s
 
 
 def style_of(number: int) -> int:
-    """The style of a study's series by its number: the first, the reference, shares its own with no other."""
+    """The style of a study's series by its number: the first, the reference, shares its colour with no other."""
     return number if number < STYLES else 1 + (number - 1) % (STYLES - 1)
+
+
+def colour_of(style: int) -> int:
+    """The number of a style's colour."""
+    return style if style < HUES else 1 + (style - 1) % (HUES - 1)
 
 
 def key(entries: Iterable[tuple[str, int]]) -> str:
@@ -188,8 +199,10 @@ def key(entries: Iterable[tuple[str, int]]) -> str:
                 element(
                     "svg",
                     [
-                        path([(1.0, 7.0), (29.0, 7.0)], class_=f"line s{style}", stroke_dasharray=_dash(style)),
-                        path(_shape(style)(15.0, 7.0, 4.0), closed="Z", class_=f"mark s{style}"),
+                        path(
+                            [(1.0, 7.0), (29.0, 7.0)], class_=f"line s{colour_of(style)}", stroke_dasharray=_dash(style)
+                        ),
+                        path(_shape(style)(15.0, 7.0, 4.0), closed="Z", class_=f"mark s{colour_of(style)}"),
                     ],
                     viewBox="0 0 30 14",
                     width="30",
@@ -274,14 +287,14 @@ def _band(line: Line, frame: _Frame) -> str:
     lower = [frame.at(point.x, point.low) for point in line.points if point.low is not None]
     if len(upper) < 2 or len(upper) != len(lower):
         return ""
-    return path([*upper, *reversed(lower)], closed="Z", class_=f"band s{line.style}")
+    return path([*upper, *reversed(lower)], closed="Z", class_=f"band s{colour_of(line.style)}")
 
 
 def _stroke(line: Line, frame: _Frame) -> str:
     places = [frame.at(point.x, point.y) for point in line.points]
     if len(places) < 2:
         return ""
-    return path(places, class_=f"line s{line.style}", stroke_dasharray=_dash(line.style))
+    return path(places, class_=f"line s{colour_of(line.style)}", stroke_dasharray=_dash(line.style))
 
 
 def _markers(line: Line, frame: _Frame) -> str:
@@ -299,7 +312,7 @@ def _end_labels(lines: Sequence[Line], frame: _Frame) -> list[str]:
     places = _apart([y for (_, y), _ in ends], low=frame.top, high=frame.bottom, gap=14.0)
     drawn = []
     for ((x, y), line), place in zip(ends, places, strict=True):
-        drawn.append(path([(x + 6.0, y), (frame.right + 9.0, place)], class_=f"leader s{line.style}"))
+        drawn.append(path([(x + 6.0, y), (frame.right + 9.0, place)], class_=f"leader s{colour_of(line.style)}"))
         drawn.append(
             element(
                 "text",
@@ -333,7 +346,7 @@ def _point_labels(points: Sequence[tuple[str, int, Point]], frame: _Frame) -> li
 def _bar(bar: Bar, frame: _Frame, y: float) -> list[str]:
     drawn = []
     if bar.low is not None and bar.high is not None:
-        drawn.append(path([(frame.x(bar.low), y), (frame.x(bar.high), y)], class_=f"whisker s{bar.style}"))
+        drawn.append(path([(frame.x(bar.low), y), (frame.x(bar.high), y)], class_=f"whisker s{colour_of(bar.style)}"))
     drawn.append(_marker(frame.x(bar.value), y, style=bar.style, tip=bar.tip, solid=bar.solid))
     name = words("title", bar.name) + words("tspan", _cut(bar.name))
     drawn.append(element("text", name, x=frame.left - 12.0, y=y + 4.0, text_anchor="end", class_="label"))
@@ -341,12 +354,12 @@ def _bar(bar: Bar, frame: _Frame, y: float) -> list[str]:
 
 
 def _marker(x: float, y: float, *, style: int, tip: str, solid: bool, size: float = 4.0) -> str:
-    look = f"mark s{style}" if solid else f"mark hollow s{style}"
+    look = f"mark s{colour_of(style)}" if solid else f"mark hollow s{colour_of(style)}"
     return element("g", words("title", tip) + path(_shape(style)(x, y, size), closed="Z", class_=look), class_="point")
 
 
 def _shape(style: int) -> Callable[[float, float, float], list[tuple[float, float]]]:
-    """The outline of a style's marker about a middle: no two of the first eight alike."""
+    """The outline of a style's marker about a middle."""
     corners, turn, depth = (
         (20, 0.0, 1.0),
         (4, 0.0, 1.0),
@@ -356,7 +369,7 @@ def _shape(style: int) -> Callable[[float, float, float], list[tuple[float, floa
         (5, 0.0, 1.0),
         (10, 0.0, 0.45),
         (8, 0.0, 0.4),
-    )[style % STYLES]
+    )[style % HUES]
 
     def outline(x: float, y: float, size: float) -> list[tuple[float, float]]:
         grown = size * (1.25 if corners < 6 or depth < 1.0 else 1.0)
@@ -385,7 +398,7 @@ def _apart(places: Sequence[float], *, low: float, high: float, gap: float) -> l
 
 
 def _dash(style: int) -> str | None:
-    return DASHES[style % STYLES]
+    return DASHES[style % HUES]
 
 
 def _cut(name: str, most: int = 20) -> str:

@@ -1,13 +1,13 @@
 """The figures of a study. Each is drawn from the frame that is its CSV file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from statistics import fmean
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks.gates import GateLayer
-from tasks.reporting.analysis import FULL, PAIR, axis_label, is_loudest, value_label
+from tasks.reporting.analysis import FIELDS, FULL, PAIR, axis_label, is_loudest, value_label
 from tasks.reporting.charts import (
     Axes,
     Bar,
@@ -47,6 +47,9 @@ PANELS = 6
 STATED = 12
 """How many lines a chart's description tells the ends of."""
 
+LABELLED = 16
+"""How many lines' names find room at their ends."""
+
 MEBIBYTE = 2**20
 DETECTION = "detection"
 """The figure that belongs to the section on noise detection."""
@@ -82,7 +85,7 @@ def figures(result: StudyResult) -> tuple[Figure, ...]:
 
 def _differences(result: StudyResult) -> Iterator[Figure]:
     """Every method beside the reference, under both protocols: what the tests are about."""
-    compared = [sight for sight in sights(result) if len(sight.methods) > 1]
+    compared = [sight for sight in sights(result) if sight.compared]
     if not compared:
         return
     look = styles(result)
@@ -168,23 +171,26 @@ def _robustness(result: StudyResult) -> Iterator[Figure]:
 
 
 def _settings(result: StudyResult) -> Iterator[Figure]:
-    """The metric against every numeric axis: length, β, γ and the like; a figure an axis, dataset and noise."""
-    for axis, values in result.axes.items():
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-        if axis in ("seed", "seeds") or axis.startswith("noise.") or len(set(numbers)) < 2:
-            continue
+    """The metric against every numeric setting that cells differ in: length, β, γ and the like; a figure a setting,
+    dataset and noise.
+    """
+    varied = _varied(result)
+    for axis in varied:
         places = dict.fromkeys((record.place.dataset, record.place.noise) for record in records(result, FULL))
         drawn = 0
         for dataset, noise in places:
             members = {
-                metric: [
-                    record
-                    for record in records(result, metric)
-                    if (record.place.dataset, record.place.noise) == (dataset, noise) and axis in record.axes
-                ]
+                metric: _along(
+                    axis,
+                    [
+                        replace(record, axes=_own_settings(result, record, varied))
+                        for record in records(result, metric)
+                        if (record.place.dataset, record.place.noise) == (dataset, noise)
+                    ],
+                )
                 for metric in PAIR
             }
-            if len({record.axes[axis] for record in members[FULL]}) < 2:
+            if not members[FULL]:
                 continue
             drawn += 1
             about = [dataset] if len({place for place, _ in places}) > 1 else []
@@ -195,9 +201,45 @@ def _settings(result: StudyResult) -> Iterator[Figure]:
                 title=f"Effect of {axis_label(axis)}: {', '.join([*about, noise_words(noise)])}",
                 x_name=axis,
                 x_label=axis_label(axis),
-                x_of=lambda record, axis=axis: float(record.axes[axis] or 0.0),  # type: ignore[misc]
+                x_of=lambda record, axis=axis: _number(record.axes.get(axis)) or 0.0,  # type: ignore[misc]
                 without=axis,
             )
+
+
+def _varied(result: StudyResult) -> tuple[str, ...]:
+    """The settings that the cells' axes give, whether the file's own axes name them or cells that it includes."""
+    names = dict.fromkeys(axis for cell in result.cells for axis in cell.axes)
+    return tuple(axis for axis in names if axis not in FIELDS and axis.split(".", 1)[0] not in ("noise", "source"))
+
+
+def _own_settings(result: StudyResult, record: Record, varied: Sequence[str]) -> Setting:
+    """What a row's own cells have of the settings, by an axis or by what their model and training come with: not what
+    they are merely compared at.
+    """
+    (cell, *_) = cells_of(result, record.place, record.method)
+    sections = {"model": cell.model, "training": cell.training}
+    own: Setting = {"method": record.axes["method"]}
+    for axis in varied:
+        section, _, name = axis.partition(".")
+        value = cell.axes[axis] if axis in cell.axes else sections.get(section, {}).get(name)
+        if value is not None:
+            own[axis] = value
+    return own
+
+
+def _along(axis: str, rows: Sequence[Record]) -> list[Record]:
+    """The rows, each training's once, that differ in the axis while all else that varies stays as it is."""
+    lines: dict[str, dict[float, Record]] = {}
+    for record in rows:
+        value = _number(record.axes.get(axis))
+        if value is not None:
+            others = {name: held for name, held in record.axes.items() if name != axis}
+            lines.setdefault(repr(sorted(others.items())), {}).setdefault(value, record)
+    return [record for line in lines.values() if len(line) > 1 for record in line.values()]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _curves(
@@ -367,9 +409,9 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
 
 def _detection(result: StudyResult) -> Iterator[Figure]:
     """ROC curves of what detectors take for noise in what methods were trained on: a chart a place, the most noise
-    first.
+    first. None where their points were taken out.
     """
-    overall = [found for found in result.detection if found.kind is None]
+    overall = [found for found in result.detection if found.kind is None and found.false_positive_rates]
     if not overall:
         return
     rows: list[tuple[Number, ...]] = []
@@ -503,7 +545,8 @@ def _gates(result: StudyResult) -> Iterator[Figure]:
                     Point(float(distance), value, None, None, tip)
                     for (distance, value), tip in zip(curve, tips, strict=True)
                 )
-                lines.append(Line(name, style_of(len(lines)), points, frozenset(), None))
+                if points:
+                    lines.append(Line(name, style_of(len(lines)), points, frozenset(), None))
         if lines and sight in shown:
             where = place_words(sight.place, result)
             caption = Caption(
@@ -546,7 +589,7 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
     panels: list[str] = []
     shown = _shown(result)
     for sight in sights(result):
-        lines = []
+        lines: list[Line] = []
         for method in sight.methods:
             for cell in cells_of(result, sight.place, method):
                 held = [
@@ -576,7 +619,8 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
                     for epoch, value in held
                 )
                 chosen = frozenset(number for number, (epoch, _) in enumerate(held) if epoch == best)
-                lines.append(Line(method, look[method], points, chosen, None))
+                name = method if method not in (line.name for line in lines) else None
+                lines.append(Line(method, look[method], points, chosen, name))
         if lines and sight in shown:
             where = place_words(sight.place, result)
             named = list(dict.fromkeys((line.name, line.style) for line in lines))
@@ -585,13 +629,15 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
                 f"Validation NDCG@10 by epoch, {where}",
                 f"{len(lines)} trainings. {_ends(lines)}",
             )
+            if len(named) > LABELLED:
+                lines = [replace(line, label=None) for line in lines]
             chart = line_chart(lines, caption, Axes(f"epoch; {where}", "validation NDCG@10, full ranking"))
             panels.append(_keyed(chart, named))
     if panels:
         yield Figure(
             name="learning",
             title="Learning curves",
-            caption="A line a training; the marker is the epoch that validation chose."
+            caption="A line a training, a method's first with its name; the marker is the epoch that validation chose."
             + _some(len(panels), len(sights(result)), "places"),
             panels=tuple(panels),
             frame=Frame(

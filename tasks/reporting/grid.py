@@ -25,6 +25,7 @@ LATEX = {
     "|": r"\textbar{}",
     "−": "$-$",
     "–": "--",
+    "’": "'",
     "±": r"$\pm$",
     "×": r"$\times$",
     "Δ": r"$\Delta$",
@@ -94,6 +95,15 @@ SHORT = 20
 """Texts of so many letters are not broken."""
 
 MARKS = {"▲": "significantly better", "▼": "significantly worse", "○": "not significant"}
+
+
+def records(grid: Grid) -> list[dict[str, str]]:
+    """The rows as plain text by heading; a heading that comes twice is told apart by the one before it."""
+    names: list[str] = []
+    for number, column in enumerate(grid.columns):
+        taken = column.name in names and number
+        names.append(f"{column.name} ({grid.columns[number - 1].name})" if taken else column.name)
+    return [dict(zip(names, (item.plain for item in row), strict=True)) for row in grid.rows]
 
 
 def html(grid: Grid) -> str:

@@ -1,7 +1,8 @@
 """A study's page and the files beside it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from tasks.reporting.shell import document, entries, links
 from tasks.reporting.sights import noise_words, sights
 from tasks.reporting.svg import element, words
 from tasks.reporting.words import Statement, answer, not_significant
-from tasks.study.result import CellResult, StudyResult
+from tasks.study.result import CellResult, Figures, StudyResult
 
 PAGE = "report.html"
 TABLES = "tables"
+UNNAMED = " FILE stands for the file below, whose name was not kept."
 SENTENCES = 8
 """How many sentences on what is not significant are shown before the rest is folded away."""
 
@@ -32,7 +34,7 @@ compared with a two-sided t test, paired by user, in which both count: to the er
 seeds. A method’s spread over seeds is its own over all places of a dataset, drawn towards that of all methods as \
 far as they are alike; it widens the intervals of differences, gains and shares. With one seed each it is not known, \
 and the test is over users alone. P-values are corrected by Holm over all comparisons of a metric on a dataset, at a \
-level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or seeds alone are in study.json.
+level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or seeds alone have a table of their own.
 
 Retention is what noise leaves of a method’s own value without noise. A method that is worse to begin with can retain \
 more, so read it beside the absolute values.
@@ -60,11 +62,17 @@ def write_report(result: StudyResult, ranks: Ranks | None, folder: Path) -> Path
     return page
 
 
+def all_tables(result: StudyResult) -> tuple[Grid, ...]:
+    """Every table of the page of an analysed result."""
+    return (*_grids(result).values(), _cells(result))
+
+
 def _grids(result: StudyResult) -> dict[str, Grid]:
     held = [
         *tables.comparisons(result),
         *tables.kinds(result),
         *tables.gaps(result),
+        tables.effects(result),
         detection.grid(result),
         tables.costs(result),
         tables.datasets(result.datasets),
@@ -90,6 +98,7 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
         ("figures", "Figures", "".join(figure_html(figure, files) for figure in drawn if figure.name != DETECTION)),
         ("detection", "Noise detection", _detection(result, drawn, grids, files)),
         ("not-significant", "What is not significant", _not_significant(result)),
+        ("effects", "Effect sizes and other tests", shown(grids, files, "effects")),
         ("data", "Data", shown(grids, files, "datasets", "sources")),
         ("methods", "Methods", _methods(result)),
         ("costs", "Cost", shown(grids, files, "costs")),
@@ -107,13 +116,20 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
 def _byline(result: StudyResult) -> str:
     done = sum(cell.status == "done" for cell in result.cells)
     names = dict.fromkeys(dataset.name for dataset in result.datasets)
+    trainings = {cell.train_key: cell.figures for cell in result.cells if cell.train_key}
     parts = [
         f"{done} of {len(result.cells)} cells",
         ", ".join(names),
-        f"begun {result.started[:16].replace('T', ' ')} UTC",
-        f"{duration(result.seconds)} of computing",
+        *when(result.started, result.seconds, trainings),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def when(started: str, seconds: float, trainings: Mapping[str, Figures]) -> tuple[str, ...]:
+    """When the last start was and how long it took, and what trainings took, cached ones among them; each once."""
+    spent = [figures.seconds for figures in trainings.values() if figures.seconds is not None]
+    begun = f"last begun {started[:16].replace('T', ' ')} UTC, for {duration(seconds)}"
+    return (begun, f"{duration(sum(spent))} of training in all") if spent else (begun,)
 
 
 def _answer(result: StudyResult) -> str:
@@ -128,7 +144,7 @@ def _statement(statement: Statement) -> str:
 def _not_significant(result: StudyResult) -> str:
     sentences = not_significant(result)
     if not sentences:
-        compared = any(len(sight.methods) > 1 for sight in sights(result))
+        compared = any(sight.compared for sight in sights(result))
         return words("p", "Every difference to the reference is significant under both protocols.") if compared else ""
     first = element("ul", (words("li", sentence) for sentence in sentences[:SENTENCES]))
     rest = sentences[SENTENCES:]
@@ -170,14 +186,15 @@ def _methods(result: StudyResult) -> str:
 
 def _again(result: StudyResult, files: Mapping[str, str]) -> str:
     spec = json.dumps(result.spec, ensure_ascii=False, indent=2, sort_keys=True)
-    command = f"rec-denoiser study studies/{result.name}.yaml\nrec-denoiser rerun RUN_ID"
+    command = f"{command_of('study', result.file, result.overrides)}\nrec-denoiser rerun RUN_ID"
     facts = [*flat_entries("code", result.code), *flat_entries("execution", result.execution)]
     cells = element("details", words("summary", "Every cell with its run") + html(_cells(result)))
     return (
         words(
             "p",
             "The first command runs the whole study again; what is cached is not computed twice. The second runs one "
-            "cell again from its MLflow run and says for each metric whether it is the same.",
+            "cell again from its MLflow run and says for each metric whether it is the same."
+            + (UNNAMED if result.file is None else ""),
         )
         + element("pre", words("code", command))
         + entries(facts)
@@ -248,6 +265,11 @@ def _cells_frame(result: StudyResult) -> Frame:
             for cell in result.cells
         ),
     )
+
+
+def command_of(name: str, file: str | None, overrides: Sequence[str]) -> str:
+    """The command line that asks for a file with what is set over it, quoted for a shell."""
+    return shlex.join(["rec-denoiser", name, file or "FILE", *(part for each in overrides for part in ("--set", each))])
 
 
 def flat_entries(name: str, value: Any) -> Iterator[tuple[str, str]]:

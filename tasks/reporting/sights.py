@@ -11,6 +11,7 @@ from tasks.reporting.analysis import (
     axis_label,
     compared_axes,
     noise_of,
+    place_of,
     value_label,
     variant,
 )
@@ -43,11 +44,16 @@ class Sight:
     def methods(self) -> tuple[str, ...]:
         return tuple(row.method for row in self.tables[FULL].rows)
 
+    @property
+    def compared(self) -> bool:
+        """Whether anything is compared here; not so where the reference has no finished training."""
+        return any(row.against is not None for row in self.tables[FULL].rows)
+
     def row(self, metric: str, method: str) -> Row:
         return next(row for row in self.tables[metric].rows if row.method == method)
 
     def against(self, method: str) -> tuple[Against, Against] | None:
-        """The method beside the reference under both protocols, None for the reference itself."""
+        """The method beside the reference under both protocols, None for the reference itself and without one."""
         first, second = (self.row(metric, method).against for metric in PAIR)
         return None if first is None or second is None else (first, second)
 
@@ -97,14 +103,16 @@ def records(result: StudyResult, metric: str) -> tuple[Record, ...]:
 
 
 def cells_of(result: StudyResult, place: Place, method: str) -> tuple[CellResult, ...]:
-    """The finished trainings behind a row, each once."""
-    found: dict[object, CellResult] = {}
+    """The finished trainings behind a row, each once: those of the place itself, else those that lack its axes."""
+    own: dict[object, CellResult] = {}
+    lent: dict[object, CellResult] = {}
     for cell in result.cells:
         same = cell.dataset == place.dataset and noise_of(cell) == place.noise and variant(cell, result) == method
         agrees = all(cell.axes.get(axis, value) == value for axis, value in place.setting.items())
         if same and agrees and cell.status == "done":
+            found = own if place_of(cell, result) == place else lent
             found.setdefault((cell.train_key or cell.label, cell.evaluate_key), cell)
-    return tuple(found.values())
+    return tuple((own or lent).values())
 
 
 def styles(result: StudyResult) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The tables of a study."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
 from tasks.reporting.analysis import FULL, HITS, PAIR, YARDSTICK, axis_label, is_loudest, noise_of, value_label
@@ -21,11 +21,32 @@ from tasks.reporting.sights import (
     signed,
 )
 from tasks.reporting.words import both
-from tasks.statistics.comparison import Row
+from tasks.statistics.comparison import Against, Row
 from tasks.statistics.estimates import Estimate
+from tasks.statistics.paired import Effect
 from tasks.study.result import Dataset, Place, StudyResult
 
 DASH = "–"
+OTHERS = (
+    "p_wilcoxon",
+    "p_wilcoxon_holm",
+    "p_over_seeds",
+    "p_wilcoxon_over_seeds",
+    "d_z",
+    "rank_biserial",
+    "superiority",
+    "share_better",
+    "share_tied",
+    "share_worse",
+)
+"""Of a comparison, what its verdict does not rest on."""
+
+SHARES: tuple[Callable[[Effect], float], ...] = (
+    lambda size: size.superiority,
+    lambda size: size.better,
+    lambda size: size.tied,
+    lambda size: size.worse,
+)
 
 
 def comparisons(result: StudyResult) -> Iterator[Grid]:
@@ -51,7 +72,7 @@ def comparison_frame(result: StudyResult) -> Frame:
         for metric, table in sight.tables.items():
             for row in table.rows:
                 over, seeds, against = row.over_users, row.over_seeds, row.against
-                told: tuple[Number, ...] = (None,) * 10
+                told: tuple[Number, ...] = (None,) * (10 + len(OTHERS))
                 if against is not None:
                     adjusted = against.t_adjusted
                     told = (
@@ -59,6 +80,7 @@ def comparison_frame(result: StudyResult) -> Frame:
                         *_limits(against.shown_gain),
                         *(against.t.p, against.deciding.p),
                         *((None, None) if adjusted is None else (adjusted.p, int(adjusted.significant))),
+                        *_others(against),
                     )
                 rows.append(
                     (
@@ -110,9 +132,65 @@ def comparison_frame(result: StudyResult) -> Frame:
             "p_over_users_and_seeds",
             "p_holm",
             "significant",
+            *OTHERS,
             "verdict",
         ),
         tuple(rows),
+    )
+
+
+def effects(result: StudyResult) -> Grid | None:
+    """How large each difference is, and what other tests make of it: a row a place, method and protocol."""
+    rows: list[tuple[Item, ...]] = []
+    breaks = set()
+    for sight in sights(result):
+        for method in sight.methods:
+            pair = sight.against(method)
+            if pair is None:
+                continue
+            breaks.add(len(rows))
+            for metric, against in zip(PAIR, pair, strict=True):
+                size, adjusted = against.effect, against.wilcoxon_adjusted
+                rows.append(
+                    (
+                        Item(place_words(sight.place, result), value=_ratio(sight.place)),
+                        Item(method),
+                        Item(HEADINGS[metric]),
+                        _signed(size.d_z if size else None),
+                        _signed(size.rank_biserial if size else None),
+                        *(_percent(share(size) if size else None) for share in SHARES),
+                        _p(against.t.p, against.t.reason),
+                        _p(adjusted.p if adjusted else None, against.wilcoxon.reason),
+                        _p(against.t_over_seeds.p, against.t_over_seeds.reason),
+                    )
+                )
+    if not rows:
+        return None
+    return Grid(
+        name="effects",
+        caption=(
+            "Each difference to the reference by user, its size and what other tests make of it; verdicts do not rest "
+            "on them. d: mean over standard deviation of the differences. r: rank-biserial, from −1 to 1, of the users "
+            "that differ; where most tie, a large one may rest on a handful. Superiority: the share of users for whom "
+            "the method is the better, ties by half. p: of the t test over users and of Wilcoxon’s, that one corrected "
+            "by Holm, and of the t test over seeds, which has as many pairs as both have seeds."
+        ),
+        columns=(
+            Column("Place"),
+            Column("Method"),
+            Column("Metric"),
+            Column("d", numeric=True),
+            Column("r", numeric=True),
+            Column("Superiority", numeric=True),
+            Column("Better", numeric=True),
+            Column("Tied", numeric=True),
+            Column("Worse", numeric=True),
+            Column("p, users", numeric=True),
+            Column("p, Wilcoxon", numeric=True),
+            Column("p, seeds", numeric=True),
+        ),
+        rows=tuple(rows),
+        breaks=frozenset(breaks),
     )
 
 
@@ -337,6 +415,17 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
     )
 
 
+def _others(against: Against) -> tuple[Number, ...]:
+    """In the order of `OTHERS`."""
+    size, adjusted = against.effect, against.wilcoxon_adjusted
+    tests = (against.t_over_seeds.p, against.wilcoxon_over_seeds.p)
+    return (
+        *(against.wilcoxon.p, None if adjusted is None else adjusted.p, *tests),
+        *((None, None) if size is None else (size.d_z, size.rank_biserial)),
+        *(None if size is None else share(size) for share in SHARES),
+    )
+
+
 def _limits(found: Estimate) -> tuple[Number, ...]:
     return found.value, found.low, found.high
 
@@ -388,6 +477,19 @@ def _share(share: Estimate | None) -> Item:
     if share.low is not None and share.high is not None:
         limits = f"{signless(f'{100.0 * share.low:.1f}')} to {signless(f'{100.0 * share.high:.1f}')}"
     return Item(f"{signless(f'{100.0 * share.value:.1f}')} %", value=share.value, note=limits)
+
+
+def _p(p: float | None, reason: str | None) -> Item:
+    """A p-value, or why there is none."""
+    return Item(DASH, note=reason or "") if p is None else Item("< .001" if p < 0.001 else f"{p:.3f}", value=p)
+
+
+def _signed(value: float | None) -> Item:
+    return Item(DASH) if value is None else Item(signed(value, 3), value=value)
+
+
+def _percent(value: float | None) -> Item:
+    return Item(DASH) if value is None else Item(f"{100.0 * value:.1f} %", value=value)
 
 
 def _axis(value: object) -> Item:

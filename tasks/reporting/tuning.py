@@ -12,7 +12,16 @@ from tasks.reporting.analysis import axis_label, value_label
 from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart, scatter_chart, style_of
 from tasks.reporting.figures import Figure
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number, latex, markdown
-from tasks.reporting.page import PAGE, TABLES, duration, figure_html, flat_entries, shown
+from tasks.reporting.page import (
+    PAGE,
+    TABLES,
+    UNNAMED,
+    command_of,
+    figure_html,
+    flat_entries,
+    shown,
+    when,
+)
 from tasks.reporting.scales import Tick, span
 from tasks.reporting.shell import document, entries
 from tasks.reporting.sights import signed
@@ -76,8 +85,7 @@ def _page(result: TuneResult, drawn: Sequence[Figure], grids: Mapping[str, Grid]
         [
             f"{len(result.trials)} trials of {len(result.methods)} methods, {len(trainings)} trainings",
             ", ".join(dict.fromkeys(dataset.name for dataset in result.datasets)),
-            f"begun {result.started[:16].replace('T', ' ')} UTC",
-            f"{duration(result.seconds)} of computing",
+            *when(result.started, result.seconds, {cell.train_key: cell.figures for cell in trainings}),
         ]
     )
     opening = (
@@ -337,13 +345,15 @@ def _how(result: TuneResult) -> str:
 
 def _again(result: TuneResult) -> str:
     spec = json.dumps(result.spec, ensure_ascii=False, indent=2, sort_keys=True)
-    command = f"rec-denoiser tune studies/{result.name}.yaml"
+    command = command_of("tune", result.file, result.overrides)
     if result.study is not None:
         command += f"\nrec-denoiser study var/studies/{result.name}/{result.study}"
     facts = [*flat_entries("code", result.code), *flat_entries("execution", result.execution)]
     return (
         words(
-            "p", "The first command runs the search again, from the cache; the second compares what it found on test."
+            "p",
+            "The first command runs the search again, from the cache; the second compares what it found on test."
+            + (UNNAMED if result.file is None else ""),
         )
         + element("pre", words("code", command))
         + entries(facts)

@@ -65,7 +65,7 @@ def both(sight: Sight, method: str) -> str:
     """A method beside the reference under both protocols, in a few words."""
     pair = sight.against(method)
     if pair is None:
-        return "reference"
+        return "reference" if method == sight.reference else "not compared"
     return {
         ("▲", "▲"): "better on both",
         ("▼", "▼"): "worse on both",
@@ -117,10 +117,13 @@ def _differences(result: StudyResult, found: Sequence[Sight]) -> list[Statement]
     held = [
         (sight.reference, _kind(both(sight, method)), method, both(sight, method), sight)
         for sight in found
+        if sight.compared
         for method in sight.methods
         if method != sight.reference
     ]
     if not held:
+        if any(sight.reference not in sight.methods for sight in found):
+            return []
         return [Statement("There is one method only, so nothing is compared.")]
     if all(kind == NEITHER for _, kind, _, _, _ in held):
         count = f"{len(held)} comparisons" if len(held) > 1 else "one comparison"
@@ -174,6 +177,10 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
         who = "Each method was" if counts[-1] == 1 else "Some methods were"
         sentences.append(f"{who} trained with one seed, so how much another training would differ is not known.")
     sentences += filter(None, (_seed_words(dataset, held) for dataset, held in by_dataset(found)))
+    alone = [sight for sight in found if sight.reference not in sight.methods]
+    for reference in dict.fromkeys(sight.reference for sight in alone):
+        where = listed(place_words(sight.place, result) for sight in alone if sight.reference == reference)
+        sentences.append(f"{reference} has no finished training at {where}, so nothing is compared there.")
     failed = sum(cell.status == "failed" for cell in result.cells)
     if failed:
         missing = "is" if failed == 1 else "are"

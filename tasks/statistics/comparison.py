@@ -21,10 +21,11 @@ class Against:
 
     difference, gain (in %): of means over targets, with intervals over users and over seeds. t, wilcoxon, effect: over
     users, each one a pair of their mean values, whose mean difference is `user_difference`, with the standard error
-    `user_error`. Where users have one target each it is `difference`; else it weighs users alike and not targets.
-    over_both: over users and seeds at once (`tasks.statistics.crossed`), None where no method of the tables has two
-    seeds. The two `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict` rests on that of t,
-    because the claim is about a mean: over users and seeds where that is known, else over users alone.
+    `user_error` (None in a file of before). Where users have one target each it is `difference`; else it weighs users
+    alike and not targets. over_both: over users and seeds at once (`tasks.statistics.crossed`), None where no method of
+    the tables has two seeds. The two `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict`
+    rests on that of t, because the claim is about a mean: over users and seeds where that is known, else over users
+    alone.
     """
 
     difference: Estimate
@@ -32,7 +33,6 @@ class Against:
     gain: Estimate
     gain_over_seeds: Estimate
     user_difference: float
-    user_error: float
     t: Test
     wilcoxon: Test
     t_over_seeds: Test
@@ -40,8 +40,9 @@ class Against:
     t_adjusted: Adjusted | None
     wilcoxon_adjusted: Adjusted | None
     effect: Effect | None
-    over_both: OverBoth | None
     verdict: str
+    user_error: float | None = None
+    over_both: OverBoth | None = None
 
     @property
     def deciding(self) -> Test:
@@ -61,22 +62,23 @@ class Against:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself.
+    """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself, and
+    where the panel has none.
 
-    squares: of its values over users and seeds, None with one seed.
+    squares: of its values over users and seeds, None with one seed and in a file of before.
     """
 
     method: str
     seeds: tuple[int, ...]
     over_seeds: Estimate
     over_users: Estimate
-    squares: SeedSquares | None
     against: Against | None
+    squares: SeedSquares | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """All methods of a panel beside the reference, in the panel's order."""
+    """All methods of a panel beside the reference, in the panel's order; where it has none, the methods alone."""
 
     metric: str
     reference: str
@@ -109,31 +111,24 @@ def compare(
     Raises `ValueError` where the reference is not in the panel.
     """
     panel.column(reference)
-    sample = panel.sample()
-    resampled = resample(sample, rng=rng, resamples=resamples)
-    rows = tuple(
-        Row(
-            method=method,
-            seeds=panel.seeds[method],
-            over_seeds=seeds.mean(panel.seed_means(method), level=level),
-            over_users=interval(resampled, column(panel.column(method)), level=level),
-            squares=seed_squares(panel.user_values(method), trainings=panel.trainings[method]),
-            against=None
-            if method == reference
-            else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
-        )
-        for method in panel.methods
+    return _table(
+        panel, metric, reference, rng=rng, alternative=alternative, level=level, alpha=alpha, resamples=resamples
     )
-    table = Table(
-        metric=metric,
-        reference=reference,
-        alternative=alternative,
-        alpha=alpha,
-        targets=len(panel.targets),
-        users=sample.users,
-        rows=rows,
+
+
+def uncompared(
+    panel: Panel,
+    *,
+    metric: str,
+    reference: str,
+    rng: np.random.Generator,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Table:
+    """The values of a panel's methods, none of them compared: for a panel that lacks the reference."""
+    return _table(
+        panel, metric, reference, rng=rng, alternative="two-sided", level=level, alpha=ALPHA, resamples=resamples
     )
-    return jointly([table])[0]
 
 
 def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
@@ -163,6 +158,44 @@ def spread_by_method(tables: Iterable[Table]) -> dict[str, SeedSpread]:
         for row in table.rows:
             arms.setdefault(row.method, []).append(row.squares)
     return spreads(arms)
+
+
+def _table(
+    panel: Panel,
+    metric: str,
+    reference: str,
+    *,
+    rng: np.random.Generator,
+    alternative: Alternative,
+    level: float,
+    alpha: float,
+    resamples: int,
+) -> Table:
+    sample = panel.sample()
+    resampled = resample(sample, rng=rng, resamples=resamples)
+    rows = tuple(
+        Row(
+            method=method,
+            seeds=panel.seeds[method],
+            over_seeds=seeds.mean(panel.seed_means(method), level=level),
+            over_users=interval(resampled, column(panel.column(method)), level=level),
+            squares=seed_squares(panel.user_values(method), trainings=panel.trainings[method]),
+            against=None
+            if method == reference or reference not in panel.methods
+            else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
+        )
+        for method in panel.methods
+    )
+    table = Table(
+        metric=metric,
+        reference=reference,
+        alternative=alternative,
+        alpha=alpha,
+        targets=len(panel.targets),
+        users=sample.users,
+        rows=rows,
+    )
+    return jointly([table])[0]
 
 
 def _against(
@@ -206,7 +239,9 @@ def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
         return table
     counts = {row.method: len(row.seeds) for row in table.rows}
 
-    def over(method: str, against: Against) -> OverBoth:
+    def over(method: str, against: Against) -> OverBoth | None:
+        if against.user_error is None:
+            return against.over_both
         pair = [(counts[name], found[name]) for name in (method, table.reference)]
         return over_both(against.t, against.difference, against.gain, error=against.user_error, arms=pair)
 

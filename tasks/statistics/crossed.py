@@ -112,9 +112,12 @@ def over_both(
     """The test and intervals of a difference between two methods, `arms`: each one's number of seeds and their spread.
 
     error: the standard error of the mean difference over users, to which `over_users` is the test. The squared error
-    over both is error² + Σ σ̂² / seeds, with Satterthwaite's degrees of freedom (1946, "An approximate distribution of
-    estimates of variance components", Biometrics Bulletin 2), as if both σ̂² were off by the same, since they have been
-    drawn together. Where both are 0, all is as over users alone.
+    over both is error² + Σ σ̂² / seeds. error² counts the users' rest too, so that this is the mean squares between
+    seeds, Σ `largest` / seeds, and what error² holds besides that rest. Of these two Satterthwaite's degrees of freedom
+    are made (1946, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2), as if
+    both σ̂² were off by the same, since they have been drawn together. Where trainings share their rest, as those of one
+    seed may, nothing may be left besides: all is then the seeds', with their degrees. Where both σ̂² are 0, all is as
+    over users alone.
     """
     by_seeds = sum(spread.variance / seeds for seeds, spread in arms)
     if over_users.statistic is None or error == 0.0 or by_seeds == 0.0:
@@ -122,9 +125,9 @@ def over_both(
     from scipy.special import stdtr, stdtrit
 
     squared = error**2 + by_seeds
-    of_seeds = sum(spread.largest / seeds for seeds, spread in arms) ** 2 / min(spread.degrees for _, spread in arms)
-    uncertain = error**4 / (over_users.n - 1) + of_seeds
-    degrees = squared**2 / uncertain
+    between = min(squared, sum(spread.largest / seeds for seeds, spread in arms))
+    of_seeds = between**2 / min(spread.degrees for _, spread in arms)
+    degrees = squared**2 / ((squared - between) ** 2 / (over_users.n - 1) + of_seeds)
     statistic = over_users.statistic * error / squared**0.5
     one_sided = over_users.alternative == "greater"
     p = float(stdtr(degrees, -statistic)) if one_sided else 2.0 * float(stdtr(degrees, -abs(statistic)))

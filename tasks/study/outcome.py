@@ -19,6 +19,7 @@ from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import write_report
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
+from tasks.specs import StudyRequest
 from tasks.study.expand import Study, StudyCell
 from tasks.study.result import CellResult, Dataset, Detection, Epoch, Figures, Noise, SourceFile, StudyResult
 from tasks.train import Trained, training_folder
@@ -55,6 +56,7 @@ def result_of(
     study: Study,
     ended: Ended,
     *,
+    request: StudyRequest,
     docs: Mapping[str, str],
     code: Mapping[str, str],
     execution: Execution,
@@ -77,6 +79,8 @@ def result_of(
         datasets=datasets_of(ended.cells.values(), docs),
         cells=tuple(_cell_result(cell, number, ended, home) for number, cell in enumerate(study.cells)),
         oracle=ORACLE if ORACLE in methods else None,
+        file=request.file,
+        overrides=request.overrides,
     )
     return replace(result, detection=tuple(_detection(result, ended, home)))
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from tasks.detect import Verdict
@@ -205,7 +206,9 @@ class StudyResult:
 
     reference: whom the others are compared with, a method's name or values of axes; the axes that it names are those
     compared. oracle: the method that knows what is noise, where the study has one. started: ISO 8601, UTC.
-    comparisons and what follows are made of the cells' ranks (`tasks.reporting.analysis.analysed`).
+    seconds: what the start that wrote it took, which may have had trainings from the cache. file, overrides: the
+    request, as a person gave it; a result of before has none. comparisons, retained, gaps and slices are made of the
+    cells' ranks (`tasks.reporting.analysis.analysed`).
     """
 
     name: str
@@ -225,11 +228,14 @@ class StudyResult:
     gaps: tuple[Gaps, ...] = ()
     slices: tuple[SlicedMetric, ...] = ()
     detection: tuple[Detection, ...] = ()
+    file: str | None = None
+    overrides: tuple[str, ...] = ()
 
     def to_hand_on(self) -> "StudyResult":
         """The result less the points of its curves, most of its size, and less where things lie on this machine."""
         return replace(
             self,
+            file=Path(self.file).name if self.file and Path(self.file).is_absolute() else self.file,
             datasets=tuple(replace(dataset, docs=None) for dataset in self.datasets),
             cells=tuple(replace(cell, history=(), figures=cell.figures.without_curves()) for cell in self.cells),
             detection=tuple(replace(one, false_positive_rates=(), true_positive_rates=()) for one in self.detection),

@@ -31,9 +31,9 @@ def table(result: StudyResult) -> list[dict[str, str]]:
             "Method": row.method,
             **{HEADINGS[metric]: _number(rows[metric].over_seeds.value) for metric in HEADINGS if metric in rows},
             "Gain": _gain(row),
-            "Verdict": _verdict(row),
+            "Verdict": _verdict(row, reference=reference),
         }
-        for place, row, rows in _rows(result)
+        for place, reference, row, rows in _rows(result)
     ]
 
 
@@ -51,17 +51,17 @@ def plain(result: StudyResult) -> str:
     return "\n".join(parts)
 
 
-def _rows(result: StudyResult) -> Iterator[tuple[Place, Row, Mapping[str, Row]]]:
-    """Each place and method with its row of the leading metric and those of all metrics."""
-    by_place: dict[str, tuple[Place, dict[str, dict[str, Row]]]] = {}
+def _rows(result: StudyResult) -> Iterator[tuple[Place, str, Row, Mapping[str, Row]]]:
+    """Each place, its reference, and each method there with its row of the leading metric and those of all metrics."""
+    by_place: dict[str, tuple[Place, str, dict[str, dict[str, Row]]]] = {}
     for compared in result.comparisons:
-        _, methods = by_place.setdefault(repr(compared.place), (compared.place, {}))
+        _, _, methods = by_place.setdefault(repr(compared.place), (compared.place, compared.table.reference, {}))
         for row in compared.table.rows:
             methods.setdefault(row.method, {})[compared.table.metric] = row
-    for place, methods in by_place.values():
+    for place, reference, methods in by_place.values():
         for rows in methods.values():
             if FULL in rows:
-                yield place, rows[FULL], {metric: rows[metric] for metric in METRICS if metric in rows}
+                yield place, reference, rows[FULL], {metric: rows[metric] for metric in METRICS if metric in rows}
 
 
 def _axes(result: StudyResult) -> list[str]:
@@ -104,9 +104,9 @@ def _gain(row: Row) -> str:
     return "–" if gain is None else f"{gain:+.1f}%".replace("-", "−")
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: Row, *, reference: str) -> str:
     if row.against is None:
-        return "reference"
+        return "reference" if row.method == reference else "not compared"
     said = row.against.verdict
     return next(
         (short for start, short in (

@@ -21,6 +21,7 @@ from tasks.tuning.expand import Method, Tuning
 from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search, Trial, mean_or_none
 from tasks.tuning.space import SEARCHED, Range
+from tasks.tuning.specs import TuneRequest
 
 STUDY_FILE = "tuned.yaml"
 FRESH_SEEDS = 3
@@ -56,6 +57,7 @@ def tune_result(
     trials: tuple[TrialResult, ...],
     cells: Iterable[Cell],
     *,
+    request: TuneRequest,
     docs: Mapping[str, str],
     code: Mapping[str, str],
     execution: Execution,
@@ -80,6 +82,8 @@ def tune_result(
         methods=methods,
         trials=trials,
         study=STUDY_FILE if any(method.best is not None for method in methods) else None,
+        file=request.file,
+        overrides=request.overrides,
     )
 
 

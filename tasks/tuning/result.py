@@ -49,7 +49,8 @@ class MethodResult:
 @dataclass(frozen=True)
 class TuneResult:
     """A search's outcome. drawn_by: the library that drew, with its version. study: the file, beside this one, of the
-    study that compares the methods at their best settings; None where there is nothing to compare.
+    study that compares the methods at their best settings; None where there is nothing to compare. file, overrides: the
+    request, as a person gave it; a result of before has none.
     """
 
     name: str
@@ -66,6 +67,8 @@ class TuneResult:
     methods: tuple[MethodResult, ...]
     trials: tuple[TrialResult, ...]
     study: str | None
+    file: str | None = None
+    overrides: tuple[str, ...] = ()
 
     def of(self, method: str) -> tuple[TrialResult, ...]:
         """The trials of a method, in their order."""

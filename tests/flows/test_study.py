@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from tasks.track import TAG_PARENT, Tracker
@@ -51,6 +52,7 @@ def without_points(told: dict[str, Any]) -> dict[str, Any]:
     """A study's result less the points of its curves and less where the pages on its data lie."""
     gates = [[layer | {"keep_by_distance": []} for layer in cell["figures"]["gate"]] for cell in told["cells"]]
     return told | {
+        "file": Path(told["file"]).name,
         "cells": [
             cell | {"history": [], "figures": cell["figures"] | {"gate": gate}}
             for cell, gate in zip(told["cells"], gates, strict=True)
@@ -107,6 +109,11 @@ def test_a_study_from_its_file_to_its_report(
     parent = found.data.tags[TAG_PARENT]
     assert {"report.html", "study.json", "tables", "spec.json"} <= {
         entry.path for entry in tracker.client.list_artifacts(parent)
+    }
+    shown = httpx.post(f"{prefect_api}/artifacts/latest/filter", json={"limit": 200}).json()
+    assert {artifact["key"] for artifact in shown} >= {"study-tiny", "study-mlflow-tiny"} | {
+        f"study-{name}-tiny"
+        for name in ("comparison", "hits", "effects", "noise-detection", "costs", "datasets", "cells")
     }
     dry = run(workplace, str(tiny), "--set", filtered, "--dry-run")
     assert "cached: 3 trained, 3 ranked" in dry

@@ -75,6 +75,8 @@ def study(
         seconds=754.0,
         datasets=tuple(_dataset(kind, ratio) for kind, ratio in product(kinds, ratios)),
         cells=tuple(cells),
+        file="studies/noise.yaml",
+        overrides=("axes.seed=[1, 2]", "name=noise"),
     )
     return replace(result, **changes), lambda cell: frames[str(cell.ranks)]
 

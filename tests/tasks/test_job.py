@@ -25,6 +25,7 @@ from tasks.job import (
     reason,
     record,
     record_failure,
+    record_folder,
     summary,
     tracked_job,
 )
@@ -33,7 +34,7 @@ from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import NoiseSpec, RobustnessSpec, named_method
-from tasks.track import Tracker
+from tasks.track import TAG_NOTE, Tracker
 from tasks.train import Trained
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
@@ -102,6 +103,35 @@ def statuses(home: Home, spec: RobustnessSpec) -> list[str]:
     runs = runs_of(home, spec)
     parents = runs.pop("parent")
     return [run.info.status for run in [*parents, *runs.values()]]
+
+
+def test_what_a_finished_job_is_told_to_say_follows_its_last_start(
+    spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, tmp_path: Path
+) -> None:
+    cells = plan(spec.cells(), lambda _: Data(tiny_snapshot, tiny_snapshot), EXECUTION)
+    parents = []
+    for question, tables in (("Which is best?", ("hits.csv", "kinds.csv")), ("Which is worst?", ("hits.csv",))):
+        folder = tmp_path / question
+        (folder / "tables").mkdir(parents=True)
+        for name in ("report.html", *(f"tables/{table}" for table in tables)):
+            (folder / name).write_text(question)
+        heading = Heading("told", "told", question, json.dumps(question), identity=("study", spec.model_dump_json()))
+        with (
+            lease(home=mlflow_home) as held,
+            tracked_job(
+                cells, heading, execution=EXECUTION, flow_run="flow-run", held=held, home=mlflow_home
+            ) as job,
+        ):  # fmt: skip
+            record_folder(job, heading, folder)
+        parents.append(job.parent)
+    (parent,) = set(parents)
+    tracker = Tracker(mlflow_home)
+    found = tracker.client.get_run(parent)
+    assert (found.info.status, found.data.tags[TAG_NOTE]) == ("FINISHED", "Which is worst?")
+    held_files = Path(tracker.client.download_artifacts(parent, "", str(tmp_path)))
+    assert (held_files / "report.html").read_text() == "Which is worst?"
+    assert json.loads((held_files / "spec.json").read_text()) == "Which is worst?"
+    assert [path.name for path in (held_files / "tables").iterdir()] == ["hits.csv"]
 
 
 def test_a_finished_job_and_what_its_runs_hold(

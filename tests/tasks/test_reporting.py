@@ -16,17 +16,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tasks.gates import GateLayer
 from tasks.home import Home
+from tasks.reporting import shell
 from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
-from tasks.reporting.charts import STYLES, _shape
 from tasks.reporting.figures import figures
-from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown
+from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown, records
 from tasks.reporting.grid import html as as_html
-from tasks.reporting.page import write_report
+from tasks.reporting.page import all_tables, write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
-from tasks.reporting.sights import sights
+from tasks.reporting.sights import cells_of, sights
 from tasks.reporting.words import answer, not_significant
-from tasks.study.result import CellResult, StudyResult
+from tasks.study import terminal
+from tasks.study.result import CellResult, Noise, Place, StudyResult
 from tests.tasks.study_results import METHODS, USERS, Ranks, detection, study
 
 RESAMPLES = 200
@@ -93,6 +95,31 @@ def test_the_tables_numbers_are_those_of_the_ranks(
             assert written in page.read_text()
             assert written in (page.parent / "tables" / "comparison.md").read_text()
             assert written in (page.parent / "tables" / "comparison.tex").read_text()
+
+
+def test_effect_sizes_and_other_tests_are_shown_and_are_those_of_the_ranks(
+    noise: tuple[StudyResult, Ranks], page: Path
+) -> None:
+    result, ranks = noise
+    rows = table(page.parent / "tables" / "comparison.csv")
+    for metric, protocol in ((FULL, "full_unseen"), (SAMPLED, "sampled100")):
+        row = rows[(rows.metric == metric) & (rows.method == "better") & (rows.noise_ratio == 0.25)].iloc[0]
+        own, base = (by_user(result, ranks, name, 0.25, protocol) for name in ("better", "plain"))
+        gains = own - base
+        assert row.d_z == pytest.approx(gains.mean() / gains.std(ddof=1))
+        assert (row.share_better, row.share_worse) == ((gains > 0).mean(), (gains < 0).mean())
+        assert row.superiority == pytest.approx((gains > 0).mean() + row.share_tied / 2)
+        assert row.p_wilcoxon == pytest.approx(
+            stats.wilcoxon(own, base, zero_method="pratt", correction=False, method="asymptotic").pvalue, rel=0.05
+        )
+        assert 0.0 < row.p_over_seeds < 1.0
+        told = (page.parent / "tables" / "effects.md").read_text()
+        assert f"| {signless(f'{row.d_z:+.3f}')} | {signless(f'{row.rank_biserial:+.3f}')} |" in told
+        assert f"| {row.p_over_seeds:.3f} |" in told
+    text = page.read_text()
+    assert '<section id="effects"><h2>Effect sizes and other tests</h2>' in text
+    assert "cannot be tested; two are needed" in text  # the oracle lost a seed
+    assert "effects.tex" in text
 
 
 def test_holm_counts_every_comparison_of_a_metric(page: Path) -> None:
@@ -174,11 +201,28 @@ def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
         "1\N{NARROW NO-BREAK SPACE}979\N{NARROW NO-BREAK SPACE}173",
         "binary cross-entropy against sampled negatives",
         "the loss became infinite in epoch 3",
-        "rec-denoiser study studies/noise.yaml",
+        "rec-denoiser study studies/noise.yaml --set 'axes.seed=[1, 2]' --set name=noise\n",
+        "last begun 2026-01-02 03:04 UTC, for 13 min · 41 min of training in all",
         "execution.libraries.torch",
         "Gap closed",
     ):
         assert told in text
+
+
+def test_a_training_that_cells_share_is_counted_once_and_a_file_without_a_name_is_told(tmp_path: Path) -> None:
+    result, _ = study(methods=("plain",), ratios=(0.0,), file=None, overrides=())
+    twice = replace(result, seconds=4.0, cells=(*result.cells, *result.cells))
+    text = html.unescape(write_report(twice, None, tmp_path).read_text())
+    assert "for 4 s · 2 min of training in all" in text  # 63 and 66 s
+    assert "rec-denoiser study FILE\n" in text
+    assert "FILE stands for the file below, whose name was not kept." in text
+
+
+def test_a_result_to_hand_on_keeps_the_request_and_not_where_its_file_lies() -> None:
+    result, _ = study(methods=("plain",), ratios=(0.0,), file="/home/someone/noise.yaml")
+    handed = StudyResult.from_json(result.to_hand_on().to_json())
+    assert (handed.file, handed.overrides) == ("noise.yaml", ("axes.seed=[1, 2]", "name=noise"))
+    assert replace(result, file="studies/noise.yaml").to_hand_on().file == "studies/noise.yaml"
 
 
 def test_methods_are_told_with_their_own_training_and_not_with_what_all_share(tmp_path: Path) -> None:
@@ -212,6 +256,13 @@ def test_every_figure_is_xml_with_real_text_and_a_description(page: Path) -> Non
         assert chart.findtext("desc")
         assert len(chart.findall(".//text")) > 5
         assert not chart.findall(".//image")
+
+
+def test_paper_has_nothing_to_press() -> None:
+    style = Path(shell.__file__).with_name("style.css").read_text()
+    printed = style.partition("@media print {")[2]
+    (hidden,) = re.findall(r"([^{}]+)\{ display: none; \}", printed)
+    assert {name.strip() for name in hidden.split(",")} >= {"#theme", "nav", ".files", ".skip", ".arrow"}
 
 
 def test_figures_follow_the_theme(page: Path) -> None:
@@ -402,6 +453,24 @@ def test_best_values_and_marks_reach_every_form() -> None:
     assert 'data-value=""' in shown  # what has no value is sorted last
 
 
+def test_learning_curves_are_named_at_their_ends(noise: tuple[StudyResult, Ranks]) -> None:
+    (drawn,) = (figure for figure in figures(noise[0]) if figure.name == "learning")
+    for panel in drawn.panels:
+        chart = next(drawings(panel[panel.index('<svg class="chart"') :]))
+        names = [text.findtext("title") for text in chart.findall("text[@class='label']")]
+        assert sorted(filter(None, names)) == ["better", "equal", "oracle", "plain"]
+
+
+def test_every_table_has_rows_of_text_by_heading(noise: tuple[StudyResult, Ranks]) -> None:
+    held = {grid.name: records(grid) for grid in all_tables(noise[0])}
+    assert held.keys() >= {"comparison", "hits", "gap-closed", "effects", "noise-detection", "costs", "cells"}
+    first, better = held["comparison"][:2]
+    assert first["Method"] == "plain"
+    gains = ("Gain, %", "Gain, % (NDCG@10, 100 negatives)")
+    assert all(re.match(r"\+\d+\.\d▲ \(\+", better[name]) for name in gains)
+    assert better["Gain, %"] != better["Gain, % (NDCG@10, 100 negatives)"]
+
+
 def test_csv_keeps_every_digit() -> None:
     text = Frame(("a", "b"), ((0.1 + 0.2, None), ('x,"y"', 3))).csv()
     assert list(csv.reader(io.StringIO(text))) == [["a", "b"], ["0.30000000000000004", ""], ['x,"y"', "3"]]
@@ -425,6 +494,67 @@ def test_axes_make_figures_of_their_own(tmp_path: Path) -> None:
     assert "Effect of length" in page.read_text()
     # Without noise there is one place, whatever kind it would have been of.
     assert sum(sight.place.noise is None for sight in sights(analysed(result, ranks, resamples=RESAMPLES))) == 2
+
+
+RESULTS = Path(__file__).parents[2] / "studies" / "results"
+
+
+def committed() -> list[Path]:
+    """The shipped results that are a study's, by the two fields that nothing else has."""
+    return [
+        path for path in sorted(RESULTS.glob("*.json")) if {"reference", "cells"} <= json.loads(path.read_text()).keys()
+    ]
+
+
+def test_every_shipped_study_is_read_and_has_a_page(tmp_path: Path) -> None:
+    names = [path.stem for path in committed()]
+    assert len(names) >= 16
+    assert {"denoise-softmax-ml-100k", "noisy-histories-ml-100k", "quick"} <= set(names)
+    for path in committed():
+        read = StudyResult.from_json(path.read_text())
+        assert StudyResult.from_json(read.to_json()) == read
+        page = write_report(read, None, tmp_path / path.stem).read_text()
+        assert '<section id="results">' in page
+        assert not re.search(r'<div class="panels"></div>', page)
+
+
+def test_a_figure_whose_points_were_taken_out_is_not_drawn(noise: tuple[StudyResult, Ranks]) -> None:
+    layer = GateLayer(0, 0.9, 0.8, (0.9, 0.8))
+    cells = [replace(cell, figures=replace(cell.figures, gate=(layer,))) for cell in noise[0].cells]
+    result = replace(noise[0], cells=tuple(cells))
+    gone = {"detection", "gate", "learning"}
+    assert gone <= {figure.name for figure in figures(result)}
+    handed = result.to_hand_on()
+    assert not gone & {figure.name for figure in figures(handed)}
+
+
+def test_settings_that_cells_are_included_with_are_drawn_with_the_others_as_they_come() -> None:
+    """β is an axis of the file, γ one of included cells alone; the plain method has neither."""
+    read = StudyResult.from_json((RESULTS / "figure-4-ml-100k.json").read_text())
+    drawn = {figure.name: figure.frame for figure in figures(read)}
+    for name, expected in (
+        ("model-beta", [0.01, 0.02, 0.04, 0.06, 0.08, 0.1]),
+        ("model-gamma", [0.0, 0.00001, 0.0001, 0.001, 0.01, 0.1]),
+    ):
+        at = drawn[name].columns.index(name.replace("-", "."))
+        rows = [row for row in drawn[name].rows if row[2] == FULL]
+        assert [row[at] for row in rows] == expected
+        assert {row[3] for row in rows} == {"rec-denoiser"}
+    at = Place("ml-100k", Noise("replace", 0.2, "both"), {"model.gamma": 0.1})
+    assert [cell.axes.get("model.gamma") for cell in cells_of(read, at, "rec-denoiser")] == [0.1, 0.1]
+    assert [cell.method for cell in cells_of(read, at, "sasrec-bce")] == ["sasrec-bce"] * 2
+
+
+def test_a_settings_figure_holds_only_what_differs_in_it() -> None:
+    read = StudyResult.from_json((RESULTS / "figure-4-published-ml-100k.json").read_text())
+    drawn = {figure.name: figure.frame for figure in figures(read)}
+    for name, expected in (
+        ("model-beta", [0.00001, 0.0001, 0.001, 0.01, 0.1]),
+        ("model-gamma", [0.00001, 0.0001, 0.001, 0.01, 0.1]),
+    ):
+        rows = [row for row in drawn[name].rows if row[2] == FULL]
+        assert [row[4] for row in rows] == expected
+        assert {row[3] for row in rows} == {"as-published"}
 
 
 def test_values_of_an_axis_can_be_compared(tmp_path: Path) -> None:
@@ -455,6 +585,34 @@ def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:
         if sight.place.setting
     ]
     assert [(sight.reference, sight.methods) for sight in places] == [("plain", ("plain", "better"))] * 2
+
+
+def test_where_the_reference_failed_nothing_is_compared_and_that_is_said(tmp_path: Path) -> None:
+    result, ranks = study(ratios=(0.0, 0.25))
+    cells = [
+        replace(cell, status="failed", failure="no memory was left", ranks=None, metrics={})
+        if cell.method == "plain" and cell.noise and cell.noise.ratio
+        else cell
+        for cell in result.cells
+    ]
+    whole = analysed(replace(result, cells=tuple(cells)), ranks, resamples=RESAMPLES)
+    quiet, noisy = sights(whole)
+    assert (quiet.reference, quiet.compared) == ("plain", True)
+    assert (noisy.reference, noisy.methods, noisy.compared) == ("plain", ("better", "equal"), False)
+    said = " ".join(map(str, answer(whole)))
+    assert "plain has no finished training at 25 % replace noise, so nothing is compared there." in said
+    assert "equal against better" not in write_report(whole, None, tmp_path).read_text()
+    rows = table(tmp_path / "tables" / "comparison.csv")
+    assert rows[rows.noise_ratio == 0.25].gain_percent.isna().all()
+    assert not rows[rows.noise_ratio == 0.25]["mean"].isna().any()
+    assert not any(cut.place.noise for cut in whole.slices)
+    verdicts = [(row["Method"], row["Noise"], row["Verdict"]) for row in terminal.table(whole)]
+    assert ("plain", "0%", "reference") in verdicts
+    assert {verdict for _, noise, verdict in verdicts if noise != "0%"} == {"not compared"}
+    nowhere = replace(result, cells=tuple(cell for cell in cells if cell.noise and cell.noise.ratio))
+    alone = analysed(nowhere, ranks, resamples=RESAMPLES)
+    assert "one method only" not in " ".join(map(str, answer(alone)))
+    assert write_report(alone, None, tmp_path).exists()
 
 
 def test_a_study_whose_cells_all_failed_still_has_a_page(tmp_path: Path) -> None:
@@ -492,8 +650,3 @@ def test_ticks_are_round_and_within() -> None:
     assert evenly([0.0, 0.001, 0.1])
     assert not evenly([20, 50, 80])
     assert signless("-0.00") == "0.00"
-
-
-def test_no_two_styles_share_a_marker() -> None:
-    outlines = {tuple(_shape(style)(0.0, 0.0, 4.0)) for style in range(STYLES)}
-    assert len(outlines) == STYLES

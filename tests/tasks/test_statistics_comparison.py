@@ -12,8 +12,9 @@ import scipy.stats
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.statistics import seeds
 from tasks.statistics.comparison import Table, compare, jointly
-from tasks.statistics.crossed import SeedSpread, SeedSquares, seed_squares, spreads
-from tasks.statistics.estimates import Floats
+from tasks.statistics.crossed import SeedSpread, SeedSquares, over_both, seed_squares, spreads
+from tasks.statistics.estimates import Estimate, Floats
+from tasks.statistics.paired import Test
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
 from tasks.statistics.relative import gaps_closed, retentions
 from tasks.statistics.slices import (
@@ -238,7 +239,9 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
         over_users = scipy.stats.sem(means) ** 2
         by_seeds = (largest - rest[row.method]) / seeds_of + (largest - rest["base"]) / 2
         squared = over_users + by_seeds
-        df = squared**2 / (over_users**2 / (USERS - 1) + (largest * share) ** 2 / degrees)
+        between = largest * share
+        assert between < squared
+        df = squared**2 / ((squared - between) ** 2 / (USERS - 1) + between**2 / degrees)
         t = means.mean() / np.sqrt(squared)
         assert against.over_both.t.statistic == pytest.approx(t)
         assert against.over_both.t.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), df))
@@ -252,6 +255,20 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
             assert own.low is not None
             assert own.value is not None
             assert own.value - wide.low == pytest.approx(np.hypot(own.value - own.low, unit * margin))
+
+
+def test_seeds_have_their_own_degrees_even_where_the_error_over_users_holds_less_than_their_rest() -> None:
+    """As where both methods' trainings share it: little is left of what the mean squares between seeds count."""
+    found = over_both(
+        Test("paired t", "two-sided", n=943, statistic=-0.5, p=0.6),
+        Estimate(-0.002, -0.0105, 0.0065, level=0.95, basis="users", n=943),
+        Estimate(-0.9, -4.7, 2.9, level=0.95, basis="users", n=943),
+        error=1.9e-5**0.5,
+        arms=[(2, SeedSpread(variance=1.3e-5, largest=8.6e-5, degrees=3.0))] * 2,
+    )
+    squared = 3.2e-5
+    assert found.t.p == pytest.approx(2 * scipy.stats.t.sf(0.5 * (1.9e-5 / squared) ** 0.5, 3))
+    assert found.difference.low == pytest.approx(-0.002 - np.hypot(0.0085, scipy.stats.t.ppf(0.975, 3) * 1.3e-5**0.5))
 
 
 def test_methods_spreads_are_drawn_together_as_far_as_they_are_alike() -> None:

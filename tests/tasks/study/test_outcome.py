@@ -8,6 +8,7 @@ import pytest
 from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.home import Home
+from tasks.specs import StudyRequest
 from tasks.study.expand import Study, read_study
 from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder, unreported
 from tasks.study.result import CellResult, StudyResult
@@ -26,7 +27,8 @@ def failed(study: Study, home: Home, *, seconds: float) -> StudyResult:
     """A study whose log could not be used."""
     failures = dict.fromkeys(range(2), InputError("log.csv does not exist"))
     return result_of(
-        study, Ended({}, {}, {}, failures), docs={}, code={}, execution=EXECUTION, started="2026-01-01T00:00:00+00:00",
+        study, Ended({}, {}, {}, failures), request=StudyRequest(file="tiny.yaml"), docs={},
+        code={}, execution=EXECUTION, started="2026-01-01T00:00:00+00:00",
         seconds=seconds, home=home,
     )  # fmt: skip
 
