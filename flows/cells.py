@@ -77,6 +77,8 @@ def train_rank_and_record(
             elif isinstance(ended, _Training | _Detection):
                 cell = cells[ended.cells[0]]
                 progress.trained(cell.train_key)
+                if isinstance(ended, _Training) and cell.train_key not in fresh:
+                    _warn_again(cell)
                 if isinstance(ended, _Training) and cell.detect_key is not None:
                     judged, key = _Detection(ended.cells), cell.detect_key
                     work.add_next(judged, detect_step, key=key, label=cell.label, cell=cell, execution=execution)
@@ -120,11 +122,8 @@ def train_and_record(
     cells = job.cells
     at_a_time = side_by_side(spec, execution)
     trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
-    progress = Progress(
-        len(cells),
-        {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)},
-        started=time.monotonic(),
-    )
+    fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
+    progress = Progress(len(cells), fresh, started=time.monotonic())
     failures: dict[int, Exception] = {}
     runner: ThreadPoolTaskRunner[Any]
     with (
@@ -141,6 +140,8 @@ def train_and_record(
             if failure is not None:
                 failures.update(_failed(job, ended.cells, failure))
             else:
+                if cells[ended.cells[0]].train_key not in fresh:
+                    _warn_again(cells[ended.cells[0]])
                 for number in ended.cells:
                     try:
                         jobs.record_trial(job, number, trained_by(cells[number]), metrics(cells[number]))
@@ -272,6 +273,12 @@ def _add_training(
         tracker=job.tracker,
         run_id=job.children[numbers[0]],
     )
+
+
+def _warn_again(cell: Cell) -> None:
+    """Say what a training warned of that was made before."""
+    for warning in trained_by(cell).warnings:
+        get_run_logger().warning("%s: %s", cell.label, warning)
 
 
 def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[int, Exception]:

@@ -346,9 +346,12 @@ def summary(
 
 
 def _tell_running(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> None:
-    """What of how it ran is unusual: how many trainings were one stacked model with this one, itself counted, and
-    their folders; that its steps were compiled; another precision than float32.
+    """What of how it went is unusual: how many trainings were one stacked model with this one, itself counted, and
+    their folders; that its steps were compiled; another precision than float32; and from which epoch a part of the
+    model had switched itself off.
     """
+    if result.get("collapsed"):
+        tracker.set_tags(run_id, {"collapsed": "true", "collapsed.epoch": str(result["collapsed_epoch"])})
     if result.get("compiled"):
         tracker.set_tags(run_id, {"compiled": "true"})
     if (precision := result.get("precision", FULL_PRECISION)) != FULL_PRECISION:

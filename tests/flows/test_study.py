@@ -27,6 +27,11 @@ axes:
   seed: [1]
 reference: sasrec-bce
 """
+CLEANED = "{name: cleaned, loss: bce, filter: {by: co-occurrence}}"
+COLLAPSING = (
+    "{name: collapsing, loss: bce, gate: positional, estimator: arm, gate_logit: 0.0, gate_rate: 50.0, "
+    "beta: 100.0, beta_on: sum}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def test_a_study_from_its_file_to_its_report(
     workplace: "Workplace", tiny: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(workplace.environment, "PREFECT_API_URL", prefect_api)
-    filtered = "axes.method=[sasrec-bce, rec-denoiser, {name: cleaned, loss: bce, filter: {by: co-occurrence}}]"
+    filtered = f"axes.method=[sasrec-bce, rec-denoiser, {CLEANED}, {COLLAPSING}]"
     assert "not known before the data is read" in run(workplace, str(tiny), "--set", filtered, "--dry-run")
     output = run(workplace, str(tiny), "--set", filtered, "--json", "figures.json")
     assert "NDCG@10" in output
@@ -77,7 +82,7 @@ def test_a_study_from_its_file_to_its_report(
     told = result(workplace, "tiny")
     assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == without_points(told)
     assert [(cell["method"], cell["status"]) for cell in told["cells"]] == [
-        ("sasrec-bce", "done"), ("rec-denoiser", "done"), ("cleaned", "done"),
+        ("sasrec-bce", "done"), ("rec-denoiser", "done"), ("cleaned", "done"), ("collapsing", "done"),
     ]  # fmt: skip
     for cell in told["cells"]:
         assert cell["noise"] == {"kind": "replace", "ratio": 0.2, "where": "both", "seed": 0}
@@ -100,17 +105,30 @@ def test_a_study_from_its_file_to_its_report(
     }  # fmt: skip
     areas = {(each["method"], each["detector"]): each["auroc"] for each in told["detection"] if each["kind"] is None}
     assert areas["rec-denoiser", "gate"] == found.data.metrics["noise.gate.auroc"]
-    assert len(areas) == 7
+    assert len(areas) == 10
     assert len({cell["snapshot"] for cell in told["cells"]}) == 2
-    assert len({cell["train_key"] for cell in told["cells"]}) == 3
+    assert len({cell["train_key"] for cell in told["cells"]}) == 4
     assert found.info.run_id == told["cells"][1]["mlflow_run"]
     parent = found.data.tags[TAG_PARENT]
     assert {"report.html", "study.json", "tables", "spec.json"} <= {
         entry.path for entry in tracker.client.list_artifacts(parent)
     }
     dry = run(workplace, str(tiny), "--set", filtered, "--dry-run")
-    assert "cached: 3 trained, 3 ranked" in dry
+    assert "cached: 4 trained, 4 ranked" in dry
     assert "nothing is left to train" in dry
+
+    assert [cell["figures"]["collapsed"] for cell in told["cells"]] == [False, False, False, True]
+    sentence = "The gate of 1 of 4 trainings collapsed, and attention was all but off (1 of collapsing)"
+    assert sentence in output
+    assert sentence in (folder / "report.html").read_text(encoding="utf-8")
+    tags = [tracker.client.get_run(cell["mlflow_run"]).data.tags for cell in told["cells"]]
+    assert ["collapsed" in held for held in tags] == [False, False, False, True]
+    assert (tags[3]["collapsed"], tags[3]["collapsed.epoch"]) == ("true", "1")
+    again = workplace.start("flows.cli", "study", str(tiny), "--set", filtered)
+    assert again.process.wait(timeout=300) == 0
+    warnings = [line for line in again.output.read_text(encoding="utf-8").splitlines() if "gate has collapsed" in line]
+    assert len(warnings) == 1, "a training from the cache warns again, once"
+    assert "collapsing, noise 20%, seed 1: The gate has collapsed" in warnings[0]
 
 
 @pytest.mark.slow
