@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.config import FULL_PRECISION
 from models.engine.metrics import SELECTION_METRIC
@@ -27,6 +27,9 @@ from tasks.specs import RobustnessSpec
 from tasks.track import TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import RESULT_FILE, Trained
 from tasks.watching import SYSTEM_FILE, samples_in
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
 PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
@@ -151,12 +154,15 @@ def record(
         return metrics
     result = trained.result()
     layers = gate_layers(trained)
+    model = _log_model(job, number, trained, result)
     tracker.log_figures(
         run_id,
         history=result["history"],
         samples=samples_in(trained.folder / SYSTEM_FILE),
         final=final_figures(result, metrics) | gate_metrics(layers),
         timestamp=int(evaluated.ranks.stat().st_mtime * 1000),
+        model=model,
+        dataset=_note(cell, cell.histories, context="evaluation"),
     )
     if layers:
         tracker.log_text(run_id, {"gate/keep_by_distance.csv": gate_csv(layers)})
@@ -181,14 +187,18 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
     if tracker.is_finished(run_id):
         return
     result = trained.result()
+    cell = job.cells[number]
+    model = _log_model(job, number, trained, result)
     tracker.log_figures(
         run_id,
         history=result["history"],
         samples=samples_in(trained.folder / SYSTEM_FILE),
         final=final_figures(result, metrics),
         timestamp=int((trained.folder / RESULT_FILE).stat().st_mtime * 1000),
+        model=model,
+        dataset=_note(cell, cell.snapshot, context="training"),
     )
-    curve = report.learning_curve(result["history"], title=job.cells[number].label, best_epoch=result["best_epoch"])
+    curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     _tell_running(tracker, run_id, result)
     tracker.close_run(run_id, "FINISHED")
@@ -358,6 +368,20 @@ def _tell_running(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> N
         tracker.set_tags(run_id, {"precision": precision})
     if group := result.get("group"):
         tracker.set_tags(run_id, {"stacked": str(len(group)), "stacked.folders": ", ".join(group)})
+
+
+def _log_model(job: Job, number: int, trained: Trained, result: Mapping[str, Any]) -> "LoggedModel | None":
+    """The model of a finished training in MLflow; None where its weights are not kept."""
+    cell = job.cells[number]
+    if not all(path.exists() for path in trained.model_files):
+        return None
+    return job.tracker.log_model(
+        job.children[number],
+        trained.model_files,
+        called=cell.method,
+        params=parameters(cell),
+        step=result["best_epoch"],
+    )
 
 
 def _training_figures(result: Mapping[str, Any]) -> dict[str, float]:

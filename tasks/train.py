@@ -41,7 +41,12 @@ class Trained:
 
     @property
     def files(self) -> list[Path]:
-        return [self.folder / name for name in (RESULT_FILE, "model.json", "weights.pt")]
+        return [self.folder / RESULT_FILE, *self.model_files]
+
+    @property
+    def model_files(self) -> list[Path]:
+        """What the model is made of again."""
+        return [self.folder / name for name in ("model.json", "weights.pt")]
 
 
 def gist(warning: str) -> str:
