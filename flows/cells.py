@@ -58,7 +58,7 @@ def train_rank_and_record(
         "%s cells, %s trainings, %s at a time, on %s", len(cells), len(trainings), at_a_time, execution.processor
     )
     fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
-    progress = Progress(len(cells), fresh, started=time.monotonic())
+    progress = _progress(cells, fresh, expected, at_a_time)
     outcomes = Outcomes({}, {})
     runner: ThreadPoolTaskRunner[Any]
     with (
@@ -123,7 +123,7 @@ def train_and_record(
     at_a_time = side_by_side(spec, execution)
     trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
     fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
-    progress = Progress(len(cells), fresh, started=time.monotonic())
+    progress = _progress(cells, fresh, expected, at_a_time)
     failures: dict[int, Exception] = {}
     runner: ThreadPoolTaskRunner[Any]
     with (
@@ -190,6 +190,17 @@ def on_clean_histories(
         return metrics
     steps.run(evaluate_step, clean, key=clean.evaluate_key, label=clean.label, execution=execution)
     return evaluated_by(clean).metrics()
+
+
+def _progress(
+    cells: Sequence[Cell], fresh: Mapping[str, float], expected: Mapping[str, float], at_a_time: int
+) -> Progress:
+    """How far the cells are, whose `fresh` trainings have to be made, said once before they begin."""
+    now = time.monotonic()
+    in_seconds = fresh.keys() <= expected.keys()
+    progress = Progress(len(cells), fresh, started=now, at_a_time=at_a_time if in_seconds else None)
+    get_run_logger().info("%s", progress.told(under_way=0, now=now))
+    return progress
 
 
 def _add_trainings(

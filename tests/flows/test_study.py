@@ -99,6 +99,7 @@ def test_a_study_from_its_file_to_its_report(
     tracker = Tracker(workplace.home)
     wanted = "tags.study = 'tiny' and params.noise_ratio = '0.2' and params.method = 'rec-denoiser'"
     (found,) = tracker.client.search_runs([tracker.experiment_id], f"{wanted} and metrics.noise.own_score.auroc > 0.1")
+    assert {"system/cpu_utilization_percentage", "system/memory_usage_megabytes"} <= found.data.metrics.keys()
     assert {"noise.gate.auroc_low", "noise.popularity.replace.recall_at_share"} <= found.data.metrics.keys()
     assert {entry.path for entry in tracker.client.list_artifacts(found.info.run_id, "detection")} == {
         "detection/suspicions.parquet", "detection/roc.csv", "detection/roc.svg",
@@ -206,7 +207,12 @@ def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path)
     os.kill(started.process.pid, signal.SIGKILL)
     started.process.wait()
     finished = {folder: when for folder, when in trainings(workplace).items() if folder not in before}
+    interrupted = [path.parent for path in workplace.home.steps.glob("train/*/checkpoint.pt")]
+    again = time.time() * 1000
     run(workplace, str(tiny), *longer)
+    for folder in interrupted:
+        history = json.loads((folder / "result.json").read_text(encoding="utf-8"))["history"]
+        assert next(epoch["epoch"] for epoch in history if epoch["timestamp"] > again) > 1, "it went on"
     told = result(workplace, "killed")
     assert {cell["status"] for cell in told["cells"]} == {"done"}
     after = trainings(workplace)
