@@ -16,6 +16,7 @@ from tasks.digests import canonical_json
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
+from tasks.filter import filter_metrics
 from tasks.gates import gate_csv, gate_layers, gate_metrics
 from tasks.home import Home
 from tasks.leases import Lease, sole_holder
@@ -149,7 +150,7 @@ def record(
 ) -> dict[str, float]:
     """Put a finished training's figures and files into its run, and close it; its metrics."""
     cell, run_id, tracker = job.cells[number], job.children[number], job.tracker
-    metrics = evaluated.metrics() | ({} if detected is None else detected.metrics())
+    metrics = evaluated.metrics() | told_noise(cell, detected)
     if tracker.is_finished(run_id):
         return metrics
     result = trained.result()
@@ -171,15 +172,14 @@ def record(
     tracker.log_files(run_id, {"": evaluated.ranks})
     _tell_running(tracker, run_id, result)
     if detected is not None:
-        tracker.log_files(run_id, {DETECTION: detected.suspicions})
-        if found := detected.verdicts:
-            curves = {"roc.csv": report.roc_csv(found), "roc.svg": report.roc_chart(found, title=cell.label)}
-            tracker.log_text(run_id, {f"{DETECTION}{name}": text for name, text in curves.items()})
+        _log_detection(tracker, run_id, detected, title=cell.label)
     tracker.close_run(run_id, "FINISHED")
     return metrics
 
 
-def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, float]) -> None:
+def record_trial(
+    job: Job, number: int, trained: Trained, metrics: Mapping[str, float], detected: Detected | None = None
+) -> None:
     """Put the figures of a training that is not ranked into its run, and close it. `metrics` are those of validation at
     the epoch that was chosen.
     """
@@ -193,7 +193,7 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
         run_id,
         history=result["history"],
         samples=samples_in(trained.folder / SYSTEM_FILE),
-        final=final_figures(result, metrics),
+        final=final_figures(result, {**metrics, **told_noise(cell, detected)}),
         timestamp=int((trained.folder / RESULT_FILE).stat().st_mtime * 1000),
         model=model,
         dataset=_note(cell, cell.snapshot, context="training"),
@@ -201,7 +201,16 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
     curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     _tell_running(tracker, run_id, result)
+    if detected is not None:
+        _log_detection(tracker, run_id, detected, title=cell.label)
     tracker.close_run(run_id, "FINISHED")
+
+
+def told_noise(cell: Cell, detected: Detected | None) -> dict[str, float]:
+    """How well a cell's model tells the labelled noise that it was trained on, where that was measured, and how well the
+    cell's filter told what it left out.
+    """
+    return ({} if detected is None else detected.metrics()) | filter_metrics(cell.snapshot)
 
 
 def final_figures(result: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, float]:
@@ -353,6 +362,13 @@ def summary(
             "seed": job.cells[best].seed,
         },
     }
+
+
+def _log_detection(tracker: Tracker, run_id: str, detected: Detected, *, title: str) -> None:
+    tracker.log_files(run_id, {DETECTION: detected.suspicions})
+    if found := detected.verdicts:
+        curves = {"roc.csv": report.roc_csv(found), "roc.svg": report.roc_chart(found, title=title)}
+        tracker.log_text(run_id, {f"{DETECTION}{name}": text for name, text in curves.items()})
 
 
 def _tell_running(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> None:
