@@ -38,8 +38,8 @@ def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
     where there are none.
 
     Targets, users, items, labels and all that is not trained on stay; `position`, `history` and `train_length` are
-    moved on by what is gone, which the manifest's `changes` counts and, where noise is labelled, its `verdict` judges. A
-    user keeps the least suspicious interaction where all of them would go. `clean` stays that of `snapshot`: what is
+    moved on by what is gone, which the manifest's `changes` counts and, where noise is labelled, its `verdict` judges.
+    A user keeps the least suspicious interaction where all of them would go. `clean` stays that of `snapshot`: what is
     left out counts as seen where methods are compared.
 
     Raises `InputError` where the log is too small, where no user keeps two interactions to train on, and as

@@ -207,8 +207,8 @@ def record_trial(
 
 
 def told_noise(cell: Cell, detected: Detected | None) -> dict[str, float]:
-    """How well a cell's model tells the labelled noise that it was trained on, where that was measured, and how well the
-    cell's filter told what it left out.
+    """How well a cell's model tells the labelled noise that it was trained on, where that was measured, and how well
+    the cell's filter told what it left out.
     """
     return ({} if detected is None else detected.metrics()) | filter_metrics(cell.snapshot)
 
