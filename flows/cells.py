@@ -58,7 +58,7 @@ def train_rank_and_record(
         "%s cells, %s trainings, %s at a time, on %s", len(cells), len(trainings), at_a_time, execution.processor
     )
     fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
-    progress = Progress(len(cells), fresh, started=time.monotonic())
+    progress = _progress(cells, fresh, expected, at_a_time)
     outcomes = Outcomes({}, {})
     runner: ThreadPoolTaskRunner[Any]
     with (
@@ -77,9 +77,10 @@ def train_rank_and_record(
             elif isinstance(ended, _Training | _Detection):
                 cell = cells[ended.cells[0]]
                 progress.trained(cell.train_key)
+                if isinstance(ended, _Training) and cell.train_key not in fresh:
+                    _warn_again(cell)
                 if isinstance(ended, _Training) and cell.detect_key is not None:
-                    judged, key = _Detection(ended.cells), cell.detect_key
-                    work.add_next(judged, detect_step, key=key, label=cell.label, cell=cell, execution=execution)
+                    _add_detection(work, _Detection(ended.cells), cell, execution)
                     continue
                 for key, numbers in _grouped((cells[number].evaluate_key, number) for number in ended.cells).items():
                     cell = cells[numbers[0]]
@@ -114,36 +115,42 @@ def train_and_record(
     metrics: Callable[[Cell], Mapping[str, float]],
     expected: Mapping[str, float],
 ) -> dict[int, Exception]:
-    """Train every cell, several at a time, and record each as soon as it is trained; none is ranked. `metrics` gives
-    those of validation that a finished training has. By a cell's number, why it has none.
+    """Train every cell, several at a time; as soon as one is trained, measure how well it tells the labelled noise in
+    what it was trained on, where there is some, and record it; none is ranked. `metrics` gives those of validation that
+    a finished training has. By a cell's number, why it has none.
     """
     cells = job.cells
     at_a_time = side_by_side(spec, execution)
     trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
-    progress = Progress(
-        len(cells),
-        {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)},
-        started=time.monotonic(),
-    )
+    fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
+    progress = _progress(cells, fresh, expected, at_a_time)
     failures: dict[int, Exception] = {}
     runner: ThreadPoolTaskRunner[Any]
     with (
         ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
-        SideBySide[_Group | _Training](steps, runner, at_a_time=at_a_time) as work,
+        SideBySide[_Group | _Training | _Detection](steps, runner, at_a_time=at_a_time) as work,
     ):
         _add_trainings(work, job, trainings, spec, execution, steps)
         for ended, failure in work:
             if isinstance(ended, _Group):
                 _add_each(work, job, ended, failure, spec, execution)
                 continue
+            cell = cells[ended.cells[0]]
+            progress.trained(cell.train_key)
+            if failure is None and isinstance(ended, _Training):
+                if cell.train_key not in fresh:
+                    _warn_again(cell)
+                if cell.detect_key is not None:
+                    _add_detection(work, _Detection(ended.cells), cell, execution)
+                    continue
             work.fill()
-            progress.trained(cells[ended.cells[0]].train_key)
             if failure is not None:
                 failures.update(_failed(job, ended.cells, failure))
             else:
                 for number in ended.cells:
                     try:
-                        jobs.record_trial(job, number, trained_by(cells[number]), metrics(cells[number]))
+                        one = cells[number]
+                        jobs.record_trial(job, number, trained_by(one), metrics(one), detected_by(one))
                         progress.done += 1
                     except Exception as unrecorded:
                         failures.update(_failed(job, (number,), unrecorded))
@@ -189,6 +196,17 @@ def on_clean_histories(
         return metrics
     steps.run(evaluate_step, clean, key=clean.evaluate_key, label=clean.label, execution=execution)
     return evaluated_by(clean).metrics()
+
+
+def _progress(
+    cells: Sequence[Cell], fresh: Mapping[str, float], expected: Mapping[str, float], at_a_time: int
+) -> Progress:
+    """How far the cells are, whose `fresh` trainings have to be made, said once before they begin."""
+    now = time.monotonic()
+    in_seconds = fresh.keys() <= expected.keys()
+    progress = Progress(len(cells), fresh, started=now, at_a_time=at_a_time if in_seconds else None)
+    get_run_logger().info("%s", progress.told(under_way=0, now=now))
+    return progress
 
 
 def _add_trainings(
@@ -272,6 +290,18 @@ def _add_training(
         tracker=job.tracker,
         run_id=job.children[numbers[0]],
     )
+
+
+def _add_detection(work: SideBySide[Any], judged: _Detection, cell: Cell, execution: Execution) -> None:
+    """Let it be measured next how well a trained cell tells labelled noise."""
+    assert cell.detect_key is not None
+    work.add_next(judged, detect_step, key=cell.detect_key, label=cell.label, cell=cell, execution=execution)
+
+
+def _warn_again(cell: Cell) -> None:
+    """Say what a training warned of that was made before."""
+    for warning in trained_by(cell).warnings:
+        get_run_logger().warning("%s: %s", cell.label, warning)
 
 
 def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[int, Exception]:

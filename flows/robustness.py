@@ -17,6 +17,7 @@ from tasks.plan import Data, plan
 from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
 from tasks.steps import Steps, register_step, trained_by
+from tasks.study.costs import expected_seconds
 
 
 def _run_name() -> str:
@@ -45,7 +46,8 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
         heading = jobs.Heading.of(spec)
         with jobs.tracked_job(cells, heading, execution=execution, flow_run=flow_run, held=held, home=home) as job:
             jobs.record_checks(job, steps.reports)
-            outcomes = train_rank_and_record(job, spec.execution, execution, steps, expected={})
+            expected = expected_seconds(cells, execution, home=home)
+            outcomes = train_rank_and_record(job, spec.execution, execution, steps, expected=expected)
             if outcomes.failures:
                 raise jobs.failure_of([cell.label for cell in cells], outcomes.failures)
             metrics = [outcomes.metrics[number] for number in range(len(cells))]

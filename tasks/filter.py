@@ -8,14 +8,16 @@ import numpy.typing as npt
 from tasks.corrupt import changes_of, read_open, register_edited
 from tasks.corruption.apply import apply
 from tasks.corruption.openlog import Edits
+from tasks.detect import FILTERED
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.keys import step_key
 from tasks.scratch import working_folder
 from tasks.sequences import export_log
-from tasks.snapshots import Origin, Snapshot, Traits, write_snapshot
+from tasks.snapshots import FilterVerdict, Origin, Snapshot, Traits, write_snapshot
 from tasks.specs import NO_FILTER, FilterSpec
+from tasks.statistics import roc
 from tasks.workers import run_worker
 
 PROGRAM = "models.filter"
@@ -36,8 +38,9 @@ def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
     where there are none.
 
     Targets, users, items, labels and all that is not trained on stay; `position`, `history` and `train_length` are
-    moved on by what is gone, which the manifest's `changes` counts. A user keeps the least suspicious interaction where
-    all of them would go. `clean` stays that of `snapshot`: what is left out counts as seen where methods are compared.
+    moved on by what is gone, which the manifest's `changes` counts and, where noise is labelled, its `verdict` judges.
+    A user keeps the least suspicious interaction where all of them would go. `clean` stays that of `snapshot`: what is
+    left out counts as seen where methods are compared.
 
     Raises `InputError` where the log is too small, where no user keeps two interactions to train on, and as
     `tasks.workers.run_worker` does.
@@ -68,7 +71,8 @@ def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
             )
         log, labels = read_open(connection, snapshot)
         # A user's training part begins with the first open event, and so do positions.
-        edits = Edits(deleted=log.offsets[users[gone]] + positions[gone])
+        rows = log.offsets[users] + positions
+        edits = Edits(deleted=rows[gone])
         register_edited(connection, apply(log, edits), labels=labels, kind="", snapshot=snapshot)
         origin = Origin(
             sources=manifest.sources,
@@ -77,9 +81,36 @@ def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
             clean=manifest.clean,
             realised_ratio=manifest.realised_ratio,
             changes=changes_of(edits),
+            verdict=verdict_on(labels.is_valid().to_numpy(zero_copy_only=False)[rows], users, keep, gone),
         )
         traits = Traits.model_validate(manifest.model_dump(include=set(Traits.model_fields)))
         return write_snapshot(connection, work, home=home, traits=traits, origin=origin)
+
+
+def verdict_on(
+    noisy: npt.NDArray[np.bool_],
+    users: npt.NDArray[np.int64],
+    keep: npt.NDArray[np.float32],
+    gone: npt.NDArray[np.bool_],
+) -> FilterVerdict | None:
+    """How well judged interactions [judged], of `users`, that are likely by `keep` to be genuine and of which some are
+    `gone`, were told from those that are labelled as noise; None where none is, or all are.
+    """
+    if noisy.all() or not noisy.any():
+        return None
+    caught = float((noisy & gone).sum())
+    return FilterVerdict(
+        left_out=float(gone.mean()),
+        auroc=roc.auroc(noisy, 1.0 - keep.astype(np.float64), users).value or 0.0,
+        precision=caught / float(gone.sum()),
+        recall=caught / float(noisy.sum()),
+    )
+
+
+def filter_metrics(snapshot: Snapshot) -> dict[str, float]:
+    """The verdict of the filter that made a snapshot, as metrics of what is trained on it; none where there is none."""
+    verdict = snapshot.manifest.verdict
+    return {} if verdict is None else {f"{FILTERED}.{name}": value for name, value in verdict.model_dump().items()}
 
 
 def refuse_small(snapshot: Snapshot) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.config import FULL_PRECISION
 from models.engine.metrics import SELECTION_METRIC
@@ -16,6 +16,7 @@ from tasks.digests import canonical_json
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
+from tasks.filter import filter_metrics
 from tasks.gates import gate_csv, gate_layers, gate_metrics
 from tasks.home import Home
 from tasks.leases import Lease, sole_holder
@@ -27,6 +28,9 @@ from tasks.specs import RobustnessSpec
 from tasks.track import TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import RESULT_FILE, Trained
 from tasks.watching import SYSTEM_FILE, samples_in
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
 PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
@@ -150,17 +154,20 @@ def record(
 ) -> dict[str, float]:
     """Put a finished training's figures and files into its run, and close it; its metrics."""
     cell, run_id, tracker = job.cells[number], job.children[number], job.tracker
-    metrics = evaluated.metrics() | ({} if detected is None else detected.metrics())
+    metrics = evaluated.metrics() | told_noise(cell, detected)
     if tracker.is_finished(run_id):
         return metrics
     result = trained.result()
     layers = gate_layers(trained)
+    model = _log_model(job, number, trained, result)
     tracker.log_figures(
         run_id,
         history=result["history"],
         samples=samples_in(trained.folder / SYSTEM_FILE),
         final=final_figures(result, metrics) | gate_metrics(layers),
         timestamp=int(evaluated.ranks.stat().st_mtime * 1000),
+        model=model,
+        dataset=_note(cell, cell.histories, context="evaluation"),
     )
     if layers:
         tracker.log_text(run_id, {"gate/keep_by_distance.csv": gate_csv(layers)})
@@ -169,15 +176,14 @@ def record(
     tracker.log_files(run_id, {"": evaluated.ranks})
     _tell_running(tracker, run_id, result)
     if detected is not None:
-        tracker.log_files(run_id, {DETECTION: detected.suspicions})
-        if found := detected.verdicts:
-            curves = {"roc.csv": report.roc_csv(found), "roc.svg": report.roc_chart(found, title=cell.label)}
-            tracker.log_text(run_id, {f"{DETECTION}{name}": text for name, text in curves.items()})
+        _log_detection(tracker, run_id, detected, title=cell.label)
     tracker.close_run(run_id, "FINISHED")
     return metrics
 
 
-def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, float]) -> None:
+def record_trial(
+    job: Job, number: int, trained: Trained, metrics: Mapping[str, float], detected: Detected | None = None
+) -> None:
     """Put the figures of a training that is not ranked into its run, and close it. `metrics` are those of validation at
     the epoch that was chosen.
     """
@@ -185,17 +191,30 @@ def record_trial(job: Job, number: int, trained: Trained, metrics: Mapping[str, 
     if tracker.is_finished(run_id):
         return
     result = trained.result()
+    cell = job.cells[number]
+    model = _log_model(job, number, trained, result)
     tracker.log_figures(
         run_id,
         history=result["history"],
         samples=samples_in(trained.folder / SYSTEM_FILE),
-        final=final_figures(result, metrics),
+        final=final_figures(result, {**metrics, **told_noise(cell, detected)}),
         timestamp=int((trained.folder / RESULT_FILE).stat().st_mtime * 1000),
+        model=model,
+        dataset=_note(cell, cell.snapshot, context="training"),
     )
-    curve = report.learning_curve(result["history"], title=job.cells[number].label, best_epoch=result["best_epoch"])
+    curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
     tracker.log_text(run_id, {"learning_curve.svg": curve})
     _tell_running(tracker, run_id, result)
+    if detected is not None:
+        _log_detection(tracker, run_id, detected, title=cell.label)
     tracker.close_run(run_id, "FINISHED")
+
+
+def told_noise(cell: Cell, detected: Detected | None) -> dict[str, float]:
+    """How well a cell's model tells the labelled noise that it was trained on, where that was measured, and how well
+    the cell's filter told what it left out.
+    """
+    return ({} if detected is None else detected.metrics()) | filter_metrics(cell.snapshot)
 
 
 def final_figures(result: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, float]:
@@ -349,16 +368,40 @@ def summary(
     }
 
 
+def _log_detection(tracker: Tracker, run_id: str, detected: Detected, *, title: str) -> None:
+    tracker.log_files(run_id, {DETECTION: detected.suspicions})
+    if found := detected.verdicts:
+        curves = {"roc.csv": report.roc_csv(found), "roc.svg": report.roc_chart(found, title=title)}
+        tracker.log_text(run_id, {f"{DETECTION}{name}": text for name, text in curves.items()})
+
+
 def _tell_running(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> None:
-    """What of how it ran is unusual: how many trainings were one stacked model with this one, itself counted, and
-    their folders; that its steps were compiled; another precision than float32.
+    """What of how it went is unusual: how many trainings were one stacked model with this one, itself counted, and
+    their folders; that its steps were compiled; another precision than float32; and from which epoch a part of the
+    model had switched itself off.
     """
+    if result.get("collapsed"):
+        tracker.set_tags(run_id, {"collapsed": "true", "collapsed.epoch": str(result["collapsed_epoch"])})
     if result.get("compiled"):
         tracker.set_tags(run_id, {"compiled": "true"})
     if (precision := result.get("precision", FULL_PRECISION)) != FULL_PRECISION:
         tracker.set_tags(run_id, {"precision": precision})
     if group := result.get("group"):
         tracker.set_tags(run_id, {"stacked": str(len(group)), "stacked.folders": ", ".join(group)})
+
+
+def _log_model(job: Job, number: int, trained: Trained, result: Mapping[str, Any]) -> "LoggedModel | None":
+    """The model of a finished training in MLflow; None where its weights are not kept."""
+    cell = job.cells[number]
+    if not all(path.exists() for path in trained.model_files):
+        return None
+    return job.tracker.log_model(
+        job.children[number],
+        trained.model_files,
+        called=cell.method,
+        params=parameters(cell),
+        step=result["best_epoch"],
+    )
 
 
 def _training_figures(result: Mapping[str, Any]) -> dict[str, float]:

@@ -7,14 +7,18 @@ UNDER_WAY = 0.5
 
 
 class Progress:
-    """Counts cells as they end. Time to go comes from the trainings of this run that have ended.
+    """Counts cells as they end. Time to go comes from the trainings of this run that have ended; before one has, from
+    what they are expected to take.
 
-    `trainings` are those that have to be made, by key, with the seconds that each is expected to take (only their
-    proportions count); what is cached is not among them.
+    `trainings` are those that have to be made, by key, with the seconds that each is expected to take, so many
+    `at_a_time`; None where only their proportions count. What is cached is not among them.
     """
 
-    def __init__(self, cells: int, trainings: Mapping[str, float], *, started: float) -> None:
+    def __init__(
+        self, cells: int, trainings: Mapping[str, float], *, started: float, at_a_time: int | None = None
+    ) -> None:
         self._cells = cells
+        self._at_a_time = at_a_time
         self._left = dict(trainings)
         self._started = started
         self._trained = 0.0
@@ -26,14 +30,20 @@ class Progress:
         self._trained += self._left.pop(key, 0.0)
 
     def seconds_to_go(self, *, under_way: int, now: float) -> float | None:
-        """None where nothing has been measured yet; 0 where nothing is left to train."""
+        """None where nothing is measured or expected yet; 0 where nothing is left to train."""
         if not self._left:
             return 0.0
         running = UNDER_WAY * sum(list(self._left.values())[:under_way])
         if not self._trained:
-            return None
+            return self._expected(now)
         done = self._trained + running
         return (now - self._started) * (sum(self._left.values()) - running) / done
+
+    def _expected(self, now: float) -> float | None:
+        if self._at_a_time is None:
+            return None
+        seconds = max(sum(self._left.values()) / self._at_a_time, *self._left.values())
+        return max(0.0, seconds - (now - self._started))
 
     def told(self, *, under_way: int, now: float) -> str:
         """A line: "7 of 24 cells done, 1 failed, 2 running, 14 left, about 3 min to go"."""

@@ -79,7 +79,7 @@ def register(
     found = _version_of(tracker.client, name, key)
     is_new = found is None
     if found is None:
-        called = tags.get("method", "model").replace(".", "-")  # MLflow refuses dots
+        called = tags.get("method", "model")
         model_id = _log_model(trained, snapshot, name=name, called=called, run_id=run_id, tracker=tracker, home=home)
         facts = {
             TAG_KEY: key,
@@ -126,9 +126,10 @@ def _described(snapshot: Snapshot, tags: Mapping[str, str], *, decided_on: str, 
 def _log_model(
     trained: Trained, snapshot: Snapshot, *, name: str, called: str, run_id: str, tracker: Tracker, home: Home
 ) -> str:
-    """Log the model to its run, whose parameters and figures become the model's too; the id of what was logged.
+    """Make of the run's logged model one that can be served; its id. A run that has none gets one, whose parameters and
+    figures are the run's.
 
-    `name` is that of the registered model, `called` what the list of logged models calls it.
+    `name` is that of the registered model, `called` what the list of logged models calls a new one.
     """
     import mlflow
     import pandas as pd
@@ -145,20 +146,25 @@ def _log_model(
         (folder / "catalogue.json").write_text(content, encoding="utf-8")
         by_popularity = sorted(range(len(ids)), key=lambda number: -popularity[number])
         example = [ids[number] for number in by_popularity[:EXAMPLE_LENGTH]]
-        with mlflow.start_run(run_id=run_id):
-            info = mlflow.pyfunc.log_model(
-                name=called,
-                step=tracker.chosen_epoch(run_id),  # MLflow gives the model the curves' figures at this step
-                python_model=str(PROJECT_ROOT / "models" / "serving.py"),
-                artifacts={"model": str(folder)},
-                code_paths=[str(_code(work))],
-                signature=_signature(snapshot, takes_times="times" in load_model(folder).needs),
-                input_example=pd.DataFrame({"history": [example, example[:1]]}),
-                pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in _libraries(folder)],
-                metadata={"snapshot": snapshot.digest, "registered_as": name},
-            )
-    tracker.link_model(run_id, str(info.model_id))
-    return str(info.model_id)
+        model = tracker.log_model(
+            run_id,
+            trained.model_files,
+            called=called,
+            params=tracker.client.get_run(run_id).data.params,
+            step=tracker.chosen_epoch(run_id),
+        )
+        mlflow.pyfunc.log_model(
+            model_id=model.model_id,
+            python_model=str(PROJECT_ROOT / "models" / "serving.py"),
+            artifacts={"model": str(folder)},
+            code_paths=[str(_code(work))],
+            signature=_signature(snapshot, takes_times="times" in load_model(folder).needs),
+            input_example=pd.DataFrame({"history": [example, example[:1]]}),
+            pip_requirements=[f"{library}=={version(library).split('+')[0]}" for library in _libraries(folder)],
+            metadata={"snapshot": snapshot.digest, "registered_as": name},
+        )
+    tracker.link_model(run_id, model.model_id)
+    return str(model.model_id)
 
 
 def _libraries(folder: Path) -> tuple[str, ...]:

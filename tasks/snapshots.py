@@ -77,11 +77,25 @@ class Changes(Spec):
     users_added: int = 0
 
 
+class FilterVerdict(Spec):
+    """How well a filter told what is labelled as noise in what it left interactions out of.
+
+    left_out: the share of the judged interactions that it left out; auroc: of how unlikely it took them to be genuine;
+    precision: the share of what it left out that is noise; recall: the share of the noise that it left out
+    """
+
+    left_out: float
+    auroc: float
+    precision: float
+    recall: float
+
+
 class Origin(Spec):
     """Where a snapshot comes from.
 
     `parent` and `clean` are digests: of the snapshot that it was made from, and of the one
     without injected noise at the root; both `None` for a snapshot made from files alone.
+    `verdict` is that of the filter that makes it, where labels measure one.
     """
 
     sources: tuple[SourceFile, ...]
@@ -90,10 +104,13 @@ class Origin(Spec):
     clean: str | None = None
     realised_ratio: float | None = None
     changes: Changes | None = None
+    verdict: FilterVerdict | None = None
 
 
 class Manifest(Traits):
-    """What `manifest.json` says. `files` maps a file's name to the SHA-256 of its bytes."""
+    """What `manifest.json` says. `files` maps a file's name to the SHA-256 of its bytes. `verdict` is that of the
+    filter that made the snapshot, None where none did or nothing was labelled as noise.
+    """
 
     schema_version: int
     digest: str
@@ -103,6 +120,7 @@ class Manifest(Traits):
     spec: dict[str, Any]
     realised_ratio: float | None
     changes: Changes | None = None
+    verdict: FilterVerdict | None = None
     counts: Counts
     files: dict[str, str]
 
@@ -256,6 +274,7 @@ def write_snapshot(
             spec=origin.spec,
             realised_ratio=origin.realised_ratio,
             changes=origin.changes,
+            verdict=origin.verdict,
             counts=counts,
             files={f"{table}.parquet": file_digest(content / f"{table}.parquet") for table in TABLES},
         )

@@ -40,7 +40,7 @@ from tasks.sources.fetch import Kept, Remote, fetch
 from tasks.sources.logs import Log
 from tasks.specs import CorruptSpec, FilterSpec, PrepareSpec, RecommendSpec, registered_name
 from tasks.track import Tracker
-from tasks.train import Trained, asked_of, train, train_group, training_folder
+from tasks.train import Trained, asked_of, gist, train, train_group, training_folder
 from tasks.validate import validate, validate_log
 from tasks.validation.report import ValidationReport, describe
 from tasks.watching import SYSTEM_FILE, watched
@@ -539,7 +539,7 @@ def _slot(device: str) -> Iterator[None]:
 
 
 class _Told:
-    """Hears a training's epochs: passes them on, and says how it goes now and then."""
+    """Hears a training's epochs: passes them on, says how it goes now and then, and each warning once."""
 
     def __init__(self, pass_on: Callable[[Mapping[str, Any]], None], *, label: str, epochs: int) -> None:
         self._pass_on = pass_on
@@ -548,10 +548,15 @@ class _Told:
         self._logger = get_run_logger()
         self._said = time.monotonic()
         self._best = 0.0
+        self._warned: set[str] = set()
         self._logger.info("%s: training starts, at most %s epochs", label, epochs)
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         self._pass_on(record)
+        for warning in record.get("warnings", ()):
+            if gist(warning) not in self._warned:
+                self._warned.add(gist(warning))
+                self._logger.warning("%s: %s", self._label, warning)
         self._best = max(self._best, record["metrics"].get(SELECTION_METRIC) or 0.0)
         now = time.monotonic()
         if now - self._said > SECONDS_BETWEEN_LINES:

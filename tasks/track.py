@@ -17,12 +17,13 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from tasks.home import PROJECT_ROOT, Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Run
+    from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 
 EXPERIMENT = "robustness"
 TAG_KEY = "rec_denoiser.key"
@@ -43,6 +44,7 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
   `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them. `noise.…`
   says how well the labelled noise in what was trained on is told, as `metrics.noise.own_score.auroc`.
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
+  The model that it trained is among the logged models, with the figures of the chosen weights.
 """
 FINAL = ("test.", "promotion.", "chosen.", "noise.")
 """What names of figures of the chosen weights begin with in MLflow."""
@@ -50,6 +52,10 @@ FINAL = ("test.", "promotion.", "chosen.", "noise.")
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
 EPOCHS_TOLD_BY = "train.loss"
 """A metric that is in every epoch's record."""
+
+MODEL_TYPE = "next-item recommender"
+DIGEST_SHOWN = 36
+"""As many characters of a data set's digest as MLflow takes."""
 
 METRICS_IN_A_BATCH = 1000
 PARAMETERS_IN_A_BATCH = 100
@@ -102,6 +108,7 @@ class Tracker:
         # MLflow answers in tens of milliseconds, so what this tracker did itself is not asked for.
         self._open: set[str] = set()
         self._without_figures: set[str] = set()
+        self._without_model: set[str] = set()
         self._last_steps: dict[tuple[str, str], int] = {}
         self._lock = home.mlflow / ".writer" if self.uri.startswith(SQLITE) else None
         self.code = code_tags()
@@ -128,6 +135,7 @@ class Tracker:
             run_id = str(created.info.run_id)
             self._open.add(run_id)
             self._without_figures.add(run_id)
+            self._without_model.add(run_id)
             return run_id
 
     def is_finished(self, run_id: str) -> bool:
@@ -170,12 +178,15 @@ class Tracker:
         samples: Sequence[Mapping[str, Any]] = (),
         final: Mapping[str, float] | None = None,
         timestamp: int = 0,
+        model: "LoggedModel | None" = None,
+        dataset: DatasetNote | None = None,
     ) -> None:
         """Figures of a training, in as few batches as hold them. What the run holds already is passed over.
 
         history: epoch records `{"epoch", "timestamp", "metrics"}`; samples: `{"step", "timestamp", "metrics"}` of what
         it took of the machine (`tasks.watching`), which MLflow shows apart from other metrics; final: figures at step 0
-        and at `timestamp` (ms), where the same figures leave one value each.
+        and at `timestamp` (ms), where the same figures leave one value each; model: the logged model that those of them
+        are figures of, too, that are of the chosen weights, on `dataset`.
         """
         curves = {EPOCHS_TOLD_BY: [(record["epoch"], record) for record in history]}
         if samples:
@@ -183,7 +194,7 @@ class Tracker:
         with self._writing():
             fresh = {name: self._fresh(run_id, records, told_by=name) for name, records in curves.items()}
             groups = [_metrics_of(step, record) for records in fresh.values() for step, record in records]
-            groups += [[metric] for metric in self._fresh_final(run_id, final or {}, timestamp)]
+            groups += [[metric] for metric in self._fresh_final(run_id, final or {}, timestamp, model, dataset)]
             for batch in _batches(groups):
                 self.client.log_batch(run_id, metrics=batch)
             for name, records in fresh.items():
@@ -197,6 +208,38 @@ class Tracker:
     def chosen_epoch(self, run_id: str) -> int:
         """The epoch whose weights were chosen, 0 where the run does not say."""
         return int(self.client.get_run(run_id).data.metrics.get("training.best_epoch", 0))
+
+    def log_model(
+        self, run_id: str, files: Sequence[Path], *, called: str, params: Mapping[str, Any], step: int
+    ) -> "LoggedModel":
+        """The logged model of a run's training, made of `files` as they lie, unless the run has it already.
+
+        called: how the list of logged models names it; params: as the run's, by which models are compared; step: the
+        epoch whose weights were chosen. Where artifacts are kept on the same disk, the files take no second place.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        with self._writing():
+            model = None if run_id in self._without_model else self._model_of(run_id)
+            if model is None:
+                model = self.client.create_logged_model(
+                    self.experiment_id,
+                    name=called.replace(".", "-"),  # MLflow refuses dots
+                    source_run_id=run_id,
+                    params={name: str(value) for name, value in params.items()},
+                    model_type=MODEL_TYPE,
+                )
+                self._without_model.discard(run_id)
+                is_linked = False
+            else:
+                outputs = self.client.get_run(run_id).outputs
+                is_linked = any(held.model_id == model.model_id for held in (outputs.model_outputs if outputs else ()))
+            if not is_linked:
+                for file in files:
+                    self._keep_with(model, file)
+                model = self.client.finalize_logged_model(model.model_id, "READY")
+                self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
+            return model
 
     def link_model(self, run_id: str, model_id: str) -> None:
         """Give a logged model the final figures of its run, on the dataset that it was ranked with, so that MLflow's
@@ -271,6 +314,24 @@ class Tracker:
         for path, text in texts.items():
             self.client.log_text(run_id, text, path)
 
+    def _model_of(self, run_id: str) -> "LoggedModel | None":
+        found = self.client.search_logged_models(
+            [self.experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
+        )
+        return next(iter(found), None)
+
+    def _keep_with(self, model: "LoggedModel", file: Path) -> None:
+        """Put a file beside the others of a model: as a second name of it where it may have one."""
+        location = urlsplit(model.artifact_location)
+        if location.scheme == "file":
+            folder = Path(unquote(location.path))
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                (folder / file.name).unlink(missing_ok=True)
+                os.link(file, folder / file.name)
+                return
+        self.client.log_model_artifact(model.model_id, str(file))
+
     def _find(self, key: str, parent: str | None) -> "Run | None":
         clauses = [f"tags.`{TAG_KEY}` = '{key}'"]
         if parent is not None:
@@ -288,14 +349,29 @@ class Tracker:
         logged = self._last_step(run_id, told_by) if records else 0
         return [(step, record) for step, record in records if step > logged]
 
-    def _fresh_final(self, run_id: str, final: Mapping[str, float], timestamp: int) -> "list[Metric]":
+    def _fresh_final(
+        self,
+        run_id: str,
+        final: Mapping[str, float],
+        timestamp: int,
+        model: "LoggedModel | None",
+        dataset: DatasetNote | None,
+    ) -> "list[Metric]":
         from mlflow.entities import Metric
+
+        of_model: dict[str, Any] = {} if model is None else {"model_id": model.model_id, "run_id": run_id}
+        if model is not None and dataset is not None:
+            of_model |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest[:DIGEST_SHOWN]}
 
         if not final:
             return []
         held = {} if run_id in self._without_figures else self.client.get_run(run_id).data.metrics
         self._without_figures.discard(run_id)
-        return [Metric(name, value, timestamp, 0) for name, value in final.items() if held.get(name) != value]
+        return [
+            Metric(name, value, timestamp, 0, **(of_model if name.startswith(FINAL) else {}))
+            for name, value in final.items()
+            if held.get(name) != value
+        ]
 
     def _last_step(self, run_id: str, name: str) -> int:
         """The last step at which the run holds the metric, 0 where it holds none."""
@@ -366,7 +442,7 @@ def _dataset_input(dataset: DatasetNote) -> "DatasetInput":
 
     entry = Dataset(
         name=dataset.name,
-        digest=dataset.digest[:36],
+        digest=dataset.digest[:DIGEST_SHOWN],
         source_type="local",
         source=json.dumps({"uri": dataset.source}),
         profile=json.dumps(dict(dataset.profile)),

@@ -24,17 +24,34 @@ class Trained:
     folder: Path
 
     def result(self) -> dict[str, Any]:
-        """best_epoch, best_value, epochs, seconds (of all its starts together), parameters, users, positions (real in
-        an epoch), device, threads, group (the folders' names of all that were trained with it as one stacked model,
-        none where it was alone), compiled, precision, batch_size, max_epochs, peak_memory_bytes (of its last start),
+        """best_epoch, best_value, epochs, collapsed and collapsed_epoch (whether and from when a part of the model had
+        switched itself off), seconds (of all its starts together), parameters, users, positions (real in an epoch),
+        device, threads, group (the folders' names of all that were trained with it as one stacked model, none where it
+        was alone), compiled, precision, batch_size, max_epochs, peak_memory_bytes (of its last start),
         made_by (what code trained it, by `tasks.track`'s tags), history (one record an epoch).
         """
         content: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
         return content
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its epochs warned of, each warning as it was first put."""
+        told = (warning for epoch in self.result()["history"] for warning in epoch.get("warnings", ()))
+        return tuple({gist(warning): warning for warning in reversed(list(told))}.values())[::-1]
+
+    @property
     def files(self) -> list[Path]:
-        return [self.folder / name for name in (RESULT_FILE, "model.json", "weights.pt")]
+        return [self.folder / RESULT_FILE, *self.model_files]
+
+    @property
+    def model_files(self) -> list[Path]:
+        """What the model is made of again."""
+        return [self.folder / name for name in ("model.json", "weights.pt")]
+
+
+def gist(warning: str) -> str:
+    """What two warnings share that differ in their figures alone, which come after a colon."""
+    return warning.partition(":")[0]
 
 
 def training_folder(key: str, *, home: Home) -> Path:

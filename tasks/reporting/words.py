@@ -1,5 +1,6 @@
 """What a study shows, in sentences: what is better under both protocols, what under one only, and what is not."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -59,6 +60,18 @@ def not_significant(result: StudyResult) -> list[str]:
             ]
             sentences.append(f"{method} against {sight.reference} ({where}): {'; '.join(told)}.")
     return sentences
+
+
+def collapse_words(result: StudyResult) -> str | None:
+    """A sentence on the trainings whose gate collapsed, None where none did."""
+    by_method = Counter(cell.method for cell in result.cells if cell.figures.collapsed)
+    if not by_method:
+        return None
+    told = ", ".join(f"{count} of {method}" for method, count in by_method.items())
+    return (
+        f"The gate of {by_method.total()} of {len(result.cells)} trainings collapsed, and attention was all but off "
+        f"({told}): a smaller beta may prevent it."
+    )
 
 
 def both(sight: Sight, method: str) -> str:
@@ -181,6 +194,7 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     for reference in dict.fromkeys(sight.reference for sight in alone):
         where = listed(place_words(sight.place, result) for sight in alone if sight.reference == reference)
         sentences.append(f"{reference} has no finished training at {where}, so nothing is compared there.")
+    sentences += filter(None, [collapse_words(result)])
     failed = sum(cell.status == "failed" for cell in result.cells)
     if failed:
         missing = "is" if failed == 1 else "are"

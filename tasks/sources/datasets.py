@@ -21,10 +21,11 @@ GENERATED = "shoppers"
 class DataSet:
     """A data set.
 
-    `terms` in a few words, `licence` in a sentence; `rows` are interactions in the file that is read, `size` the bytes
-    to download, each None where its owner does not say; `format` as in `tasks.sources.formats`; `papers`: what was done
-    with it. Either `address` says where its owner offers it (with the `member` of a zip archive, and the owner's MD5 or
-    its address), or `steps` says what a person has to do to have the `file`.
+    `terms` in a few words, `licence` in a sentence; `rows` are interactions in the file that is read, `users` and
+    `items` whose and with what, `size` the bytes to download, each None where its owner does not say; `format` as in
+    `tasks.sources.formats`; `papers`: what was done with it. Either `address` says where its owner offers it (with the
+    `member` of a zip archive, and the owner's MD5 or its address), or `steps` says what a person has to do to have the
+    `file`.
     """
 
     name: str
@@ -35,6 +36,8 @@ class DataSet:
     format: str
     papers: str
     rows: int | None = None
+    users: int | None = None
+    items: int | None = None
     size: int | None = None
     address: str | None = None
     member: str | None = None
@@ -106,13 +109,13 @@ def _movielens() -> Iterator[DataSet]:
         "ml-25m": "In none of the comparisons; of a size to measure cost at.",
         "ml-32m": "In none of the comparisons; the newest, of a size to measure cost at.",
     }
-    for name, rows, size, archived, form, licence in (
-        ("ml-100k", 100_000, 4_924_029, "ml-100k/u.data", "movielens-100k", kept),
-        ("ml-1m", 1_000_209, 5_917_549, "ml-1m/ratings.dat", "movielens-1m", kept),
-        ("ml-10m", 10_000_054, 65_566_137, "ml-10M100K/ratings.dat", "movielens-1m", kept),
-        ("ml-20m", 20_000_263, 198_702_078, "ml-20m/ratings.csv", "movielens-csv", unsure),
-        ("ml-25m", 25_000_095, 261_978_986, "ml-25m/ratings.csv", "movielens-csv", unsure),
-        ("ml-32m", 32_000_204, 238_950_008, "ml-32m/ratings.csv", "movielens-csv", passed),
+    for name, rows, users, items, size, archived, form, licence in (
+        ("ml-100k", 100_000, 943, 1_682, 4_924_029, "ml-100k/u.data", "movielens-100k", kept),
+        ("ml-1m", 1_000_209, 6_040, 3_706, 5_917_549, "ml-1m/ratings.dat", "movielens-1m", kept),
+        ("ml-10m", 10_000_054, 69_878, 10_677, 65_566_137, "ml-10M100K/ratings.dat", "movielens-1m", kept),
+        ("ml-20m", 20_000_263, 138_493, 26_744, 198_702_078, "ml-20m/ratings.csv", "movielens-csv", unsure),
+        ("ml-25m", 25_000_095, 162_541, 59_047, 261_978_986, "ml-25m/ratings.csv", "movielens-csv", unsure),
+        ("ml-32m", 32_000_204, 200_948, 84_432, 238_950_008, "ml-32m/ratings.csv", "movielens-csv", passed),
     ):
         yield DataSet(
             name=name,
@@ -123,6 +126,8 @@ def _movielens() -> Iterator[DataSet]:
             format=form,
             papers=papers[name],
             rows=rows,
+            users=users,
+            items=items,
             size=size,
             address=f"{files}/{name}.zip",
             member=archived,
@@ -137,6 +142,11 @@ def _amazon() -> Iterator[DataSet]:
     page_2014 = "https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html"
     page_2018 = "https://nijianmo.github.io/amazon/index.html"
     page_2023 = "https://amazon-reviews-2023.github.io/"
+    counted = {
+        ("beauty", "2014"): (22_363, 12_101),
+        ("video-games", "2014"): (24_303, 10_672),
+        ("movies-and-tv", "2014"): (123_960, 50_052),
+    }
     not_used = "In none of the comparisons, which took the edition of 2014."
     filtered = "filtered anew from all ratings, not this file"
     papers = {
@@ -171,6 +181,7 @@ def _amazon() -> Iterator[DataSet]:
     ):  # fmt: skip
         year, _, ratings = edition.partition("-")
         core = "5-core: users and items with 5 reviews or more" if "_5.json" in address else "all of the category"
+        users, items = counted.get((category, edition), (None, None))
         how = filtered if not ratings else "without users and items of fewer than 5 (`--k-core 5`)"
         yield DataSet(
             name=f"amazon-{category}-{edition}",
@@ -181,6 +192,8 @@ def _amazon() -> Iterator[DataSet]:
             format=form,
             papers=f"{papers[category]}, {how}." if used else not_used,
             rows=rows,
+            users=users,
+            items=items,
             address=address,
         )
 

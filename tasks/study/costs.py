@@ -1,25 +1,29 @@
 """What trainings will presumably cost in time and memory, from those that were measured.
 
 A training's time is taken to be its epochs × real positions × the work at a position, times a rate in seconds. Rates
-are those of the finished trainings in the state folder, by kind of model and device; for a kind that has none there,
-those that come with the project. An estimator of two passes and the Jacobian's term take time that the multiplications
-do not show: they make a model a kind of its own.
+are those of the finished trainings in the state folder, by kind of model and of running; for a kind that has none
+there, one that comes with the project, times what the kind's parts were measured to take beside SASRec with BCE. Gates,
+estimators and the Jacobian's term take time that the multiplications do not show: they make a model a kind of its own.
+Where a log is not here yet, its sizes are taken from what is known of it.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from models.config import NO_GATE, ModelConfig
+from models.config import CO_TEACHING, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.plan import Cell
 from tasks.snapshots import Snapshot
+from tasks.sources.datasets import GENERATED, known
+from tasks.specs import CellSpec
 from tasks.train import RESULT_FILE
 
 
@@ -30,20 +34,80 @@ class Kind(NamedTuple):
     loss: str
     gate: str
     estimator: str | None
+    passes: str | None
     jacobian_every: int | None
+    noise_model: str
+    robust: str
     device: str
+    threads: int
+    compiled: bool
+    precision: str
 
 
-SHIPPED: Mapping[tuple[str, str], float] = {
-    ("bce", NO_GATE): 1.8e-10,
-    ("softmax", NO_GATE): 1.7e-10,
-    ("bce", "positional"): 2.6e-10,
-    ("softmax", "positional"): 2.3e-10,
+class Sizes(NamedTuple):
+    """Of a log: its items and users, the interactions that may be trained on, the real positions of an epoch."""
+
+    items: int
+    users: int
+    interactions: int
+    positions: int
+
+
+SHIPPED = 1.3e-10
+"""Seconds per unit of work of SASRec with BCE, validation included: one thread on one core of an AMD EPYC server. What
+follows was measured there too, for the most part by `benchmarks.losses` and `benchmarks.denoising`."""
+
+LOSSES: Mapping[str, float] = {"softmax": 0.4, "sampled-softmax": 1.0, "gbce-shared": 1.1}
+"""Units of work that a multiplication of the loss takes, where others fetch a row of the item table for each."""
+
+OF_A_ROW = 16.0
+BACKBONES: Mapping[str, float] = {"sasrec": 1.0, "tisasrec": 1.86, "bert4rec": 1.1, "sse-pt": 2.23}
+"""A step over SASRec's."""
+
+GATES: Mapping[str, float] = {
+    NO_GATE: 1.0,
+    "positional": 1.4,
+    "contextual": 1.36,
+    "fixed-random": 1.07,
+    "head-drop": 1.05,
+    "layer-drop": 1.05,
+    "top-k": 1.3,
+    "sparse-transformer": 1.14,
+    "alpha-entmax": 4.24,
 }
-"""Seconds per unit of work by loss and gate: SASRec with one thread, as measured on one core of an AMD EPYC server."""
+"""A step over one without a gate, with the estimators that gates have by default."""
 
-JACOBIAN = 1.5
-"""What the Jacobian's term adds to a step that has it, in steps without it."""
+ESTIMATORS: Mapping[tuple[str, str], float] = {
+    ("positional", "arm"): 1.3,
+    ("positional", "ar"): 1.06,
+    ("positional", "reinforce"): 1.07,
+    ("positional", "straight-through"): 1.16,
+    ("positional", "hard-concrete"): 1.24,
+    ("contextual", "arm-per-token"): 1.46,
+}
+"""The same with other estimators."""
+
+STACKED_PASSES = 1.5
+"""A step whose two passes are stacked over one whose passes run apart."""
+
+JACOBIAN = 1.38
+"""What the Jacobian's term adds to a step that has it, in steps of the plain backbone."""
+
+ROBUST: Mapping[str, float] = {CO_TEACHING: 2.0}
+"""A step over one that trusts every target."""
+
+NOISE_MODELS: Mapping[str, float] = {"popularity": 1e-6, "co-occurrence": 9e-6}
+"""Seconds that a noise model takes for each interaction before the first epoch."""
+
+OWN_SCORE = "own-score"
+OWN_SCORE_EPOCHS, OWN_SCORE_STEPS = 15, 600
+"""How long that noise model trains its SASRec first: so many epochs, and so many steps, at the least."""
+
+READ = {"device", "threads", "positions", "users", "max_epochs", "peak_memory_bytes"}
+"""What is read of a training's result, beside what every one has."""
+
+SHOPPERS_EVENTS = 36.0
+"""Of a generated shopper."""
 
 SHIPPED_MEMORY = 1.0
 STARTING_SECONDS = 12.0
@@ -55,11 +119,14 @@ PROCESS_BYTES = 520e6
 
 @dataclass(frozen=True)
 class Cost:
-    """Of training and ranking a cell. `measured`: from trainings of this kind in the state folder."""
+    """Of training and ranking a cell. `measured`: from trainings of this kind in the state folder; `guessed`: of a log
+    that is not here yet.
+    """
 
     seconds: float
     memory_bytes: float
     measured: bool
+    guessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,16 +141,38 @@ class Rates:
 
     def cost(self, cell: Cell, execution: Execution) -> Cost:
         """The cost of a cell with one of its kind's rates, or else with those that come with the project."""
-        kind = _kind(cell.model, execution.device)
-        items, users = cell.clean.counts.items, cell.snapshot.counts.users
+        counts = cell.snapshot.counts
         positions = _positions(cell.snapshot, cell.model.length)
+        sizes = Sizes(cell.clean.counts.items, counts.users, counts.training, positions)
+        return self._cost(cell.model, cell.training, sizes, replace(execution, compiled=cell.compiled))
+
+    def guess(self, spec: CellSpec, execution: Execution) -> Cost | None:
+        """The cost of a cell whose log is not here yet; None where nothing is known of its sizes."""
+        sizes = sizes_of(spec)
+        if sizes is None:
+            return None
+        compiled = execution.compiled and spec.model.can_be_compiled(execution.device)
+        return replace(
+            self._cost(spec.model, spec.training, sizes, replace(execution, compiled=compiled)), guessed=True
+        )
+
+    def _cost(self, model: ModelConfig, training: TrainingConfig, sizes: Sizes, execution: Execution) -> Cost:
+        kind = kind_of(
+            model,
+            device=execution.device,
+            threads=execution.threads,
+            compiled=execution.compiled,
+            precision=execution.precision,
+        )
         measured = kind in self.seconds
-        rate = self.seconds[kind] if measured else _shipped(kind)
-        epochs = cell.training.epochs * self.epochs.get(kind, 1.0)
-        seconds = STARTING_SECONDS + epochs * positions * _work(cell.model, items) * rate
-        sizes = _bytes(cell.model, items=items, positions=positions, users=users, batch_size=cell.training.batch_size)
-        memory = PROCESS_BYTES + sizes * self.memory.get(kind, SHIPPED_MEMORY)
-        return Cost(seconds=seconds, memory_bytes=memory, measured=measured)
+        rate = self.seconds[kind] if measured else SHIPPED * slower(kind)
+        epochs = training.epochs * self.epochs.get(kind, 1.0)
+        seconds = epochs * sizes.positions * work(model, sizes.items) * rate + _preparing(model, sizes)
+        values = _bytes(
+            model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
+        )
+        memory = PROCESS_BYTES + values * self.memory.get(kind, SHIPPED_MEMORY)
+        return Cost(seconds=STARTING_SECONDS + seconds, memory_bytes=memory, measured=measured)
 
 
 def rates(home: Home) -> Rates:
@@ -92,8 +181,14 @@ def rates(home: Home) -> Rates:
     epochs: dict[Kind, list[float]] = {}
     memory: dict[Kind, list[float]] = {}
     for result, model, items in _finished(home):
-        kind = _kind(model, result["device"])
-        done = result["epochs"] * result["positions"] * _work(model, items)
+        kind = kind_of(
+            model,
+            device=result["device"],
+            threads=result["threads"],
+            compiled=result.get("compiled", False),
+            precision=result.get("precision", FULL_PRECISION),
+        )
+        done = result["epochs"] * result["positions"] * work(model, items)
         seconds.setdefault(kind, []).append(result["seconds"] / done)
         epochs.setdefault(kind, []).append(result["epochs"] / result["max_epochs"])
         sizes = _bytes(
@@ -119,27 +214,78 @@ def _finished(home: Home) -> Iterable[tuple[dict[str, Any], ModelConfig, int]]:
             model = ModelConfig.from_dict(described["config"])
         except (OSError, ValueError):
             continue
-        if result.keys() >= {"device", "positions", "users", "max_epochs", "peak_memory_bytes"} and result["positions"]:
+        if (
+            result.keys() >= {"device", "threads", "positions", "users", "max_epochs", "peak_memory_bytes"}
+            and result["positions"]
+        ):
             yield result, model, described["item_count"]
 
 
-def _kind(model: ModelConfig, device: str) -> Kind:
+def kind_of(model: ModelConfig, *, device: str, threads: int, compiled: bool, precision: str) -> Kind:
+    """The kind of a training that runs so."""
     read = model.effective()
-    return Kind(model.backbone, model.loss, model.gate, read.get("estimator"), read.get("jacobian_every"), device)
+    return Kind(
+        backbone=model.backbone,
+        loss=model.loss,
+        gate=model.gate,
+        estimator=read.get("estimator"),
+        passes=read.get("passes"),
+        jacobian_every=read.get("jacobian_every"),
+        noise_model=model.noise_model,
+        robust=model.robust,
+        device=device,
+        threads=threads,
+        compiled=compiled,
+        precision=precision,
+    )
 
 
-def _shipped(kind: Kind) -> float:
-    """The rate of a kind's loss and gate, or else the slowest of the same loss, or else the slowest of all."""
-    same = [rate for (loss, _), rate in SHIPPED.items() if loss == kind.loss]
-    rate = SHIPPED.get((kind.loss, kind.gate), max(same or SHIPPED.values()))
-    return rate if kind.jacobian_every is None else rate * (1.0 + JACOBIAN / kind.jacobian_every)
+def slower(kind: Kind) -> float:
+    """How many times as long as SASRec with BCE the kind takes for the same work, by what comes with the project."""
+    gate = GATES.get(kind.gate, max(GATES.values()))
+    if kind.estimator is not None:
+        gate = ESTIMATORS.get((kind.gate, kind.estimator), gate)
+    if kind.passes == "stacked":
+        gate *= STACKED_PASSES
+    jacobian = 0.0 if kind.jacobian_every is None else JACOBIAN / kind.jacobian_every
+    return BACKBONES.get(kind.backbone, max(BACKBONES.values())) * (gate + jacobian) * ROBUST.get(kind.robust, 1.0)
 
 
-def _work(model: ModelConfig, items: int) -> float:
-    """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss."""
+def work(model: ModelConfig, items: int) -> float:
+    """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss, whose
+    count for as much more or less as they take.
+    """
     blocks = model.blocks * (6 * model.dim**2 + 2 * model.length * model.dim)
-    loss = items * model.dim if model.loss == "softmax" else (1 + model.negatives) * model.dim
-    return 3.0 * (blocks + loss)
+    loss = (items if model.loss == "softmax" else 1 + model.negatives) * model.dim
+    return 3.0 * (blocks + LOSSES.get(model.loss, OF_A_ROW) * loss)
+
+
+def sizes_of(spec: CellSpec) -> Sizes | None:
+    """About how large a cell's log will be that is not here yet, None where that is not known. Histories are taken to
+    be spread as waiting times are, which films' and the generated shoppers' nearly are.
+    """
+    source = spec.source
+    if source.path in (None, GENERATED):
+        users, items = source.shoppers.users, source.shoppers.items
+        interactions = round(SHOPPERS_EVENTS * users)
+    else:
+        dataset = known(source.path or "")
+        if dataset is None or dataset.users is None or dataset.items is None or dataset.rows is None:
+            return None
+        users, items, interactions = dataset.users, dataset.items, dataset.rows
+    mean = max(1.0, interactions / users - 2)
+    length = spec.model.length
+    return Sizes(items, users, interactions, round(users * mean * (1 - math.exp(-length / mean))))
+
+
+def _preparing(model: ModelConfig, sizes: Sizes) -> float:
+    """Seconds before the first epoch."""
+    if model.noise_model != OWN_SCORE:
+        return NOISE_MODELS.get(model.noise_model, 0.0) * sizes.interactions
+    base = ModelConfig()
+    steps = math.ceil(sizes.users / TrainingConfig().batch_size)
+    epochs = max(OWN_SCORE_EPOCHS, OWN_SCORE_STEPS / steps)
+    return epochs * sizes.positions * work(base, sizes.items) * SHIPPED
 
 
 def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_size: int) -> float:

@@ -18,13 +18,14 @@ from tasks.specs import NO_FILTER, CellSpec
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
 
+GUESSED = "         (the sizes of logs that are not here yet are guessed from what is known of them)"
 NOT_READ = "not known before the data is read"
 
 
 @dataclass(frozen=True)
 class Foreseen:
-    """A cell of a study. `trained` and `ranked` say what is done already, `cost` what it takes; all three are None
-    where its snapshots are not there yet. `shares`: another cell of the study makes the same training.
+    """A cell of a study. `trained` and `ranked` say what is done already, None where its log is not there yet; `cost`
+    what it takes, None where nothing is known of the log. `shares`: another cell of the study makes the same training.
     """
 
     cell: StudyCell
@@ -35,7 +36,7 @@ class Foreseen:
 
     @property
     def to_do(self) -> bool:
-        return self.trained is False and not self.shares
+        return not self.trained and not self.shares
 
 
 def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foreseen, ...]:
@@ -47,7 +48,9 @@ def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foresee
     for cell in study.cells:
         clean, noisy = snapshots.of(cell.spec)
         if clean is None:
-            told.append(Foreseen(cell))
+            key = _training_of(cell.spec)
+            told.append(Foreseen(cell, cost=known.guess(cell.spec, execution), shares=key in seen))
+            seen.add(key)
             continue
         # What is not made yet cannot have been trained on, and is as large as what it is made of, or nearly so.
         planned = cell_of(cell.spec, Data(clean, noisy or clean), execution)
@@ -66,6 +69,13 @@ def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foresee
         )
         seen.add(key)
     return tuple(told)
+
+
+def _training_of(spec: CellSpec) -> str:
+    """What cells have in common that share a training, by their specs alone."""
+    noise = None if spec.noise.where == "histories" or not spec.noise.ratio else spec.noise.corruption
+    unread = {"noise": noise, "method": "any", "model": spec.model.effective()}
+    return repr(spec.model_dump(mode="json") | unread)
 
 
 def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> Iterator[str]:
@@ -91,6 +101,7 @@ def as_json(cells: Iterable[Foreseen]) -> list[dict[str, Any]]:
             "seconds": each.cost.seconds if each.cost else None,
             "memory_bytes": each.cost.memory_bytes if each.cost else None,
             "measured": each.cost.measured if each.cost else None,
+            "guessed": each.cost.guessed if each.cost else None,
         }
         for each in cells
     ]
@@ -119,20 +130,25 @@ def _state(cell: Foreseen) -> str:
 def _seconds(cell: Foreseen) -> str:
     if cell.cost is None:
         return "?"
-    return duration(cell.cost.seconds) if cell.to_do else "–"
+    return _about(cell.cost) + duration(cell.cost.seconds) if cell.to_do else "–"
 
 
 def _memory(cell: Foreseen) -> str:
-    return "?" if cell.cost is None else f"{cell.cost.memory_bytes / 1e9:.1f} GB"
+    return "?" if cell.cost is None else f"{_about(cell.cost)}{cell.cost.memory_bytes / 1e9:.1f} GB"
+
+
+def _about(cost: Cost) -> str:
+    return "about " if cost.guessed else ""
 
 
 def _sums(study: Study, cells: list[Foreseen], execution: Execution) -> Iterator[str]:
     at_a_time = side_by_side(study.spec.execution, execution)
     known = [(cell, cell.cost) for cell in cells if cell.cost is not None]
     unknown = len(cells) - len(known)
+    unread = sum(cell.trained is None for cell in cells)
     trained, ranked = (sum(bool(getattr(cell, what)) for cell in cells) for what in ("trained", "ranked"))
     yield f"Cells:   {len(cells)}; cached: {trained} trained, {ranked} ranked" + (
-        f"; of {unknown} {NOT_READ}" if unknown else ""
+        f"; of {unread} {NOT_READ}" if unread else ""
     )
     to_do = [cost for cell, cost in known if cell.to_do]
     if unknown:
@@ -156,6 +172,8 @@ def _sums(study: Study, cells: list[Foreseen], execution: Execution) -> Iterator
     )
     if measured < len(to_do):
         yield "         (these count all the epochs that a training may take, though it may stop earlier)"
+    if any(cost.guessed for cost in to_do):
+        yield GUESSED
 
 
 class Snapshots:

@@ -197,6 +197,7 @@ def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> Cell
             **{name: trained.get(name) for name in ("best_epoch", "epochs", "seconds", "parameters",
                                                     "peak_memory_bytes")},
             gate=gate_layers(_training(planned, home)) if trained and planned else (),
+            collapsed=trained.get("collapsed", False),
         ),
         history=tuple(Epoch(each["epoch"], each["metrics"]) for each in trained.get("history", ())),
         metrics=dict(ended.metrics.get(number, {})),

@@ -60,7 +60,7 @@ class Dataset:
 @dataclass(frozen=True)
 class Figures:
     """What a training cost and came to. seconds: of training; parameters: trained numbers; None where it was not
-    measured. gate: the layers of its gate, where it has one.
+    measured. gate: the layers of its gate, where it has one; collapsed: it closed in some epoch, and attention with it.
     """
 
     best_epoch: int | None = None
@@ -69,6 +69,7 @@ class Figures:
     parameters: int | None = None
     peak_memory_bytes: int | None = None
     gate: tuple[GateLayer, ...] = ()
+    collapsed: bool = False
 
     def without_curves(self) -> "Figures":
         """Less what a gate keeps at each distance."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.reporting.analysis import FULL, METRICS, axis_label, value_label
-from tasks.reporting.words import not_significant
+from tasks.reporting.words import collapse_words, not_significant
 from tasks.statistics.comparison import Row
 from tasks.study.result import Noise, Place, StudyResult
 
@@ -38,13 +38,15 @@ def table(result: StudyResult) -> list[dict[str, str]]:
 
 
 def plain(result: StudyResult) -> str:
-    """The table in columns, its legend, what is not significant, and the cells that failed."""
+    """The table in columns, its legend, what is not significant, which gates collapsed, and the cells that failed."""
     parts = [*_columns(table(result))]
     if parts:
         parts += ["", LEGEND.format(reference=_reference(result))]
     unclear = not_significant(result)
     if unclear:
         parts += ["", "Not significant:", *(f"  {sentence}" for sentence in unclear)]
+    if collapsed := collapse_words(result):
+        parts += ["", collapsed]
     failed = [f"  {cell.label}: {cell.failure}" for cell in result.cells if cell.status == "failed"]
     if failed:
         parts += ["", "Failed:", *failed]

@@ -72,9 +72,15 @@ def test_killed_while_ingesting_and_while_training(tmp_path: Path) -> None:
     statuses = Counter(run.info.status for run in tracker.client.search_runs([tracker.experiment_id]))
     assert statuses["RUNNING"] >= 1
 
+    interrupted = [path.parent for path in killed.steps.glob("train/*/checkpoint.pt")]
+    again = time.time() * 1000
     third = start(tmp_path, killed.root, tmp_path / "resumed.json")
     assert third.wait(timeout=3 * PATIENCE) == 0
     assert cells(tmp_path / "resumed.json") == cells(tmp_path / "calm.json")
+    assert interrupted
+    for folder in interrupted:
+        history = json.loads((folder / "result.json").read_text(encoding="utf-8"))["history"]
+        assert next(epoch["epoch"] for epoch in history if epoch["timestamp"] > again) > 1, "it went on"
     assert not list(killed.snapshots.glob(".tmp-*"))
     assert not list(killed.leases.glob("*.json"))
 

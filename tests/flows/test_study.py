@@ -28,6 +28,11 @@ axes:
   seed: [1]
 reference: sasrec-bce
 """
+CLEANED = "{name: cleaned, loss: bce, filter: {by: co-occurrence}}"
+COLLAPSING = (
+    "{name: collapsing, loss: bce, gate: positional, estimator: arm, gate_logit: 0.0, gate_rate: 50.0, "
+    "beta: 100.0, beta_on: sum}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def test_a_study_from_its_file_to_its_report(
     workplace: "Workplace", tiny: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(workplace.environment, "PREFECT_API_URL", prefect_api)
-    filtered = "axes.method=[sasrec-bce, rec-denoiser, {name: cleaned, loss: bce, filter: {by: co-occurrence}}]"
+    filtered = f"axes.method=[sasrec-bce, rec-denoiser, {CLEANED}, {COLLAPSING}]"
     assert "not known before the data is read" in run(workplace, str(tiny), "--set", filtered, "--dry-run")
     output = run(workplace, str(tiny), "--set", filtered, "--json", "figures.json")
     assert "NDCG@10" in output
@@ -79,7 +84,7 @@ def test_a_study_from_its_file_to_its_report(
     told = result(workplace, "tiny")
     assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == without_points(told)
     assert [(cell["method"], cell["status"]) for cell in told["cells"]] == [
-        ("sasrec-bce", "done"), ("rec-denoiser", "done"), ("cleaned", "done"),
+        ("sasrec-bce", "done"), ("rec-denoiser", "done"), ("cleaned", "done"), ("collapsing", "done"),
     ]  # fmt: skip
     for cell in told["cells"]:
         assert cell["noise"] == {"kind": "replace", "ratio": 0.2, "where": "both", "seed": 0}
@@ -96,15 +101,19 @@ def test_a_study_from_its_file_to_its_report(
     tracker = Tracker(workplace.home)
     wanted = "tags.study = 'tiny' and params.noise_ratio = '0.2' and params.method = 'rec-denoiser'"
     (found,) = tracker.client.search_runs([tracker.experiment_id], f"{wanted} and metrics.noise.own_score.auroc > 0.1")
+    assert {"system/cpu_utilization_percentage", "system/memory_usage_megabytes"} <= found.data.metrics.keys()
     assert {"noise.gate.auroc_low", "noise.popularity.replace.recall_at_share"} <= found.data.metrics.keys()
     assert {entry.path for entry in tracker.client.list_artifacts(found.info.run_id, "detection")} == {
         "detection/suspicions.parquet", "detection/roc.csv", "detection/roc.svg",
     }  # fmt: skip
     areas = {(each["method"], each["detector"]): each["auroc"] for each in told["detection"] if each["kind"] is None}
     assert areas["rec-denoiser", "gate"] == found.data.metrics["noise.gate.auroc"]
-    assert len(areas) == 7
+    assert len(areas) == 10
+    of_filter = tracker.client.get_run(told["cells"][2]["mlflow_run"]).data.metrics
+    assert {f"noise.filter.{name}" for name in ("left_out", "auroc", "precision", "recall")} <= of_filter.keys()
+    assert "noise.filter.auroc" not in found.data.metrics
     assert len({cell["snapshot"] for cell in told["cells"]}) == 2
-    assert len({cell["train_key"] for cell in told["cells"]}) == 3
+    assert len({cell["train_key"] for cell in told["cells"]}) == 4
     assert found.info.run_id == told["cells"][1]["mlflow_run"]
     parent = found.data.tags[TAG_PARENT]
     assert {"report.html", "study.json", "tables", "spec.json"} <= {
@@ -116,8 +125,21 @@ def test_a_study_from_its_file_to_its_report(
         for name in ("comparison", "hits", "effects", "noise-detection", "costs", "datasets", "cells")
     }
     dry = run(workplace, str(tiny), "--set", filtered, "--dry-run")
-    assert "cached: 3 trained, 3 ranked" in dry
+    assert "cached: 4 trained, 4 ranked" in dry
     assert "nothing is left to train" in dry
+
+    assert [cell["figures"]["collapsed"] for cell in told["cells"]] == [False, False, False, True]
+    sentence = "The gate of 1 of 4 trainings collapsed, and attention was all but off (1 of collapsing)"
+    assert sentence in output
+    assert sentence in (folder / "report.html").read_text(encoding="utf-8")
+    tags = [tracker.client.get_run(cell["mlflow_run"]).data.tags for cell in told["cells"]]
+    assert ["collapsed" in held for held in tags] == [False, False, False, True]
+    assert (tags[3]["collapsed"], tags[3]["collapsed.epoch"]) == ("true", "1")
+    again = workplace.start("flows.cli", "study", str(tiny), "--set", filtered)
+    assert again.process.wait(timeout=300) == 0
+    warnings = [line for line in again.output.read_text(encoding="utf-8").splitlines() if "gate has collapsed" in line]
+    assert len(warnings) == 1, "a training from the cache warns again, once"
+    assert "collapsing, noise 20%, seed 1: The gate has collapsed" in warnings[0]
 
 
 @pytest.mark.slow
@@ -195,7 +217,12 @@ def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path)
     os.kill(started.process.pid, signal.SIGKILL)
     started.process.wait()
     finished = {folder: when for folder, when in trainings(workplace).items() if folder not in before}
+    interrupted = [path.parent for path in workplace.home.steps.glob("train/*/checkpoint.pt")]
+    again = time.time() * 1000
     run(workplace, str(tiny), *longer)
+    for folder in interrupted:
+        history = json.loads((folder / "result.json").read_text(encoding="utf-8"))["history"]
+        assert next(epoch["epoch"] for epoch in history if epoch["timestamp"] > again) > 1, "it went on"
     told = result(workplace, "killed")
     assert {cell["status"] for cell in told["cells"]} == {"done"}
     after = trainings(workplace)

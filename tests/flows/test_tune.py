@@ -81,6 +81,8 @@ def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Wor
     assert sorted(run.data.tags["trial"] for run in runs) == ["0", "1", "2", "3"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert all("chosen.validation.full_unseen.ndcg_at_10" in run.data.metrics for run in runs)
+    assert all(0 <= run.data.metrics["noise.gate.auroc"] <= 1 for run in runs)
+    assert all("noise.own_score.auroc_low" in run.data.metrics for run in runs)
     assert not [name for run in runs for name in run.data.metrics if name.startswith(("test.", "promotion."))]
 
     dry = workplace.run("flows.cli", "tune", str(path), "--dry-run")

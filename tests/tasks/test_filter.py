@@ -15,9 +15,10 @@ from models.engine.sequences import load_log
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
+from tasks.detect import auroc_by_detector
 from tasks.errors import InputError
 from tasks.execution import Execution
-from tasks.filter import PROGRAM, filter_key, filtered, suspected
+from tasks.filter import PROGRAM, filter_key, filter_metrics, filtered, suspected, verdict_on
 from tasks.home import Home
 from tasks.plan import Data, cell_of, parameters
 from tasks.sequences import export_log
@@ -49,6 +50,16 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filtering, "run_worker", run)
 
 
+def test_a_filter_without_labels_has_no_verdict_and_one_with_has_the_closed_forms() -> None:
+    users, keep = np.array([0, 0, 1, 1]), np.array([0.9, 0.1, 0.3, 0.8], dtype=np.float32)
+    gone = keep < 0.5
+    assert verdict_on(np.zeros(4, dtype=bool), users, keep, gone) is None
+    found = verdict_on(np.array([False, True, False, False]), users, keep, gone)
+    assert found is not None
+    assert (found.left_out, found.auroc, found.precision, found.recall) == (0.5, 1.0, 0.5, 1.0)
+    assert auroc_by_detector({"noise.filter.auroc": 0.9, "noise.gate.auroc": 0.8}) == {"gate": 0.8}
+
+
 @pytest.mark.parametrize("folds", [1, 3])
 def test_most_of_the_noise_goes_and_little_else(noisy: Snapshot, home: Home, rows_of: Read, folds: int) -> None:
     spec = HALF.model_copy(update={"folds": folds})
@@ -68,6 +79,19 @@ def test_most_of_the_noise_goes_and_little_else(noisy: Snapshot, home: Home, row
     assert manifest.spec["filter"] == spec.model_dump(mode="json")
     assert manifest.changes is not None
     assert manifest.changes.deleted == gone.total() == noisy.counts.interactions - left.counts.interactions
+    verdict = manifest.verdict
+    assert verdict is not None
+    assert verdict.precision == pytest.approx(labelled / gone.total())
+    assert verdict.recall == pytest.approx(labelled / noisy.counts.noisy)
+    assert verdict.left_out == pytest.approx(gone.total() / noisy.counts.training)
+    assert 0.9 < verdict.auroc <= 1
+    assert filter_metrics(left) == {
+        "noise.filter.left_out": verdict.left_out,
+        "noise.filter.auroc": verdict.auroc,
+        "noise.filter.precision": verdict.precision,
+        "noise.filter.recall": verdict.recall,
+    }
+    assert filter_metrics(noisy) == {}
     told = f"B is A without {gone.total():,} interactions (co-occurrence, below 0.5)."
     assert lineage(noisy, left) == told
     assert filtered(noisy, spec, home=home).digest == left.digest

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,8 @@ def finished(tmp_path: Path) -> tuple[Trained, Evaluated]:
     result = {"best_epoch": 2, "best_value": 0.3, "epochs": 3, "seconds": 1.5, "parameters": 10, "history": history,
               "made_by": {"rec_denoiser.training_sha256": "abc"}}  # fmt: skip
     (tmp_path / "result.json").write_text(json.dumps(result))
+    (tmp_path / "model.json").write_text(json.dumps({"config": {"gate": "none"}}))
+    (tmp_path / "weights.pt").write_bytes(b"weights")
     ranks = pd.DataFrame({"split": ["validation"] * 4 + ["promotion"] * 2 + ["test"] * 4})
     for name in PROTOCOLS:
         ranks[f"rank_{name}"] = np.array([0, 50, 50, 50, 0, 0, 0, 0, 50, 50], dtype=np.float32)
@@ -166,6 +169,33 @@ def test_curves_have_one_value_an_epoch_and_the_chosen_weights_a_figure_of_their
         points = job.tracker.client.get_metric_history(run_id, SELECTION_METRIC)
         assert [(point.step, point.value) for point in points] == [(1, 0.1), (2, 0.3), (3, 0.2)]
         assert job.tracker.client.get_run(run_id).data.metrics[f"chosen.{SELECTION_METRIC}"] == 0.25
+
+
+def test_every_training_is_a_logged_model_with_the_figures_of_the_chosen_weights(
+    spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, finished: tuple[Trained, Evaluated]
+) -> None:
+    with pytest.raises(Stop):
+        run(spec, tiny_snapshot, mlflow_home, finished, upto=2, error=Stop())
+    job = run(spec, tiny_snapshot, mlflow_home, finished)
+    client = job.tracker.client
+    better = (
+        f"params.evaluation_seed = '{spec.evaluation_seed}' AND metrics.`test.full_unseen.hit_at_10` > 0.4 "
+        "AND params.noise_ratio = '0.2'"
+    )
+    found = client.search_logged_models([job.tracker.experiment_id], filter_string=better)
+    assert sorted(model.name for model in found) == ["rec-denoiser", "sasrec-bce", "sasrec-softmax"]
+    assert {model.source_run_id for model in found} == set(job.children[3:])
+    for model in found:
+        assert model.status == "READY"
+        held = {metric.key: metric for metric in model.metrics}
+        assert held[f"chosen.{SELECTION_METRIC}"].value == 0.25
+        assert held["test.full_unseen.hit_at_10"].dataset_digest == tiny_snapshot.digest[:36]
+        assert "training.seconds" not in held
+        (output,) = client.get_run(model.source_run_id).outputs.model_outputs
+        assert (output.model_id, output.step) == (model.model_id, 2)
+        kept = Path(unquote(urlsplit(model.artifact_location).path)) / "weights.pt"
+        assert kept.read_bytes() == b"weights"
+        assert kept.samefile(finished[0].folder / "weights.pt"), "the weights take no second place on the disk"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ def test_time_to_go_is_in_proportion_to_what_was_measured() -> None:
     assert progress.told(under_way=2, now=40.0) == "1 of 4 cells done, 2 running, 1 left, about 40 s to go"
 
 
+def test_before_a_training_has_ended_it_is_what_they_are_expected_to_take() -> None:
+    progress = Progress(4, {"a": 60.0, "b": 60.0, "c": 120.0, "d": 480.0}, started=100.0, at_a_time=2)
+    assert progress.told(under_way=0, now=100.0) == "0 of 4 cells done, 0 running, 4 left, about 8 min to go"
+    assert progress.seconds_to_go(under_way=2, now=130.0) == pytest.approx(450.0)
+    assert progress.seconds_to_go(under_way=2, now=900.0) == 0.0
+    progress.trained("a")
+    assert progress.seconds_to_go(under_way=0, now=130.0) == pytest.approx(30.0 * 660 / 60)
+
+
 def test_what_is_cached_takes_no_time_and_what_failed_is_told() -> None:
     progress = Progress(3, {"a": 10.0}, started=0.0)
     progress.trained("cached")

@@ -45,6 +45,10 @@ def test_the_version_carries_what_it_stands_on(shop: Shop, mlflow_home: Home) ->
     assert version.tags["rec_denoiser.decided_on"] == "promotion"
     (output,) = client.get_run(shop.run_id).outputs.model_outputs
     assert version.source == f"models:/{output.model_id}"
+    model = client.get_logged_model(output.model_id)
+    recorded = shop.snapshot.manifest.item_id_type == "integer"
+    assert (model.name, model.status) == ("recorded" if recorded else "sasrec-bce", "READY")
+    assert model.params == ({"seed": "3"} if recorded else {})
     assert {"name": shop.registered.name, "version": str(version.version)} in json.loads(
         client.get_logged_model(output.model_id).tags["mlflow.modelVersions"]
     )

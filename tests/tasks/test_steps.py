@@ -1,5 +1,6 @@
 """Steps side by side: in what order they begin and are heard of, and that one that fails stops no other."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tasks import steps as steps_module
 from tasks.steps import SideBySide
 
 
@@ -99,3 +101,20 @@ def test_an_interruption_lets_none_of_the_waiting_begin(threads: Threads) -> Non
         interrupted()
     time.sleep(0.05)
     assert threads.begun == ["0"]
+
+
+def test_a_training_warns_once_of_what_every_epoch_warns_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(steps_module, "get_run_logger", lambda: logging.getLogger("of a training"))
+    passed: list[Any] = []
+    told = steps_module._Told(passed.append, label="denoiser, seed 1", epochs=9)
+    for epoch, share in enumerate(("4.0%", "3.0%"), start=1):
+        told({"epoch": epoch, "metrics": {}, "warnings": [f"The gate has collapsed: {share} is open."]})
+    told({"epoch": 3, "metrics": {}, "warnings": ["Another: 1."]})
+    assert len(passed) == 3
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warned == [
+        "denoiser, seed 1: The gate has collapsed: 4.0% is open.",
+        "denoiser, seed 1: Another: 1.",
+    ]  # fmt: skip

@@ -5,18 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from models.config import ModelConfig
 from tasks.corrupt import corrupt
 from tasks.execution import Execution
-from tasks.home import Home
+from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.plan import Data, cell_of, corrupt_key, ingest_key
 from tasks.receipts import write_receipt
+from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, rates
+from tasks.specs import CellSpec, SourceSpec
+from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, kind_of, rates, sizes_of, slower, work
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study
 
@@ -118,6 +121,126 @@ def test_the_jacobians_term_is_a_kind_of_its_own(study: Study, home: Home) -> No
     without = Rates({}, {}, {}).cost(plain, EXECUTION).seconds - STARTING_SECONDS
     assert every == pytest.approx(without * (1 + JACOBIAN))
     assert fourth == pytest.approx(without * (1 + JACOBIAN / 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        ({"robust": "co-teaching"}, 2.0),
+        ({"backbone": "tisasrec"}, 1.86),
+        ({"gate": "positional"}, 1.4),
+        ({"gate": "positional", "estimator": "hard-concrete"}, 1.24),
+    ],
+)
+def test_what_makes_a_step_longer_is_foreseen_and_not_mixed_up_with_the_plain(
+    study: Study, home: Home, settings: dict[str, Any], times: float
+) -> None:
+    snapshot = ingested(study, home)
+    spec = study.cells[0].spec
+    finished(home, seconds=40.0, epochs=10, positions=1000, peak=PROCESS_BYTES)
+    other = spec.model_copy(update={"model": replace(spec.model, **settings)})
+    cost = rates(home).cost(cell_of(other, Data(snapshot, snapshot), EXECUTION), EXECUTION)
+    plain = Rates({}, {}, {}).cost(cell_of(spec, Data(snapshot, snapshot), EXECUTION), EXECUTION)
+    assert not cost.measured
+    assert (cost.seconds - STARTING_SECONDS) / (plain.seconds - STARTING_SECONDS) == pytest.approx(times)
+
+
+def test_how_a_training_runs_is_part_of_its_kind_and_what_comes_before_the_first_epoch_of_its_cost(
+    study: Study, home: Home
+) -> None:
+    snapshot = ingested(study, home)
+    spec = study.cells[0].spec
+    finished(home, seconds=40.0, epochs=10, positions=1000, peak=PROCESS_BYTES)
+    for changes in ({"threads": 2}, {"precision": "bf16"}, {"compiled": True}):
+        other = replace(EXECUTION, **changes)
+        assert not rates(home).cost(cell_of(spec, Data(snapshot, snapshot), other), other).measured
+    own = spec.model_copy(update={"model": replace(spec.model, noise_model="own-score")})
+    without, twice = (
+        Rates({}, {}, {}).cost(cell_of(each, Data(snapshot, snapshot), EXECUTION), EXECUTION).seconds
+        for each in (spec, own)
+    )
+    assert twice > without + 1, "its noise model trains a recommender of its own first"
+
+
+RESULTS = PROJECT_ROOT / "studies" / "results"
+CONTEXTUAL = {"gate": "contextual", "estimator": "hard-concrete", "beta": 0.0}
+STEPS: dict[str, dict[str, Any]] = {
+    "arm-per-token": {"gate": "positional"},
+    **{
+        name: {"gate": "positional", "estimator": name}
+        for name in ("arm", "ar", "reinforce", "straight-through", "hard-concrete")
+    },
+    "contextual gate": CONTEXTUAL,
+    "contextual gate, arm-per-token": CONTEXTUAL | {"estimator": "arm-per-token"},
+    "arm-per-token, passes stacked": {"gate": "positional", "passes": "stacked"},
+    "jacobian alone": {"gamma": 1e-5},
+    "jacobian alone, every 5th step": {"gamma": 1e-5, "jacobian_every": 5},
+    "arm + jacobian (published)": {"gate": "positional", "estimator": "arm", "gamma": 1e-3},
+    "fixed random mask": {"gate": "fixed-random"},
+    "head drop": {"gate": "head-drop"},
+    "top-k": {"gate": "top-k"},
+    "sparse transformer": {"gate": "sparse-transformer"},
+    "α-entmax": {"gate": "alpha-entmax"},
+    "tisasrec, no gate": {"backbone": "tisasrec"},
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "ratios", "items", "settings"),
+    [
+        ("denoising-ml-100k", "step_time_over_backbone", 1682, {"backbone": {}, **STEPS}),
+        (
+            "losses-ml-1m",
+            "step_time_over_bce",
+            3416,
+            {"bce": {}, "softmax": {"loss": "softmax"}}
+            | {loss: {"loss": loss, "negatives": 256} for loss in ("sampled-softmax", "gbce", "gbce-shared")},
+        ),
+    ],
+)
+def test_what_comes_with_the_project_is_what_was_measured(
+    file: str, ratios: str, items: int, settings: dict[str, dict[str, Any]]
+) -> None:
+    measured = json.loads((RESULTS / f"{file}.json").read_text(encoding="utf-8"))[ratios]
+
+    def expected(**changes: Any) -> float:
+        model = ModelConfig(**changes)
+        return slower(kind_of(model, device="cpu", threads=1, compiled=False, precision="float32")) * work(model, items)
+
+    told = {name: expected(**changes) / expected() for name, changes in settings.items()}
+    assert told == pytest.approx({name: measured[name] for name in told}, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("source", "length", "positions"),
+    [({"path": "ml-1m"}, 50, 270_000), ({"path": "ml-1m"}, 200, 650_000), ({"path": "ml-100k"}, 50, 38_762)],
+)
+def test_a_known_log_is_sized_before_it_is_here(source: dict[str, Any], length: int, positions: int) -> None:
+    spec = CellSpec(source=SourceSpec(**source), method="m", model=ModelConfig(length=length))
+    sizes = sizes_of(spec)
+    assert sizes is not None
+    assert sizes.positions == pytest.approx(positions, rel=0.1)
+    assert sizes_of(spec.model_copy(update={"source": SourceSpec(path="log.csv")})) is None
+
+
+def test_in_a_new_state_folder_shoppers_are_guessed_and_marked_so(home: Home) -> None:
+    study = read_study(PROJECT_ROOT / "studies" / "quick.yaml")
+    cells = foreseen(study, EXECUTION, home=home)
+    assert all(cell.cost is not None and cell.cost.guessed and cell.trained is None for cell in cells)
+    told = list(describe(study, cells, EXECUTION))
+    rows = [line for line in told if "GB" in line and "  ?  " in line]
+    assert len(rows) == 12
+    assert all(line.count("about ") == 2 for line in rows)
+    (time,) = [line for line in told if line.startswith("Time:    about ")]
+    assert time.split("about ")[1].split(" with")[0].endswith("min")
+    assert any("guessed" in line for line in told)
+    generate(study.cells[0].spec.source.shoppers.model_copy(update={"users": 400}), home.root / "shoppers.parquet")
+    events = pd.read_parquet(home.root / "shoppers.parquet").groupby("user_id").size()
+    guessed = sizes_of(study.cells[0].spec)
+    assert guessed is not None
+    assert guessed.interactions / 1500 == pytest.approx(events.mean(), rel=0.1)
+    assert guessed.positions / 1500 == pytest.approx((events - 3).clip(0, 50).mean(), rel=0.15)
+    assert not home.snapshots.exists(), "a dry run makes nothing"
 
 
 def test_what_is_not_corrupted_yet_is_to_do_at_the_cost_of_the_clean(study: Study, home: Home, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From a study's file to its cells: what is crossed, what is left out and added, and what is refused."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from tasks.errors import InputError
 from tasks.specs import METHODS, default_training
 from tasks.study.expand import Study, read_study
-from tasks.study.files import located, shipped
+from tasks.study.files import located, shipped, shipped_searches
 
 PLAIN = """\
 name: tiny
@@ -255,7 +256,28 @@ def test_every_shipped_study_is_whole_and_says_how_to_run_it() -> None:
         header = path.read_text(encoding="utf-8").partition("name:")[0]
         assert f"#   rec-denoiser study studies/{path.name}\n" in header
         assert f"{len(made.cells)} cells" in header
+        says_what_it_takes(header)
+    for path in shipped_searches():
+        says_what_it_takes(path.read_text(encoding="utf-8").partition("name:")[0])
     assert set(METHODS) >= {"sasrec-bce"}
+
+
+def test_a_learned_gate_never_stands_without_the_control_that_learns_nothing() -> None:
+    """Except in `quick`, which is there to be waited for: a fourth method would make its five minutes seven."""
+    learned = {"positional", "contextual"}
+    without = []
+    for path in shipped():
+        gates: dict[str, set[str]] = {}
+        for cell in read_study(path).cells:
+            gates.setdefault(cell.spec.dataset, set()).add(cell.spec.model.gate)
+        without += [path.stem for found in gates.values() if found & learned and "fixed-random" not in found]
+    assert without == ["quick"]
+
+
+def says_what_it_takes(header: str) -> None:
+    """A time that a person can wait for or plan with, and the memory."""
+    assert re.search(r"\b(minutes?|hours?|days)\b", header), header
+    assert re.search(r"\d GB\b", header), header
 
 
 def test_a_shipped_study_is_found_by_its_name_and_a_misspelt_one_named() -> None:
