@@ -130,14 +130,15 @@ def _state(cell: Foreseen) -> str:
 def _seconds(cell: Foreseen) -> str:
     if cell.cost is None:
         return "?"
-    return _about(cell.cost) + duration(cell.cost.seconds) if cell.to_do else "–"
+    return about(cell.cost) + duration(cell.cost.seconds) if cell.to_do else "–"
 
 
 def _memory(cell: Foreseen) -> str:
-    return "?" if cell.cost is None else f"{_about(cell.cost)}{cell.cost.memory_bytes / 1e9:.1f} GB"
+    return "?" if cell.cost is None else f"{about(cell.cost)}{cell.cost.memory_bytes / 1e9:.1f} GB"
 
 
-def _about(cost: Cost) -> str:
+def about(cost: Cost) -> str:
+    """What is said before a cost that was guessed."""
     return "about " if cost.guessed else ""
 
 

@@ -10,7 +10,7 @@ from tasks.plan import Data, cell_of
 from tasks.progress import duration
 from tasks.receipts import holds
 from tasks.study.costs import Cost, rates
-from tasks.study.dryrun import NOT_READ, Snapshots
+from tasks.study.dryrun import GUESSED, NOT_READ, Snapshots, about
 from tasks.study.outcome import study_folder
 from tasks.tuning.expand import Tuning
 from tasks.tuning.outcome import validation_of
@@ -20,8 +20,8 @@ from tasks.tuning.terminal import settings_words
 
 @dataclass(frozen=True)
 class ForeseenTrial:
-    """A trial that is known already. cached: how many of its trainings are done; cost: of one of them; value: of the
-    metric. They are None where its snapshots are not there yet, and the value where trainings are not.
+    """A trial that is known already. cached: how many of its trainings are done, None where its snapshots are not there
+    yet; cost: of one of them, None where nothing is known of the log; value: of the metric, None where one is not done.
     """
 
     trial: Trial
@@ -53,7 +53,7 @@ def foreseen_tuning(tuning: Tuning, execution: Execution, *, home: Home) -> tupl
     def seen(trial: Trial) -> ForeseenTrial:
         clean, noisy = snapshots.of(trial.specs[0])
         if clean is None:
-            return ForeseenTrial(trial)
+            return ForeseenTrial(trial, cost=known.guess(trial.specs[0], execution))
         is_made = noisy is not None or trial.specs[0].noise.where == "histories"
         cells = [cell_of(spec, Data(clean, noisy or clean), execution) for spec in trial.specs]
         cached = [cell for cell in cells if is_made and holds(cell.train_key, home=home)]
@@ -123,11 +123,11 @@ def tuning_json(searches: tuple[ForeseenSearch, ...]) -> list[dict[str, Any]]:
 
 
 def _state(trial: ForeseenTrial) -> str:
-    if trial.cached is None or trial.cost is None:
+    if trial.cost is None:
         return "?"
     if not trial.to_do:
         return "trained"
-    return f"{trial.to_do} × {duration(trial.cost.seconds)}"
+    return f"{trial.to_do} × {about(trial.cost)}{duration(trial.cost.seconds)}"
 
 
 def _sums(tuning: Tuning, searches: tuple[ForeseenSearch, ...], execution: Execution) -> Iterator[str]:
@@ -155,3 +155,5 @@ def _sums(tuning: Tuning, searches: tuple[ForeseenSearch, ...], execution: Execu
     yield f"Time:      about {duration(seconds / at_a_time)} with {at_a_time} at a time on {execution.processor}"
     largest = sorted((cost.memory_bytes for _, cost in costs), reverse=True)[:at_a_time]
     yield f"Memory:    at most {sum(largest) / 1e9:.1f} GB in {len(largest)} processes"
+    if any(cost.guessed for _, cost in costs):
+        yield GUESSED

@@ -47,7 +47,7 @@ def trainings(workplace: "Workplace") -> dict[str, int]:
 def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Workplace") -> None:
     path: Path = workplace.folder / "tiny.yaml"
     path.write_text(TINY, encoding="utf-8")
-    assert "not known before the data is read" in workplace.run("flows.cli", "tune", str(path), "--dry-run")
+    assert "are guessed from what is known of them" in workplace.run("flows.cli", "tune", str(path), "--dry-run")
     assert workplace.run("flows.cli", "tune", str(path), "--set", "metric=test.full_unseen.ndcg_at_10", status=2) == ""
     started = workplace.start("flows.cli", "tune", str(path))
     deadline = time.monotonic() + 240

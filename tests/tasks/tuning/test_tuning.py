@@ -9,12 +9,15 @@ import pytest
 
 from models.engine.training import CURVES
 from tasks.errors import InputError
+from tasks.execution import Execution
 from tasks.home import Home
 from tasks.reporting.tuning import write_tuning_report
+from tasks.study.dryrun import GUESSED
 from tasks.study.expand import read_study
 from tasks.study.files import shipped, shipped_searches
 from tasks.study.outcome import RESULT_FILE, TUNE_FILE, refuse_taken, study_folder
 from tasks.study.settings import experiment
+from tasks.tuning.dryrun import describe_tuning, foreseen_tuning
 from tasks.tuning.expand import read_tuning
 from tasks.tuning.outcome import following_study
 from tasks.tuning.result import TrialResult, TuneResult, best_of
@@ -22,6 +25,8 @@ from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
 from tasks.tuning.specs import METRICS
 from tests.tasks.tuning.made_up import TEXT, result, trials_of, value_of
+
+EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
 
 @pytest.fixture
@@ -246,3 +251,21 @@ def test_shipped_searches_can_be_read_and_are_no_studies() -> None:
     assert not set(files) & set(shipped())
     for path in files:
         assert read_tuning(path).spec.name == path.stem
+
+
+def test_before_the_data_is_there_a_dry_run_guesses_what_a_known_log_takes(file: Path, tmp_path: Path) -> None:
+    def told(*overrides: str) -> list[str]:
+        tuning, home = read_tuning(file, overrides), Home(tmp_path / "home")
+        searches = foreseen_tuning(tuning, EXECUTION, home=home)
+        assert not home.snapshots.exists(), "it makes nothing"
+        return list(describe_tuning(tuning, searches, EXECUTION, home=home))
+
+    shoppers = told()
+    assert sum(line.startswith("  trial") and "× about" in line for line in shoppers) >= 3
+    assert any(line.startswith("Time:      about") for line in shoppers)
+    assert GUESSED in shoppers
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id\nu,i\n", encoding="utf-8")
+    own = told(f"base.source={{path: {log}}}")
+    assert "Time, memory: not known before the data is read" in own
+    assert GUESSED not in own
