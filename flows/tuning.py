@@ -78,5 +78,5 @@ def _show(name: str, home: Home, *, json_path: str | None) -> None:
     if result.study is not None:
         print(f"On test:    rec-denoiser study {folder / result.study}")
     if json_path is not None:
-        Path(json_path).write_text(result.to_json(), encoding="utf-8")
+        Path(json_path).write_text(result.to_hand_on().to_json(), encoding="utf-8")
         print(f"Figures:    {json_path}")

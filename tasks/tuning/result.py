@@ -1,7 +1,8 @@
 """What came of a search, as `tune.json` holds it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from tasks.study.result import Dataset, Figures, finite
@@ -77,6 +78,14 @@ class TuneResult:
     def best(self, method: MethodResult) -> TrialResult | None:
         """The method's best trial."""
         return next((trial for trial in self.of(method.name) if trial.number == method.best), None)
+
+    def to_hand_on(self) -> "TuneResult":
+        """The result less where things lie on this machine."""
+        return replace(
+            self,
+            file=Path(self.file).name if self.file and Path(self.file).is_absolute() else self.file,
+            datasets=tuple(replace(dataset, docs=None) for dataset in self.datasets),
+        )
 
     def to_json(self) -> str:
         """The text of `tune.json`, the same for the same result; numbers that are not finite become null."""

@@ -175,6 +175,9 @@ def test_the_study_that_follows_has_the_best_settings_and_fresh_seeds(file: Path
             wanted[f"{method.name}-tuned", seed] = experiment(method.cell(best.settings, seed=seed))
     assert {(cell.spec.method, cell.spec.seed): experiment(cell.spec) for cell in study.cells} == wanted
     assert TuneResult.from_json(found.to_json()) == found
+    handed_on = replace(found, file=str(file)).to_hand_on()
+    assert handed_on.file == file.name
+    assert str(tmp_path) not in handed_on.to_json()
 
 
 def test_the_study_that_follows_finds_the_log_from_everywhere(
