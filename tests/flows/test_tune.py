@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.track import Tracker
+from tasks.tuning.outcome import read_tuned
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Workplace
@@ -62,7 +63,9 @@ def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Wor
     output = workplace.run("flows.cli", "tune", str(path), "--json", "figures.json")
     assert "rec-denoiser" in output
     told = result(workplace)
-    assert json.loads((workplace.folder / "figures.json").read_text(encoding="utf-8")) == told
+    found = read_tuned("tiny-search", home=workplace.home)
+    assert found is not None
+    assert (workplace.folder / "figures.json").read_text(encoding="utf-8") == found.to_hand_on().to_json()
     after = trainings(workplace)
     assert {folder: after[folder] for folder in finished} == finished
     assert len(after) == 8
