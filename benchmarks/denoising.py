@@ -3,10 +3,10 @@
     .venv/bin/python -m benchmarks.denoising
     .venv/bin/python -m benchmarks.denoising --source ../shared/data/ml-1m.parquet --order-col position --json cost.json
 
-Every variant takes the same users' batches, those with a noise model of the log as it judges it, which it does once
-before (told by itself). The variants take turns, step by step, and processor time is counted, so that a
-busy neighbour changes little; figures are medians of the step's time over the backbone's of the same turn. The variance
-of an estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
+Every variant takes the same users' batches, one with a noise model those of the log as it judges it, which it does once
+before, told by itself. The variants take turns, step by step, and processor time is counted, so that a busy neighbour
+changes little; figures are medians of the step's time over the backbone's of the same turn. The variance of an
+estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
 relative to ARM with credit by token.
 """
 

@@ -27,9 +27,6 @@ PROGRAM = "models.detect"
 PREFIX = "noise."
 """What the names of its metrics begin with."""
 
-FILTERED = PREFIX + "filter"
-"""What the names of a filter's figures begin with, which are of a log before it was filtered."""
-
 KINDS = 12
 """Of how many kinds of noise, the most frequent first, there are figures of their own."""
 
@@ -139,8 +136,7 @@ def verdicts_on(judged: pd.DataFrame) -> Iterator[Verdict]:
 def auroc_by_detector(metrics: Mapping[str, float]) -> dict[str, float]:
     """Of a training's metrics the area of each detector over all noise."""
     pattern = re.compile(rf"{re.escape(PREFIX)}([^.]+)\.auroc")
-    told = {found[1]: value for name, value in metrics.items() if (found := pattern.fullmatch(name))}
-    return {name: value for name, value in told.items() if name != FILTERED.removeprefix(PREFIX)}
+    return {found[1]: value for name, value in metrics.items() if (found := pattern.fullmatch(name))}
 
 
 def _write(arrays: Path, path: Path, snapshot: Snapshot) -> None:

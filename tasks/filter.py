@@ -8,7 +8,6 @@ import numpy.typing as npt
 from tasks.corrupt import changes_of, read_open, register_edited
 from tasks.corruption.apply import apply
 from tasks.corruption.openlog import Edits
-from tasks.detect import FILTERED
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
@@ -21,6 +20,8 @@ from tasks.statistics import roc
 from tasks.workers import run_worker
 
 PROGRAM = "models.filter"
+PREFIX = "filter."
+"""What the names of its figures begin with, which are of a log before it was filtered."""
 JUDGED_BY = FilterSpec(by="co-occurrence")
 """How an audit judges: what it tells of is what this filter leaves out."""
 
@@ -110,7 +111,7 @@ def verdict_on(
 def filter_metrics(snapshot: Snapshot) -> dict[str, float]:
     """The verdict of the filter that made a snapshot, as metrics of what is trained on it; none where there is none."""
     verdict = snapshot.manifest.verdict
-    return {} if verdict is None else {f"{FILTERED}.{name}": value for name, value in verdict.model_dump().items()}
+    return {} if verdict is None else {f"{PREFIX}{name}": value for name, value in verdict.model_dump().items()}
 
 
 def refuse_small(snapshot: Snapshot) -> None:

@@ -46,7 +46,7 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
   The model that it trained is among the logged models, with the figures of the chosen weights.
 """
-FINAL = ("test.", "promotion.", "chosen.", "noise.")
+FINAL = ("test.", "promotion.", "chosen.", "noise.", "filter.")
 """What names of figures of the chosen weights begin with in MLflow."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.denoising.gates import Keep, Reading
+from models.denoising.gates import Reading
 from models.engine.batches import Batch
 from models.networks.attention import GateContext
 
@@ -79,10 +79,10 @@ class ContextualGate(nn.Module):
             seen = torch.stack([(kept * visible).sum(), (is_open * visible).sum(), visible.sum()])
             self.figures.mul_(MEMORY).add_(seen, alpha=1 - MEMORY)
 
-    def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
+    def penalty(self, batch: Batch, reading: Reading, *, on: Literal["sum", "mean"]) -> Tensor:
         """No cell is anyone else's: the "sum" is that over a window's cells, averaged over the windows."""
         visible = _floats(batch.visible)
-        total = (keep(self._of(batch)[:, 0]) * visible).sum()
+        total = (reading.keep(self._of(batch)[:, 0]) * visible).sum()
         return total / (visible.sum() if on == "mean" else len(batch.ends))
 
     def lesson(self, batch: Batch, uniforms: Callable[..., Tensor]) -> Tensor | None:

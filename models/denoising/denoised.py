@@ -75,7 +75,7 @@ class Denoised(AroundNextItem):
                 if estimate.surrogate is not None:
                     surrogates["gate"] = estimate.surrogate
                 if self.beta:
-                    penalty = self.gate.penalty(batch, self.estimator.keep, on=self.beta_on)
+                    penalty = self.gate.penalty(batch, self.estimator, on=self.beta_on)
                     penalties["gate"] = self.beta * penalty
                 if (lesson := self.gate.lesson(batch, draws.uniforms)) is not None:
                     penalties["lesson"] = lesson

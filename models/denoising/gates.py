@@ -13,9 +13,6 @@ from models.networks.attention import GateContext
 COLLAPSED_BELOW = 0.02
 """A gate that leaves a smaller share of the visible cells open has switched attention off."""
 
-Keep = Callable[[Tensor], Tensor]
-"""From logits to the probability that a cell is open: what an estimator takes them to mean."""
-
 
 class Reading(Protocol):
     """What an estimator takes logits to mean."""
@@ -41,7 +38,7 @@ class Gate(Protocol):
     def observe(self, batch: Batch, reading: Reading) -> None:
         """Remember which cells a batch that is trained on can see: the figures below are about such cells."""
 
-    def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
+    def penalty(self, batch: Batch, reading: Reading, *, on: Literal["sum", "mean"]) -> Tensor:
         """The keep-probability of the cells that the batch can see, a scalar with a gradient.
 
         "mean": over layers and visible cells. "sum": each of the gate's own cells once, where anyone in the batch can
@@ -107,11 +104,11 @@ class PositionalGate(nn.Module):
     def observe(self, batch: Batch, reading: Reading) -> None:
         self.seen += self.counts(batch)
 
-    def penalty(self, batch: Batch, keep: Keep, *, on: Literal["sum", "mean"]) -> Tensor:
+    def penalty(self, batch: Batch, reading: Reading, *, on: Literal["sum", "mean"]) -> Tensor:
         counts = self.counts(batch)
         if on == "sum":
-            return (keep(self.phi) * (counts > 0)).sum()
-        return (keep(self.phi) * counts).sum() / (len(self.phi) * counts.sum())
+            return (reading.keep(self.phi) * (counts > 0)).sum()
+        return (reading.keep(self.phi) * counts).sum() / (len(self.phi) * counts.sum())
 
     def lesson(self, batch: Batch, uniforms: Callable[..., Tensor]) -> None:
         return None

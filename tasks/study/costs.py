@@ -26,6 +26,9 @@ from tasks.sources.datasets import GENERATED, known
 from tasks.specs import CellSpec
 from tasks.train import RESULT_FILE
 
+READ = {"device", "threads", "positions", "users", "max_epochs", "peak_memory_bytes"}
+"""What is read of a training's result, beside what every one has."""
+
 
 class Kind(NamedTuple):
     """What trainings share that take about as long for the same multiplications."""
@@ -58,9 +61,10 @@ SHIPPED = 1.3e-10
 follows was measured there too, for the most part by `benchmarks.losses` and `benchmarks.denoising`."""
 
 LOSSES: Mapping[str, float] = {"softmax": 0.4, "sampled-softmax": 1.0, "gbce-shared": 1.1}
-"""Units of work that a multiplication of the loss takes, where others fetch a row of the item table for each."""
+"""Units of work that a multiplication of the loss takes, where it is one of whole matrices."""
 
 OF_A_ROW = 16.0
+"""The same of the other losses, which fetch rows of the item table one by one."""
 BACKBONES: Mapping[str, float] = {"sasrec": 1.0, "tisasrec": 1.86, "bert4rec": 1.1, "sse-pt": 2.23}
 """A step over SASRec's."""
 
@@ -102,9 +106,6 @@ NOISE_MODELS: Mapping[str, float] = {"popularity": 1e-6, "co-occurrence": 9e-6}
 OWN_SCORE = "own-score"
 OWN_SCORE_EPOCHS, OWN_SCORE_STEPS = 15, 600
 """How long that noise model trains its SASRec first: so many epochs, and so many steps, at the least."""
-
-READ = {"device", "threads", "positions", "users", "max_epochs", "peak_memory_bytes"}
-"""What is read of a training's result, beside what every one has."""
 
 SHOPPERS_EVENTS = 36.0
 """Of a generated shopper."""
@@ -214,10 +215,7 @@ def _finished(home: Home) -> Iterable[tuple[dict[str, Any], ModelConfig, int]]:
             model = ModelConfig.from_dict(described["config"])
         except (OSError, ValueError):
             continue
-        if (
-            result.keys() >= {"device", "threads", "positions", "users", "max_epochs", "peak_memory_bytes"}
-            and result["positions"]
-        ):
+        if result.keys() >= READ and result["positions"]:
             yield result, model, described["item_count"]
 
 

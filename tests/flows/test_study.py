@@ -110,8 +110,8 @@ def test_a_study_from_its_file_to_its_report(
     assert areas["rec-denoiser", "gate"] == found.data.metrics["noise.gate.auroc"]
     assert len(areas) == 10
     of_filter = tracker.client.get_run(told["cells"][2]["mlflow_run"]).data.metrics
-    assert {f"noise.filter.{name}" for name in ("left_out", "auroc", "precision", "recall")} <= of_filter.keys()
-    assert "noise.filter.auroc" not in found.data.metrics
+    assert {f"filter.{name}" for name in ("left_out", "auroc", "precision", "recall")} <= of_filter.keys()
+    assert "filter.auroc" not in found.data.metrics
     assert len({cell["snapshot"] for cell in told["cells"]}) == 2
     assert len({cell["train_key"] for cell in told["cells"]}) == 4
     assert found.info.run_id == told["cells"][1]["mlflow_run"]

@@ -31,13 +31,14 @@ def test_packing_wastes_little() -> None:
     assert row_count * 50 < 1.02 * sizes.sum()
 
 
+def two_users(*, trained: list[int]) -> Sequences:
+    """Items 1 to 7 of one, and 8 to 10 of the other, of which so many may be trained on."""
+    items = torch.arange(1, 11, dtype=torch.int32)
+    return Sequences(items, torch.tensor([0, 7, 10]), torch.tensor(trained), item_count=10)
+
+
 def test_windows_hold_the_last_events_and_what_follows_each() -> None:
-    sequences = Sequences(
-        items=torch.arange(1, 11, dtype=torch.int32),
-        offsets=torch.tensor([0, 7, 10]),
-        train_lengths=torch.tensor([7, 3]),
-        item_count=10,
-    )
+    sequences = two_users(trained=[7, 3])
     batch = windows(sequences, torch.tensor([1, 0]), torch.tensor([2, 6]), length=4, with_targets=True)
     assert batch.targets is not None
     assert batch.items.tolist() == [[3, 4, 5, 6], [8, 9, 0, 0]]
@@ -48,12 +49,7 @@ def test_windows_hold_the_last_events_and_what_follows_each() -> None:
 
 
 def test_windows_say_which_events_are_of_the_training_part() -> None:
-    sequences = Sequences(
-        items=torch.arange(1, 11, dtype=torch.int32),
-        offsets=torch.tensor([0, 7, 10]),
-        train_lengths=torch.tensor([5, 0]),
-        item_count=10,
-    )
+    sequences = two_users(trained=[5, 0])
     batch = windows(sequences, torch.tensor([1, 0]), torch.tensor([2, 7]), length=4, with_targets=False)
     assert batch.items.tolist() == [[4, 5, 6, 7], [8, 9, 0, 0]]
     assert batch.trained is not None

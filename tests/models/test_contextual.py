@@ -12,7 +12,7 @@ from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.denoising.contextual import ContextualGate
 from models.denoising.denoised import Denoised
-from models.denoising.estimators import Arm, TokenCredit
+from models.denoising.estimators import Arm, StraightThrough, TokenCredit
 from models.engine.batches import Batch, windows
 from models.engine.detection import suspicions
 from models.engine.sequences import InteractionLog
@@ -147,8 +147,8 @@ def test_the_query_of_a_masked_item_reads_what_is_around_it(make_log: MakeLog) -
 def test_penalties_are_those_of_the_visible_cells(table: Tensor, batch: Batch) -> None:
     gate = gate_over(table)
     keeps = torch.sigmoid(logits(gate, batch))[batch.visible]
-    torch.testing.assert_close(gate.penalty(batch, torch.sigmoid, on="mean"), keeps.mean())
-    torch.testing.assert_close(gate.penalty(batch, torch.sigmoid, on="sum"), keeps.sum() / 3)
+    torch.testing.assert_close(gate.penalty(batch, StraightThrough(), on="mean"), keeps.mean())
+    torch.testing.assert_close(gate.penalty(batch, StraightThrough(), on="sum"), keeps.sum() / 3)
 
 
 def test_what_is_planted_is_half_anything_and_half_what_others_clicked(make_log: MakeLog) -> None:

@@ -12,6 +12,7 @@ from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.contextual import ContextualGate
 from models.denoising.denoised import Denoised
+from models.denoising.estimators import StraightThrough
 from models.denoising.gates import COLLAPSED_BELOW, PositionalGate
 from models.engine.batches import UnseenItems, training_batches, windows
 from models.engine.randomness import Streams
@@ -103,9 +104,9 @@ def test_the_penalty_is_the_mean_over_visible_cells(make_log: MakeLog) -> None:
     keep = torch.sigmoid(gate.phi.detach()).numpy()
     visible = [(i, j) for i in range(2, 4) for j in range(2, i + 1)] + [(i, j) for i in range(4) for j in range(i + 1)]
     expected = np.mean([keep[layer, i, j] for layer in range(2) for i, j in visible])
-    assert float(gate.penalty(batch, torch.sigmoid, on="mean").detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert float(gate.penalty(batch, StraightThrough(), on="mean").detach()) == pytest.approx(float(expected), rel=1e-5)
     total = sum(keep[layer, i, j] for layer in range(2) for i, j in set(visible))
-    assert float(gate.penalty(batch, torch.sigmoid, on="sum").detach()) == pytest.approx(float(total), rel=1e-5)
+    assert float(gate.penalty(batch, StraightThrough(), on="sum").detach()) == pytest.approx(float(total), rel=1e-5)
 
 
 def test_the_gate_has_a_learning_rate_of_its_own(make_log: MakeLog) -> None:

@@ -15,7 +15,6 @@ from models.engine.sequences import load_log
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
-from tasks.detect import auroc_by_detector
 from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.filter import PROGRAM, filter_key, filter_metrics, filtered, suspected, verdict_on
@@ -57,7 +56,6 @@ def test_a_filter_without_labels_has_no_verdict_and_one_with_has_the_closed_form
     found = verdict_on(np.array([False, True, False, False]), users, keep, gone)
     assert found is not None
     assert (found.left_out, found.auroc, found.precision, found.recall) == (0.5, 1.0, 0.5, 1.0)
-    assert auroc_by_detector({"noise.filter.auroc": 0.9, "noise.gate.auroc": 0.8}) == {"gate": 0.8}
 
 
 @pytest.mark.parametrize("folds", [1, 3])
@@ -86,10 +84,10 @@ def test_most_of_the_noise_goes_and_little_else(noisy: Snapshot, home: Home, row
     assert verdict.left_out == pytest.approx(gone.total() / noisy.counts.training)
     assert 0.9 < verdict.auroc <= 1
     assert filter_metrics(left) == {
-        "noise.filter.left_out": verdict.left_out,
-        "noise.filter.auroc": verdict.auroc,
-        "noise.filter.precision": verdict.precision,
-        "noise.filter.recall": verdict.recall,
+        "filter.left_out": verdict.left_out,
+        "filter.auroc": verdict.auroc,
+        "filter.precision": verdict.precision,
+        "filter.recall": verdict.recall,
     }
     assert filter_metrics(noisy) == {}
     told = f"B is A without {gone.total():,} interactions (co-occurrence, below 0.5)."
