@@ -518,7 +518,7 @@ def _told(report: ValidationReport, *, key: str, home: Home) -> Json:
     """The report as JSON, its warnings said and its files noted."""
     logger = get_run_logger()
     for warning in report.warnings:
-        logger.warning("%s: %s", report.subject, describe(warning))
+        logger.warning("%s: a warning, which stops nothing: %s", report.subject, describe(warning))
     write_receipt(key, [report.docs], home=home)
     met = sum(outcome.success for outcome in report.outcomes)
     logger.info("%s: %s of %s expectations met", report.subject, met, len(report.outcomes))

@@ -1,6 +1,7 @@
 """Snapshots with planted faults: each is found, named with its rows, and stops the run or does not."""
 
 import json
+import logging
 import pickle
 import re
 from collections.abc import Mapping
@@ -12,7 +13,9 @@ from urllib.parse import unquote
 import duckdb
 import pytest
 
+from tasks import steps
 from tasks.errors import InputError
+from tasks.home import Home
 from tasks.snapshots import SCHEMA_VERSION
 from tasks.validate import EXPECTATIONS, REPORT, validate
 from tasks.validation.checks import finds_none
@@ -215,7 +218,9 @@ def test_data_docs_want_nothing_from_other_servers(sound: ValidationReport) -> N
     assert all((sound.docs.parent / unquote(link)).is_file() for link in linked)
 
 
-def test_warnings_do_not_stop_and_limits_come_from_the_file(folder: Path) -> None:
+def test_warnings_do_not_stop_and_limits_come_from_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_snapshot(
         folder / "warned",
         faults=(
@@ -235,6 +240,11 @@ def test_warnings_do_not_stop_and_limits_come_from_the_file(folder: Path) -> Non
     assert {"user_id": "u12", "date": "2023-11-14", "events": 8} in busy.rows
     assert find(report, "interactions", None, "repeat").unexpected == 7
     assert find(report, "items", "item", "no training event").unexpected == ITEMS - 1
+    monkeypatch.setattr(steps, "get_run_logger", lambda: logging.getLogger("of a check"))
+    steps._told(report, key="some", home=Home(folder / "home"))
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 5
+    assert all("a warning, which stops nothing: “" in line for line in said)
 
 
 def test_a_table_without_a_column_is_asked_for_nothing_else(folder: Path) -> None:
