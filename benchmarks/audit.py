@@ -12,8 +12,6 @@ all that is known, and in the corrupted ones they count as noise beside what was
 """
 
 import argparse
-import json
-import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +19,8 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import torch
 
+from benchmarks.result import write
 from tasks.audit.judge import judge
 from tasks.corrupt import corrupt
 from tasks.home import Home
@@ -50,16 +48,13 @@ def main() -> None:
         for case in _cases(options, Path(folder)):
             print(_line(case), flush=True)
             cases.append(case)
-    if options.json:
-        result = {
-            "benchmark": "audit",
-            "source": options.source or "shoppers",
-            "disliked_below": options.disliked_below,
-            "cases": cases,
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-        }
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = {
+        "benchmark": "audit",
+        "source": options.source or "shoppers",
+        "disliked_below": options.disliked_below,
+        "cases": cases,
+    }
+    write(options.json, result)
 
 
 def _cases(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:

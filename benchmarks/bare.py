@@ -15,7 +15,6 @@ digests; it is what `studies/results/` keeps.
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from benchmarks.result import write
 from models.config import AT_MOST_STACKED, FULL_PRECISION, PRECISIONS, ModelConfig
 from models.engine.metrics import SELECTION_METRIC, summary
 
@@ -106,7 +105,7 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     (out / CELLS_FILE).write_text(json.dumps(content | {"snapshots": snapshots, "cells": cells}, indent=1) + "\n")
     shutil.copytree(ROOT / "models", out / "models", ignore=shutil.ignore_patterns("__pycache__"))
     (out / "benchmarks").mkdir()
-    for name in ("__init__.py", Path(__file__).name, "replicas.py", "training.py"):
+    for name in ("__init__.py", Path(__file__).name, "replicas.py", "result.py", "training.py"):
         shutil.copyfile(ROOT / "benchmarks" / name, out / "benchmarks" / name)
     print(f"{out}: {len(cells)} cells, {len(snapshots)} logs")
 
@@ -116,11 +115,9 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     packed = json.loads((folder / CELLS_FILE).read_text(encoding="utf-8"))
     cells = packed.pop("cells")
     done: dict[int, dict[str, Any]] = {}
-    machine = {
+    execution = {
         "command": " ".join(["python -m benchmarks.bare", *sys.argv[1:]]),
-        "device": torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "cpu",
-        "python": platform.python_version(),
-        "libraries": {"torch": torch.__version__, "numpy": np.__version__},
+        "device": options.device,
         "side_by_side": options.side_by_side,
         "threads": options.threads,
         "stacked": options.stacked,
@@ -145,11 +142,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         told = {name: value for name, value in cells[number].items() if name != "model"}
         done[number] = told | outcome
         print(f"{cells[number]['label']}: {_in_short(outcome)}", flush=True)
-        if options.json:
-            content = packed | {"machine": machine, "cells": [done[each] for each in sorted(done)]}
-            partial = Path(options.json + ".partial")
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            partial.replace(options.json)
+        result = packed | {"execution": execution, "cells": [done[each] for each in sorted(done)]}
+        write(options.json, result, options.device)
 
     with ThreadPoolExecutor(options.side_by_side) as pool:
         list(pool.map(together, groups(folder, cells, most=options.stacked)))

@@ -11,8 +11,6 @@ epoch, are timed apart. `peak_bytes` is the most memory that the process has had
 """
 
 import argparse
-import json
-import platform
 import statistics
 import tempfile
 import time
@@ -24,6 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.ranking import peak_bytes, random_log
+from benchmarks.result import write
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.training import Training
@@ -48,8 +47,6 @@ def main() -> None:
         "dim": options.dim,
         "threads": options.threads,
         "steps": options.steps,
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "sides": [
             {"rows": rows, "items": items, "positions_per_processor_second": rates[rows, items], **costs[rows, items]}
             for rows, items in sides
@@ -61,8 +58,7 @@ def main() -> None:
               f"{costs[rows, items]['copy_seconds']:.2f} s, checkpoint "
               f"{costs[rows, items]['checkpoint_seconds']:.2f} s, "
               f"{costs[rows, items]['checkpoint_bytes'] / 2**20:,.0f} MiB")  # fmt: skip
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _training(items: int, rows: str, options: argparse.Namespace) -> Training:

@@ -12,17 +12,15 @@ relative to ARM with credit by token.
 
 import argparse
 import itertools
-import json
-import platform
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.result import write
 from benchmarks.training import log_of
 from models.catalogue import build
 from models.config import NO_NOISE_MODEL, ModelConfig, TrainingConfig
@@ -59,16 +57,13 @@ def main() -> None:
         "threads": options.threads,
         "steps": options.steps,
         "batch_size": options.batch_size,
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "step_time_over_backbone": ratios,
         "seconds_to_judge_the_log": judging,
         "gradient_variance_over_arm_per_token": {
             name: value / variances["arm-per-token"] for name, value in variances.items()
         },
     }
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfig]:

@@ -12,7 +12,6 @@ does more in its time: it checks every row, and takes digests of the log and of 
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -22,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.result import write
 
 USERS, ITEMS = 138_493, 26_744
 CORE = 5
@@ -48,7 +49,6 @@ def main() -> None:
         "rows": options.rows,
         "threads": options.threads,
         "memory": options.memory,
-        "machine": {"python": platform.python_version(), "processor": platform.machine(), "cores": os.cpu_count()},
         "median": {
             side: {figure: statistics.median(one[figure] for one in found) for figure in FIGURES}
             for side, found in rounds.items()
@@ -56,8 +56,7 @@ def main() -> None:
         "rounds": rounds,
     }
     _print(result)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _options() -> argparse.Namespace:

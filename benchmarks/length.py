@@ -14,18 +14,16 @@ shares of open cells, the making of these included and left out; and the attenti
 
 import argparse
 import functools
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.ranking import random_log
+from benchmarks.result import write
 from benchmarks.training import sides_of
 from models.catalogue import build
 from models.config import ModelConfig
@@ -56,13 +54,10 @@ def main() -> None:
         "positions_of_a_batch": options.positions,
         "threads": options.threads,
         "rounds": options.rounds,
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "positions_per_processor_second": rates,
         "time_of_a_use": used,
     }
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _rates(length: int, options: argparse.Namespace) -> dict[str, float]:

@@ -11,7 +11,6 @@ The first round, which finds the process as a job's first training does, is in t
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.result import write
 from benchmarks.taken import Taken, now, taken_by
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution, resolve
@@ -91,7 +91,6 @@ def main() -> None:
         "method": options.method,
         "execution": execution.to_dict(),
         "rounds": options.rounds,
-        "load": os.getloadavg(),
         "seconds": {name: [vars(each) for each in rounds] for name, rounds in sides.items()},
         "medians": {name: vars(each) for name, each in medians.items()},
         "added_share": statistics.median(a.wall / b.wall for a, b in zip(tracked, bare, strict=True)) - 1,
@@ -103,8 +102,7 @@ def main() -> None:
     print(f"with tracking over without {result['added_share']:+.2%} on the clock, median of the pairs")
     told = ", ".join(f"{share:.2%} ({name})" for name, share in shares.items())
     print(f"in the tracker's calls, of a training: {told}; bound {BOUND:.0%}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _median(rounds: list[Taken]) -> Taken:

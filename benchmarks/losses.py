@@ -10,18 +10,16 @@ validated at the end.
 
 import argparse
 import itertools
-import json
-import platform
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.result import write
 from benchmarks.training import log_of
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
@@ -68,15 +66,12 @@ def main() -> None:
         "source": options.source or "shoppers",
         "threads": options.threads,
         "negatives": options.negatives,
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "step_milliseconds": milliseconds,
         "step_time_over_bce": ratios,
         "processor_seconds": options.seconds,
         SELECTION_METRIC: reached,
     }
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _step_times(

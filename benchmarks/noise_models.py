@@ -8,8 +8,6 @@ with an interval over users, what it flags (more likely noise than not), and its
 """
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import duckdb
 import numpy as np
 import torch
 
+from benchmarks.result import write
 from models.catalogue import NOISE_MODELS
 from models.config import ModelConfig
 from models.denoising.noise.planting import KINDS
@@ -52,17 +51,14 @@ def main() -> None:
         for case in _cases(options, Home(Path(folder))):
             print(_line(case), flush=True)
             cases.append(case)
-    if options.json:
-        result = {
-            "benchmark": "noise_models",
-            "source": options.source or "shoppers",
-            "seed": options.seed,
-            "planted": options.planted,
-            "cases": cases,
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-        }
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = {
+        "benchmark": "noise_models",
+        "source": options.source or "shoppers",
+        "seed": options.seed,
+        "planted": options.planted,
+        "cases": cases,
+    }
+    write(options.json, result)
 
 
 def _cases(options: argparse.Namespace, home: Home) -> Iterator[dict[str, Any]]:

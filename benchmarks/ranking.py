@@ -10,17 +10,15 @@ events a user. Memory is the most that the process has had, less the most that i
 """
 
 import argparse
-import json
-import platform
 import resource
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.result import write
 from benchmarks.training import log_of
 from models.catalogue import build
 from models.config import ModelConfig
@@ -46,8 +44,6 @@ def main() -> None:
         "items": log.sequences.item_count,
         "targets": len(targets),
         "dim": options.dim,
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "rounds": options.rounds,
         "medians": {str(threads): taken for threads, taken in seconds.items()},
         "item_table_bytes": table,
@@ -60,8 +56,7 @@ def main() -> None:
         print(f"{threads} thread(s)  {taken['wall']:7.2f} s on the clock  {taken['processor']:7.2f} s of processors")
     print(f"memory added {(peak_bytes() - before) / 2**20:,.0f} MiB; all scores at once would take "
           f"{result['whole_score_matrix_bytes'] / 2**20:,.0f} MiB")  # fmt: skip
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def random_log(item_count: int, user_count: int, *, events: int = EVENTS) -> InteractionLog:

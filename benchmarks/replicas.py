@@ -11,7 +11,6 @@ less. Validation is not stacked; that of all replicas is timed once.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.result import write
 from models.__main__ import training_of
 from models.config import ModelConfig, TrainingConfig
 from models.engine.metrics import SELECTION_METRIC, summary
@@ -62,8 +62,6 @@ def main() -> None:
         "of": options.packed or options.source or "shoppers",
         "replicas": len(together),
         "threads": options.threads,
-        "device": torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "cpu",
-        "torch": torch.__version__,
         "rounds": options.rounds,
         "positions_of_an_epoch": positions,
         "positions_per_second": {name: statistics.median(values) for name, values in rates.items()},
@@ -76,8 +74,7 @@ def main() -> None:
         print(f"{name:18} {told}   mean validation NDCG@10 {statistics.mean(reached[name]):.4f}")
     print(f"stacked over one after another: {ratio:.2f} (median of {options.rounds} turns, {len(together)} replicas)")
     print(f"validation NDCG@10 differs by at most {max(differences):.5f}; validating all takes {validation:.2f} s")
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result, options.device)
 
 
 Make = Callable[[], list[Training]]

@@ -9,9 +9,7 @@ is told. The weights of either side are compared, and are the same to the bit.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -20,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.result import write
 from models.storage import WEIGHTS_FILE
 from tasks.execution import resolve, usable_cores
 from tasks.home import Home
@@ -58,8 +57,6 @@ def main() -> None:
         "trainings": options.trainings,
         "epochs": options.epochs,
         "at_a_time": options.at_a_time,
-        "cores": usable_cores(),
-        "machine": platform.processor() or platform.machine(),
         "load_before_each_turn": loads,
         "seconds": seconds,
         "ratios": ratios,
@@ -68,8 +65,7 @@ def main() -> None:
     for name, taken in seconds.items():
         print(f"{name:18} {statistics.median(taken):8.1f} s  (median of {options.rounds})")
     print(f"side by side is done {result['ratio']:.2f} times as soon; load before each turn {loads}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _trained(

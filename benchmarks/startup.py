@@ -11,9 +11,7 @@ of which the difference is an epoch with its validation, and what is left of the
 """
 
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.result import write
 from benchmarks.taken import Taken, now, taken_by
 from tasks.evaluate import evaluate, evaluation_folder
 from tasks.execution import Execution, resolve
@@ -70,13 +69,10 @@ def main() -> None:
         print(f"{name:42} {each.wall:7.2f} s on the clock {each.processor:7.2f} s of processors{bound}")
     result = {
         "source": options.source or "shoppers",
-        "machine": platform.processor() or platform.machine(),
-        "load": os.getloadavg(),
         "seconds": {name: vars(each) for name, each in taken.items()},
         "bounds": BOUNDS,
     }
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]:

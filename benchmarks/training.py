@@ -16,8 +16,6 @@ torch and numpy.
 """
 
 import argparse
-import json
-import platform
 import resource
 import statistics
 import tempfile
@@ -30,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.result import write
 from models.catalogue import build
 from models.config import FULL_PRECISION, ModelConfig, TrainingConfig
 from models.engine.batches import Batch, UnseenItems, training_batches
@@ -72,9 +71,6 @@ def main() -> None:
         "source": options.log or options.source or "shoppers",
         "loss": options.loss,
         "threads": options.threads,
-        "device": options.device,
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "seconds_of": counted,
         "positions_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "ours_over": ratios,
@@ -88,8 +84,7 @@ def main() -> None:
         print(f"{name}: the epoch that compiles took, in seconds: {told}")
     for name, ratio in ratios.items():
         print(f"ours over {name}: {ratio:.2f} (median of {options.rounds} alternated epochs)")
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result, options.device)
 
 
 Side = tuple[Callable[[], int], Callable[[], float]]

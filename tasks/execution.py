@@ -5,16 +5,14 @@ import platform
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from models.config import AT_MOST_STACKED
+from models.engine.processor import processor_name
 from tasks.errors import InputError
 from tasks.specs import ExecutionSpec
 
 LIBRARIES = ("torch", "numpy")
-VECTOR_UNITS = {"avx512f": "AVX-512", "avx2": "AVX2"}
-"""By the flag that a processor tells them with, the widest first."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def resolve(spec: ExecutionSpec) -> Execution:
     usual = 1 if spec.compiled else AT_MOST_STACKED[device]
     return Execution(
         device=device,
-        processor=gpu if on_gpu and gpu is not None else _cpu_name(),
+        processor=gpu if on_gpu and gpu is not None else processor_name(),
         threads=spec.threads,
         precision=spec.precision,
         python=platform.python_version(),
@@ -89,25 +87,3 @@ def _gpu_name() -> str | None:
     except pynvml.NVMLError:
         return None
     return name if isinstance(name, str) else name.decode()
-
-
-def _cpu_name() -> str:
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        told = processor_in(listing.read_text(encoding="utf-8", errors="replace"))
-        if told is not None:
-            return told
-    return platform.processor() or platform.machine()
-
-
-def processor_in(listing: str) -> str | None:
-    """The first processor of a /proc/cpuinfo, or None: its name, family and model, and its widest vector units, which
-    decide what kernels torch takes. The name alone may stand for many: a virtual machine's is often the maker's.
-    """
-    first = listing.split("\n\n", 1)[0]
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-    if "model name" not in told:
-        return None
-    numbers = " ".join(f"{name.removeprefix('cpu ')} {told[name]}" for name in ("cpu family", "model") if name in told)
-    units = next((named for flag, named in VECTOR_UNITS.items() if flag in told.get("flags", "").split()), "")
-    return ", ".join(filter(None, (told["model name"], numbers, units)))

@@ -12,7 +12,6 @@ ours in its file. With one thread seconds are the processor's, which a busy neig
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.side import BATCH, BLOCKS, DIM, DROPOUT, HEADS, LENGTH, Turn
+from benchmarks.result import write
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / "var" / "peers"
@@ -57,14 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "settings": SETTINGS,
         "rounds": options.rounds,
         "threads": options.threads,
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
         "seconds_of": counted,
         "sides": sides,
     }
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.json, result)
 
 
 def install(name: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tasks import execution
 from tasks.errors import InputError
-from tasks.execution import processor_in, resolve, side_by_side
+from tasks.execution import resolve, side_by_side
 from tasks.specs import ExecutionSpec
 
 
@@ -81,11 +81,3 @@ def test_the_record_is_plain_json_and_covers_the_threads() -> None:
     assert json.loads(json.dumps(one)) == one
     assert one != two
     assert set(one["libraries"]) == {"torch", "numpy"}
-
-
-def test_processors_of_one_name_are_told_apart_by_their_model_and_their_vector_units() -> None:
-    listing = "model name\t: AMD EPYC\ncpu family\t: 25\nmodel\t\t: {}\nflags\t\t: fpu {}\n\nmodel name\t: another\n"
-    assert processor_in(listing.format(17, "avx2 avx512f")) == "AMD EPYC, family 25 model 17, AVX-512"
-    assert processor_in(listing.format(1, "avx avx2")) == "AMD EPYC, family 25 model 1, AVX2"
-    assert processor_in("model name\t: some core\nBogoMIPS\t: 50.00\n") == "some core"
-    assert processor_in("processor\t: 0\nFeatures\t: asimd\n") is None
