@@ -125,9 +125,7 @@ class NoiseAware(AroundNextItem):
         """
         assert self.noise is not None
         known = batch.items != (self.base.appended or 0)
-        return self.noise.keep(
-            replace(batch, items=batch.items * known, segments=batch.segments * known, bidirectional=True)
-        )
+        return self.noise.keep(replace(batch, items=batch.items * known, segments=batch.segments * known))
 
     def _query_of(self, batch: Batch, kept: Tensor) -> Tensor:
         """[ends, dim]: the query at each end, of what is kept [rows, length] of its past. Several ends of one window

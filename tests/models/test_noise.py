@@ -147,9 +147,8 @@ def test_what_looks_like_noise_of_two_kinds_counts_once() -> None:
     assert shares_of_noise(log, planted).tolist() == pytest.approx([0.2 / 3, 0.1 / 3], abs=0.002)
 
 
-@pytest.mark.parametrize("past_only", [False, True])
 def test_at_first_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_near(
-    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch, *, past_only: bool
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cooccurrence, "AT_ONCE", 10)  # so that there are several portions
     log = make_log(lengths=[9, 4, 12, 5, 2], item_count=6)
@@ -167,10 +166,10 @@ def test_at_first_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_n
             chance = degree[items[later]] * degree[items[earlier]] / sum(degree.values())
             affinity = math.log((together[pair_of(items, later, earlier)] - 1 + 0.3) / (chance + 0.3))
             totals[later] += affinity
-            totals[earlier] += 0 if past_only else affinity
+            totals[earlier] += affinity
         expected += [[max(total, 0), min(total, 0)] for total in totals]
     events = training_events(log.sequences)
-    found = model.evidence(events, past_only=True) if past_only else model.first_evidence(events)
+    found = model.first_evidence(events)
     torch.testing.assert_close(found[:, :2], torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
@@ -197,8 +196,8 @@ def test_an_owner_speaks_for_a_pair_once_and_only_where_it_was_counted(
             totals[earlier] += affinity
         expected += totals
     batch = windows(sequences, torch.arange(4), torch.tensor([9, 8, 12, 10]), length=12, with_targets=False)
-    monkeypatch.setattr(model, "_keep", lambda events, *, past_only: model.first_evidence(events)[:, :2].sum(1))
-    found = batch.events(model.keep(replace(batch, bidirectional=True)))
+    monkeypatch.setattr(model, "_keep", lambda events: model.first_evidence(events)[:, :2].sum(1))
+    found = batch.events(model.keep(batch))
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
@@ -213,7 +212,7 @@ def test_a_history_of_someone_else_is_judged_as_by_a_noise_model_that_never_saw_
         )
         verdict = model.verdict(log.sequences, counted=counted)
         part = trained_on(log.sequences) & (torch.arange(len(verdict)) < log.sequences.offsets[5])
-        found = batch.events(model.keep(replace(batch, bidirectional=True)))
+        found = batch.events(model.keep(batch))
         torch.testing.assert_close(found, verdict[part])
 
 
@@ -270,7 +269,7 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
                 sums[later] += trust_earlier * affinity(there[later], items[earlier], counted)
                 sums[earlier] += trust_later * affinity(items[later], there[earlier], counted)
             totals += sums
-        found = model.evidence(events, stand_ins, past_only=False)[:, :2].sum(1)
+        found = model.evidence(events, stand_ins)[:, :2].sum(1)
         torch.testing.assert_close(found, torch.tensor(totals), rtol=1e-4, atol=1e-4)
 
 
@@ -280,24 +279,24 @@ def test_a_judgement_is_a_probability_and_depends_on_nothing_that_it_may_not_see
     model = prepared(name, log)
     users, stops = torch.tensor([0, 1, 2]), torch.tensor([9, 4, 5])
     batch = windows(log.sequences, users, stops, length=9, with_targets=False)
-    both = replace(batch, bidirectional=True)
-    for seen in (batch, both):
-        keep = model.keep(seen)
-        assert keep.shape == batch.items.shape
-        assert bool(((keep >= 0) & (keep <= 1)).all())
-        assert bool((keep[batch.segments == 0] == 1).all())
+    keep = model.keep(batch)
+    assert keep.shape == batch.items.shape
+    assert bool(((keep >= 0) & (keep <= 1)).all())
+    assert bool((keep[batch.segments == 0] == 1).all())
     long = int((batch.segments > 0).sum(1).eq(9).nonzero()[0])
-    changed = batch.items.clone()
-    changed[long, 5:] = ITEMS
-    changed[[row for row in range(len(changed)) if row != long]] = ITEMS
-    later = replace(batch, items=changed)
-    assert torch.equal(model.keep(later)[long, :5], model.keep(batch)[long, :5])
-    if name == "co-occurrence":
-        from_both = [model.keep(replace(seen, bidirectional=True))[long, 4] for seen in (later, batch)]
-        assert not torch.equal(*from_both)
+    others = torch.arange(len(batch.items)) != long
+    changed = replace(batch, items=torch.where(others[:, None] & (batch.segments > 0), ITEMS, batch.items))
+    assert torch.equal(model.keep(changed)[long], keep[long]), "other histories have no influence"
     alone = windows(log.sequences, users[1:2], stops[1:2], length=9, with_targets=False)
     row, first = divmod(int(batch.ends[1]) - 3, 9)
-    torch.testing.assert_close(model.keep(replace(alone, bidirectional=True))[0, :4], model.keep(both)[row, first:][:4])
+    torch.testing.assert_close(model.keep(alone)[0, :4], keep[row, first:][:4])
+
+
+def test_where_no_two_events_are_neighbours_popularity_alone_judges() -> None:
+    items = torch.randint(1, 5, (600,), generator=torch.Generator().manual_seed(0)).int()
+    log = InteractionLog(Sequences(items, torch.arange(601), torch.ones(600, dtype=torch.int64), 4), {})
+    verdicts = [prepared(name, log).verdict(log.sequences) for name in ("co-occurrence", "popularity")]
+    torch.testing.assert_close(*verdicts, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["uniform", "popular"])
@@ -324,7 +323,7 @@ def test_it_learns_from_the_kinds_that_it_is_told_to_plant_and_no_others() -> No
         config = ModelConfig(noise_model="co-occurrence", planted=planted, reach=3)
         model = NOISE_MODELS["co-occurrence"](config, log.sequences.item_count)
         model.prepare(log.sequences)
-        weights[planted] = model.both_sides.weights
+        weights[planted] = model.judgement.weights
         found[planted] = auroc(1 - model.verdict(log.sequences)[part], noise[part])
     assert [weights[planted].shape[1] for planted in weights] == [2, 1, 1]
     assert not torch.equal(weights["uniform"], weights["popular"])
@@ -340,8 +339,8 @@ def test_the_own_score_of_an_event_is_that_of_its_item_after_what_came_before_it
     stand_ins = events.items.roll(1)
     table, first = model.network.item_table(), LIFT_FEATURES
     for own, found in (
-        (events.items, model.evidence(events, past_only=False)),
-        (stand_ins, model.evidence(events, stand_ins, past_only=True)),
+        (events.items, model.evidence(events)),
+        (stand_ins, model.evidence(events, stand_ins)),
     ):
         for owner in (0, 7):
             begins = owner * 90
@@ -524,7 +523,7 @@ def test_attention_is_weighed_by_what_each_event_was_judged_in_training_and_by_i
 
     shown = windows(log.sequences, torch.arange(5), torch.full((5,), 20), length=6, with_targets=False)
     query = model.query(shown)
-    judged = model.noise.keep(replace(shown, bidirectional=True))
+    judged = model.noise.keep(shown)
     torch.testing.assert_close(masks[1], shown.events(judged) ** 2)
     assert float(judged.min()) < 0.9
     later = log.sequences.items.clone()

@@ -20,7 +20,7 @@ GROUPS = 1_000
 
 @dataclass(frozen=True)
 class Audit:
-    """noise: [judged] float32, the probability that an event is noise, by both sides.
+    """noise: [judged] float32, the probability that an event is noise, by its neighbours.
 
     users, positions: [judged] int64, sorted by user and position
     neighbours: [judged] how many events stand at most the reach away; meetings: in how many other users' training parts
@@ -64,7 +64,7 @@ class Auditor(CoOccurrence):
             meetings=meetings,
             expected=expected,
             share=self.share(),
-            kinds=dict(zip(KINDS, self.both_sides.shares.tolist(), strict=True)),
+            kinds=dict(zip(KINDS, self.judgement.shares.tolist(), strict=True)),
             replicates=self._replicates(events, sequences.item_count, resamples=resamples),
         )
 

@@ -53,11 +53,10 @@ class CoOccurrence(Popularity):
     pair's items are neighbours, so that neither an event nor what recurs beside it vouches for itself; m is in how many
     they would be by chance.
 
-    By both sides the log is looked at twice. At the second look each neighbour, and each sighting that is counted, is
+    The log is looked at twice. At the second look each neighbour, and each sighting that is counted, is
     weighed by how likely its events are genuine by the first, judged without the pair in question, as messages are in
     belief propagation (Pearl 1988, *Probabilistic Reasoning in Intelligent Systems*, 4.3): noise would otherwise weaken
     just those of its neighbours that it does not fit, and look better for it than what is planted in the same place.
-    By its past alone an event is judged at the first look.
 
     The sum's positive and negative part have weights of their own, which also make up for neighbours' dependence.
     Memory is in proportion to the distinct pairs, which are kept with the model's weights.
@@ -87,7 +86,7 @@ class CoOccurrence(Popularity):
         less of it in each event than of the same noise planted alone, and would take it to be rarer than it is.
         """
         super().prepare(sequences)
-        self.both_sides.shares.copy_(self.first_look.shares)
+        self.judgement.shares.copy_(self.first_look.shares)
 
     def count(self, events: Events, item_count: int) -> None:
         super().count(events, item_count)
@@ -106,11 +105,11 @@ class CoOccurrence(Popularity):
             trusted.index_add_(0, self._places(owned % every), heaviest.double())
         self.trusted_sightings, self.trusted_degrees = self._counted(trusted)
 
-    def evidence(self, events: Events, planted: Tensor | None = None, *, past_only: bool) -> Tensor:
-        return self._evidence(self._past_fit if past_only else self._second_fit, events, planted)
+    def evidence(self, events: Events, planted: Tensor | None = None) -> Tensor:
+        return self._evidence(self._second_fit, events, planted)
 
     def first_evidence(self, events: Events, planted: Tensor | None = None) -> Tensor:
-        """[events, features]: as `evidence` by both sides, at the first look."""
+        """[events, features]: as `evidence`, at the first look."""
         return self._evidence(self._first_fit, events, planted)
 
     def surroundings(self, events: Events) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,11 +133,6 @@ class CoOccurrence(Popularity):
         own = [None] * len(parts) if planted is None else planted.split(sizes)
         found = [fit(part, own) for part, own in zip(parts, own, strict=True)]
         return _features(torch.cat(found), lift_features(self.lifts[items]))
-
-    def _past_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
-        """[events]: the sum of an event's pairs with those before it."""
-        met = self._met(part.items if planted is None else planted, part.items)
-        return self._first_affinity(part, met, own=self._own_sightings(part) if planted is None else 0.0).sum(0)
 
     def _first_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
         """[events]: the sum of all of an event's pairs."""
@@ -214,8 +208,8 @@ class CoOccurrence(Popularity):
         return (owner * len(self.lifts) ** 2 + self._key(part.items, self._before(part.items)))[part.near]
 
     def _chance(self, met: Meetings, degrees: Tensor) -> Tensor:
-        """Grid of how often each pair would be seen by chance."""
-        return _at(degrees, met.later) / degrees.sum() * self._before(_at(degrees, met.earlier))
+        """Grid of how often each pair would be seen by chance; 0 where no pair was ever seen."""
+        return _at(degrees, met.later) / degrees.sum().clamp(min=PRIOR) * self._before(_at(degrees, met.earlier))
 
     def _met(self, later: Tensor, earlier: Tensor) -> Meetings:
         return Meetings(later, earlier, self._places(self._key(later, self._before(earlier))))

@@ -22,7 +22,7 @@ class Verdict:
 
 def cross_fitted(make: Callable[[], NoiseModel], sequences: Sequences, *, folds: int, seed: int) -> Verdict:
     """Part the users by chance into so many folds, and judge each by a noise model that `make` makes and that has seen
-    the other folds alone. One fold is judged by what was learned of itself, where an event does not vouch for itself.
+    the other folds alone. One fold is judged by what was learned of itself.
     """
     if folds == 1:
         model = make()

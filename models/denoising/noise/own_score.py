@@ -31,7 +31,7 @@ class OwnScore(Popularity):
 
     Trained by binary cross-entropy with uniform negatives, a score is the log of how much likelier the item is to come
     next than to be drawn from the catalogue. An event with nothing before it has its item's popularity, which is the
-    same without a context. Later events are not looked at: both judgements are by the past. The log's own events were
+    same without a context. Later events are not looked at. The log's own events were
     trained on, and so look more genuine than what is planted; `crossfit` judges them by what was learned of others.
     """
 
@@ -62,7 +62,7 @@ class OwnScore(Popularity):
         optimizer.zero_grad()
         self.network.eval().requires_grad_(False)
 
-    def evidence(self, events: Events, planted: Tensor | None = None, *, past_only: bool) -> Tensor:
+    def evidence(self, events: Events, planted: Tensor | None = None) -> Tensor:
         items = events.items if planted is None else planted
         lifts = self.lifts[items]
         return torch.cat([self._scores(events, items, otherwise=lifts)[:, None], lift_features(lifts)], dim=1)

@@ -23,7 +23,7 @@ class Popularity(NoiseModel):
         seen = torch.bincount(events.items, minlength=item_count + 1).float() + 0.5
         self.lifts = torch.log(seen * item_count / seen[1:].sum())
 
-    def evidence(self, events: Events, planted: Tensor | None = None, *, past_only: bool) -> Tensor:
+    def evidence(self, events: Events, planted: Tensor | None = None) -> Tensor:
         return lift_features(self.lifts[events.items if planted is None else planted])
 
 

@@ -28,10 +28,7 @@ class Events:
 
 
 class NoiseModel(nn.Module):
-    """Tells genuine interactions from noise by evidence, a few numbers an event, and what it has learned of them.
-
-    There are two judgements: one by both sides of an event, and one by what came before it alone.
-    """
+    """Tells genuine interactions from noise by evidence, a few numbers an event, and what it has learned of them."""
 
     seed: Tensor
 
@@ -41,15 +38,14 @@ class NoiseModel(nn.Module):
         """
         super().__init__()
         self.kinds = kinds_of(planted)
-        self.both_sides = Judgement(features, kinds=len(self.kinds))
-        self.past = Judgement(features, kinds=len(self.kinds))
+        self.judgement = Judgement(features, kinds=len(self.kinds))
         self.seed = nn.Buffer(torch.randint(2**31, ()))
 
     def count(self, events: Events, item_count: int) -> None:
         """Take from the training log what the evidence is computed from."""
         raise TypeError(f"{type(self).__name__} does not define count")
 
-    def evidence(self, events: Events, planted: Tensor | None = None, *, past_only: bool) -> Tensor:
+    def evidence(self, events: Events, planted: Tensor | None = None) -> Tensor:
         """[events, features]: how each event stands in its place, or how that of `planted` [events] would, whose pairs
         have not been counted.
         """
@@ -61,11 +57,7 @@ class NoiseModel(nn.Module):
         log = training_events(sequences)
         self.count(log, sequences.item_count)
         known, planted = self.examples(log, sequences.item_count)
-        for judgement, past_only in ((self.both_sides, False), (self.past, True)):
-            judgement.fit(
-                self.evidence(known, past_only=past_only),
-                [self.evidence(known, items, past_only=past_only) for items in planted],
-            )
+        self.judgement.fit(self.evidence(known), [self.evidence(known, items) for items in planted])
 
     def examples(self, log: Events, item_count: int) -> tuple[Events, list[Tensor]]:
         """Some users' events to learn from, and items of each kind of noise to be put in their places."""
@@ -78,8 +70,8 @@ class NoiseModel(nn.Module):
     def keep(self, batch: Batch) -> Tensor:
         """[rows, length]: the probability that each interaction is genuine; 1 where there is none.
 
-        By both sides in a bidirectional batch, in others by what came before an event: its later ones have no
-        influence. What has been counted are the events of training parts.
+        By all of its window, in whatever direction the batch is read: of a history that is ranked with, nothing came
+        later. What has been counted are the events of training parts.
         """
         rows, length = batch.items.shape
         row = torch.arange(rows, device=batch.items.device)[:, None]
@@ -87,26 +79,24 @@ class NoiseModel(nn.Module):
         owner = torch.where(real, row * (length + 1) + batch.segments, -1)
         counted = real if batch.trained is None else batch.trained
         events = Events(batch.items.flatten(), owner.flatten(), counted.flatten())
-        keep = self._keep(events, past_only=not batch.bidirectional)
-        return torch.where(real, keep.view(rows, length), 1.0)
+        return torch.where(real, self._keep(events).view(rows, length), 1.0)
 
     @torch.no_grad()
     def verdict(self, sequences: Sequences, *, counted: bool = True) -> Tensor:
-        """[events]: the probability that each event of the training log is genuine, by both sides; 1 for the others.
+        """[events]: the probability that each event of the training log is genuine; 1 for the others.
 
         counted: is it the log, or a part of it, that was learned from?
         """
         log = training_events(sequences, counted=counted)
         verdict = torch.ones(len(sequences.items), device=sequences.device)
-        return verdict.masked_scatter(trained_on(sequences), self._keep(log, past_only=False))
+        return verdict.masked_scatter(trained_on(sequences), self._keep(log))
 
     def share(self) -> float:
         """The estimated share of noise in the training log."""
-        return float(self.both_sides.shares.sum().clamp(max=1))
+        return float(self.judgement.shares.sum().clamp(max=1))
 
-    def _keep(self, events: Events, *, past_only: bool) -> Tensor:
-        judgement = self.past if past_only else self.both_sides
-        return judgement.keep(self.evidence(events, past_only=past_only))
+    def _keep(self, events: Events) -> Tensor:
+        return self.judgement.keep(self.evidence(events))
 
 
 def trained_on(sequences: Sequences) -> Tensor:
