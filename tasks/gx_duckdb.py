@@ -7,6 +7,7 @@ connection open, so every check runs inside DuckDB and only counts and samples c
 Importing this module imports Great Expectations (seconds): do so inside the function that needs it.
 """
 
+import html
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
@@ -130,7 +131,7 @@ class ExpectFewUnexpectedRows(UnexpectedRowsExpectation):
                 "observed_value": unexpected,
                 "element_count": total,
                 "unexpected_count": unexpected,
-                "unexpected_percent": 100 * share,
+                "unexpected_percent": min(100 * share, 100.0),  # a table may break a rule more often than it has rows
                 "details": {"unexpected_rows": rows},
             },
         }
@@ -167,8 +168,11 @@ class ExpectFewUnexpectedRows(UnexpectedRowsExpectation):
         return [
             RenderedTableContent(
                 content_block_type="table",
-                header_row=list(rows[0]),
-                table=[["null" if value is None else str(value) for value in row.values()] for row in rows],
+                # What stands in a table as it is goes into the page as it is.
+                header_row=[html.escape(column) for column in rows[0]],
+                table=[
+                    ["null" if value is None else html.escape(str(value)) for value in row.values()] for row in rows
+                ],
                 styling={"body": {"classes": ["table-bordered", "table-sm", "mt-3"]}},
             )
         ]

@@ -17,6 +17,12 @@ _EXTERNAL = re.compile(
     r"""|<img\b[^>]*\bsrc="https?://[^>]*>|<link\b[^>]*\brel="shortcut icon"[^>]*>"""
 )
 
+_POLICY = (
+    """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; """
+    """base-uri 'none'; form-action 'none'">"""
+)
+"""The pages show what logs hold: whatever that is, nothing of it runs."""
+
 _STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; color: #212529; margin: 0; padding: 0 1.5rem 3rem; }
 a { color: #0062cc; }
@@ -45,7 +51,7 @@ th, td { border: 1px solid #dee2e6; padding: .3rem .6rem; text-align: left; vert
 _INDEX = """\
 <!DOCTYPE html>
 <html lang="en">
-<head><meta charset="UTF-8"><meta name="viewport" content="width=device-width, initial-scale=1.0">
+<head>{policy}<meta charset="UTF-8"><meta name="viewport" content="width=device-width, initial-scale=1.0">
 <title>{subject}</title><style>{style}</style></head>
 <body>
 <h1>{subject}</h1>
@@ -66,12 +72,14 @@ def make_self_contained(site: Path, outcomes: Sequence[Outcome], *, subject: str
     shutil.rmtree(site / "static", ignore_errors=True)  # megabytes of fonts and pictures, used by none of the pages
     for page in site.rglob("*.html"):
         text = _EXTERNAL.sub("", page.read_text(encoding="utf-8"))
+        text = text.replace("<head>", f"<head>{_POLICY}", 1)  # it holds for what comes after it
         page.write_text(text.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
     pages = {page.stem.rsplit("-", 1)[-1]: page for page in (site / "validations").rglob("*.html")}
     links = {table: quote(page.relative_to(site).as_posix()) for table, page in pages.items()}
     unmet = [outcome for outcome in outcomes if not outcome.success]
     content = _INDEX.format(
         subject=html.escape(subject),
+        policy=_POLICY,
         style=_STYLE,
         met=len(outcomes) - len(unmet),
         all=len(outcomes),

@@ -265,6 +265,14 @@ def test_an_expectation_that_crashes_counts_as_failed_and_critical(tmp_path: Pat
     assert "absent" in str(outcome.crash)
 
 
+def test_a_rule_may_be_broken_more_often_than_a_table_has_rows(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE log AS SELECT 1 AS a")
+        broken_thrice = finds_none("it works", "log", None, "select * from range(3)", severity="warning")
+        (outcome,) = evaluate([broken_thrice], connection, subject="thrice", site=tmp_path / "site")
+    assert (outcome.success, outcome.severity, outcome.unexpected, outcome.crash) == (False, "warning", 3, None)
+
+
 def test_a_severity_is_the_files(folder: Path) -> None:
     path = write_snapshot(folder / "severe", faults=("UPDATE interactions SET item = 1 WHERE position < 8",))
     text = EXPECTATIONS.read_text(encoding="utf-8").replace(

@@ -93,6 +93,21 @@ def test_what_is_odd_is_reported_with_its_rows(
     assert outcome.unexpected == unexpected
 
 
+def test_what_a_log_holds_is_text_in_its_docs(check: Checking) -> None:
+    script, column = "<script>alert(1)</script>", "<img src=x onerror=alert(2)>"
+    repeated = f"{script},{script},1500000000\n" * 300
+    columns = Columns(user="who", item="what", time=column)
+    report = check(f"who,what,{column}\n{repeated}u1,i1,4000000000\n", columns=columns)
+    assert report.warnings
+    pages = {page: page.read_text(encoding="utf-8") for page in report.docs.parent.rglob("*.html")}
+    assert any("&lt;script&gt;alert(1)" in text for text in pages.values())
+    for page, text in pages.items():
+        assert script not in text, page
+        assert column not in text, page
+        policy = text.index('http-equiv="Content-Security-Policy" content="default-src \'none\'')
+        assert policy < text.index("<title>"), page
+
+
 def test_what_ingest_would_refuse_is_told_in_its_sentence(refused: ValidationFailed) -> None:
     assert "log.csv, row 802, column 'who': no user id; see " in str(refused)
     assert "\n" not in str(refused)
