@@ -13,7 +13,8 @@ from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.scratch import working_folder
-from tasks.snapshots import Snapshot
+from tasks.snapshots import Manifest, Snapshot, open_snapshot, snapshot_name
+from tasks.specs import PrepareSpec
 from tasks.track import connect
 
 if TYPE_CHECKING:
@@ -66,12 +67,29 @@ def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: 
     """
     path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
+    with_times = snapshot.manifest.has_times and "times" in model.metadata.get_input_schema().input_names()
     with working_folder(folder) as work:
-        pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot)]
+        pieces = [
+            _scored(model, piece, k=k, exclude_seen=exclude_seen, with_times=with_times)
+            for piece in _histories(snapshot)
+        ]
         partial = work / path.name
         pd.concat(pieces, ignore_index=True).to_parquet(partial)
         partial.replace(path)
     return path
+
+
+def read_otherwise(model: "PyFuncModel", snapshot: Snapshot, *, home: Home) -> str | None:
+    """In a sentence, how the log that the model learned from was read and prepared otherwise than the snapshot's; None
+    where it was not, and where its own snapshot is gone.
+    """
+    try:
+        own = open_snapshot(home.snapshots / snapshot_name(str((model.metadata.metadata or {})["snapshot"])))
+    except (InputError, KeyError):
+        return None
+    learned, given = _reading(own.manifest), _reading(snapshot.manifest)
+    told = [f"{name}: {given[name]}, there {learned[name]}" for name in learned if learned[name] != given[name]]
+    return f"the log is read otherwise than the one that the model learned from ({'; '.join(told)})" if told else None
 
 
 def raw_ids(history: Sequence[str], *, integers: bool) -> list[Any]:
@@ -87,6 +105,20 @@ def raw_ids(history: Sequence[str], *, integers: bool) -> list[Any]:
     return [int(raw) for raw in history]
 
 
+def _reading(manifest: Manifest) -> dict[str, str]:
+    """What decides on histories, by the option that says it."""
+    prepare = PrepareSpec.model_validate(manifest.spec.get("prepare", {}))
+    columns = manifest.spec.get("source", {}).get("columns", {})
+    return {
+        "times (--time-col)": "yes" if manifest.has_times else "none",
+        "numbers to order by (--order-col)": "yes" if columns.get("order") else "none",
+        "--min-rating": "none" if prepare.min_rating is None else f"{prepare.min_rating:g}",
+        "--duplicates": prepare.duplicates,
+        "--user-core": str(prepare.user_core),
+        "--item-core": str(prepare.item_core),
+    }
+
+
 def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
     query = sql.load(
         "recommend/histories",
@@ -99,9 +131,9 @@ def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
     return [frame.iloc[start : start + USERS_AT_A_TIME] for start in range(0, len(frame), USERS_AT_A_TIME)]
 
 
-def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
+def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool, with_times: bool) -> pd.DataFrame:
     table = pd.DataFrame({"history": [_as_ids(model, list(history)) for history in users["history"]]})
-    if "times" in model.metadata.get_input_schema().input_names():
+    if with_times:
         table["times"] = [[int(time) for time in times] for times in users["times"]]
     answer = _predict(model, table, k=k, exclude_seen=exclude_seen)
     answer.insert(0, "user_id", users["user_id"].to_numpy())

@@ -33,7 +33,7 @@ from tasks.ingest import ingest
 from tasks.own_server import server_is_shared
 from tasks.plan import Cell, training_code
 from tasks.receipts import holds, write_receipt
-from tasks.recommend import load_registered, recommend_all, recommend_one
+from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, fetch
@@ -263,6 +263,8 @@ def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Js
     home = Home.from_environment()
     name = registered_name(spec.dataset)
     champion = load_registered(name, alias=spec.alias, home=home)
+    if otherwise := read_otherwise(champion.model, snapshot, home=home):
+        get_run_logger().warning("%s", otherwise)
     path = recommend_all(
         champion.model,
         snapshot,

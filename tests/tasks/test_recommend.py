@@ -1,13 +1,22 @@
 """Scoring with a registered model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from models.catalogue import build
+from models.config import ModelConfig
+from models.storage import save_model
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.recommend import load_registered, recommend_all, recommend_one
+from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one
+from tasks.register import register
+from tasks.snapshots import Snapshot
+from tasks.specs import PrepareSpec
+from tasks.track import Tracker
+from tasks.train import Trained
 from tests.tasks.conftest import Shop
 
 
@@ -46,6 +55,39 @@ def test_every_user_of_a_snapshot(shop: Shop, mlflow_home: Home, tmp_path: Path)
     for user, items in zip(rows["user_id"], rows["items"], strict=True):
         seen = {(int(user[1:]) * 3 + event * 5) % 20 for event in range(8)}
         assert not seen & {int(item) for item in items}
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_a_model_that_reads_times_scores_a_log_without_them(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    config = ModelConfig(backbone="tisasrec", dim=8, length=6)
+    save_model(
+        build(config, shop.snapshot.counts.items, seed=3), config, tmp_path, item_count=shop.snapshot.counts.items
+    )
+    tracker = Tracker(mlflow_home)
+    timed = register(
+        Trained(tmp_path), shop.snapshot, name="model-timed", key="timed", value=0.5, decided_on="promotion", tags={},
+        run_id=tracker.open_run("key-timed", name="timed"), tracker=tracker, home=mlflow_home,
+    )  # fmt: skip
+    model = load_registered(timed.name, alias="champion", home=mlflow_home).model
+    assert "times" in model.metadata.get_input_schema().input_names()
+    rows = pd.read_parquet(recommend_all(model, shop.snapshot, tmp_path / "scored", k=3, exclude_seen=True))
+    assert [len(items) for items in rows["items"]] == [3] * 12
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_a_log_read_otherwise_than_the_models_is_told(
+    shop: Shop, mlflow_home: Home, ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path]
+) -> None:
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    rows = "".join(f"u{user},i{event},{1_500_000_000 + event}\n" for user in range(4) for event in range(5))
+    path = write_log("user_id,item_id,ts\n" + rows)
+    assert read_otherwise(model, ingest_file(path), home=mlflow_home) is None
+    timed = ingest_file(path, time="ts", prepare=PrepareSpec(duplicates="last"))
+    assert read_otherwise(model, timed, home=mlflow_home) == (
+        "the log is read otherwise than the one that the model learned from "
+        "(times (--time-col): yes, there none; --duplicates: last, there keep)"
+    )
+    assert read_otherwise(model, timed, home=Home(path.parent / "elsewhere")) is None
 
 
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])
