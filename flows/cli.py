@@ -335,7 +335,7 @@ def _parser() -> argparse.ArgumentParser:
             about="Put the model that an MLflow run trained into the registry of its data set, ranked with\n"
             "histories without injected noise. It becomes the champion where its figure on the\n"
             "promotion split is strictly better than the champion's, or where that stands on other\n"
-            "data; else the challenger.",
+            "data, also if it is older; else the challenger.",
             epilog=REGISTER_EXAMPLES,
             usage="RUN_ID",
         )

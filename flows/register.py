@@ -43,6 +43,7 @@ def register(spec: RegisterSpec) -> dict[str, Any]:
             tracker=Tracker(home),
             run_id=run.run_id,
             label=cell.label,
+            offered_by="person",
         )
     return {
         "run": run.run_id,
@@ -52,4 +53,5 @@ def register(spec: RegisterSpec) -> dict[str, Any]:
         "alias": registered.alias,
         "decided_on": registered.decided_on,
         "value": registered.value,
+        "reason": registered.reason,
     }

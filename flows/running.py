@@ -27,6 +27,7 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     refuse_unreadable(spec.source)
     from flows.robustness import robustness
     from tasks.compare import Row
+    from tasks.register import REASONS
     from tasks.report import plain
 
     started = time.monotonic()
@@ -38,7 +39,8 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     print(f"\n{plain(rows)}\n")
     print(f"Registered: {registered['name']} version {registered['version']} as {registered['alias']}: the method")
     print(f"            {registered['method']}, best on validation among those trained with the least noise;")
-    print(f"            the alias was decided by its NDCG@10 for {registered['decided_on']}, {registered['value']:.4f}")
+    print(f"            its NDCG@10 for {registered['decided_on']} is {registered['value']:.4f}:")
+    print(f"            {REASONS[registered['reason']]}")
     if steps["done"]:
         print(f"Steps:      {steps['done']} run, {steps['cached']} from cache, in {seconds:.0f} s")
     else:

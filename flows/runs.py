@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.home import Home
 from tasks.provenance import Changes
-from tasks.register import CHALLENGER
+from tasks.register import REASONS
 from tasks.rundiff import MetricPair, PairedTest, difference
 from tasks.runs import SHOWN, HeldRun, read_run
 from tasks.specs import RegisterSpec, RerunSpec
@@ -51,9 +51,8 @@ def run_register(run: str) -> int:
 
     outcome = follow(lambda: register(RegisterSpec(run=held.run_id)))
     print(f"\n{outcome['name']} version {outcome['version']} as {outcome['alias']}: {outcome['label']}")
-    print(f"  decided by its NDCG@10 for {outcome['decided_on']}, {outcome['value']:.4f}")
-    if outcome["alias"] == CHALLENGER:
-        print("  the champion of the same data is at least as good there, and stays")
+    print(f"  its NDCG@10 for {outcome['decided_on']} is {outcome['value']:.4f}:")
+    print(f"  {REASONS[outcome['reason']]}")
     return 0
 
 

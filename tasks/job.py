@@ -362,6 +362,7 @@ def summary(
             "alias": registered.alias,
             "decided_on": registered.decided_on,
             "value": registered.value,
+            "reason": registered.reason,
             "method": job.cells[best].method,
             "seed": job.cells[best].seed,
         },

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sql
 from tasks.engine import engine
 from tasks.home import PROJECT_ROOT, Home
+from tasks.locks import locked
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
 from tasks.track import Tracker
@@ -27,6 +28,9 @@ TAG_KEY = "rec_denoiser.key"
 TAG_SNAPSHOT = "rec_denoiser.snapshot"
 TAG_VALUE = "rec_denoiser.deciding_value"
 TAG_SPLIT = "rec_denoiser.decided_on"
+TAG_UNDECIDED = "rec_denoiser.undecided"
+"""Of a version that has been given no alias yet."""
+
 TAG_VERSIONS = "mlflow.modelVersions"
 """Where MLflow's page of a logged model looks for the versions that it is registered as."""
 
@@ -38,16 +42,28 @@ DESCRIPTION = (
     "their scores. The version with the alias `champion` is the one to be used; `challenger` did not beat it."
 )
 
+Reason = Literal["first", "standing", "better", "other data", "not better", "older"]
+REASONS: Mapping[Reason, str] = {
+    "first": "there was no champion",
+    "standing": "it is the champion already",
+    "better": "that is better than the champion's before it, of the same data",
+    "other data": "the champion before it stands on other data, whose figures do not compare",
+    "not better": "the champion of the same data is at least as good there, and stays",
+    "older": "it is older than the champion, which stands on other data; `rec-denoiser register` promotes it",
+}
+"""Why a version has its alias."""
+
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of a registered model, the alias that it carries, and the figure and split that decided on it."""
+    """A version of a registered model, its figure and the split that this is of, the alias that it carries, and why."""
 
     name: str
     version: str
     alias: str
     decided_on: str
     value: float
+    reason: Reason
 
     @property
     def uri(self) -> str:
@@ -66,36 +82,41 @@ def register(
     run_id: str,
     tracker: Tracker,
     home: Home,
+    offered_by: Literal["job", "person"] = "job",
 ) -> Registered:
-    """Register the model under `name`, once for a `key`, and decide its alias.
+    """Register the model under `name`, once for a `key`, and decide its alias; others who would do so wait.
 
     `value` is the model's figure on the split `decided_on` of the snapshot without injected noise, ranked with that
     snapshot's histories; a version keeps both as tags. Among versions of the same snapshot and split, figures are of
     the same targets: the one that is offered becomes the champion where its own is strictly better, and a tie changes
-    nothing. It also becomes the champion where there is none, and where it is new and the champion stands on other
-    data: figures of different targets do not compare, and what was trained on the present log is what is asked for.
-    Else it becomes the challenger.
+    nothing. It also becomes the champion where there is none, and where the champion stands on other data and it is new
+    or offered by a person: figures of different targets do not compare, what was trained on the present log is what is
+    asked for, and who names a model means it. Else it becomes the challenger.
     """
-    found = _version_of(tracker.client, name, key)
-    is_new = found is None
-    if found is None:
-        called = tags.get("method", "model")
-        model_id = _log_model(trained, snapshot, name=name, called=called, run_id=run_id, tracker=tracker, home=home)
-        facts = {
-            TAG_KEY: key,
-            TAG_SNAPSHOT: snapshot.manifest.clean,
-            TAG_SPLIT: decided_on,
-            TAG_VALUE: repr(value),
-        }
-        described = _described(snapshot, tags, decided_on=decided_on, value=value)
-        found = _create_version(
-            tracker.client, name, model_id, run_id=run_id, tags={**tags, **facts}, description=described
-        )
-    alias = _alias_for(tracker.client, name, found, is_new=is_new)
-    tracker.client.set_registered_model_alias(name, alias, found.version)
-    if alias == CHAMPION and tracker.client.get_registered_model(name).aliases.get(CHALLENGER) == found.version:
-        tracker.client.delete_registered_model_alias(name, CHALLENGER)
-    return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]))
+    held = home.mlflow / ".registering" / name
+    held.mkdir(parents=True, exist_ok=True)
+    with locked(held):
+        found = _version_of(tracker.client, name, key)
+        if found is None:
+            called = tags.get("method", "model")
+            model_id = _log_model(
+                trained, snapshot, name=name, called=called, run_id=run_id, tracker=tracker, home=home
+            )
+            facts = {
+                TAG_KEY: key,
+                TAG_SNAPSHOT: snapshot.manifest.clean,
+                TAG_SPLIT: decided_on,
+                TAG_VALUE: repr(value),
+                TAG_UNDECIDED: "true",
+            }
+            described = _described(snapshot, tags, decided_on=decided_on, value=value)
+            found = _create_version(
+                tracker.client, name, model_id, run_id=run_id, tags={**tags, **facts}, description=described
+            )
+        reason = _reason(tracker.client, name, found, over_other_data=offered_by == "person" or _is_new(found))
+        alias = CHALLENGER if reason in ("not better", "older") else CHAMPION
+        _give(tracker.client, name, found, alias)
+    return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]), reason)
 
 
 def catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
@@ -230,14 +251,29 @@ def _version_of(client: "MlflowClient", name: str, key: str) -> "ModelVersion | 
     return versions[0] if versions else None
 
 
-def _alias_for(client: "MlflowClient", name: str, candidate: "ModelVersion", *, is_new: bool) -> str:
+def _is_new(version: "ModelVersion") -> bool:
+    return TAG_UNDECIDED in version.tags
+
+
+def _reason(client: "MlflowClient", name: str, candidate: "ModelVersion", *, over_other_data: bool) -> Reason:
     champion = _champion(client, name)
-    if champion is None or champion.version == candidate.version:
-        return CHAMPION
+    if champion is None:
+        return "first"
+    if champion.version == candidate.version:
+        return "standing"
     if any(champion.tags.get(tag) != candidate.tags[tag] for tag in (TAG_SNAPSHOT, TAG_SPLIT)):
-        return CHAMPION if is_new else CHALLENGER
+        return "other data" if over_other_data else "older"
     better = float(candidate.tags[TAG_VALUE]) > float(champion.tags[TAG_VALUE])
-    return CHAMPION if better else CHALLENGER
+    return "better" if better else "not better"
+
+
+def _give(client: "MlflowClient", name: str, version: "ModelVersion", alias: str) -> None:
+    """Have the version carry the one alias of the two."""
+    client.set_registered_model_alias(name, alias, version.version)
+    if alias == CHAMPION and client.get_registered_model(name).aliases.get(CHALLENGER) == version.version:
+        client.delete_registered_model_alias(name, CHALLENGER)
+    if _is_new(version):
+        client.delete_model_version_tag(name, version.version, TAG_UNDECIDED)
 
 
 def _champion(client: "MlflowClient", name: str) -> "ModelVersion | None":

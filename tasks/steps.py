@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from prefect import Task, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
@@ -240,6 +240,7 @@ def register_step(
     tracker: Tracker,
     run_id: str,
     label: str,  # noqa: ARG001
+    offered_by: Literal["job", "person"] = "job",
 ) -> Registered:
     """Never cached, because the champion may have changed meanwhile; a model is registered once all the same."""
     home = Home.from_environment()
@@ -254,6 +255,7 @@ def register_step(
         run_id=run_id,
         tracker=tracker,
         home=home,
+        offered_by=offered_by,
     )
 
 

@@ -287,7 +287,7 @@ def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(
 ) -> None:
     job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
     metrics = [finished[1].metrics()] * 6
-    registered = Registered("model", "1", "champion", *decision(metrics[0]))
+    registered = Registered("model", "1", "champion", *decision(metrics[0]), "first")
     trained = [finished[0]] * 6
     told = summary(
         RobustnessSpec(), job, (), metrics, trained, registered, clean=tiny_snapshot, execution=EXECUTION, best=0
@@ -298,7 +298,7 @@ def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(
         "made_by": {"rec_denoiser.training_sha256": "abc"},
     }  # fmt: skip
     assert (told["cells"][3]["noise_kind"], told["cells"][3]["noise_where"]) == ("replace", "both")
-    assert (told["registered"]["decided_on"], told["registered"]["value"]) == ("promotion", 1.0)
+    assert [told["registered"][name] for name in ("decided_on", "value", "reason")] == ["promotion", 1.0, "first"]
 
 
 def job_of(snapshot: Snapshot, *, ratios: tuple[float, ...], seeds: tuple[int, ...], where: str = "both") -> Job:

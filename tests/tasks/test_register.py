@@ -9,7 +9,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
@@ -17,7 +21,7 @@ import pytest
 from models.serving import Server
 from tasks import register as registry
 from tasks.home import Home
-from tasks.register import Registered, register
+from tasks.register import Reason, Registered, register
 from tasks.snapshots import Snapshot
 from tasks.track import Tracker, tracking_uri
 from tests.tasks.conftest import Shop
@@ -106,7 +110,7 @@ def test_the_same_training_is_registered_once(shop: Shop, mlflow_home: Home) -> 
         shop.trained, shop.snapshot, name=shop.registered.name, key="first", value=0.5, decided_on="promotion", tags={},
         run_id=shop.run_id, tracker=tracker, home=mlflow_home,
     )  # fmt: skip
-    assert again == shop.registered
+    assert again == replace(shop.registered, reason="standing")
     assert len(tracker.client.search_model_versions(f"name = '{again.name}'")) == 1
 
 
@@ -121,11 +125,11 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(registry, "_log_model", lambda *_, **__: source.removeprefix("models:/"))
     name = f"aliases-{tmp_path.name}"
 
-    def run(key: str, value: float, *, clean: str = "first log", split: str = "promotion") -> Registered:
+    def run(key: str, value: float, *, clean: str = "first log", split: str = "promotion", **how: Any) -> Registered:
         snapshot = Snapshot(shop.snapshot.path, shop.snapshot.manifest.model_copy(update={"clean": clean}))
         return register(
             shop.trained, snapshot, name=name, key=key, value=value, decided_on=split, tags={},
-            run_id=shop.run_id, tracker=tracker, home=mlflow_home,
+            run_id=shop.run_id, tracker=tracker, home=mlflow_home, **how,
         )  # fmt: skip
 
     return run
@@ -133,30 +137,71 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
 @pytest.mark.parametrize(
-    ("value", "clean", "split", "alias"),
+    ("value", "clean", "split", "alias", "reason"),
     [
-        (0.6, "first log", "promotion", "champion"),
-        (0.5, "first log", "promotion", "challenger"),
-        (0.4, "first log", "promotion", "challenger"),
-        (0.1, "later log", "promotion", "champion"),
-        (0.1, "first log", "validation", "champion"),
+        (0.6, "first log", "promotion", "champion", "better"),
+        (0.5, "first log", "promotion", "challenger", "not better"),
+        (0.4, "first log", "promotion", "challenger", "not better"),
+        (0.1, "later log", "promotion", "champion", "other data"),
+        (0.1, "first log", "validation", "champion", "other data"),
     ],
     ids=["better", "equal", "worse", "other data", "other targets"],
 )
-def test_who_becomes_the_champion(offer: Offer, value: float, clean: str, split: str, alias: str) -> None:
+def test_who_becomes_the_champion(
+    offer: Offer, value: float, clean: str, split: str, alias: str, reason: Reason
+) -> None:
     first = offer("a", 0.5)
-    assert first == Registered(first.name, "1", "champion", "promotion", 0.5)
-    assert offer("b", value, clean=clean, split=split) == Registered(first.name, "2", alias, split, value)
+    assert first == Registered(first.name, "1", "champion", "promotion", 0.5, "first")
+    assert offer("b", value, clean=clean, split=split) == Registered(first.name, "2", alias, split, value, reason)
 
 
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
 def test_a_champion_that_was_beaten_does_not_come_back(offer: Offer, mlflow_home: Home) -> None:
     name = offer("a", 0.5).name
-    assert offer("b", 0.6) == Registered(name, "2", "champion", "promotion", 0.6)
-    assert offer("a", 0.5) == Registered(name, "1", "challenger", "promotion", 0.5)
-    assert offer("b", 0.6) == Registered(name, "2", "champion", "promotion", 0.6)
+    assert offer("b", 0.6) == Registered(name, "2", "champion", "promotion", 0.6, "better")
+    assert offer("a", 0.5) == Registered(name, "1", "challenger", "promotion", 0.5, "not better")
+    assert offer("b", 0.6) == Registered(name, "2", "champion", "promotion", 0.6, "standing")
     aliases = Tracker(mlflow_home).client.get_registered_model(name).aliases
     assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "2", "challenger": "1"}
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_a_person_brings_an_older_version_back_over_one_of_other_data(offer: Offer) -> None:
+    name = offer("a", 0.5).name
+    assert offer("b", 0.1, clean="bad log") == Registered(name, "2", "champion", "promotion", 0.1, "other data")
+    assert offer("a", 0.5) == Registered(name, "1", "challenger", "promotion", 0.5, "older")
+    assert offer("a", 0.5, offered_by="person") == Registered(name, "1", "champion", "promotion", 0.5, "other data")
+    assert offer("c", 0.4, offered_by="person") == Registered(name, "3", "challenger", "promotion", 0.4, "not better")
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_what_was_killed_before_it_had_an_alias_is_still_new(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = offer("a", 0.5).name
+    with monkeypatch.context() as killed:
+        killed.setattr(registry, "_give", killed_here)
+        with pytest.raises(KeyboardInterrupt):
+            offer("b", 0.1, clean="later log")
+    assert offer("b", 0.1, clean="later log") == Registered(name, "2", "champion", "promotion", 0.1, "other data")
+    assert offer("a", 0.5).reason == "older"
+    assert offer("c", 0.1).alias == "champion"
+    assert offer("b", 0.1, clean="later log").reason == "older"
+
+
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_two_at_once_make_one_version(offer: Offer, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_model, both_looked = registry._log_model, Barrier(2)
+
+    def after_the_other_has_looked(*arguments: Any, **named: Any) -> Any:
+        with suppress(BrokenBarrierError):  # where the other waits for this one to be done
+            both_looked.wait(timeout=2)
+        return log_model(*arguments, **named)
+
+    monkeypatch.setattr(registry, "_log_model", after_the_other_has_looked)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: offer("a", 0.5), range(2))
+    assert (first.version, second.version) == ("1", "1")
+    assert {first.reason, second.reason} == {"first", "standing"}
+    assert len(Tracker(mlflow_home).client.search_model_versions(f"name = '{first.name}'")) == 1
 
 
 @pytest.mark.slow
@@ -188,6 +233,10 @@ def test_it_answers_over_http_and_refuses_a_bad_schema(shop: Shop, mlflow_home: 
         finally:
             os.killpg(process.pid, 15)
             process.wait()
+
+
+def killed_here(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def ids_of(shop: Shop, *numbers: int) -> list[Any]:
