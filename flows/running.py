@@ -87,12 +87,14 @@ def run_recommend(spec: RecommendSpec) -> int:
 
 
 def open_ui(which: str, *, port: int | None) -> NoReturn:
-    """Become the server of a user interface."""
+    """Become the server of a user interface. Raises `InputError` where MLflow has one already, or the port is taken."""
     from tasks.track import tracking_uri
 
+    home = Home.from_environment()
+    if which == "mlflow" and (served := tracking_uri(home)).startswith(("http:", "https:")):
+        raise InputError(f"MLflow is served by another machine or process already: open {without_secrets(served)}")
     chosen = port or (MLFLOW_PORT if which == "mlflow" else PREFECT_PORT)
     _refuse_taken(chosen)
-    home = Home.from_environment()
     home.mlflow.mkdir(parents=True, exist_ok=True)
     if which == "mlflow":
         command = [

@@ -12,11 +12,12 @@ from tasks.provenance import Changes, changes, code_changes, data_changes, machi
 from tasks.runs import HeldRun
 from tasks.statistics.comparison import Table, compare, jointly
 from tasks.statistics.panel import align, scores
+from tasks.track import FINAL
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN_METRICS = ("test.", "promotion.", "chosen.", "noise.", "training.", "train.")
+SHOWN_METRICS = (*FINAL, "training.", "train.")
 SEED = 0
 """Of the bootstrap, so that the same two runs always give the same intervals."""
 

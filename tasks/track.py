@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def connect(home: Home) -> "MlflowClient":
 class Tracker:
     """MLflow runs of one experiment. Threads may share one, and processes the database: where that is SQLite, one
     writes at a time. (Two that read and then write in one transaction each would make SQLite refuse one of them.)
+
+    Raises `InputError` where the state folder is a copy of another, into which it would write.
     """
 
     def __init__(self, home: Home, *, experiment: str = EXPERIMENT) -> None:
@@ -401,6 +404,8 @@ class Tracker:
     def _experiment(self, name: str, home: Home) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
+            if self.uri == _own_database(home):
+                _refuse_elsewhere(found.artifact_location, home)
             return str(found.experiment_id)
         local = self.uri.startswith(SQLITE)
         location = (home.mlflow / "artifacts").as_uri() if local else None
@@ -470,6 +475,17 @@ def _batches(groups: "Iterable[list[Metric]]") -> "Iterator[list[Metric]]":
         batch = batch + group
     if batch:
         yield batch
+
+
+def _refuse_elsewhere(location: str, home: Home) -> None:
+    """Raise `InputError` where the database keeps its files in another state folder: MLflow remembers the full path."""
+    address = urlsplit(location)
+    kept = Path(unquote(address.path)).resolve()
+    if address.scheme == "file" and not kept.is_relative_to(home.mlflow.resolve()):
+        raise InputError(
+            f"the runs in {home.mlflow} keep their files in {kept}: where the state folder was moved, bring it back; "
+            f"where it is a copy, take {home.mlflow} out of it, and a new history begins there"
+        )
 
 
 def _own_database(home: Home) -> str:

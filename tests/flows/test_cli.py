@@ -22,6 +22,7 @@ import pytest
 from flows.cli import _parser as parser
 from flows.cli import main
 from flows.options import recommend_spec, robustness_spec
+from flows.running import open_ui
 from models.config import ModelConfig, TrainingConfig
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
@@ -419,6 +420,12 @@ def test_what_could_only_fail_at_the_end_is_refused_at_the_start(
         port = taken.getsockname()[1]
         assert main(["ui", "mlflow", "--port", str(port)]) == 2
         assert f"port {port} is in use" in capsys.readouterr().err
+
+
+def test_an_mlflow_that_is_served_already_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@mlflow.example:5000")
+    with pytest.raises(InputError, match=r"open http://mlflow\.example:5000$"):
+        open_ui("mlflow", port=None)
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

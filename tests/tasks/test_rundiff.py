@@ -42,8 +42,8 @@ def known_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("known_ranks")
 def test_every_kind_of_difference_stands_in_its_place(tiny_snapshot: Snapshot, home: Home) -> None:
-    a = run(tiny_snapshot, "sasrec-bce", {"test.x": 0.25, "train.loss": 1.0, "system/cpu": 5.0})
-    b = run(tiny_snapshot, "rec-denoiser", {"test.x": 0.5}, seed=2)
+    a = run(tiny_snapshot, "sasrec-bce", {"filter.recall": 0.5, "test.x": 0.25, "train.loss": 1.0, "system/cpu": 5.0})
+    b = run(tiny_snapshot, "rec-denoiser", {"filter.recall": 0.75, "test.x": 0.5}, seed=2)
     packages = b.provenance.environment.packages | {"numpy": "0.1"}
     environment = b.provenance.environment.model_copy(update={"packages": packages, "cores": 999})
     b = replace(b, provenance=b.provenance.model_copy(update={"environment": environment, "code": {"commit": "b"}}))
@@ -55,7 +55,8 @@ def test_every_kind_of_difference_stands_in_its_place(tiny_snapshot: Snapshot, h
     assert found.code == {"commit": ("a", "b")}
     assert found.packages == {"numpy": (a.provenance.environment.packages["numpy"], "0.1")}
     assert set(found.machine) == {"cores"}
-    assert [(pair.name, pair.difference) for pair in found.metrics] == [("test.x", 0.25), ("train.loss", None)]
+    differences = {pair.name: pair.difference for pair in found.metrics}
+    assert differences == {"filter.recall": 0.25, "test.x": 0.25, "train.loss": None}
     assert found.untested is None
     assert all(test.difference == 0 and "the same as A for every user" in test.verdict for test in found.tests)
     assert json.loads(json.dumps(found.to_dict()))["metrics"][0]["difference"] == 0.25

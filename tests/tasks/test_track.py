@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.track import DatasetNote, Tracker, code_tags, tracking_uri
 
@@ -26,6 +29,15 @@ def epochs(*numbers: int) -> list[dict[str, Any]]:
 
 def points(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
     return [(metric.step, metric.value) for metric in tracker.client.get_metric_history(run_id, name)]
+
+
+def test_a_copied_state_folder_does_not_write_into_the_original(mlflow_home: Home, tmp_path: Path) -> None:
+    copied, linked = Home(tmp_path / "copy"), Home(tmp_path / "link")
+    shutil.copytree(mlflow_home.root, copied.root)
+    with pytest.raises(InputError, match=re.escape(f"keep their files in {mlflow_home.mlflow}")):
+        Tracker(copied)
+    linked.root.symlink_to(mlflow_home.root)
+    assert Tracker(linked).experiment_id == Tracker(mlflow_home).experiment_id
 
 
 @pytest.mark.parametrize("second", [(1, 2, 3), (3,), (2, 3), ()])
