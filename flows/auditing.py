@@ -22,7 +22,7 @@ def run_audit(spec: AuditSpec, *, json_path: str | None) -> int:
     """Audit a log; exit status."""
     if json_path is not None:
         refuse_unwritable(Path(json_path))
-    refuse_unreadable(spec.source)
+    refuse_unreadable(spec.source, spec.prepare)
     from flows.audit import audit
 
     outcome = follow(lambda: audit(spec))

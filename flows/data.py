@@ -12,7 +12,7 @@ from tasks.home import Home
 from tasks.keys import step_key
 from tasks.plan import corrupt_key, ingest_key
 from tasks.snapshots import Snapshot
-from tasks.sources.layouts import described
+from tasks.sources.layouts import described, untimed
 from tasks.sources.logs import Log, identity
 from tasks.sources.source import obtain_log
 from tasks.specs import NO_FILTER, CorruptSpec, FilterSpec, IngestSpec, InjectedNoise, PrepareSpec, SourceSpec
@@ -44,7 +44,10 @@ def ingest(spec: IngestSpec = IngestSpec()) -> dict[str, Any]:
 def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home) -> Snapshot:
     """Fetch what lies elsewhere, check the log, ingest, and check the snapshot."""
     log = obtain_log(source, home=home, fetch=lambda remote: fetch_step(remote, label=dataset))
-    get_run_logger().info("read as %s", described([file.path for file in log.files], log.source))
+    paths = [file.path for file in log.files]
+    get_run_logger().info("read as %s", described(paths, log.source))
+    if unread := untimed(paths, log.source):
+        get_run_logger().warning("%s", unread)
     _check_log(log, steps, label=dataset)
     key = ingest_key(log, prepare)
     snapshot = snapshot_named(steps.run(ingest_step, log, prepare, key=key, label=dataset))

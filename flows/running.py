@@ -15,7 +15,7 @@ from flows.temporary import ensure_server
 from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
-from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
+from tasks.specs import IngestSpec, PrepareSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
 
 MLFLOW_PORT = 5000
 
@@ -24,7 +24,7 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     """The main job; exit status."""
     if json_path is not None:
         refuse_unwritable(Path(json_path))
-    refuse_unreadable(spec.source)
+    refuse_unreadable(spec.source, spec.prepare)
     from flows.robustness import robustness
     from tasks.compare import Row
     from tasks.register import REASONS
@@ -56,7 +56,7 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
 
 def run_ingest(spec: IngestSpec) -> int:
     """Make a checked snapshot; exit status."""
-    refuse_unreadable(spec.source)
+    refuse_unreadable(spec.source, spec.prepare)
     from flows.data import ingest
 
     outcome = follow(lambda: ingest(spec))
@@ -70,7 +70,7 @@ def run_ingest(spec: IngestSpec) -> int:
 def run_recommend(spec: RecommendSpec) -> int:
     """Score one history, or every user of a log; exit status."""
     if spec.history is None:
-        refuse_unreadable(spec.source)
+        refuse_unreadable(spec.source, spec.prepare)
     from tasks.recommend import load_registered
 
     load_registered(registered_name(spec.dataset), alias=spec.alias, home=Home.from_environment())
@@ -140,11 +140,11 @@ def follow_and_show(run: Callable[[], dict[str, Any]], *, written: Path, show: C
     return outcome
 
 
-def refuse_unreadable(source: SourceSpec) -> None:
-    """Say that a file is wrong before Prefect is imported and a server is started for it."""
+def refuse_unreadable(source: SourceSpec, prepare: PrepareSpec) -> None:
+    """Say that a file is wrong, or cannot be prepared so, before Prefect is imported and a server is started for it."""
     from tasks.sources.source import inspect_source
 
-    inspect_source(source)
+    inspect_source(source, prepare)
 
 
 def _without_secrets(argument: str) -> str:

@@ -48,8 +48,9 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
     asked = study_file(request)
     home = Home.from_environment()
     refuse_taken(asked.spec.name, RESULT_FILE, home=home)
-    for source in {cell.spec.source.model_dump_json(): cell.spec.source for cell in asked.cells}.values():
-        refuse_unreadable(source)
+    logs = ((cell.spec.source, cell.spec.prepare) for cell in asked.cells)
+    for source, prepare in {(a.model_dump_json(), b.model_dump_json()): (a, b) for a, b in logs}.values():
+        refuse_unreadable(source, prepare)
     from flows.study import study
 
     started = time.monotonic()

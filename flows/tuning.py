@@ -51,7 +51,7 @@ def run_tune(request: TuneRequest, *, json_path: str | None) -> int:
     home = Home.from_environment()
     asked = tune_file(request)
     refuse_taken(asked.spec.name, TUNE_FILE, home=home)
-    refuse_unreadable(asked.source_cell.source)
+    refuse_unreadable(asked.source_cell.source, asked.source_cell.prepare)
     from flows.tune import tune
 
     started = time.monotonic()

@@ -23,7 +23,8 @@ from tasks.specs import Columns, SourceSpec
 DELIMITED_SUFFIXES = (".csv", ".tsv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PARQUET_SUFFIXES = (".parquet",)
-ROLES = ("user", "item", "time", "order", "rating", "noise")
+_TIMES = ("time", "timestamp", "datetime", "date", "ts")
+"""What columns of times are called."""
 
 _JSON_SAMPLE = 1_000
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".lz4")
@@ -36,7 +37,7 @@ class Layout:
     `format`: its name, and `shape`: what a line holds, for a person. `names`: the roles that the log has (user,
     item, time, order, rating, noise) and their names in the file. `query` and its `slots` give the SQL; `by_line`:
     that SQL takes a slot `line` and numbers the file's rows by it, for its own are not the same. `columns`: what else
-    must agree between files that are read as one log.
+    must agree between files that are read as one log. `unread`: columns that are there and not read.
     """
 
     format: str
@@ -47,6 +48,7 @@ class Layout:
     slots: dict[str, str] = field(default_factory=dict)
     by_line: bool = False
     columns: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def sql(self, path: Path, *, line: str = "NULL") -> str:
         """The query that reads the file at `path`; `line` is what numbers the file's rows, where `by_line`."""
@@ -62,6 +64,18 @@ def described(paths: Sequence[Path], source: SourceSpec) -> str:
     layout = recognise_all(paths, source)[0]
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"{layout.format} ({paths[0].name}{more}): {layout.shape}"
+
+
+def untimed(paths: Sequence[Path], source: SourceSpec) -> str | None:
+    """In a sentence, that files are read without the times that they seem to have; None where they are not.
+
+    Raises `InputError` as `recognise_all` does.
+    """
+    layout = recognise_all(paths, source)[0]
+    found = next((name for name in layout.unread if name.lower() in _TIMES), None)
+    if found is None or "time" in layout.names:
+        return None
+    return f"no times: the file's order counts; {paths[0].name} has a column {found!r}, which --time-col {found} reads"
 
 
 def recognise_all(paths: Sequence[Path], source: SourceSpec) -> tuple[Layout, ...]:
@@ -203,6 +217,7 @@ def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
             **_with_nulls({role: f"c{header.index(name)}" for role, name in names.items()}),
         },
         columns=tuple(header),
+        unread=_unread(names, header),
     )
 
 
@@ -238,6 +253,7 @@ def _json_lines(path: Path, columns: Columns) -> Layout:
             "compression": sql.literal(compression_of(path)),
             **_with_nulls({role: sql.quoted(name) for role, name in names.items()}),
         },
+        unread=_unread(names, list(seen)),
     )
 
 
@@ -270,6 +286,7 @@ def _parquet(path: Path, columns: Columns) -> Layout:
         query=_parquet_query,
         slots=_with_nulls(roles),
         columns=tuple(roles.values()),
+        unread=_unread(names, schema.names),
     )
 
 
@@ -305,6 +322,10 @@ def _wanted(path: Path, columns: Columns, existing: Sequence[str]) -> dict[str, 
                 f"its columns are {', '.join(existing)}{_nearest(name, existing)}"
             )
     return asked
+
+
+def _unread(names: dict[str, str], existing: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in existing if name not in names.values())
 
 
 def _nearest(name: str, existing: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ Files that lie elsewhere are fetched into the state folder first (`tasks.sources
 
 import glob
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,24 +19,27 @@ from tasks.sources import fetch as fetching
 from tasks.sources.addresses import scheme_of, without_secrets
 from tasks.sources.datasets import GENERATED, by_hand, known, remote_of
 from tasks.sources.fetch import Kept, Remote
+from tasks.sources.formats import COLUMNS, formats_named, known_formats
 from tasks.sources.layouts import recognise_all
 from tasks.sources.logs import Log, LogFile, log_of
-from tasks.specs import Columns, SourceSpec
+from tasks.specs import Columns, PrepareSpec, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
 
 
-def inspect_source(source: SourceSpec, *, home: Home | None = None) -> None:
-    """Refuse a source that cannot be ingested, at the cost of reading its files' beginnings or of one request.
+def inspect_source(source: SourceSpec, prepare: PrepareSpec | None = None, *, home: Home | None = None) -> None:
+    """Refuse a source that cannot be ingested, or not prepared so, at the cost of reading its files' beginnings or of
+    one request.
 
     Raises `InputError` in one sentence: missing, a folder, a pattern that nothing matches, unreadable, empty, of an
     unknown kind, a Parquet file cut short, an absent column; an address that is none or answers with a refusal; a data
-    set that only a person can get. What a remote file holds is seen when it has been fetched. The generated shoppers
-    always pass.
+    set that only a person can get; ratings or times that `prepare` goes by and the log is read without. What a remote
+    file of no known format holds is seen when it has been fetched.
     """
     found = _located(source)
-    if found.paths:
-        recognise_all(found.paths, found.source)
+    format, roles = _said(found)
+    if prepare is not None and roles is not None:
+        _refuse_unprepared(found.source, prepare, roles=roles, format=format)
     if found.remote is not None:
         fetching.probe(found.remote, home=home or Home.from_environment())
 
@@ -66,6 +69,35 @@ def is_here(source: SourceSpec, *, home: Home) -> bool:
     if found.remote is not None:
         return fetching.kept(found.remote, home=home) is not None
     return bool(found.paths) or _generated(source, home).exists()
+
+
+def _said(found: "_Located") -> tuple[str, Collection[str] | None]:
+    """The format of a source and which roles its rows have; None where that is not known before it is fetched."""
+    if found.paths:
+        layout = recognise_all(found.paths, found.source)[0]
+        return layout.format, layout.names
+    format, columns = found.source.format or COLUMNS, found.source.columns
+    if format in known_formats() and format != COLUMNS:
+        return format, {role for one in formats_named(format) for role in one.names}
+    return format, None if columns == Columns() else columns.model_dump(exclude_none=True)
+
+
+def _refuse_unprepared(source: SourceSpec, prepare: PrepareSpec, *, roles: Collection[str], format: str) -> None:
+    """Raise `InputError` where `prepare` goes by what the log's rows, of which `roles` are read, do not say."""
+    for role, option, is_asked in (
+        ("rating", "--min-rating", prepare.min_rating is not None),
+        ("time", "--duplicates exact", prepare.duplicates == "exact"),
+        ("time", "--split temporal", prepare.split.kind == "temporal"),
+    ):
+        if is_asked and role not in roles:
+            title = "the generated log" if source.path is None else without_secrets(source.path)
+            can_be_named = format == COLUMNS and source.path is not None
+            advice = (
+                f"name their column with --{role}-col, or leave the option out"
+                if can_be_named
+                else "leave the option out"
+            )
+            raise InputError(f"{option} goes by {role}s, which {title} is read without: {advice}")
 
 
 def _generated(source: SourceSpec, home: Home) -> Path:

@@ -17,7 +17,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.snapshots import Snapshot
 from tasks.sources.formats import FORMATS, known_formats
-from tasks.sources.layouts import described, recognise_all
+from tasks.sources.layouts import described, recognise_all, untimed
 from tasks.sources.loading import COLUMN_OF, Loaded, load
 from tasks.sources.logs import log_of
 from tasks.sources.reading import read_log
@@ -229,6 +229,24 @@ def test_columns_that_a_person_names_win(write_log: Write, rows: Callable[..., l
     assert described([path], SourceSpec(columns=columns)) == (
         "interactions (x.csv): user 'parent_asin', item 'user_id', rating 'rating'"
     )
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet"])
+def test_times_that_are_not_read_are_told(write_log: Write, tmp_path: Path, name: str) -> None:
+    texts = {
+        "log.csv": "user_id,item_id,Timestamp\na,b,1\n",
+        "log.jsonl": '{"user_id": "a", "item_id": "b", "Timestamp": 1}\n',
+    }
+    path = tmp_path / name
+    if name in texts:
+        write_log(texts[name], name)
+    else:
+        duckdb.sql(f"COPY (SELECT 'a' AS user_id, 'b' AS item_id, 1 AS \"Timestamp\") TO '{path}'")
+    assert untimed([path], SourceSpec()) == (
+        f"no times: the file's order counts; {name} has a column 'Timestamp', which --time-col Timestamp reads"
+    )
+    assert untimed([path], SourceSpec(columns=Columns(time="Timestamp"))) is None
+    assert untimed([path], SourceSpec(columns=Columns(order="Timestamp"))) is None
 
 
 def test_the_format_that_a_person_names_overrules(write_log: Write, rows: Callable[..., list[Row]]) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
 from tasks.sources.source import SHOPPERS_COLUMNS, inspect_source, log_of
-from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec
+from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec, TemporalSplit
 
 Row = tuple[Any, ...]
 Read = Callable[[Path], list[Row]]
@@ -378,9 +379,33 @@ def test_an_unreadable_file_is_refused(write_log: Write, monkeypatch: pytest.Mon
         inspect_source(SourceSpec(path=str(path)))
 
 
-def test_a_good_source_and_the_generated_one_pass_inspection(write_log: Write) -> None:
-    inspect_source(SourceSpec(path=str(write_log(LOG)), columns=Columns(time="ts")))
-    inspect_source(SourceSpec())
+@pytest.mark.parametrize(
+    ("prepare", "option", "named"),
+    [
+        (PrepareSpec(min_rating=3), "--min-rating goes by ratings", {"rating": "stars"}),
+        (PrepareSpec(duplicates="exact"), "--duplicates exact goes by times", {"time": "ts"}),
+        (PrepareSpec(split=TemporalSplit()), "--split temporal goes by times", {"time": "ts"}),
+    ],
+)
+def test_what_the_preparation_goes_by_is_asked_for_before_anything_runs(
+    write_log: Write, prepare: PrepareSpec, option: str, named: dict[str, str]
+) -> None:
+    path = str(write_log("user_id,item_id,ts,stars\na,b,1500000000,4\n"))
+    role, other = next(iter(named)), Columns(order="ts")
+    said = f"{option}, which {path} is read without: name their column with --{role}-col, or leave the option out"
+    for columns in (Columns(), other):
+        with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+            inspect_source(SourceSpec(path=path, columns=columns), prepare)
+    inspect_source(SourceSpec(path=path, columns=Columns(**named)), prepare)
+
+
+def test_what_no_column_can_be_named_for_is_to_be_left_out(write_log: Write) -> None:
+    pairs = str(write_log("1 2\n1 3\n2 2\n", "pairs.txt"))
+    with pytest.raises(InputError, match=rf"^--split temporal goes by times, which {pairs} .*: leave the option out$"):
+        inspect_source(SourceSpec(path=pairs, format="pairs"), PrepareSpec(split=TemporalSplit()))
+    with pytest.raises(InputError, match=r"ratings, which the generated log is read without: leave the option out$"):
+        inspect_source(SourceSpec(), PrepareSpec(min_rating=3))
+    inspect_source(SourceSpec(), PrepareSpec(split=TemporalSplit(), duplicates="exact"))
 
 
 # Real logs
