@@ -50,60 +50,19 @@ def train_rank_and_record(
     Only this thread records. A cell that fails is said and recorded as such, and stops no other. `expected` gives the
     seconds that trainings (by key) will presumably take, for the time to go; those that it lacks count alike.
     """
-    cells = job.cells
-    at_a_time = side_by_side(spec, execution)
-    trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
-    logger = get_run_logger()
-    logger.info(
-        "%s cells, %s trainings, %s at a time, on %s", len(cells), len(trainings), at_a_time, execution.processor
+
+    def record(number: int) -> dict[str, float]:
+        cell = job.cells[number]
+        return jobs.record(job, number, trained_by(cell), evaluated_by(cell), detected_by(cell))
+
+    get_run_logger().info(
+        "%s cells, %s trainings, %s at a time, on %s",
+        len(job.cells),
+        len({cell.train_key for cell in job.cells}),
+        side_by_side(spec, execution),
+        execution.processor,
     )
-    fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
-    progress = _progress(cells, fresh, expected, at_a_time)
-    outcomes = Outcomes({}, {})
-    runner: ThreadPoolTaskRunner[Any]
-    with (
-        ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
-        SideBySide[_Group | _Training | _Detection | _Ranking](steps, runner, at_a_time=at_a_time) as work,
-    ):
-        _add_trainings(work, job, trainings, spec, execution, steps)
-        for ended, failure in work:
-            if isinstance(ended, _Group):
-                _add_each(work, job, ended, failure, spec, execution)
-                continue
-            if failure is not None:
-                work.fill()
-                outcomes.failures.update(_failed(job, ended.cells, failure))
-                progress.trained(cells[ended.cells[0]].train_key)
-            elif isinstance(ended, _Training | _Detection):
-                cell = cells[ended.cells[0]]
-                progress.trained(cell.train_key)
-                if isinstance(ended, _Training) and cell.train_key not in fresh:
-                    _warn_again(cell)
-                if isinstance(ended, _Training) and cell.detect_key is not None:
-                    _add_detection(work, _Detection(ended.cells), cell, execution)
-                    continue
-                for key, numbers in _grouped((cells[number].evaluate_key, number) for number in ended.cells).items():
-                    cell = cells[numbers[0]]
-                    work.add_next(
-                        _Ranking(numbers), evaluate_step, key=key, label=cell.label, cell=cell, execution=execution
-                    )
-                continue
-            else:
-                work.fill()
-                for number in ended.cells:
-                    try:
-                        outcomes.metrics[number] = jobs.record(
-                            job,
-                            number,
-                            trained_by(cells[number]),
-                            evaluated_by(cells[number]),
-                            detected_by(cells[number]),
-                        )
-                    except Exception as unrecorded:
-                        outcomes.failures.update(_failed(job, (number,), unrecorded))
-            progress.done, progress.failed = len(outcomes.metrics), len(outcomes.failures)
-            logger.info("%s", progress.told(under_way=work.under_way, now=time.monotonic()))
-    return outcomes
+    return _carry_out(job, spec, execution, steps, expected=expected, then=_add_rankings, record=record)
 
 
 def train_and_record(
@@ -115,20 +74,39 @@ def train_and_record(
     metrics: Callable[[Cell], Mapping[str, float]],
     expected: Mapping[str, float],
 ) -> dict[int, Exception]:
-    """Train every cell, several at a time; as soon as one is trained, measure how well it tells the labelled noise in
-    what it was trained on, where there is some, and record it; none is ranked. `metrics` gives those of validation that
-    a finished training has. By a cell's number, why it has none.
+    """As `train_rank_and_record`, but none is ranked. `metrics` gives those of validation that a finished training has.
+    By a cell's number, why it has none.
     """
+
+    def record(number: int) -> dict[str, float]:
+        cell, found = job.cells[number], dict(metrics(job.cells[number]))
+        jobs.record_trial(job, number, trained_by(cell), found, detected_by(cell))
+        return found
+
+    return _carry_out(job, spec, execution, steps, expected=expected, then=None, record=record).failures
+
+
+def _carry_out(
+    job: jobs.Job,
+    spec: ExecutionSpec,
+    execution: Execution,
+    steps: Steps,
+    *,
+    expected: Mapping[str, float],
+    then: "Callable[[SideBySide[Any], jobs.Job, tuple[int, ...], Execution], None] | None",
+    record: Callable[[int], dict[str, float]],
+) -> Outcomes:
+    """Train and judge the cells, add what comes `then` of those that share a training, and record each."""
     cells = job.cells
     at_a_time = side_by_side(spec, execution)
     trainings = _grouped((cell.train_key, number) for number, cell in enumerate(cells))
     fresh = {key: expected.get(key, 1.0) for key in trainings if not steps.holds(key)}
     progress = _progress(cells, fresh, expected, at_a_time)
-    failures: dict[int, Exception] = {}
+    outcomes = Outcomes({}, {})
     runner: ThreadPoolTaskRunner[Any]
     with (
         ThreadPoolTaskRunner(max_workers=at_a_time) as runner,
-        SideBySide[_Group | _Training | _Detection](steps, runner, at_a_time=at_a_time) as work,
+        SideBySide[_Group | _Training | _Detection | _Ranking](steps, runner, at_a_time=at_a_time) as work,
     ):
         _add_trainings(work, job, trainings, spec, execution, steps)
         for ended, failure in work:
@@ -143,20 +121,21 @@ def train_and_record(
                 if cell.detect_key is not None:
                     _add_detection(work, _Detection(ended.cells), cell, execution)
                     continue
+            if failure is None and then is not None and not isinstance(ended, _Ranking):
+                then(work, job, ended.cells, execution)
+                continue
             work.fill()
             if failure is not None:
-                failures.update(_failed(job, ended.cells, failure))
+                outcomes.failures.update(_failed(job, ended.cells, failure))
             else:
                 for number in ended.cells:
                     try:
-                        one = cells[number]
-                        jobs.record_trial(job, number, trained_by(one), metrics(one), detected_by(one))
-                        progress.done += 1
+                        outcomes.metrics[number] = record(number)
                     except Exception as unrecorded:
-                        failures.update(_failed(job, (number,), unrecorded))
-            progress.failed = len(failures)
+                        outcomes.failures.update(_failed(job, (number,), unrecorded))
+            progress.done, progress.failed = len(outcomes.metrics), len(outcomes.failures)
             get_run_logger().info("%s", progress.told(under_way=work.under_way, now=time.monotonic()))
-    return failures
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -296,6 +275,13 @@ def _add_detection(work: SideBySide[Any], judged: _Detection, cell: Cell, execut
     """Let it be measured next how well a trained cell tells labelled noise."""
     assert cell.detect_key is not None
     work.add_next(judged, detect_step, key=cell.detect_key, label=cell.label, cell=cell, execution=execution)
+
+
+def _add_rankings(work: SideBySide[Any], job: jobs.Job, numbers: tuple[int, ...], execution: Execution) -> None:
+    """Let it be ranked next with a trained model, once for those of its cells that rank alike."""
+    for key, alike in _grouped((job.cells[number].evaluate_key, number) for number in numbers).items():
+        cell = job.cells[alike[0]]
+        work.add_next(_Ranking(alike), evaluate_step, key=key, label=cell.label, cell=cell, execution=execution)
 
 
 def _warn_again(cell: Cell) -> None:

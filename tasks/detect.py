@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,7 +105,7 @@ def detect(trained: Trained, snapshot: Snapshot, *, execution: Execution, folder
                 "threads": execution.threads,
                 "out": str(arrays),
             }
-            run_worker("detect", request, on_epoch=_ignore, program=PROGRAM)
+            run_worker("detect", request, program=PROGRAM)
             content = work / "content"
             content.mkdir()
             _write(arrays, content / SUSPICIONS_FILE, snapshot)
@@ -180,7 +179,3 @@ def _name(verdict: Verdict) -> str:
     """With a kind as MLflow lets a metric be called."""
     kind = "" if verdict.kind is None else "." + re.sub(r"[^A-Za-z0-9_-]", "_", verdict.kind)
     return f"{PREFIX}{verdict.detector}{kind}"
-
-
-def _ignore(record: dict[str, Any]) -> None:
-    """A detection has no epochs."""

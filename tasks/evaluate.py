@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +77,7 @@ def evaluate(
                 "threads": execution.threads,
                 "out": str(arrays),
             }
-            run_worker("rank", request, on_epoch=_ignore)
+            run_worker("rank", request)
             content = work / "content"
             content.mkdir()
             _write_ranks(arrays, content / RANKS_FILE, histories, clean)
@@ -103,7 +102,3 @@ def _write_ranks(arrays: Path, path: Path, histories: Snapshot, clean: Snapshot)
     with engine() as connection:
         connection.register("ranked", ranked)
         connection.execute(f"COPY ({query}) TO {sql.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _ignore(record: dict[str, Any]) -> None:
-    """A ranking has no epochs."""

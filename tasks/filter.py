@@ -1,7 +1,5 @@
 """A log without what a noise model takes for noise, written as a snapshot of its own."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -58,7 +56,7 @@ def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
             "threads": 1,
             "out": str(judged),
         }
-        run_worker("judge", request, on_epoch=_ignore, program=PROGRAM)
+        run_worker("judge", request, program=PROGRAM)
         with np.load(judged, allow_pickle=False) as stored:
             users, positions, keep = (stored[name] for name in ("users", "positions", "keep"))
         judged.unlink()
@@ -134,7 +132,3 @@ def suspected(users: npt.NDArray[np.int64], keep: npt.NDArray[np.float32], *, be
     first = np.diff(users[order], prepend=-1) > 0
     gone[order[first]] = False
     return gone
-
-
-def _ignore(record: dict[str, Any]) -> None:
-    """A judgement has no epochs."""

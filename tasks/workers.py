@@ -39,11 +39,15 @@ def unwatched(pid: int) -> AbstractContextManager[None]:  # noqa: ARG001
     return nullcontext()
 
 
+def unheard(record: dict[str, Any]) -> None:
+    """Hears nothing."""
+
+
 def run_worker(
     verb: str,
     request: Mapping[str, Any],
     *,
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[[dict[str, Any]], None] = unheard,
     watch: Watch = unwatched,
     program: str = PROGRAM,
 ) -> dict[str, Any]:

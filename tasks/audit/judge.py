@@ -98,7 +98,7 @@ def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
                 "threads": 1,
                 "out": str(arrays),
             }
-            report = run_worker("audit", request, on_epoch=_ignore, program=PROGRAM)
+            report = run_worker("audit", request, program=PROGRAM)
             content = work / "content"
             content.mkdir()
             with np.load(arrays, allow_pickle=False) as stored:
@@ -132,7 +132,3 @@ def _write(judged: pd.DataFrame, path: Path, snapshot: Snapshot) -> None:
     with engine() as connection:
         connection.register("judged", judged)
         connection.execute(f"COPY ({query}) TO {sql.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _ignore(record: dict[str, Any]) -> None:
-    """A judgement has no epochs."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.progress import duration
 from tasks.reporting import detection, tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of
 from tasks.reporting.figures import DETECTION, Figure, figures
@@ -279,10 +280,3 @@ def flat_entries(name: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from flat_entries(f"{name}.{key}", held)
     else:
         yield name, str(value)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    if seconds < 90.0:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"

@@ -49,7 +49,7 @@ def noisy(write_log: Write, ingest_file: Ingest) -> Snapshot:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The judge's worker, without a process of its own."""
 
-    def run(verb: str, request: dict[str, Any], *, on_epoch: Any, program: str) -> dict[str, Any]:
+    def run(verb: str, request: dict[str, Any], *, program: str) -> dict[str, Any]:
         assert (verb, program) == ("audit", PROGRAM)
         return audit_log(dict(request))
 

@@ -46,7 +46,7 @@ def trained(tiny_snapshot: Snapshot, home: Home) -> Trained:
 
 @pytest.fixture
 def detected(trained: Trained, noisy: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Detected:
-    def judge(verb: str, request: dict[str, Any], *, on_epoch: Any, program: str) -> None:
+    def judge(verb: str, request: dict[str, Any], *, program: str) -> None:
         assert (verb, program) == ("detect", PROGRAM)
         judge_interactions(dict(request))
 

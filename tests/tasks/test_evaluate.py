@@ -43,7 +43,7 @@ def noisy(tiny_snapshot: Snapshot, home: Home) -> Snapshot:
 @pytest.fixture
 def rank_with(tiny_snapshot: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evaluated]:
     """`rank_with(snapshot)`: its ranks by an untrained model, ranked in this process."""
-    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request, on_epoch: rank_targets(dict(request)))
+    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request: rank_targets(dict(request)))
     config = ModelConfig(dim=8, length=6)
     folder = home.steps / "train" / "model"
     folder.mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_every_prefix_of_a_held_out_session_has_its_row(
         def item_table(self) -> Tensor:
             return torch.eye(snapshot.counts.items + 1)
 
-    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request, on_epoch: rank_targets(dict(request)))
+    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request: rank_targets(dict(request)))
     monkeypatch.setattr(worker, "load_model", lambda folder, device: Nearest())
     evaluated = evaluate(
         Trained(home.root), snapshot, snapshot, evaluation_seed=0, folder=home.steps / "evaluate" / "x", home=home,

@@ -42,7 +42,7 @@ def noisy(write_log: Callable[..., Path], ingest_file: Callable[..., Snapshot]) 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(verb: str, request: dict[str, Any], *, on_epoch: Any, program: str) -> dict[str, Any]:
+    def run(verb: str, request: dict[str, Any], *, program: str) -> dict[str, Any]:
         assert (verb, program) == ("judge", PROGRAM)
         return judge_log(dict(request))
 
