@@ -171,7 +171,9 @@ class NoiseAware(AroundNextItem):
         return self._cleaned[1]
 
     def _with_corrupted_inputs(self, batch: Batch, draws: Draws) -> Batch:
+        """Places that are masked, to be predicted, stay so."""
         shape = batch.items.shape
-        chosen = (draws.fractions(*shape) < self.corrupt_inputs) & (batch.segments > 0)
+        inputs = (batch.segments > 0) & (batch.items != (self.base.appended or 0))
+        chosen = (draws.fractions(*shape) < self.corrupt_inputs) & inputs
         others = 1 + draws.whole_numbers(draws.unseen.item_count, *shape)
         return replace(batch, items=torch.where(chosen, others, batch.items))

@@ -598,23 +598,25 @@ def test_with_nothing_to_do_it_is_the_backbone_to_the_bit(make_log: MakeLog) -> 
 
 
 def test_corrupted_inputs_are_as_many_as_asked_for_and_targets_stay(make_log: MakeLog) -> None:
-    log = make_log(lengths=[80] * 40)
-    model = build(ModelConfig.from_dict(SMALL.to_dict() | {"length": 60, "corrupt_inputs": 0.25}), 30, seed=3)
-    assert isinstance(model, NoiseAware)
-    shown: list[Batch] = []
-    encode = model.base.backbone.encode
-
-    def recording(batch: Batch, **options: Any) -> Tensor:
-        shown.append(batch)
-        return encode(batch, **options)
-
-    model.base.backbone.encode = recording  # type: ignore[method-assign]
-    draws = draws_for(log)
-    (batch,) = model.training_batches(log.sequences, batch_size=40, generator=torch.Generator(), draws=draws)
-    model.loss(batch, draws)
-    assert torch.equal(shown[0].targets, batch.targets)  # type: ignore[arg-type]
-    changed = (shown[0].items != batch.items).float().mean()
+    settings = {"length": 60, "corrupt_inputs": 0.25}
+    batch, shown = with_corrupted_inputs(ModelConfig.from_dict(SMALL.to_dict() | settings), make_log(lengths=[80] * 40))
+    assert torch.equal(shown.targets, batch.targets)  # type: ignore[arg-type]
+    changed = (shown.items != batch.items).float().mean()
     assert float(changed) == pytest.approx(0.25 * 29 / 30, abs=0.03)
+
+
+def test_what_is_masked_stays_masked_where_inputs_are_corrupted(make_log: MakeLog) -> None:
+    """Else BERT4Rec would be asked for an item where another stands, and not where none does."""
+    log = make_log(lengths=[80] * 40)
+    settings = {"backbone": "bert4rec", "length": 60, "corrupt_inputs": 0.25}
+    batch, shown = with_corrupted_inputs(ModelConfig.from_dict(SMALL.to_dict() | settings), log)
+    masked = (
+        torch.zeros_like(batch.items, dtype=torch.bool).view(-1).index_fill(0, batch.cells, True).view_as(batch.items)
+    )
+    assert bool((shown.items == 31)[masked].all())
+    assert bool((shown.items <= 30)[~masked].all())
+    changed = (shown.items != batch.items)[~masked & (batch.segments > 0)].float().mean()
+    assert float(changed) == pytest.approx(0.25 * 29 / 30, abs=0.04)
 
 
 def test_a_stored_model_ranks_as_the_trained_one(tmp_path: Path) -> None:
@@ -680,6 +682,26 @@ def aware(log: InteractionLog, **settings: float) -> NoiseAware:
     assert isinstance(model, NoiseAware)
     model.prepare(log.sequences)
     return model
+
+
+def with_corrupted_inputs(config: ModelConfig, log: InteractionLog) -> tuple[Batch, Batch]:
+    """A training batch of all users, and what the backbone is shown of it."""
+    model = build(config, 30, seed=3)
+    assert isinstance(model, NoiseAware)
+    shown: list[Batch] = []
+    encode = model.base.backbone.encode
+
+    def recording(batch: Batch, **options: Any) -> Tensor:
+        shown.append(batch)
+        return encode(batch, **options)
+
+    model.base.backbone.encode = recording  # type: ignore[method-assign]
+    draws = draws_for(log)
+    (batch,) = model.training_batches(
+        log.sequences, batch_size=log.sequences.user_count, generator=torch.Generator(), draws=draws
+    )
+    model.loss(batch, draws)
+    return batch, shown[0]
 
 
 def trained(model: Recommender, log: InteractionLog) -> list[Tensor]:
