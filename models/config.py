@@ -148,7 +148,7 @@ class ModelConfig(_Config):
         attention pays to an event, 0 for all that it would
     robust: a loss that trusts some targets less (`models.denoising.robust`), or two networks that choose for each other
         (`models.denoising.co_teaching`); truncate, truncate_ramp: the share of the largest losses that is left out by
-        either, and the steps in which it rises to that; robust_power: the others' power
+        either, and the steps in which it rises to that; robust_power: the others' power, or weight
     corrupt_inputs: the share of inputs that are replaced by any item in training
     """
 

@@ -6,12 +6,14 @@ truncated: without the `share` largest of a batch, rising from none over the fir
 reweighted: L · p^power, where the weight has no gradient (the same)
 generalised: (1 − p^power) / power, from L (0) to the mean absolute error (1) (Zhang & Sabuncu, NeurIPS 2018)
 symmetric: L + power · 9.2 (1 − p), the reverse cross-entropy with log 0 as log 1e-4 (Wang et al., ICCV 2019)
-bootstrapped: cross-entropy of "the target or another", whose truth is the label's for 1 − power and the model's own
-    belief for `power` (Reed et al., ICLR 2015, the soft one)
+bootstrapped: (1 − power) · L + power · (−p log p − (1 − p) log(1 − p)), the cross-entropy of "the target or another"
+    whose truth is the label's for 1 − power and the model's own belief for `power`. The belief has a gradient, too, so
+    that the second term makes the model surer of what it believes (Reed et al., ICLR 2015, the soft one)
+
+In the last two `power` is a weight.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,14 +85,6 @@ class Bootstrapped:
     power: float
 
     def __call__(self, losses: Tensor, *, step: int) -> tuple[Tensor, Tensor | None]:
-        belief = (-losses.detach()).exp()
-        other = -torch.log((-torch.expm1(-losses)).clamp(min=LEAST_BELIEF))
-        return losses + self.power * (1 - belief) * (other - losses), None
-
-
-OF_POWER: Mapping[str, type[Reweighted | Generalised | Symmetric | Bootstrapped]] = {
-    "reweighted": Reweighted,
-    "generalised": Generalised,
-    "symmetric": Symmetric,
-    "bootstrapped": Bootstrapped,
-}
+        other = -torch.expm1(-losses)
+        log_other = torch.log(other.clamp(min=LEAST_BELIEF))
+        return losses - self.power * other * (log_other + losses), None

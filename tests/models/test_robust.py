@@ -35,15 +35,10 @@ def test_values_and_gradients_are_those_of_the_formulas(power: float) -> None:
     """Gradients by the loss, from each formula's derivative with p = exp(−L), dp/dL = −p."""
     for loss in LOSSES:
         p = math.exp(-loss)
-        other = -math.log(1 - p)
         expected = {
             "reweighted": (loss * p**power, p**power),
             "generalised": ((1 - p**power) / power, p**power),
             "symmetric": (loss + power * math.log(1e4) * (1 - p), 1 + power * math.log(1e4) * p),
-            "bootstrapped": (
-                (1 - power) * loss + power * (p * loss + (1 - p) * other),
-                (1 - power) + power * (p - (1 - p) * p / (1 - p)),
-            ),
         }
         for name, (value, slope) in expected.items():
             given = torch.tensor([loss], dtype=torch.float64, requires_grad=True)
@@ -52,6 +47,27 @@ def test_values_and_gradients_are_those_of_the_formulas(power: float) -> None:
             assert float(losses.detach()) == pytest.approx(value, rel=1e-6), name
             (gradient,) = torch.autograd.grad(losses.sum(), given)
             assert float(gradient) == pytest.approx(slope, rel=1e-5, abs=1e-9), name
+
+
+@pytest.mark.parametrize("power", [0.2, 0.7, 1.0])
+def test_bootstrapping_is_cross_entropy_and_minimum_entropy(power: float) -> None:
+    """Of a model of two items, whose belief in the target has the logit z: L = log(1 + e^−z), and the entropy falls
+    with z by z · p (1 − p). Where the model is sure the loss pulls harder than cross-entropy, where it doubts less.
+    """
+    logits = torch.tensor([-4.0, -1.5, 0.0, 1.5, 4.0, 8.0], dtype=torch.float64, requires_grad=True)
+    losses, weights = robust("bootstrapped", power)(torch.nn.functional.softplus(-logits), step=0)
+    assert weights is None
+    (slopes,) = torch.autograd.grad(losses.sum(), logits)
+    for z, value, slope in zip(logits.tolist(), losses.tolist(), slopes.tolist(), strict=True):
+        p = 1 / (1 + math.exp(-z))
+        entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
+        assert value == pytest.approx(-(1 - power) * math.log(p) + power * entropy, rel=1e-9)
+        assert slope == pytest.approx(-(1 - power) * (1 - p) - power * z * p * (1 - p), rel=1e-9, abs=1e-12)
+
+    given = torch.tensor(LOSSES, dtype=torch.float64, requires_grad=True)
+    (by_loss,) = torch.autograd.grad(robust("bootstrapped", power)(given, step=0)[0].sum(), given)
+    assert float(by_loss.max() - by_loss.min()) > power
+    assert float(by_loss[0]) > 1 > float(by_loss[-1])
 
 
 @pytest.mark.parametrize("name", ["reweighted", "generalised", "symmetric", "bootstrapped"])
