@@ -5,10 +5,11 @@ of the project is installed.
 
 Input: a table with a column `history`, a list of raw item ids a row, oldest first; for a model that reads times also,
 where they are known, a column `times` with as many microseconds since 1970 (UTC) a row. Without them a history's events
-are taken to be equally spaced. A model that reads users takes each row for one whom it does not know. Parameters: `k`,
-how many items a row; `exclude_seen`, whether items of the history are left out. Output, a row for each input row:
-`items`, raw ids by falling score; `scores`; `basis`, "history", or "popularity" where the history holds no item that
-the model knows. Unknown items are passed over.
+are taken to be equally spaced. Where it is known, a column `trained` says how many of a row's first events the model
+was trained on, else none: a noise model has counted those, and does not let them vouch for themselves. A model that
+reads users takes each row for one whom it does not know. Parameters: `k`, how many items a row; `exclude_seen`, whether
+items of the history are left out. Output, a row for each input row: `items`, raw ids by falling score; `scores`;
+`basis`, "history", or "popularity" where the history holds no item that the model knows. Unknown items are passed over.
 """
 
 import json
@@ -32,8 +33,8 @@ from models.storage import load_model
 CATALOGUE_FILE = "catalogue.json"
 BLOCK = 512
 
-History = list[tuple[int, int]]
-"""Item numbers and times, oldest first."""
+History = list[tuple[int, int, bool]]
+"""Item numbers, times and whether the model was trained on the event, oldest first; those that it was come first."""
 
 
 class Server(PythonModel):
@@ -62,7 +63,9 @@ class Server(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """See the module. Raises `ValueError` where `k` is below 1, or a history has not as many times as items."""
+        """See the module. Raises `ValueError` where `k` is below 1, a history has not as many times as items, or cannot
+        have as many that were trained on.
+        """
         chosen = {"k": 10, "exclude_seen": True} | (params or {})
         k = int(chosen["k"])
         if k < 1:
@@ -71,35 +74,46 @@ class Server(PythonModel):
             times = list(model_input["times"])
         else:
             times = [None] * len(model_input)
-        histories = [
-            self.known(history, known_times, row=row)
-            for row, (history, known_times) in enumerate(zip(model_input["history"], times, strict=True))
-        ]
+        trained = list(model_input["trained"]) if "trained" in model_input else [None] * len(model_input)
+        columns = zip(model_input["history"], times, trained, strict=True)
+        histories = [self.known(*cells, row=row) for row, cells in enumerate(columns)]
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), BLOCK):
             rows += self._recommend(histories[start : start + BLOCK], k, exclude_seen=bool(chosen["exclude_seen"]))
         return pd.DataFrame(rows, columns=["items", "scores", "basis"])
 
-    def known(self, history: Any, times: Any, *, row: int = 0) -> History:
-        """The events whose raw ids the model knows. Raises `ValueError`, naming the row, as `predict` does."""
+    def known(self, history: Any, times: Any, trained: Any, *, row: int = 0) -> History:
+        """The events whose raw ids the model knows. Of all, known or not, the first `trained` were trained on. Raises
+        `ValueError`, naming the row, as `predict` does.
+        """
         if history is None:
             return []
         if times is None:
             times = range(len(history))
         if len(times) != len(history):
             raise ValueError(f"row {row} has {len(history)} items in its history and {len(times)} times")
+        first = 0 if pd.isna(trained) else trained
+        if first not in range(len(history) + 1):
+            raise ValueError(
+                f"row {row} has {len(history)} items in its history: `trained` says how many of them, "
+                f"the first ones, were trained on, and cannot be {trained}"
+            )
         numbers = [self._index.get(_plain(raw)) for raw in history]
-        return [(number, int(time)) for number, time in zip(numbers, times, strict=True) if number is not None]
+        return [
+            (number, int(time), place < first)
+            for place, (number, time) in enumerate(zip(numbers, times, strict=True))
+            if number is not None
+        ]
 
     def batch(self, histories: Sequence[History]) -> Batch:
         """What the model is shown of histories, at least one of which has an event: users whom it does not know."""
         lengths = torch.tensor([len(history) for history in histories])
         sequences = Sequences(
-            items=torch.tensor([item for history in histories for item, _ in history], dtype=torch.int32),
+            items=torch.tensor([item for history in histories for item, _, _ in history], dtype=torch.int32),
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
-            train_lengths=lengths,
+            train_lengths=torch.tensor([sum(trained for _, _, trained in history) for history in histories]),
             item_count=len(self.ids),
-            times=torch.tensor([time for history in histories for _, time in history], dtype=torch.int64),
+            times=torch.tensor([time for history in histories for _, time, _ in history], dtype=torch.int64),
         )
         batch = windows(
             sequences,
@@ -126,7 +140,7 @@ class Server(PythonModel):
         scores = self.scores(histories)
         if exclude_seen:
             owner = [row for row, history in enumerate(histories) for _ in history]
-            scores[owner, [item - 1 for history in histories for item, _ in history]] = -torch.inf
+            scores[owner, [item - 1 for history in histories for item, _, _ in history]] = -torch.inf
         best = scores.topk(min(k, scores.shape[1]), dim=1)
         return [
             _row(values, places, self.ids, basis="history" if history else "popularity")

@@ -53,7 +53,8 @@ class Event:
     """An event of the history. label: "genuine", a kind of noise, or None where nothing is known; time: microseconds
     since 1970, None where there are no times; is_known: whether the model knows the item; place: in what the model
     looks back at, from 1, None where it does not; keep: how likely a noise model in it takes the event to be genuine,
-    None where it does not judge. One that is judged and has no place was left out.
+    None where it does not judge. One that is judged and has no place was left out. is_trained: whether the model was
+    trained on the event.
     """
 
     item: str
@@ -62,6 +63,7 @@ class Event:
     is_known: bool
     place: int | None
     keep: float | None = None
+    is_trained: bool = False
 
     @property
     def moment(self) -> str | None:
@@ -227,8 +229,15 @@ def history_of(user: str, held: Held, *, home: Home) -> tuple[Event, ...]:
             )
     genuine = GENUINE if snapshot.manifest.labelled else None
     return tuple(
-        Event(str(item), None if time is None else int(time), kind or genuine, is_known=True, place=None)
-        for item, time, kind in rows
+        Event(
+            str(item),
+            None if time is None else int(time),
+            kind or genuine,
+            is_known=True,
+            place=None,
+            is_trained=bool(is_trained),
+        )
+        for item, time, kind, is_trained in rows
     )
 
 
@@ -278,7 +287,7 @@ def _known(server: "Server", events: Sequence[Event]) -> tuple["History", list[i
     history: History = []
     numbers = []
     for number, (raw, event) in enumerate(zip(ids, events, strict=True)):
-        own = server.known([raw], [event.time if with_times else number])
+        own = server.known([raw], [event.time if with_times else number], int(event.is_trained))
         history += own
         numbers += [number] * len(own)
     return history, numbers
@@ -307,7 +316,7 @@ def _of_events(server: "Server", batch: "Batch") -> dict[str, "Tensor"]:
 def _offered(server: "Server", history: "History", k: int) -> list[tuple[int, float]]:
     """(Column of the scores, score) of the best items that are not in the history."""
     scores = server.scores([history])[0]
-    scores[[item - 1 for item, _ in history]] = float("-inf")
+    scores[[item - 1 for item, _, _ in history]] = float("-inf")
     best = scores.topk(min(k, len(scores)))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return [(column, score) for column, score in pairs if score != float("-inf")]

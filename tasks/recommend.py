@@ -50,6 +50,15 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
     return Loaded(mlflow.pyfunc.load_model(f"models:/{name}/{version.version}"), str(version.version))
 
 
+def learned_by(model: "PyFuncModel", *, home: Home) -> Snapshot | None:
+    """The snapshot that a registered model was trained on; None where it is gone, or written by another version."""
+    digest = (model.metadata.metadata or {}).get("snapshot", "")
+    try:
+        return open_snapshot(home.snapshots / snapshot_name(digest))
+    except InputError:
+        return None
+
+
 def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exclude_seen: bool) -> dict[str, Any]:
     """items, scores and basis for one history of raw ids.
 
@@ -60,35 +69,38 @@ def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exc
     return {str(name): value for name, value in answer.iloc[0].to_dict().items()}
 
 
-def recommend_all(model: "PyFuncModel", snapshot: Snapshot, folder: Path, *, k: int, exclude_seen: bool) -> Path:
+def recommend_all(
+    model: "PyFuncModel",
+    snapshot: Snapshot,
+    folder: Path,
+    *,
+    learned: Snapshot | None,
+    k: int,
+    exclude_seen: bool,
+) -> Path:
     """Score every user of the snapshot; a Parquet file in `folder` with user_id, items, scores and basis.
+
+    `learned` is the snapshot that the model was trained on: as far as a user's first events are the same as in the
+    training part there, the model is told so. Without it everybody is a stranger.
 
     The file's name says what was asked for; one of an earlier run gives way to the new one.
     """
     path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
-    with_times = snapshot.manifest.has_times and "times" in model.metadata.get_input_schema().input_names()
     with working_folder(folder) as work:
-        pieces = [
-            _scored(model, piece, k=k, exclude_seen=exclude_seen, with_times=with_times)
-            for piece in _histories(snapshot)
-        ]
+        pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot, learned)]
         partial = work / path.name
         pd.concat(pieces, ignore_index=True).to_parquet(partial)
         partial.replace(path)
     return path
 
 
-def read_otherwise(model: "PyFuncModel", snapshot: Snapshot, *, home: Home) -> str | None:
-    """In a sentence, how the log that the model learned from was read and prepared otherwise than the snapshot's; None
-    where it was not, and where its own snapshot is gone.
+def read_otherwise(snapshot: Snapshot, *, learned: Snapshot) -> str | None:
+    """In a sentence, how the log that a model learned from was read and prepared otherwise than the snapshot's; None
+    where it was not.
     """
-    try:
-        own = open_snapshot(home.snapshots / snapshot_name(str((model.metadata.metadata or {})["snapshot"])))
-    except (InputError, KeyError):
-        return None
-    learned, given = _reading(own.manifest), _reading(snapshot.manifest)
-    told = [f"{name}: {given[name]}, there {learned[name]}" for name in learned if learned[name] != given[name]]
+    there, here = _reading(learned.manifest), _reading(snapshot.manifest)
+    told = [f"{name}: {here[name]}, there {there[name]}" for name in there if there[name] != here[name]]
     return f"the log is read otherwise than the one that the model learned from ({'; '.join(told)})" if told else None
 
 
@@ -119,22 +131,29 @@ def _reading(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _histories(snapshot: Snapshot) -> list[pd.DataFrame]:
-    query = sql.load(
-        "recommend/histories",
-        interactions=sql.literal(str(snapshot.interactions)),
-        users=sql.literal(str(snapshot.users)),
-        items=sql.literal(str(snapshot.items)),
-    )
+def _histories(snapshot: Snapshot, learned: Snapshot | None) -> list[pd.DataFrame]:
+    """user_id, history and, where they are known, times and what was `learned`, as trained, of every user."""
     with engine() as connection:
-        frame = connection.execute(query).df()
+        frame = connection.execute(sql.load("recommend/histories", **_files(snapshot))).df()
+        if not snapshot.manifest.has_times:
+            del frame["times"]
+        if learned is not None:
+            files = _files(snapshot) | {f"learned_{name}": path for name, path in _files(learned).items()}
+            frame["trained"] = connection.execute(sql.load("recommend/trained", **files)).df()["trained"]
     return [frame.iloc[start : start + USERS_AT_A_TIME] for start in range(0, len(frame), USERS_AT_A_TIME)]
 
 
-def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool, with_times: bool) -> pd.DataFrame:
+def _files(snapshot: Snapshot) -> dict[str, str]:
+    return {name: sql.literal(str(getattr(snapshot, name))) for name in ("interactions", "users", "items")}
+
+
+def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
     table = pd.DataFrame({"history": [_as_ids(model, list(history)) for history in users["history"]]})
-    if with_times:
+    reads = model.metadata.get_input_schema().input_names()
+    if "times" in reads and "times" in users:
         table["times"] = [[int(time) for time in times] for times in users["times"]]
+    if "trained" in reads and "trained" in users:
+        table["trained"] = users["trained"].to_numpy()
     answer = _predict(model, table, k=k, exclude_seen=exclude_seen)
     answer.insert(0, "user_id", users["user_id"].to_numpy())
     return answer

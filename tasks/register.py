@@ -211,7 +211,7 @@ def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
     raw_id = DataType.long if snapshot.manifest.item_id_type == "integer" else DataType.string
     times = [ColSpec(Array(DataType.long), "times", required=False)] if takes_times else []
     return ModelSignature(
-        inputs=Schema([ColSpec(Array(raw_id), "history"), *times]),
+        inputs=Schema([ColSpec(Array(raw_id), "history"), *times, ColSpec(DataType.long, "trained", required=False)]),
         outputs=Schema(
             [
                 ColSpec(Array(raw_id), "items"),

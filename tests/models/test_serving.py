@@ -1,6 +1,7 @@
 """The registered model's answers: raw ids in, raw ids and scores out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from models.engine.sequences import Sequences, Targets
 from models.recommender import Recommender
 from models.serving import Server
 from models.storage import save_model
+from tests.models.test_noise import ITEMS, planted_log
 
 IDS = {"string": [f"{number:03}" for number in range(1, 31)], "integer": [number * 7 for number in range(1, 31)]}
 CONFIG = ModelConfig(dim=8, length=6, gate="positional")
@@ -114,3 +116,50 @@ def test_many_users_at_once(server: Server, ids: list[Any]) -> None:
     answers = ask(server, *histories, k=2)
     assert len(answers) == 1100
     assert [answer["items"] for answer in answers[:30]] == [answer["items"] for answer in answers[600:630]]
+
+
+def test_what_was_trained_on_scores_as_it_was_evaluated() -> None:
+    """With a noise model that takes a user's own sightings off its counts: of users that it counted, and of users held
+    out, whose histories look the same.
+    """
+    log, _ = planted_log(kind="uniform", share=0.2, users=60, length=12)
+    held_out = torch.arange(60) % 3 == 0
+    sequences = replace(log.sequences, train_lengths=log.sequences.train_lengths * ~held_out)
+    config = replace(CONFIG, gate="none", length=10, noise_model="co-occurrence", drop_below=0.0, attention_power=1.0)
+    model = build(config, ITEMS, seed=2).eval()
+    model.prepare(sequences)
+    with torch.inference_mode():
+        (batch,) = history_batches(sequences, log.targets["test"], length=model.length, sizes=[60])
+        evaluated = (model.query(batch) @ model.item_table()[1:].T).numpy()
+
+    server = Server()
+    ids = [f"item {number}" for number in range(1, ITEMS + 1)]
+    server.hold(model, ids=ids, popularity=[1] * ITEMS)
+    histories = [
+        [ids[item - 1] for item in sequences.items[start : start + 11]] for start in sequences.offsets[:-1].tolist()
+    ]
+
+    def served(**columns: Any) -> np.ndarray:
+        table = pd.DataFrame({"history": histories, **columns})
+        answer = server.predict(None, table, {"k": ITEMS, "exclude_seen": False})
+        rows = zip(answer["items"], answer["scores"], strict=True)
+        return np.array([pd.Series(scores, items)[ids].to_numpy() for items, scores in rows])
+
+    counts = sequences.train_lengths.tolist()
+    assert set(counts) == {0, 10}
+    np.testing.assert_allclose(served(trained=counts), evaluated, rtol=1e-4, atol=1e-6)
+    strangers = served()
+    np.testing.assert_allclose(strangers[held_out], evaluated[held_out], rtol=1e-4, atol=1e-6)
+    assert np.abs(strangers - evaluated)[~held_out].max(axis=1).min() > 1e-4
+    np.testing.assert_array_equal(served(trained=[None] * 60), strangers)
+
+    histories = [["not sold any more", *history] for history in histories]
+    of_all = [count + 1 if count else 0 for count in counts]
+    np.testing.assert_allclose(served(trained=of_all), evaluated, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [-1, 4, 1.5, "2"])
+def test_what_cannot_have_been_trained_on_is_said(server: Server, ids: list[Any], wrong: Any) -> None:
+    table = pd.DataFrame({"history": [ids[:2], ids[:3]], "trained": [2, wrong]})
+    with pytest.raises(ValueError, match=rf"row 1 has 3 items in its history: .* cannot be {wrong}"):
+        server.predict(None, table)

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from models.denoising.noise_aware import NoiseAware
+from models.engine.batches import windows
+from models.engine.sequences import Sequences
 from tasks.errors import InputError
 from tasks.explain import explain, held_in_registry, history_given, history_of
 from tasks.home import Home
@@ -27,6 +29,7 @@ def test_an_influence_is_what_the_score_loses_without_the_event(shop: Shop, mlfl
     items = [event.item for event in events]
     spelt = "{:03}" if own.server.ids[0] == "000" or isinstance(own.server.ids[0], str) else "{}"
     assert items == [spelt.format((7 * 3 + event * 5) % 20) for event in range(8)]
+    assert [event.is_trained for event in events] == [True] * 6 + [False] * 2
 
     told = explain(own, events, user="u7", k=4)
     pyfunc = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
@@ -122,6 +125,25 @@ def test_what_a_noise_model_takes_from_attention_is_told() -> None:
     assert list(gate_words(told)) == [f"Layer {layer}: 100.0% of the visible cells are open" for layer in (1, 2)]
     assert told.attended is not None
     assert told.attended.mask is not None
+
+
+def test_a_noise_model_judges_what_it_has_counted_as_where_it_is_evaluated() -> None:
+    """A user's training part, one event of which is left out for its influence; a stranger's history has none."""
+    own = held(gate="none", noise_model="co-occurrence", drop_below=0.0, attention_power=1.0, length=12)
+    items = 1 + torch.randint(len(ITEMS), (300,), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    log = Sequences(items, torch.arange(31) * 10, torch.full((30,), 8), len(ITEMS))
+    own.server.model.prepare(log)
+    batch = windows(log, torch.tensor([4]), torch.tensor([10]), length=12, with_targets=False)
+    judged = batch.events(own.server.model.explain(batch)["genuine"]).tolist()
+    history = history_given([ITEMS[item - 1] for item in items[40:50]])
+    events = [replace(event, is_trained=place < 8) for place, event in enumerate(history)]
+
+    told, strange = (explain(own, each, user=None, k=1) for each in (events, history))
+    assert [event.keep for event in told.events] == pytest.approx(judged, abs=1e-6)
+    assert max(abs(event.keep - keep) for event, keep in zip(strange.events, judged, strict=True)) > 0.01
+    without = explain(own, events[:2] + events[3:], user=None, k=len(ITEMS))
+    (left,) = (offer.score for offer in without.offers if offer.item == told.offers[0].item)
+    assert told.offers[0].influences[2] == pytest.approx(told.offers[0].score - left, abs=1e-5)
 
 
 def test_what_a_noise_model_leaves_out_has_no_place_and_no_part(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,10 +12,12 @@ from models.config import ModelConfig
 from models.storage import save_model
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one
+from tasks.ingest import ingest
+from tasks.recommend import learned_by, load_registered, read_otherwise, recommend_all, recommend_one
 from tasks.register import register
 from tasks.snapshots import Snapshot
-from tasks.specs import PrepareSpec
+from tasks.sources.source import log_of
+from tasks.specs import PrepareSpec, SourceSpec
 from tasks.track import Tracker
 from tasks.train import Trained
 from tests.tasks.conftest import Shop
@@ -43,7 +46,7 @@ def test_every_user_of_a_snapshot(shop: Shop, mlflow_home: Home, tmp_path: Path)
     champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
     folder = tmp_path / "recommendations"
     paths = [
-        recommend_all(champion.model, shop.snapshot, folder, k=k, exclude_seen=exclude_seen)
+        recommend_all(champion.model, shop.snapshot, folder, learned=None, k=k, exclude_seen=exclude_seen)
         for k, exclude_seen in ((3, True), (5, True), (3, False), (3, True))
     ]
     assert len(set(paths)) == len(list(folder.iterdir())) == 3
@@ -70,24 +73,61 @@ def test_a_model_that_reads_times_scores_a_log_without_them(shop: Shop, mlflow_h
     )  # fmt: skip
     model = load_registered(timed.name, alias="champion", home=mlflow_home).model
     assert "times" in model.metadata.get_input_schema().input_names()
-    rows = pd.read_parquet(recommend_all(model, shop.snapshot, tmp_path / "scored", k=3, exclude_seen=True))
+    rows = pd.read_parquet(
+        recommend_all(model, shop.snapshot, tmp_path / "scored", learned=None, k=3, exclude_seen=True)
+    )
     assert [len(items) for items in rows["items"]] == [3] * 12
 
 
-@pytest.mark.parametrize("shop", ["string"], indirect=True)
 def test_a_log_read_otherwise_than_the_models_is_told(
-    shop: Shop, mlflow_home: Home, ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path]
+    ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path]
 ) -> None:
-    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
     rows = "".join(f"u{user},i{event},{1_500_000_000 + event}\n" for user in range(4) for event in range(5))
     path = write_log("user_id,item_id,ts\n" + rows)
-    assert read_otherwise(model, ingest_file(path), home=mlflow_home) is None
+    learned = ingest_file(path)
+    assert read_otherwise(ingest_file(path), learned=learned) is None
     timed = ingest_file(path, time="ts", prepare=PrepareSpec(duplicates="last"))
-    assert read_otherwise(model, timed, home=mlflow_home) == (
+    assert read_otherwise(timed, learned=learned) == (
         "the log is read otherwise than the one that the model learned from "
         "(times (--time-col): yes, there none; --duplicates: last, there keep)"
     )
-    assert read_otherwise(model, timed, home=Home(path.parent / "elsewhere")) is None
+
+
+def test_the_model_is_told_what_it_was_trained_on(
+    shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own snapshot each user's training part; in another the first events that are still those."""
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    asked: list[pd.DataFrame] = []
+    predict = model.predict
+
+    def hearing(table: pd.DataFrame, **options: Any) -> Any:
+        asked.append(table)
+        return predict(table, **options)
+
+    monkeypatch.setattr(model, "predict", hearing)
+
+    def told(snapshot: Snapshot, learned: Snapshot | None) -> dict[str, int]:
+        path = recommend_all(model, snapshot, tmp_path, learned=learned, k=3, exclude_seen=True)
+        table = asked.pop()
+        counts = table["trained"] if "trained" in table else [0] * len(table)
+        return dict(zip(pd.read_parquet(path)["user_id"], counts, strict=True))
+
+    learned = learned_by(model, home=mlflow_home)
+    assert learned == shop.snapshot
+    users = pd.read_parquet(shop.snapshot.users)
+    assert set(users["train_length"]) == {6}
+    assert told(shop.snapshot, learned) == dict.fromkeys(users["user_id"], 6)
+    assert told(shop.snapshot, None) == dict.fromkeys(users["user_id"], 0)
+
+    rows = [(f"u{user}", (user * 3 + event * 5) % 20) for user in range(12) for event in range(9)]
+    rows[9 + 3] = ("u1", 19)  # the fourth of its events is another one
+    rows += [("new", 1), ("new", 2), ("new", 3), ("new", 4)]
+    item = "{:03}" if shop.snapshot.manifest.item_id_type == "string" else "{}"
+    log = tmp_path / "later.csv"
+    log.write_text("\n".join(["user_id,item_id", *(f"{user},{item.format(raw)}" for user, raw in rows)]) + "\n")
+    later = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
+    assert told(later, learned) == dict.fromkeys(users["user_id"], 6) | {"u1": 3, "new": 0}
 
 
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])

@@ -65,7 +65,10 @@ def test_signature_example_and_requirements(shop: Shop, mlflow_home: Home, monke
     folder = Path(mlflow.artifacts.download_artifacts(shop.registered.uri))
     info = mlflow.models.get_model_info(shop.registered.uri)
     raw_id = {"string": "string", "integer": "long"}[shop.snapshot.manifest.item_id_type]
-    assert [str(column) for column in info.signature.inputs] == [f"'history': Array({raw_id}) (required)"]
+    assert [str(column) for column in info.signature.inputs] == [
+        f"'history': Array({raw_id}) (required)",
+        "'trained': long (optional)",
+    ]
     assert info.signature.outputs.input_names() == ["items", "scores", "basis"]
     assert {param.name: param.default for param in info.signature.params} == {"k": 10, "exclude_seen": True}
     stored = json.loads((folder / "input_example.json").read_text())["data"]
