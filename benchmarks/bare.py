@@ -214,7 +214,7 @@ def _training(folder: Path, cell: dict[str, Any], place: Path) -> dict[str, Any]
 
 def _ranking(folder: Path, cell: dict[str, Any], place: Path) -> dict[str, Any]:
     told = {"folder": str(place), "out": str(place / RANKS_FILE), "evaluation_seed": cell["evaluation_seed"]}
-    return told | _files(folder, cell, "histories")
+    return told | _files(folder, cell, "histories") | {"trained_on": _files(folder, cell, "log")["log"]}
 
 
 def _files(folder: Path, cell: dict[str, Any], log: str) -> dict[str, str]:

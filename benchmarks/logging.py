@@ -114,8 +114,9 @@ def _rank_once(cell: Cell, execution: Execution, home: Home) -> Evaluated:
     trained = _train(cell, execution, home.steps / "first", home, on_epoch=lambda _: None, watch=unwatched)
     folder = evaluation_folder(cell.evaluate_key, home=home)
     return evaluate(
-        trained, cell.histories, cell.clean, evaluation_seed=0, execution=execution, folder=folder, home=home
-    )
+        trained, cell.histories, cell.clean, trained_on=cell.snapshot,
+        evaluation_seed=0, execution=execution, folder=folder, home=home,
+    )  # fmt: skip
 
 
 def _bare(cell: Cell, execution: Execution, number: int, home: Home) -> None:

@@ -88,7 +88,10 @@ def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]
     taken["training: process, from start to weights"] = one - (two - one)
     trained = Trained(home.steps / "epochs-1")
     folder = evaluation_folder(cell.evaluate_key, home=home)
-    ranked = evaluate(trained, snapshot, snapshot, evaluation_seed=0, execution=execution, folder=folder, home=home)
+    ranked = evaluate(
+        trained, snapshot, snapshot, trained_on=snapshot,
+        evaluation_seed=0, execution=execution, folder=folder, home=home,
+    )  # fmt: skip
     heading = Heading(study="benchmark", name="start-up", note="", spec="{}")
     taken[f"training: MLflow imported, database made{ONCE}"] = taken_by(lambda: Tracker(home))
     with lease(home=home) as held, ExitStack() as left:

@@ -9,7 +9,8 @@ A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `
 `evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
 it trains, a checkpoint from which the same request goes on), `made_by` (JSON that says what code trains; left out or
 kept beside the result), `compiled` and `precision` (of `models.engine.training.Running`; left out for neither).
-A rank request: `log`, `clean`, `folder` (of a training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
+A rank request: `log`, `clean`, `trained_on` (the log of the training; left out where that is `log`), `folder` (of the
+training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
 Either may hold `ends_with_parent`, true to end when standard input is closed, and `channel`, the number of an open file
 descriptor to speak to, so that nothing that a library prints comes in between; left out, it speaks to standard output.
 """
@@ -120,12 +121,15 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
     device = torch.device(request["device"])
     with as_asked():
         log, clean = load_log(Path(request["log"])).to(device), load_log(Path(request["clean"])).to(device)
+        histories = log.sequences
+        if request.get("trained_on", request["log"]) != request["log"]:
+            histories = histories.read_after(load_log(Path(request["trained_on"])).sequences.to(device))
         model = load_model(Path(request["folder"]), device=device)
     arrays: dict[str, np.ndarray] = {}
     started = time.monotonic()
     for split, targets in log.targets.items():
         protocol = Protocol.of(clean.sequences, clean.targets[split], seed=request["evaluation_seed"])
-        ranks = rank(model, log.sequences, targets, protocol)
+        ranks = rank(model, histories, targets, protocol)
         arrays |= {f"{split}_{name}": values for name, values in ranks.items()}
     out = Path(request["out"])
     partial = out.with_name(out.name + ".partial")

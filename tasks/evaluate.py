@@ -56,6 +56,7 @@ def evaluate(
     histories: Snapshot,
     clean: Snapshot,
     *,
+    trained_on: Snapshot,
     evaluation_seed: int,
     execution: Execution,
     folder: Path,
@@ -63,6 +64,7 @@ def evaluate(
 ) -> Evaluated:
     """Rank the targets of every split given their histories in `histories`, under the protocol of `clean`.
 
+    `trained_on` is what was trained on: what a noise model has counted there does not vouch for itself in a history.
     Raises as `tasks.workers.run_worker` does.
     """
     if not Evaluated(folder).complete:
@@ -71,6 +73,7 @@ def evaluate(
             request = {
                 "log": str(export_log(histories, home=home)),
                 "clean": str(export_log(clean, home=home)),
+                "trained_on": str(export_log(trained_on, home=home)),
                 "folder": str(trained.folder),
                 "evaluation_seed": evaluation_seed,
                 "device": execution.device,

@@ -496,6 +496,7 @@ def _evaluate(cell: Cell, execution: Execution, *, home: Home) -> Evaluated:
             Trained(training_folder(cell.train_key, home=home)),
             cell.histories,
             cell.clean,
+            trained_on=cell.snapshot,
             evaluation_seed=cell.evaluation_seed,
             execution=execution,
             folder=evaluation_folder(cell.evaluate_key, home=home),

@@ -44,7 +44,7 @@ class Batch:
     ends: [windows] int64, where each window's last event lies in the flattened grid
     keep, target_keep: [rows, length] float32, how likely each event and each target is genuine, or None where nobody
         has judged; a masked event is 1
-    trained: [rows, length] bool, is the event of its user's training part? None where all are
+    trained: [rows, length] bool, was the event trained on? None where all were
     bidirectional: may an event see the later ones of its window?
     """
 
@@ -246,6 +246,10 @@ def placed(
     def judged(events: Tensor) -> Tensor | None:
         return None if sequences.keep is None else laid_out(sequences.keep[events], torch.float32)
 
+    def trained() -> Tensor:
+        part = in_history < sequences.train_lengths[users[window]]
+        return laid_out(part if sequences.trained is None else sequences.trained[source], torch.bool)
+
     items = laid_out(sequences.items[source])
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
@@ -258,7 +262,7 @@ def placed(
         times=None if sequences.times is None else laid_out(sequences.times[source]),
         keep=judged(source),
         target_keep=judged(source + with_targets),
-        trained=None if with_targets else laid_out(in_history < sequences.train_lengths[users[window]], torch.bool),
+        trained=None if with_targets else trained(),
     )
 
 

@@ -17,6 +17,7 @@ class Sequences:
     train_lengths: [users] int64, how many of a user's first events may be trained on
     times: [events] int64 in microseconds, or None where the log has no times
     keep: [events] float32, how likely each event is genuine, or None where nobody has judged
+    trained: [events] bool, which events were trained on, or None where those that may be are
     """
 
     items: Tensor
@@ -25,6 +26,7 @@ class Sequences:
     item_count: int
     times: Tensor | None = None
     keep: Tensor | None = None
+    trained: Tensor | None = None
 
     @property
     def user_count(self) -> int:
@@ -42,12 +44,13 @@ class Sequences:
             train_lengths=self.train_lengths.to(device),
             times=None if self.times is None else self.times.to(device),
             keep=None if self.keep is None else self.keep.to(device),
+            trained=None if self.trained is None else self.trained.to(device),
         )
 
     def only(self, kept: Tensor) -> "Sequences":
         """The events for which `kept` [events] is true."""
         owner = owners(self)
-        before_end = torch.arange(len(self.items), device=self.device) - self.offsets[owner] < self.train_lengths[owner]
+        before_end = training_part(self)
         sizes = torch.bincount(owner[kept], minlength=self.user_count)
         return replace(
             self,
@@ -56,7 +59,18 @@ class Sequences:
             train_lengths=torch.bincount(owner[kept & before_end], minlength=self.user_count),
             times=None if self.times is None else self.times[kept],
             keep=None if self.keep is None else self.keep[kept],
+            trained=None if self.trained is None else self.trained[kept],
         )
+
+    def read_after(self, log: "Sequences") -> "Sequences":
+        """These histories for a model that was trained on `log`, in which users and items have the same numbers.
+
+        Of a user's training part, those events count as trained on whose items the user's part in `log` has: where the
+        logs differ by noise, what was replaced or put in does not, and what has moved does.
+        """
+        part = training_part(self)
+        keys = [owners(each) * (self.item_count + 1) + each.items for each in (self, log)]
+        return replace(self, trained=part & torch.isin(keys[0], keys[1][training_part(log)]))
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,13 @@ def owners(sequences: Sequences) -> Tensor:
     """[events] int64: the user of each event."""
     users = torch.arange(sequences.user_count, device=sequences.device)
     return torch.repeat_interleave(users, sequences.offsets.diff(), output_size=len(sequences.items))
+
+
+def training_part(sequences: Sequences) -> Tensor:
+    """[events] bool: which events may be trained on."""
+    owner = owners(sequences)
+    place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
+    return place < sequences.train_lengths[owner]
 
 
 def _check(sequences: Sequences, targets: dict[str, Targets]) -> None:

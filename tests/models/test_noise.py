@@ -557,6 +557,28 @@ def alone_in_a_row(items: Tensor) -> Batch:
     return windows(history, torch.tensor([0]), torch.tensor([len(items)]), length=6, with_targets=False)
 
 
+def test_what_was_not_trained_on_is_judged_so_in_the_histories_of_another_log() -> None:
+    """An item that another gave way to after the training is as a stranger's; what is not near it is as it was."""
+    log, _ = planted_log(kind="uniform", share=0.2, users=60, length=12)
+    model = aware(log, drop_below=0.0)
+    items = log.sequences.items.clone()
+    items[5] = next(item for item in range(1, ITEMS + 1) if item not in items[:12])
+    other = replace(log.sequences, items=items)
+
+    def judged(histories: Sequences) -> list[float]:
+        """All that is known of the first user, by what came before each event."""
+        batch = windows(histories, torch.tensor([0]), torch.tensor([12]), length=12, with_targets=False)
+        assert model.noise is not None
+        return batch.events(model.noise.keep(batch)).tolist()
+
+    before = judged(log.sequences)
+    stranger = judged(replace(other, trained=torch.zeros(len(items), dtype=torch.bool)))
+    found = judged(other.read_after(log.sequences))
+    assert found[:5] + found[9:10] == pytest.approx(before[:5] + before[9:10], abs=1e-6)
+    assert found[5] == pytest.approx(stranger[5], abs=1e-6)
+    assert judged(other)[5] < found[5] - 0.01
+
+
 def test_compacting_keeps_the_last_of_what_is_left(make_log: MakeLog) -> None:
     """Of windows as they stand, and of what each of their events sees."""
     log = make_log(lengths=[9, 4, 12, 5, 3])

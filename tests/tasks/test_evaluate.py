@@ -16,8 +16,8 @@ from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import Batch
 from models.engine.metrics import summary
-from models.engine.ranking import Protocol
-from models.engine.sequences import load_log
+from models.engine.ranking import Protocol, rank
+from models.engine.sequences import Sequences, load_log
 from models.recommender import Recommender
 from models.storage import save_model
 from tasks import evaluate as evaluation
@@ -42,7 +42,7 @@ def noisy(tiny_snapshot: Snapshot, home: Home) -> Snapshot:
 
 @pytest.fixture
 def rank_with(tiny_snapshot: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evaluated]:
-    """`rank_with(snapshot)`: its ranks by an untrained model, ranked in this process."""
+    """`rank_with(snapshot, trained_on)`: its ranks by an untrained model, ranked in this process."""
     monkeypatch.setattr(evaluation, "run_worker", lambda verb, request: rank_targets(dict(request)))
     config = ModelConfig(dim=8, length=6)
     folder = home.steps / "train" / "model"
@@ -50,9 +50,9 @@ def rank_with(tiny_snapshot: Snapshot, home: Home, monkeypatch: pytest.MonkeyPat
     model = build(config, tiny_snapshot.counts.items, seed=1)
     save_model(model, config, folder, item_count=tiny_snapshot.counts.items)
 
-    def run(snapshot: Snapshot) -> Evaluated:
+    def run(snapshot: Snapshot, trained_on: Snapshot | None = None) -> Evaluated:
         return evaluate(
-            Trained(folder), snapshot, tiny_snapshot, evaluation_seed=0,
+            Trained(folder), snapshot, tiny_snapshot, trained_on=trained_on or snapshot, evaluation_seed=0,
             execution=Execution("cpu", "", 1, "float32", "", {}),
             folder=home.steps / "evaluate" / snapshot.name, home=home,
         )  # fmt: skip
@@ -116,8 +116,8 @@ def test_every_prefix_of_a_held_out_session_has_its_row(
     monkeypatch.setattr(evaluation, "run_worker", lambda verb, request: rank_targets(dict(request)))
     monkeypatch.setattr(worker, "load_model", lambda folder, device: Nearest())
     evaluated = evaluate(
-        Trained(home.root), snapshot, snapshot, evaluation_seed=0, folder=home.steps / "evaluate" / "x", home=home,
-        execution=Execution("cpu", "", 1, "float32", "", {}),
+        Trained(home.root), snapshot, snapshot, trained_on=snapshot, evaluation_seed=0, home=home,
+        folder=home.steps / "evaluate" / "x", execution=Execution("cpu", "", 1, "float32", "", {}),
     )  # fmt: skip
     ranks = pd.read_parquet(evaluated.ranks)
     assert list(ranks[["target", "user", "item", "split", "history"]].itertuples(index=False, name=None)) == targets
@@ -151,6 +151,44 @@ def test_noise_changes_histories_and_neither_negatives_nor_what_counts_as_seen(
     by_noise = [pd.read_parquet(rank_with(snapshot).ranks) for snapshot in (tiny_snapshot, noisy)]
     pd.testing.assert_frame_equal(by_noise[0][COLUMNS], by_noise[1][COLUMNS])
     assert not by_noise[0][RANKS].equals(by_noise[1][RANKS])
+
+
+@pytest.mark.parametrize("kind", ["replace", "insert", "delete", "swap", "bots"])
+def test_a_model_is_told_which_events_of_other_histories_it_was_trained_on(
+    kind: str, tiny_snapshot: Snapshot, home: Home, rank_with: Callable[..., Evaluated], rows_of: Read,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Of noisy histories after a training without the noise, and the reverse; what only moved was trained on."""
+    noisy = corrupt(tiny_snapshot, CorruptSpec.model_validate({"kind": kind, "ratio": 0.3, "seed": 1}), home=home)
+    read: list[Sequences] = []
+
+    def reading(model: Recommender, histories: Sequences, *others: Any) -> Any:
+        read.append(histories)
+        return rank(model, histories, *others)
+
+    monkeypatch.setattr(worker, "rank", reading)
+
+    def told() -> set[tuple[bool, ...]]:
+        """Which events were trained on, by what is ranked with in any split."""
+        return {tuple(read.pop().trained.tolist()) for _ in range(3)}
+
+    def events(snapshot: Snapshot) -> list[tuple[tuple[int, int], bool, bool]]:
+        """User and item, whether it may be trained on, whether it is the noise that was put in."""
+        lengths = {user: length for user, _, length in rows_of(snapshot.users)}
+        rows = rows_of(snapshot.interactions)
+        return [((user, item), place < lengths[user], label == kind) for user, item, _, place, label in rows]
+
+    with_noise, without = events(noisy), events(tiny_snapshot)
+    kept = {event for event, trains, is_noise in with_noise if trains}
+    own = {event for event, trains, _ in without if trains}
+    rank_with(noisy, tiny_snapshot)
+    expected = [trains and (not is_noise or event in own) for event, trains, is_noise in with_noise]
+    assert told() == {tuple(expected)}
+    rank_with(tiny_snapshot, noisy)
+    expected = [trains and event in kept for event, trains, _ in without]
+    assert told() == {tuple(expected)}
+    gone = sum(trains for _, trains, _ in without) - sum(expected)
+    assert (gone > 0) == (kind in ("replace", "delete"))
 
 
 def test_a_finished_ranking_is_not_done_again(tiny_snapshot: Snapshot, rank_with: Callable[..., Evaluated]) -> None:

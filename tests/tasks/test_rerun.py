@@ -118,8 +118,8 @@ def carry_out(cell: Cell, execution: Execution, home: Home) -> tuple[Trained, Ev
         home=home, on_epoch=lambda _: None,
     )  # fmt: skip
     ranked = evaluate(
-        trained, cell.histories, cell.clean, evaluation_seed=cell.evaluation_seed, execution=execution,
-        folder=evaluation_folder(cell.evaluate_key, home=home), home=home,
+        trained, cell.histories, cell.clean, trained_on=cell.snapshot, evaluation_seed=cell.evaluation_seed,
+        execution=execution, folder=evaluation_folder(cell.evaluate_key, home=home), home=home,
     )  # fmt: skip
     assert cell.detect_key is not None
     folder = detection_folder(cell.detect_key, home=home)
