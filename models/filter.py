@@ -18,8 +18,8 @@ from models.__main__ import as_asked, run
 from models.catalogue import NOISE_MODELS
 from models.config import ModelConfig
 from models.denoising.noise.crossfit import cross_fitted
-from models.denoising.noise.seam import NoiseModel, trained_on
-from models.engine.sequences import load_log, owners
+from models.denoising.noise.seam import NoiseModel
+from models.engine.sequences import load_log, owners, training_part
 
 
 def judge_log(request: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def judge_log(request: dict[str, Any]) -> dict[str, Any]:
 
     torch.manual_seed(request["seed"])
     verdict = cross_fitted(make, sequences, folds=request["folds"], seed=request["seed"])
-    part, owner = trained_on(sequences), owners(sequences)
+    part, owner = training_part(sequences), owners(sequences)
     places = torch.arange(len(sequences.items)) - sequences.offsets[owner]
     found = {"users": owner[part], "positions": places[part], "keep": verdict.keep[part]}
     with Path(request["out"]).open("wb") as file:

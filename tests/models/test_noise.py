@@ -18,12 +18,12 @@ from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.judgement import logistic_regression, share_of_noise, shares_of_noise
 from models.denoising.noise.own_score import OwnScore
 from models.denoising.noise.popularity import LIFT_FEATURES
-from models.denoising.noise.seam import NoiseModel, trained_on, training_events
+from models.denoising.noise.seam import NoiseModel, training_events
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import Batch, UnseenItems, compacted, training_batches, windows
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
-from models.engine.sequences import InteractionLog, Sequences, Targets
+from models.engine.sequences import InteractionLog, Sequences, Targets, training_part
 from models.engine.training import Training
 from models.networks.attention import GateContext
 from models.recommender import Draws, Recommender
@@ -211,7 +211,7 @@ def test_a_history_of_someone_else_is_judged_as_by_a_noise_model_that_never_saw_
             replace(log.sequences, train_lengths=known), torch.arange(5), sizes, length=28, with_targets=False
         )
         verdict = model.verdict(log.sequences, counted=counted)
-        part = trained_on(log.sequences) & (torch.arange(len(verdict)) < log.sequences.offsets[5])
+        part = training_part(log.sequences) & (torch.arange(len(verdict)) < log.sequences.offsets[5])
         found = batch.events(model.keep(batch))
         torch.testing.assert_close(found, verdict[part])
 
@@ -304,7 +304,7 @@ def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
     log, noise = planted_log(kind=kind, share=0.2)
     model = prepared("co-occurrence", log)
     verdict = model.verdict(log.sequences)
-    part = trained_on(log.sequences)
+    part = training_part(log.sequences)
     assert bool((verdict[~part] == 1).all())
     assert auroc(1 - verdict[part], noise[part]) > 0.85
     # Of the items that are put in a place, some fit it: a quarter by chance.
@@ -316,7 +316,7 @@ def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
 
 def test_it_learns_from_the_kinds_that_it_is_told_to_plant_and_no_others() -> None:
     log, noise = planted_log(kind="popular", share=0.2)
-    part = trained_on(log.sequences)
+    part = training_part(log.sequences)
     weights, found = {}, {}
     for planted in ("all", "uniform", "popular"):
         torch.manual_seed(0)
@@ -364,7 +364,7 @@ def test_the_own_score_finds_planted_noise_and_is_no_part_of_what_is_trained() -
     )
     assert isinstance(model, NoiseAware)
     assert isinstance(model.noise, OwnScore)
-    part = trained_on(log.sequences)
+    part = training_part(log.sequences)
     assert auroc(1 - model.noise.verdict(log.sequences)[part], noise[part]) > 0.8
     before = {name: value.clone() for name, value in model.noise.state_dict().items()}
     training.run(checkpoint=None, on_epoch=lambda _: None)
@@ -375,7 +375,7 @@ def test_the_own_score_finds_planted_noise_and_is_no_part_of_what_is_trained() -
 def test_what_recurs_does_not_vouch_for_itself(kind: str) -> None:
     log, noise = recurring_log(kind=kind, share=0.2)
     model = prepared("co-occurrence", log)
-    part = trained_on(log.sequences)
+    part = training_part(log.sequences)
     assert auroc(1 - model.verdict(log.sequences)[part], noise[part]) > 0.9
     assert model.share() == pytest.approx(float(noise[part].float().mean()), abs=0.03)
     clean, _ = recurring_log(kind=kind, share=0.0)

@@ -11,8 +11,8 @@ from torch import Tensor
 from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.judgement import least_ratio, shares_of_noise, suspicion, thresholds_of
 from models.denoising.noise.planting import KINDS
-from models.denoising.noise.seam import Events, trained_on, training_events
-from models.engine.sequences import Sequences, owners
+from models.denoising.noise.seam import Events, training_events
+from models.engine.sequences import Sequences, owners, training_part
 
 GROUPS = 1_000
 """Users are drawn in so many groups at most, which makes a resample as cheap as a product of two small matrices."""
@@ -52,7 +52,7 @@ class Auditor(CoOccurrence):
         """
         self.prepare(sequences)
         events = training_events(sequences)
-        part = trained_on(sequences)
+        part = training_part(sequences)
         owner = owners(sequences)
         places = torch.arange(len(sequences.items)) - sequences.offsets[owner]
         neighbours, meetings, expected = self.surroundings(events)

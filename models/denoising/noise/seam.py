@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.denoising.noise.judgement import Judgement
 from models.denoising.noise.planting import kinds_of
 from models.engine.batches import Batch
-from models.engine.sequences import Sequences, owners
+from models.engine.sequences import Sequences, owners, training_part
 
 MOST_EXAMPLES = 200_000
 """About so many events are enough for the few weights of a judgement; they are those of whole users."""
@@ -89,7 +89,7 @@ class NoiseModel(nn.Module):
         """
         log = training_events(sequences, counted=counted)
         verdict = torch.ones(len(sequences.items), device=sequences.device)
-        return verdict.masked_scatter(trained_on(sequences), self._keep(log))
+        return verdict.masked_scatter(training_part(sequences), self._keep(log))
 
     def share(self) -> float:
         """The estimated share of noise in the training log."""
@@ -99,15 +99,8 @@ class NoiseModel(nn.Module):
         return self.judgement.keep(self.evidence(events))
 
 
-def trained_on(sequences: Sequences) -> Tensor:
-    """[events] bool: which events are in their users' training parts."""
-    owner = owners(sequences)
-    place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
-    return place < sequences.train_lengths[owner]
-
-
 def training_events(sequences: Sequences, *, counted: bool = True) -> Events:
     """The training parts, one after another, all of which have been counted or none."""
-    part = trained_on(sequences)
+    part = training_part(sequences)
     items = sequences.items[part].long()
     return Events(items, owners(sequences)[part], torch.full_like(items, counted, dtype=torch.bool))
