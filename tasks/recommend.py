@@ -50,7 +50,7 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
     return Loaded(mlflow.pyfunc.load_model(f"models:/{name}/{version.version}"), str(version.version))
 
 
-def learned_by(model: "PyFuncModel", *, home: Home) -> Snapshot | None:
+def training_snapshot(model: "PyFuncModel", *, home: Home) -> Snapshot | None:
     """The snapshot that a registered model was trained on; None where it is gone, or written by another version."""
     digest = (model.metadata.metadata or {}).get("snapshot", "")
     try:
@@ -74,13 +74,13 @@ def recommend_all(
     snapshot: Snapshot,
     folder: Path,
     *,
-    learned: Snapshot | None,
+    trained_on: Snapshot | None,
     k: int,
     exclude_seen: bool,
 ) -> Path:
     """Score every user of the snapshot; a Parquet file in `folder` with user_id, items, scores and basis.
 
-    `learned` is the snapshot that the model was trained on: as far as a user's first events are the same as in the
+    `trained_on` is the snapshot that the model was trained on: as far as a user's first events are the same as in the
     training part there, the model is told so. Without it everybody is a stranger.
 
     The file's name says what was asked for; one of an earlier run gives way to the new one.
@@ -88,18 +88,18 @@ def recommend_all(
     path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
     with working_folder(folder) as work:
-        pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot, learned)]
+        pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot, trained_on)]
         partial = work / path.name
         pd.concat(pieces, ignore_index=True).to_parquet(partial)
         partial.replace(path)
     return path
 
 
-def read_otherwise(snapshot: Snapshot, *, learned: Snapshot) -> str | None:
+def read_otherwise(snapshot: Snapshot, *, trained_on: Snapshot) -> str | None:
     """In a sentence, how the log that a model learned from was read and prepared otherwise than the snapshot's; None
     where it was not.
     """
-    there, here = _reading(learned.manifest), _reading(snapshot.manifest)
+    there, here = _reading(trained_on.manifest), _reading(snapshot.manifest)
     told = [f"{name}: {here[name]}, there {there[name]}" for name in there if there[name] != here[name]]
     return f"the log is read otherwise than the one that the model learned from ({'; '.join(told)})" if told else None
 
@@ -131,14 +131,14 @@ def _reading(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _histories(snapshot: Snapshot, learned: Snapshot | None) -> list[pd.DataFrame]:
-    """user_id, history and, where they are known, times and what was `learned`, as trained, of every user."""
+def _histories(snapshot: Snapshot, trained_on: Snapshot | None) -> list[pd.DataFrame]:
+    """user_id and history of every user; times where they are known, and `trained` where what was `trained_on` is."""
     with engine() as connection:
         frame = connection.execute(sql.load("recommend/histories", **_files(snapshot))).df()
         if not snapshot.manifest.has_times:
             del frame["times"]
-        if learned is not None:
-            files = _files(snapshot) | {f"learned_{name}": path for name, path in _files(learned).items()}
+        if trained_on is not None:
+            files = _files(snapshot) | {f"trained_on_{name}": path for name, path in _files(trained_on).items()}
             frame["trained"] = connection.execute(sql.load("recommend/trained", **files)).df()["trained"]
     return [frame.iloc[start : start + USERS_AT_A_TIME] for start in range(0, len(frame), USERS_AT_A_TIME)]
 

@@ -33,7 +33,7 @@ from tasks.ingest import ingest
 from tasks.own_server import server_is_shared
 from tasks.plan import Cell, training_code
 from tasks.receipts import holds, write_receipt
-from tasks.recommend import learned_by, load_registered, read_otherwise, recommend_all, recommend_one
+from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one, training_snapshot
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, fetch
@@ -265,14 +265,14 @@ def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Js
     home = Home.from_environment()
     name = registered_name(spec.dataset)
     champion = load_registered(name, alias=spec.alias, home=home)
-    learned = learned_by(champion.model, home=home)
-    if learned is not None and (otherwise := read_otherwise(snapshot, learned=learned)):
+    trained_on = training_snapshot(champion.model, home=home)
+    if trained_on is not None and (otherwise := read_otherwise(snapshot, trained_on=trained_on)):
         get_run_logger().warning("%s", otherwise)
     path = recommend_all(
         champion.model,
         snapshot,
         home.recommendations / f"{spec.dataset}-v{champion.version}-{snapshot.name}",
-        learned=learned,
+        trained_on=trained_on,
         k=spec.k,
         exclude_seen=spec.exclude_seen,
     )

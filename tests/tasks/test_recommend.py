@@ -13,7 +13,7 @@ from models.storage import save_model
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
-from tasks.recommend import learned_by, load_registered, read_otherwise, recommend_all, recommend_one
+from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one, training_snapshot
 from tasks.register import register
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
@@ -46,7 +46,7 @@ def test_every_user_of_a_snapshot(shop: Shop, mlflow_home: Home, tmp_path: Path)
     champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
     folder = tmp_path / "recommendations"
     paths = [
-        recommend_all(champion.model, shop.snapshot, folder, learned=None, k=k, exclude_seen=exclude_seen)
+        recommend_all(champion.model, shop.snapshot, folder, trained_on=None, k=k, exclude_seen=exclude_seen)
         for k, exclude_seen in ((3, True), (5, True), (3, False), (3, True))
     ]
     assert len(set(paths)) == len(list(folder.iterdir())) == 3
@@ -74,7 +74,7 @@ def test_a_model_that_reads_times_scores_a_log_without_them(shop: Shop, mlflow_h
     model = load_registered(timed.name, alias="champion", home=mlflow_home).model
     assert "times" in model.metadata.get_input_schema().input_names()
     rows = pd.read_parquet(
-        recommend_all(model, shop.snapshot, tmp_path / "scored", learned=None, k=3, exclude_seen=True)
+        recommend_all(model, shop.snapshot, tmp_path / "scored", trained_on=None, k=3, exclude_seen=True)
     )
     assert [len(items) for items in rows["items"]] == [3] * 12
 
@@ -84,10 +84,10 @@ def test_a_log_read_otherwise_than_the_models_is_told(
 ) -> None:
     rows = "".join(f"u{user},i{event},{1_500_000_000 + event}\n" for user in range(4) for event in range(5))
     path = write_log("user_id,item_id,ts\n" + rows)
-    learned = ingest_file(path)
-    assert read_otherwise(ingest_file(path), learned=learned) is None
+    trained_on = ingest_file(path)
+    assert read_otherwise(ingest_file(path), trained_on=trained_on) is None
     timed = ingest_file(path, time="ts", prepare=PrepareSpec(duplicates="last"))
-    assert read_otherwise(timed, learned=learned) == (
+    assert read_otherwise(timed, trained_on=trained_on) == (
         "the log is read otherwise than the one that the model learned from "
         "(times (--time-col): yes, there none; --duplicates: last, there keep)"
     )
@@ -107,17 +107,17 @@ def test_the_model_is_told_what_it_was_trained_on(
 
     monkeypatch.setattr(model, "predict", hearing)
 
-    def told(snapshot: Snapshot, learned: Snapshot | None) -> dict[str, int]:
-        path = recommend_all(model, snapshot, tmp_path, learned=learned, k=3, exclude_seen=True)
+    def told(snapshot: Snapshot, trained_on: Snapshot | None) -> dict[str, int]:
+        path = recommend_all(model, snapshot, tmp_path, trained_on=trained_on, k=3, exclude_seen=True)
         table = asked.pop()
         counts = table["trained"] if "trained" in table else [0] * len(table)
         return dict(zip(pd.read_parquet(path)["user_id"], counts, strict=True))
 
-    learned = learned_by(model, home=mlflow_home)
-    assert learned == shop.snapshot
+    trained_on = training_snapshot(model, home=mlflow_home)
+    assert trained_on == shop.snapshot
     users = pd.read_parquet(shop.snapshot.users)
     assert set(users["train_length"]) == {6}
-    assert told(shop.snapshot, learned) == dict.fromkeys(users["user_id"], 6)
+    assert told(shop.snapshot, trained_on) == dict.fromkeys(users["user_id"], 6)
     assert told(shop.snapshot, None) == dict.fromkeys(users["user_id"], 0)
 
     rows = [(f"u{user}", (user * 3 + event * 5) % 20) for user in range(12) for event in range(9)]
@@ -127,7 +127,7 @@ def test_the_model_is_told_what_it_was_trained_on(
     log = tmp_path / "later.csv"
     log.write_text("\n".join(["user_id,item_id", *(f"{user},{item.format(raw)}" for user, raw in rows)]) + "\n")
     later = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
-    assert told(later, learned) == dict.fromkeys(users["user_id"], 6) | {"u1": 3, "new": 0}
+    assert told(later, trained_on) == dict.fromkeys(users["user_id"], 6) | {"u1": 3, "new": 0}
 
 
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])

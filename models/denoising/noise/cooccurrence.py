@@ -53,10 +53,10 @@ class CoOccurrence(Popularity):
     pair's items are neighbours, so that neither an event nor what recurs beside it vouches for itself; m is in how many
     they would be by chance.
 
-    The log is looked at twice. At the second look each neighbour, and each sighting that is counted, is
-    weighed by how likely its events are genuine by the first, judged without the pair in question, as messages are in
-    belief propagation (Pearl 1988, *Probabilistic Reasoning in Intelligent Systems*, 4.3): noise would otherwise weaken
-    just those of its neighbours that it does not fit, and look better for it than what is planted in the same place.
+    The log is looked at twice. At the second look each neighbour, and each sighting that is counted, is weighed by how
+    likely its events are genuine by the first, judged without the pair in question, as messages are in belief
+    propagation (Pearl 1988, *Probabilistic Reasoning in Intelligent Systems*, 4.3): noise would otherwise weaken just
+    those of its neighbours that it does not fit, and look better for it than what is planted in the same place.
 
     The sum's positive and negative part have weights of their own, which also make up for neighbours' dependence.
     Memory is in proportion to the distinct pairs, which are kept with the model's weights.

@@ -31,8 +31,8 @@ class OwnScore(Popularity):
 
     Trained by binary cross-entropy with uniform negatives, a score is the log of how much likelier the item is to come
     next than to be drawn from the catalogue. An event with nothing before it has its item's popularity, which is the
-    same without a context. Later events are not looked at. The log's own events were
-    trained on, and so look more genuine than what is planted; `crossfit` judges them by what was learned of others.
+    same without a context. Later events are not looked at. The log's own events were trained on, and so look more
+    genuine than what is planted; `crossfit` judges them by what was learned of others.
     """
 
     def __init__(self, item_count: int, *, planted: str = "all") -> None:
