@@ -5,10 +5,11 @@
     .venv/bin/python -m benchmarks.audit --source ../shared/data/ml-100k.u.data --disliked-below 3
 
 No network is trained. Known amounts of noise are put into a log, several times each, and `rec-denoiser audit` judges it
-without labels: its share of noise with its interval, the true share, and how well the verdicts tell noise, as the area
-under the ROC curve with an interval over users. Where the log has labels of its own (the shoppers' mis-clicks and
-shared events, or ratings below --disliked-below) they are told apart from what was put in: of the log as it is they are
-all that is known, and in the corrupted ones they count as noise beside what was put in.
+without labels: its share of noise with its interval, by how much it reads noise high that is planted anew, the true
+share, and how well the verdicts tell noise, as the area under the ROC curve with an interval over users. Where the log
+has labels of its own (the shoppers' mis-clicks and shared events, or ratings below --disliked-below) they are told
+apart from what was put in: of the log as it is they are all that is known, and in the corrupted ones they count as
+noise beside what was put in.
 """
 
 import argparse
@@ -73,6 +74,7 @@ def _judged(log: Snapshot, folder: Path, home: Home) -> dict[str, Any]:
     noisy = np.asarray(told["noisy"], dtype=bool)
     share = judged.share
     found = {"true": float(noisy.mean()), "told": share.value, "low": share.low, "high": share.high}
+    found["reads_high"] = judged.reads_high
     if noisy.any():
         area = roc.auroc(noisy, np.asarray(told["suspicion"]), np.asarray(told["user"]))
         found |= {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}

@@ -57,7 +57,8 @@ class Group:
 class Findings:
     """judged: interactions, of so many users and items; expected_noise: their probabilities' sum; histogram [20]: how
     many have a probability of so many twentieths; auroc: by kind of labelled noise, “all” first, empty where the log
-    has no labels to measure by; left_alone: interactions that were not judged, for they are held out to rank with.
+    has no labels to measure by; left_alone: interactions that were not judged, for they are held out to rank with;
+    reads_high: by how much the share exceeded the truth for noise planted anew.
     """
 
     judged: int
@@ -66,6 +67,7 @@ class Findings:
     left_alone: int
     share: Estimate
     kinds: Mapping[str, float]
+    reads_high: float
     expected_noise: float
     typical: float
     histogram: tuple[int, ...]
@@ -98,6 +100,7 @@ def findings(judged: Judged, *, interactions: int, top: int) -> Findings:
         left_alone=interactions - int(summary["judged"]),
         share=judged.share,
         kinds=judged.kinds,
+        reads_high=judged.reads_high,
         expected_noise=float(summary["expected_noise"]),
         typical=typical,
         histogram=tuple(int(counts.get(number, 0)) for number in range(BINS)),

@@ -24,7 +24,7 @@ INTERACTIONS_FILE = "interactions.parquet"
 PROGRAM = "models.audit"
 RESAMPLES = 1_000
 
-BASIS = "basic bootstrap of users"
+BASIS = "basic bootstrap of users, and what the estimate was off by for noise planted anew"
 
 _SHARE_FILE = "share.json"
 
@@ -58,6 +58,12 @@ class Judged:
         kinds: dict[str, float] = self._told["kinds"]
         return kinds
 
+    @property
+    def reads_high(self) -> float:
+        """By how much the estimate exceeded the truth where that is known (`models.denoising.noise.auditing.Audit`)."""
+        found: float = self._told["reads_high"]
+        return found
+
     @cached_property
     def _told(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads((self.folder / _SHARE_FILE).read_text(encoding="utf-8"))
@@ -82,7 +88,8 @@ def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
     The share is what the model's scores admit at most. Genuine interactions that look like noise raise it, the more so
     the more of their neighbours are noise; noise that fits its neighbours as well as what is genuine is not in it, and
     as the least of many noisy ratios it leans downward where a log is small.
-    The interval is of what other users would have given, so that it may well miss the truth.
+    The interval is of what other users would have given, and of what the estimate is off by where as much noise is
+    planted in the rest of the log (`interval`). Of noise that is nothing like what is planted it knows nothing.
 
     Raises `InputError` where the log is too small, and as `tasks.workers.run_worker` does.
     """
@@ -103,22 +110,30 @@ def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
             content.mkdir()
             with np.load(arrays, allow_pickle=False) as stored:
                 columns = {name: stored[name] for name in stored.files}
+            reads_high = float(report["reads_high"])
             share = interval(
-                float(report["share"]), columns.pop("replicates"), users=len(set(columns["users"].tolist()))
+                float(report["share"]),
+                columns.pop("replicates"),
+                reads_high=reads_high,
+                users=len(set(columns["users"].tolist())),
             )
-            told = {"share": share.to_dict(), "kinds": report["kinds"]}
+            told = {"share": share.to_dict(), "kinds": report["kinds"], "reads_high": reads_high}
             (content / _SHARE_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
             _write(pd.DataFrame(columns), content / INTERACTIONS_FILE, snapshot)
             publish(content, folder)
     return Judged(folder)
 
 
-def interval(value: float, replicates: Floats, *, users: int, level: float = LEVEL) -> Estimate:
+def interval(value: float, replicates: Floats, *, reads_high: float, users: int, level: float = LEVEL) -> Estimate:
     """A share with its basic bootstrap interval, 2 · value − the replicates' quantiles: an estimate that leans to one
     side does so in the replicates too, and this mends it. Within 0 and 1, and around the value.
+
+    The end on the side to which the estimate was off for planted noise is moved by as much; the value is left where it
+    is, as what is true of planted noise need not be of a log's own.
     """
     tail = (1 - level) / 2
     high, low = (2 * value - float(np.quantile(replicates, part)) for part in (tail, 1 - tail))
+    low, high = low - max(reads_high, 0.0), high + max(-reads_high, 0.0)
     bounds = min(max(low, 0.0), value), max(min(high, 1.0), value)
     return estimate(value, *bounds, level=level, basis=BASIS, n=users)
 

@@ -64,6 +64,7 @@ def audit_page(folder: Path) -> Path:
         left_alone=1_800,
         share=Estimate(0.117, 0.101, 0.129, 0.95, "users", 900),
         kinds={"uniform": 0.09, "popular": 0.027},
+        reads_high=0.012,
         expected_noise=4_680.0,
         typical=0.04,
         histogram=tuple(12_000 // (1 + number) for number in range(BINS)),

@@ -100,6 +100,8 @@ def test_known_amounts_in_a_log_of_shoppers_are_told_apart(home: Home, in_proces
         assert judged.share.value == pytest.approx(true, abs=0.05)
         told.append(judged.share)
     assert told[0].high < told[1].low
+    assert told[1].low < true < told[1].high, "the estimate reads high here, and the interval has to know it"
+    assert judged.reads_high > 0.02
 
 
 def test_the_folder_holds_a_page_and_every_judged_event_and_is_replaced_as_a_whole(
@@ -154,10 +156,18 @@ def test_a_resample_of_everyone_once_is_the_estimate_itself() -> None:
 
 def test_an_interval_is_mirrored_at_the_value_and_stays_within_bounds() -> None:
     replicates = np.linspace(0.1, 0.3, 1001)
-    found = interval(0.22, replicates, users=9)
+    found = interval(0.22, replicates, reads_high=0.0, users=9)
     assert (found.low, found.high, found.n) == (pytest.approx(0.145), pytest.approx(0.335), 9)
-    assert interval(0.0, np.zeros(5), users=9).high == 0.0
-    assert interval(0.05, replicates, users=9).low == 0.0
+    assert interval(0.0, np.zeros(5), reads_high=0.0, users=9).high == 0.0
+    assert interval(0.05, replicates, reads_high=0.0, users=9).low == 0.0
+
+
+@pytest.mark.parametrize(("reads_high", "low", "high"), [(0.04, 0.105, 0.335), (-0.04, 0.145, 0.375)])
+def test_an_interval_reaches_further_on_the_side_that_planted_noise_was_misread_to(
+    reads_high: float, low: float, high: float
+) -> None:
+    found = interval(0.22, np.linspace(0.1, 0.3, 1001), reads_high=reads_high, users=9)
+    assert (found.value, found.low, found.high) == (0.22, pytest.approx(low), pytest.approx(high))
 
 
 def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Home, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ noise is, with how far that estimate scatters over users.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from models.engine.sequences import Sequences, owners, training_part
 
 GROUPS = 1_000
 """Users are drawn in so many groups at most, which makes a resample as cheap as a product of two small matrices."""
+SUSPECT_BELOW = 0.5
+"""Events less likely genuine than this are taken out before noise is planted anew."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Audit:
     neighbours: [judged] how many events stand at most the reach away; meetings: in how many other users' training parts
     the event's item and theirs are neighbours, summed over them; expected: in how many they would be by chance
     share: the estimated share of noise; kinds: of each planted kind
+    reads_high: by how much the estimate exceeded the truth where the truth is known: in the log less its suspects, with
+    as much noise planted anew
     replicates: [resamples] the share again, each from as many users drawn with replacement
     """
 
@@ -37,6 +41,7 @@ class Audit:
     expected: Tensor
     share: float
     kinds: dict[str, float]
+    reads_high: float
     replicates: Tensor
 
 
@@ -56,17 +61,35 @@ class Auditor(CoOccurrence):
         owner = owners(sequences)
         places = torch.arange(len(sequences.items)) - sequences.offsets[owner]
         neighbours, meetings, expected = self.surroundings(events)
+        keep = self.verdict(sequences)
         return Audit(
             users=owner[part],
             positions=places[part],
-            noise=1 - self.verdict(sequences)[part],
+            noise=1 - keep[part],
             neighbours=neighbours,
             meetings=meetings,
             expected=expected,
             share=self.share(),
             kinds=dict(zip(KINDS, self.judgement.shares.tolist(), strict=True)),
+            reads_high=self._reads_high(sequences.only(keep >= SUSPECT_BELOW)),
             replicates=self._replicates(events, sequences.item_count, resamples=resamples),
         )
+
+    def _reads_high(self, remaining: Sequences) -> float:
+        """What is estimated of the `remaining` log with noise planted in it, of the kinds and as much as were estimated
+        here, less what was planted.
+        """
+        if not self.share():
+            return 0.0
+        generator = torch.Generator().manual_seed(int(self.seed))
+        items = remaining.items.long()
+        kind = torch.multinomial(self.judgement.shares, len(items), replacement=True, generator=generator)
+        planted = torch.stack([plant(items, remaining.item_count, generator) for plant in self.kinds])
+        noisy = torch.rand(len(items), generator=generator) < self.share()
+        items = torch.where(noisy, planted.gather(0, kind[None])[0], items)
+        again = CoOccurrence(remaining.item_count, reach=self.reach)
+        again.prepare(replace(remaining, items=items.to(remaining.items.dtype)))
+        return again.share() - float(noisy[training_part(remaining)].float().mean())
 
     def _replicates(self, log: Events, item_count: int, *, resamples: int) -> Tensor:
         """[resamples]: the share from the examples that `prepare` learned from, their users drawn anew."""
