@@ -251,11 +251,12 @@ def slower(kind: Kind) -> float:
 
 def work(model: ModelConfig, items: int) -> float:
     """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss, whose
-    count for as much more or less as they take.
+    count for as much more or less as they take; where items are masked, that share of positions has one.
     """
     blocks = model.blocks * (6 * model.dim**2 + 2 * model.length * model.dim)
     loss = (items if model.loss == "softmax" else 1 + model.negatives) * model.dim
-    return 3.0 * (blocks + LOSSES.get(model.loss, OF_A_ROW) * loss)
+    masked: float = model.effective().get("masked", 1.0)
+    return 3.0 * (blocks + masked * LOSSES.get(model.loss, OF_A_ROW) * loss)
 
 
 def sizes_of(spec: CellSpec) -> Sizes | None:

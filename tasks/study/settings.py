@@ -57,26 +57,36 @@ def flattened(document: Document, values: Any, path: Where, *, prefix: str = "")
 
 def method_settings(document: Document, value: Any, path: Where) -> Settings:
     """What a method sets: one of `METHODS` by name, or a mapping with a `name`, settings of the model and those of its
-    own under `training`, `noise` and `filter`.
+    own under `training`, `noise` and `filter`. A mapping of a name in `METHODS` is that method with more said of it.
 
-    Raises `InputError` on an unknown name or setting.
+    Raises `InputError` on an unknown name or setting, and where a mapping contradicts the method that it names.
     """
     if isinstance(value, str):
         if value not in METHODS:
             raise document.fault(path, unknown("method", value, METHODS))
-        fixed = {"backbone": ModelConfig.backbone, "gate": NO_GATE, **METHODS[value]}
-        return {"method": value} | {f"model.{key}": held for key, held in fixed.items()}
+        return _named(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         raise document.fault(path, "a method is one of " + ", ".join(METHODS) + ", or a mapping with its name")
-    settings: Settings = {"method": value["name"]}
+    name = value["name"]
+    settings: Settings = _named(name) if name in METHODS else {"method": name}
     for key, held in value.items():
         if key in MODEL:
+            fixed = settings.get(f"model.{key}", held)
+            if fixed != held:
+                told = f"the method {name} fixes {key} to {fixed!r}: with {held!r} it needs a name of its own"
+                raise document.fault((*path, key), told)
             settings[f"model.{key}"] = held
         elif key.split(".")[0] in OF_A_METHOD:
             settings |= flattened(document, {key: held}, path)
         elif key != "name":
             raise document.fault((*path, key), unknown("setting of a model", key, MODEL))
     return settings
+
+
+def _named(name: str) -> Settings:
+    """What one of `METHODS` sets."""
+    fixed = {"backbone": ModelConfig.backbone, "gate": NO_GATE, **METHODS[name]}
+    return {"method": name} | {f"model.{key}": held for key, held in fixed.items()}
 
 
 def dataset_settings(document: Document, value: Any, path: Where) -> Settings:

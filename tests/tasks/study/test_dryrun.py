@@ -211,6 +211,14 @@ def test_what_comes_with_the_project_is_what_was_measured(
     assert told == pytest.approx({name: measured[name] for name in told}, rel=0.2)
 
 
+def test_only_masked_items_have_a_loss_to_be_counted() -> None:
+    def of_the_loss(**changes: Any) -> float:
+        model = ModelConfig(loss="softmax", **changes)
+        return work(model, 3416) - work(model, 0)
+
+    assert of_the_loss(backbone="bert4rec", masked=0.3) == pytest.approx(0.3 * of_the_loss())
+
+
 @pytest.mark.parametrize(
     ("source", "length", "positions"),
     [({"path": "ml-1m"}, 50, 270_000), ({"path": "ml-1m"}, 200, 650_000), ({"path": "ml-100k"}, 50, 38_762)],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
+from tasks.sources.datasets import known
 from tasks.specs import METHODS, default_training
 from tasks.study.expand import Study, read_study
 from tasks.study.files import located, shipped, shipped_searches
@@ -72,6 +73,17 @@ def test_what_a_method_does_not_read_makes_no_cell_twice(study: Write) -> None:
     ]
     assert made.notes == ("sasrec-bce does not read model.beta: each such cell is there once",)
     assert made.cells[1].label == "rec-denoiser, beta 0.02, noise 0%, seed 1"
+
+
+def test_a_mapping_of_a_shipped_methods_name_is_that_method_with_more_said_of_it(study: Write) -> None:
+    more = "axes.method=[sasrec-bce, {name: bert4rec, masked: 0.3, training: {epochs: 7}}]"
+    cell = study(PLAIN, more, "axes.seed=[1]", "axes.noise.ratio=[0]").cells[-1]
+    assert (cell.spec.method, cell.spec.model.backbone, cell.spec.model.loss) == ("bert4rec", "bert4rec", "softmax")
+    assert (cell.spec.model.masked, cell.spec.training.epochs) == (0.3, 7)
+    told = refusal(lambda: study(PLAIN, "axes.method=[sasrec-bce, {name: bert4rec, loss: bce}]"))
+    assert "the method bert4rec fixes loss to 'softmax': with 'bce' it needs a name of its own" in told
+    told = refusal(lambda: study(PLAIN, "axes.method=[{name: sasrec-bce, gate: positional}]"))
+    assert "the method sasrec-bce fixes gate to 'none'" in told
 
 
 def test_a_filter_is_a_methods_own_or_an_axis(study: Write) -> None:
@@ -272,6 +284,14 @@ def test_a_learned_gate_never_stands_without_the_control_that_learns_nothing() -
             gates.setdefault(cell.spec.dataset, set()).add(cell.spec.model.gate)
         without += [path.stem for found in gates.values() if found & learned and "fixed-random" not in found]
     assert without == ["quick"]
+
+
+def test_every_shipped_study_names_logs_that_there_are() -> None:
+    """A source without a folder is a public data set, or no log at all: the generated shoppers."""
+    for path in shipped():
+        for cell in read_study(path).cells:
+            source = cell.spec.source.path
+            assert source is None or known(source) is not None, f"{path.name}: {source}"
 
 
 def says_what_it_takes(header: str) -> None:
