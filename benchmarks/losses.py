@@ -39,6 +39,7 @@ class WholeSoftmax:
 
     negatives: ClassVar[int] = 0
     shares_negatives: ClassVar[bool] = False
+    lowers_precision: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         return F.cross_entropy(hidden @ table[1:].T, targets - 1, reduction="none")

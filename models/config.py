@@ -27,8 +27,8 @@ it goes by blocks in a way that the compiler cannot follow."""
 FULL_PRECISION = "float32"
 PRECISIONS = (FULL_PRECISION, "tf32", "bf16")
 """Of the products of matrices in a training step: tf32 rounds their factors to 10 bits, on a GPU alone; bf16 has what
-torch's autocast takes for safe, products of matrices above all, go in bfloat16, with 7. Losses and scores over items,
-weights and the optimiser stay float32, and so does ranking."""
+torch's autocast takes for safe, products of matrices above all, go in bfloat16, with 7, and with them the scores of all
+items in full softmax. Other losses, weights and the optimiser stay float32, and so does ranking."""
 AT_MOST_STACKED: Mapping[str, int] = {"cpu": 1, "cuda": 32}
 """By device how many trainings are stacked unless another number is asked for: one keeps a CPU as busy as many do."""
 TABLE_ROWS = ("auto", "all", "touched")

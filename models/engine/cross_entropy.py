@@ -3,7 +3,8 @@
 A block's scores lie in one buffer that stays in the processor's cache. While they are there, all that a gradient needs
 of them is taken: the share of each hidden state's gradient, and of the table's for positions of equal weight, which
 are those of a mean. Where positions turn out to have weights of their own, the table's gradient takes a second
-round of blocks.
+round of blocks. Under torch's autocast scores, probabilities and the products with them are in its precision, and sums
+over blocks, like all else, in that of the inputs.
 """
 
 from collections.abc import Iterator
@@ -26,8 +27,9 @@ def cross_entropy(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         losses: Tensor = _CrossEntropy.apply(hidden, table, targets)[0]  # type: ignore[no-untyped-call]
         return losses
+    precision = _precision_of_products(hidden)
     losses = -_own_scores(hidden, table, targets)
-    for rows, scores in _blocks(hidden, _turned(table)):
+    for rows, scores in _blocks(hidden.to(precision), _turned(table.to(precision))):
         losses[rows] += _normalisers(scores)
     return losses
 
@@ -38,20 +40,22 @@ class _CrossEntropy(torch.autograd.Function):
         """Losses, and with them the gradients of their sum: those of the hidden states [n, dim], and of the items
         [dim, items] without the targets' own share. With [dim, …] in memory the products are a third faster.
         """
-        items = _turned(table)
+        precision = _precision_of_products(hidden)
         losses = -_own_scores(hidden, table, targets)
-        of_hidden, of_items = torch.empty_like(hidden.T, memory_format=torch.contiguous_format), torch.zeros_like(items)
-        turned = hidden.T.contiguous()
-        for rows, scores in _blocks(hidden, items):
+        rounded, items = hidden.to(precision), _turned(table.to(precision))
+        turned = rounded.T.contiguous()
+        of_hidden, of_items = torch.empty_like(turned), torch.zeros_like(items, dtype=table.dtype)
+        for rows, scores in _blocks(rounded, items):
             losses[rows] += _normalisers(scores)
             torch.mm(items, scores.T, out=of_hidden[:, rows])
-            of_items.addmm_(turned[:, rows], scores)
+            _add_product(of_items, turned[:, rows], scores)
         return losses, of_hidden.T - table[targets], of_items
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*inputs, *output[1:])
+        ctx.precision = _precision_of_products(inputs[0])
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
@@ -72,11 +76,24 @@ class _CrossEntropy(torch.autograd.Function):
             of_items = of_items * weights[:1].sum()
         else:
             of_items = torch.zeros_like(of_items)
-            turned = weighted.T.contiguous()
-            for rows, scores in _blocks(hidden, _turned(table)):
-                of_items.addmm_(turned[:, rows], torch.softmax(scores, 1, out=scores))
+            turned = weighted.to(ctx.precision).T.contiguous()
+            for rows, scores in _blocks(hidden.to(ctx.precision), _turned(table.to(ctx.precision))):
+                _add_product(of_items, turned[:, rows], torch.softmax(scores, 1, out=scores))
         of_table = torch.cat([of_items.new_zeros(1, len(of_items)), of_items.T])
         return of_hidden * weights[:, None], of_table.index_add_(0, targets, weighted, alpha=-1), None
+
+
+def _precision_of_products(hidden: Tensor) -> torch.dtype:
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
+    """total += one @ other, whatever precision the product is in."""
+    if one.dtype == total.dtype:
+        total.addmm_(one, other)
+    else:
+        total += one @ other
 
 
 def _blocks(hidden: Tensor, items: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -31,6 +31,10 @@ class Objective(Protocol):
     def shares_negatives(self) -> bool:
         """Are they [k] of the whole catalogue, or [n, k], each position's own?"""
 
+    @property
+    def lowers_precision(self) -> bool:
+        """Are its products with the item table in a lower precision where those of the network are?"""
+
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         """One loss a position, [n]."""
 
@@ -41,6 +45,7 @@ class BinaryCrossEntropy:
 
     negatives: int = 1
     shares_negatives: ClassVar[bool] = False
+    lowers_precision: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
@@ -55,6 +60,7 @@ class BayesianPersonalisedRanking:
 
     negatives: int = 1
     shares_negatives: ClassVar[bool] = False
+    lowers_precision: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
@@ -73,6 +79,7 @@ class SampledSoftmax:
 
     negatives: int = 256
     shares_negatives: ClassVar[bool] = True
+    lowers_precision: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
@@ -101,6 +108,7 @@ class GeneralisedBinaryCrossEntropy:
     negatives: int = 256
     t: float = 0.75
     shares_negatives: ClassVar[bool] = False
+    lowers_precision: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if negatives is None:
@@ -139,11 +147,12 @@ class SharedGeneralisedBinaryCrossEntropy(GeneralisedBinaryCrossEntropy):
 @dataclass(frozen=True)
 class FullSoftmax:
     """Cross-entropy over the whole catalogue: on a CPU in blocks, elsewhere, where memory is fast and waiting for the
-    device dear, in one piece.
+    device dear, in one piece. Most of it is products with all items, which is why they go in a lower precision.
     """
 
     negatives: ClassVar[int] = 0
     shares_negatives: ClassVar[bool] = False
+    lowers_precision: ClassVar[bool] = True
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if hidden.device.type == "cpu":

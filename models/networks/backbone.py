@@ -118,7 +118,9 @@ class NextItem(Recommender):
             raise ValueError("the batch has no targets to train on")
         hidden = self.backbone.encode(batch, dropout=dropout, gate=gate)
         table = self.backbone.item_table()
-        with torch.autocast(hidden.device.type, enabled=False):  # scores and losses are in the weights' precision
+        device = hidden.device.type
+        lower = torch.is_autocast_enabled(device) and self.objective.lowers_precision
+        with torch.autocast(device, dtype=torch.get_autocast_dtype(device), enabled=lower):
             events = batch.events(hidden).to(table.dtype)
             return self.objective(events, table, batch.events(batch.targets), negatives)
 

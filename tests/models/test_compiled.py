@@ -57,8 +57,18 @@ def test_a_compiled_training_is_the_plain_one_up_to_rounding(make_log: MakeLog, 
     assert plain.validate_if_due() == pytest.approx(compiled.validate_if_due())
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Several add the gradients of a lookup in the order in which they come to it."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
+
+
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_an_interrupted_compiled_training_goes_on_to_the_same_bits(make_log: MakeLog, tmp_path: Path) -> None:
     log = make_log(lengths=LENGTHS, item_count=60)
     whole, first, second = (training(log, SIZES, Running(compiled=True)) for _ in range(3))

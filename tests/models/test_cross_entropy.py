@@ -75,6 +75,24 @@ def test_scores_beyond_what_an_exponential_holds_stay_numbers() -> None:
     assert all(bool(gradient.isfinite().all()) for gradient in torch.autograd.grad(losses.mean(), [hidden, table]))
 
 
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_under_autocast_its_products_are_rounded_and_its_gradients_are_not(weights: str) -> None:
+    hidden, table, targets = drawn(torch.float32)
+    of_positions = WEIGHTS[weights](len(targets))
+    plain = torchs(hidden, table, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = cross_entropy(hidden, table, targets)
+        with torch.no_grad():
+            assert torch.equal(cross_entropy(hidden, table, targets), ours)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=0.05)
+    assert not torch.equal(ours, plain)
+    gradients = [torch.autograd.grad((losses * of_positions).sum(), [hidden, table]) for losses in (ours, plain)]
+    for one, other in zip(*gradients, strict=True):
+        assert one.dtype == torch.float32
+        assert float((one - other).norm() / other.norm()) < 0.01
+
+
 def test_no_positions_cost_nothing() -> None:
     hidden, table, targets = drawn(torch.float32)
     losses = cross_entropy(hidden[:0], table, targets[:0])
