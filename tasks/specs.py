@@ -7,10 +7,11 @@ field that changes no result (a path's spelling, a label for the screen) does no
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
-from models.config import ModelConfig, TrainingConfig
+from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ModelConfig, TrainingConfig
 from tasks.sources.addresses import without_secrets
+from tasks.sources.datasets import GENERATED, named_after, nearest
 
 
 class Spec(BaseModel):
@@ -176,10 +177,21 @@ class FilterSpec(Spec):
 
 
 class MethodSpec(Spec):
-    """A model under the name that tables show."""
+    """A model under the name that tables show. A name in `METHODS` stands for that method, and what is said of the
+    model beside it is added to what it fixes.
+    """
 
     name: Name
     model: ModelConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_name_says(cls, said: Any) -> Any:
+        said = {"name": said} if isinstance(said, str) else said
+        if not isinstance(said, Mapping) or said.get("name") not in METHODS:
+            return said
+        model = said.get("model", {})
+        return {**said, "model": as_named(said["name"], model.to_dict() if isinstance(model, ModelConfig) else model)}
 
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -231,10 +243,37 @@ and learns from planted noise what to keep.
 """
 YIELDING = ("negatives",)
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
-OF_GATED = ("gamma", "jacobian_every")
-"""Settings that a job says of its methods with a gate: one without would no longer be what its name says."""
+PLAIN: Mapping[str, Any] = {
+    "backbone": ModelConfig.backbone,
+    "gate": NO_GATE,
+    "noise_model": NO_NOISE_MODEL,
+    "robust": NO_ROBUST_LOSS,
+    "corrupt_inputs": 0.0,
+}
+"""What a named method is without, where it does not name it: with more it would no longer be what its name says. One
+without a gate has no Jacobian term either."""
 DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax")
 """What a job compares where it is not told."""
+
+
+def fixed_by(name: str) -> dict[str, Any]:
+    """What the method of that name fixes of its model, and its own defaults of what is `YIELDING`."""
+    without = dict(PLAIN) if "gate" in METHODS[name] else {**PLAIN, "gamma": 0.0}
+    return {**without, **METHODS[name]}
+
+
+def as_named(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's settings of the method of that name with what else is said of them.
+
+    Raises `ValueError` where that is not what the method fixes.
+    """
+    fixed = fixed_by(name)
+    for setting, held in fixed.items():
+        if setting not in YIELDING and said.get(setting, held) != held:
+            raise ValueError(
+                f"the method {name} fixes {setting} to {held!r}: with {said[setting]!r} it needs a name of its own"
+            )
+    return {**fixed, **said}
 
 
 def named_method(name: str, **common: Any) -> MethodSpec:
@@ -244,10 +283,9 @@ def named_method(name: str, **common: Any) -> MethodSpec:
     """
     if name not in METHODS:
         raise ValueError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
-    if "gate" not in METHODS[name]:
-        common = {setting: value for setting, value in common.items() if setting not in OF_GATED}
-    said = {setting: common[setting] for setting in YIELDING if setting in common}
-    return MethodSpec(name=name, model=ModelConfig.from_dict({**common, **METHODS[name], **said}))
+    fixed = fixed_by(name).keys() - set(YIELDING)
+    said = {setting: value for setting, value in common.items() if setting not in fixed}
+    return MethodSpec(name=name, model=ModelConfig.from_dict(as_named(name, said)))
 
 
 class InjectedNoise(Spec):
@@ -332,8 +370,54 @@ class ExecutionSpec(Spec):
 
 def default_training(source: SourceSpec | None) -> TrainingConfig:
     """The published settings for a person's log; for the generated one, which is small, smaller batches."""
-    generated = source is None or source.path is None
+    generated = source is None or source.path in (None, GENERATED)
     return TrainingConfig(epochs=25, batch_size=64, learning_rate=2e-3, patience=5) if generated else TrainingConfig()
+
+
+class LogSpec(Spec):
+    """A log, how it is prepared, and the name that its models, reports and runs have: its source's, unless it is told.
+
+    The generated shoppers have their own name, or another where something is said of them.
+    """
+
+    dataset: Name = GENERATED
+    source: SourceSpec = SourceSpec()
+    prepare: PrepareSpec = PrepareSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_source(cls, said: Any) -> Any:
+        if not isinstance(said, Mapping) or "dataset" in said:
+            return said
+        source = said.get("source")
+        path = source.get("path") if isinstance(source, Mapping) else getattr(source, "path", None)
+        return {**said, "dataset": named_after(path)} if isinstance(path, str) else said
+
+    @model_validator(mode="after")
+    def _of_some_log(self) -> Self:
+        """Another name alone would be that of the generated shoppers: as if a person's log were theirs."""
+        told = self.source.path is not None or "shoppers" in self.source.model_fields_set
+        if self.reads_a_log and not told and self.dataset != GENERATED:
+            like = nearest(self.dataset)
+            hint = f"; is it the public data set {like}, a source by its name?" if like else ""
+            raise ValueError(f"{self.dataset!r} names a data set, and no source says which log that is{hint}")
+        return self
+
+    @property
+    def reads_a_log(self) -> bool:
+        """Is there a log to be read for it?"""
+        return True
+
+
+class TrainedSpec(LogSpec):
+    """A log to be trained on. What is said of the training is said over `default_training`."""
+
+    training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _over_the_usual(cls, said: Any, info: ValidationInfo) -> Any:
+        return default_training(info.data.get("source")).to_dict() | said if isinstance(said, dict) else said
 
 
 def _check_rows(training: TrainingConfig, method: str, model: ModelConfig) -> None:
@@ -344,20 +428,16 @@ def _check_rows(training: TrainingConfig, method: str, model: ModelConfig) -> No
         raise ValueError(f"the method {method}: {error}") from None
 
 
-class CellSpec(Spec):
+class CellSpec(TrainedSpec):
     """One experiment: a method, under the name that tables show, trained on one log with one noise, and ranked.
 
     filter: what is left out of the log with the noise, wherever that is.
     """
 
-    dataset: Name = "shoppers"
-    source: SourceSpec = SourceSpec()
-    prepare: PrepareSpec = PrepareSpec()
     noise: InjectedNoise = InjectedNoise()
     filter: FilterSpec = FilterSpec()
     method: Name
     model: ModelConfig
-    training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
     seed: Seed = 1
     evaluation_seed: Seed = 0
 
@@ -372,18 +452,14 @@ class CellSpec(Spec):
         return f"{self.method}, noise {self.noise.described}, seed {self.seed}"
 
 
-class RobustnessSpec(Spec):
+class RobustnessSpec(TrainedSpec):
     """The main job: methods × noise ratios × seeds on one log, filtered or not."""
 
-    dataset: Name = "shoppers"
-    source: SourceSpec = SourceSpec()
-    prepare: PrepareSpec = PrepareSpec()
     noise: NoiseSpec = NoiseSpec()
     filter: FilterSpec = FilterSpec()
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)] = tuple(
         named_method(name) for name in DEFAULT_METHODS
     )
-    training: TrainingConfig = Field(default_factory=lambda given: default_training(given.get("source")))
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
     evaluation_seed: Seed = 0
     execution: ExecutionSpec = ExecutionSpec()
@@ -444,27 +520,24 @@ class StudyRequest(Spec):
     overrides: tuple[str, ...] = ()
 
 
-class IngestSpec(Spec):
+class IngestSpec(LogSpec):
     """A log to be made into a checked snapshot."""
 
-    dataset: Name = "shoppers"
-    source: SourceSpec = SourceSpec()
-    prepare: PrepareSpec = PrepareSpec()
 
-
-class RecommendSpec(Spec):
+class RecommendSpec(LogSpec):
     """Users to be scored by a registered model.
 
     `history`: one user's raw item ids, oldest first; without it every user of the log is scored.
     """
 
-    dataset: Name = "shoppers"
     alias: Annotated[str, Field(min_length=1)] = "champion"
     history: tuple[str, ...] | None = None
-    source: SourceSpec = SourceSpec()
-    prepare: PrepareSpec = PrepareSpec()
     k: Annotated[int, Field(ge=1)] = 10
     exclude_seen: bool = True
+
+    @property
+    def reads_a_log(self) -> bool:
+        return self.history is None
 
 
 class RerunSpec(Spec):

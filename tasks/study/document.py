@@ -115,10 +115,10 @@ def _override(values: dict[str, Any], places: dict[Where, str], text: str, form:
     places[path] = place
     if not nested:
         values[part] = value
-    elif part in form.mappings_of_lists:
-        values[part][setting] = value if isinstance(value, list) else [value]
-    else:
-        values[part][setting] = value
+        return
+    # Of settings that say the same in two ways the last holds.
+    values[part].pop(setting, None)
+    values[part][setting] = [value] if part in form.mappings_of_lists and not isinstance(value, list) else value
 
 
 def _composed(text: str, place: str, at: Where, places: dict[Where, str]) -> Any:

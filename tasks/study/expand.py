@@ -23,6 +23,7 @@ from tasks.study.settings import (
     first_fault,
     flattened,
     method_settings,
+    named_settings,
     names,
 )
 
@@ -85,6 +86,7 @@ def expanded(document: Document) -> Study:
     several = len({draft.settings(base).get("dataset") for draft in drafts}) > 1
     cells, unread = _cells(document, base, drafts, name_dataset=several)
     _check_effect(document, base, axes, cells)
+    _check_overrides(document, base, drafts)
     spec = _spec(document, reference=values.get("reference", cells[0].spec.method))
     _check_reference(document, spec.reference, cells)
     notes = [*unread, *(selector.complaint for selector in excluded if not selector.met)]
@@ -98,12 +100,15 @@ def expanded(document: Document) -> Study:
 
 def base_settings(document: Document) -> Settings:
     """The settings of every cell. A log set over the file's is no longer the same data set, and is named after
-    its own file unless it is given a name.
+    its own file unless it is given a name; a public data set set over the file's is its own log.
     """
     base = flattened(document, document.values["base"], ("base",))
+    if document.is_override(("base", "dataset")):
+        said = dataset_settings(document, document.values["base"]["dataset"], ("base", "dataset"))
+        return base | {name: held for name, held in said.items() if not document.is_override(base_path(document, name))}
     path = base.get("source.path")
-    if document.is_override(("base", "source.path")) and not document.is_override(("base", "dataset")):
-        base["dataset"] = named_after(str(path))
+    if document.is_override(base_path(document, "source.path")) and isinstance(path, str):
+        base["dataset"] = named_after(path)
     return base
 
 
@@ -131,8 +136,10 @@ class _Draft:
     values: tuple[_Value, ...]
 
     def settings(self, base: Settings) -> Settings:
-        """A method sets first, so that an axis may change what the method leaves to it."""
-        ordered = sorted(self.values, key=lambda value: value.axis != "method")
+        """A method sets first, so that an axis may change what the method leaves to it; then what stands for several
+        settings, so that an axis of one of them holds what it says.
+        """
+        ordered = sorted(self.values, key=lambda value: (value.axis != "method", len(value.settings) == 1))
         merged = dict(base)
         for value in ordered:
             merged |= value.settings
@@ -285,18 +292,17 @@ def _path_of(document: Document, draft: _Draft, name: str) -> Where:
 
 
 def base_path(document: Document, name: str) -> Where:
-    """Where the base sets a setting, or one under it."""
+    """Where the base sets a setting, of several places the last, which holds; or else where it sets one under it."""
     written = {path: ".".join(map(str, path[1:])) for path in document.places if path[:1] == ("base",)}
     exact = [path for path, held in written.items() if held == name]
     under = [path for path, held in written.items() if held.startswith(f"{name}.")]
-    return [*exact, *under, ("base",)][0]
+    return [*exact[-1:], *under, ("base",)][0]
 
 
 def _check_fixed(document: Document, base: Settings, draft: _Draft) -> None:
     """Refuse what a method fixes and the base or another axis sets otherwise: its name would no longer be true."""
     method = next((value for value in draft.values if value.axis == "method"), None)
-    if method is None:
-        return
+    label, fixed = (method.label, method.settings) if method else (base.get("method"), named_settings(base))
     others = [(base_path(document, name), name, held) for name, held in base.items()]
     others += [
         (value.path, name, held)
@@ -305,9 +311,8 @@ def _check_fixed(document: Document, base: Settings, draft: _Draft) -> None:
         for name, held in value.settings.items()
     ]
     for path, name, held in others:
-        if method.settings.get(name, held) != held:
-            fixed = method.settings[name]
-            raise document.fault(path, f"{name} is {held!r} here, and the method {method.label} fixes it to {fixed!r}")
+        if fixed.get(name, held) != held:
+            raise document.fault(path, f"{name} is {held!r} here, and the method {label} fixes it to {fixed[name]!r}")
 
 
 def _check_paths(document: Document, base: Settings, axes: Sequence[_Axis]) -> None:
@@ -335,6 +340,15 @@ def _check_effect(document: Document, base: Settings, axes: Sequence[_Axis], cel
             raise document.fault(base_path(document, name), f"no method of this study reads {name}")
         if name in READ_WITH_FILTER and all(cell.spec.filter.by == NO_FILTER for cell in cells):
             raise document.fault(base_path(document, name), f"no cell reads {name}: name a noise model, filter.by")
+
+
+def _check_overrides(document: Document, base: Settings, drafts: Sequence[_Draft]) -> None:
+    """Refuse a setting that is set over the file's base and that every cell has otherwise, from an axis."""
+    every = [draft.settings(base) for draft in drafts]
+    for name, held in base.items():
+        path = base_path(document, name)
+        if document.is_override(path) and all(settings[name] != held for settings in every):
+            raise document.fault(path, f"{name} is {held!r} here, and every cell has another from an axis")
 
 
 def _check_reference(document: Document, reference: str | Axes, cells: Sequence[StudyCell]) -> None:

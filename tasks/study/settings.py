@@ -6,11 +6,11 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from models.config import NO_GATE, ModelConfig
+from models.config import ModelConfig
 from tasks.choices import check_model
 from tasks.digests import canonical_json
 from tasks.sources.datasets import GENERATED, known
-from tasks.specs import METHODS, NO_FILTER, CellSpec, ExecutionSpec, SourceSpec, default_training
+from tasks.specs import METHODS, NO_FILTER, YIELDING, CellSpec, ExecutionSpec, as_named, fixed_by
 from tasks.study.document import Document, Where, unknown
 
 Settings = dict[str, Any]
@@ -68,25 +68,34 @@ def method_settings(document: Document, value: Any, path: Where) -> Settings:
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         raise document.fault(path, "a method is one of " + ", ".join(METHODS) + ", or a mapping with its name")
     name = value["name"]
-    settings: Settings = _named(name) if name in METHODS else {"method": name}
+    own: Settings = {}
     for key, held in value.items():
         if key in MODEL:
-            fixed = settings.get(f"model.{key}", held)
-            if fixed != held:
-                told = f"the method {name} fixes {key} to {fixed!r}: with {held!r} it needs a name of its own"
-                raise document.fault((*path, key), told)
-            settings[f"model.{key}"] = held
+            own[f"model.{key}"] = held
         elif key.split(".")[0] in OF_A_METHOD:
-            settings |= flattened(document, {key: held}, path)
+            own |= flattened(document, {key: held}, path)
         elif key != "name":
             raise document.fault((*path, key), unknown("setting of a model", key, MODEL))
-    return settings
+    if name not in METHODS:
+        return {"method": name} | own
+    try:
+        as_named(name, {key: held for key, held in value.items() if key in MODEL})
+    except ValueError as error:
+        raise document.fault(path, str(error)) from None
+    return _named(name) | own
 
 
 def _named(name: str) -> Settings:
     """What one of `METHODS` sets."""
-    fixed = {"backbone": ModelConfig.backbone, "gate": NO_GATE, **METHODS[name]}
-    return {"method": name} | {f"model.{key}": held for key, held in fixed.items()}
+    return {"method": name} | {f"model.{key}": held for key, held in fixed_by(name).items()}
+
+
+def named_settings(settings: Settings) -> Settings:
+    """What the method that `settings` name fixes, where it is one of `METHODS`."""
+    name = settings.get("method")
+    if name not in METHODS:
+        return {}
+    return {f"model.{key}": held for key, held in fixed_by(str(name)).items() if key not in YIELDING}
 
 
 def dataset_settings(document: Document, value: Any, path: Where) -> Settings:
@@ -124,9 +133,6 @@ def cell_spec(settings: Settings) -> CellSpec:
     `models.config.WrongChoice`.
     """
     tree = nested(settings)
-    if "training" in tree:
-        usual = default_training(SourceSpec(path=settings.get("source.path")))
-        tree["training"] = usual.to_dict() | tree["training"]
     tree.setdefault("model", {})
     spec = CellSpec.model_validate(tree)
     check_model(spec.model)

@@ -8,7 +8,7 @@ import pytest
 from tasks.execution import Execution
 from tasks.plan import Cell, Data, parameters, plan
 from tasks.snapshots import Snapshot
-from tasks.specs import METHODS, NoiseSpec, RobustnessSpec, named_method
+from tasks.specs import METHODS, NoiseSpec, RobustnessSpec, ShoppersSpec, SourceSpec, named_method
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
@@ -46,7 +46,7 @@ def test_a_name_changes_no_key_and_what_changes_a_digit_does(tiny_snapshot: Snap
     def changed(cell: Cell) -> tuple[bool, bool]:
         return cell.train_key != first.train_key, cell.evaluate_key != first.evaluate_key
 
-    renamed = spec.model_copy(update={"dataset": "other"})
+    renamed = RobustnessSpec(dataset="other", source=SourceSpec(shoppers=ShoppersSpec()))
     assert changed(cells_of(tiny_snapshot, renamed)[0]) == (False, False)
     for update in (
         {"seeds": (2,)},

@@ -86,6 +86,54 @@ def test_a_mapping_of_a_shipped_methods_name_is_that_method_with_more_said_of_it
     assert "the method sasrec-bce fixes gate to 'none'" in told
 
 
+def test_the_base_does_not_make_another_method_of_a_named_one(study: Write) -> None:
+    text = PLAIN.replace("  method: [sasrec-bce, rec-denoiser]\n", "")
+    told = refusal(lambda: study(text, "base.method=bert4rec", "base.model.loss=bce", "reference=bert4rec"))
+    assert "model.loss is 'bce' here, and the method bert4rec fixes it to 'softmax'" in told
+    told = refusal(lambda: study(PLAIN, "base.model.noise_model=co-occurrence"))
+    assert "the method sasrec-bce fixes it to 'none'" in told
+    told = refusal(lambda: study(PLAIN, "base.model.gamma=0.001"))
+    assert "model.gamma is 0.001 here, and the method sasrec-bce fixes it to 0.0" in told
+
+
+def test_a_data_set_that_no_source_stands_for_is_refused(study: Write) -> None:
+    assert "'ml1m' names a data set, and no source says which log" in refusal(lambda: study(PLAIN, "base.dataset=ml1m"))
+    assert "no source says" in refusal(lambda: study(PLAIN, "axes.dataset=[shoppers, mine]"))
+    assert study(PLAIN, "base.dataset=mine", "base.source.shoppers.users=40").cells[0].spec.dataset == "mine"
+
+
+def test_a_public_data_set_over_a_files_own_log_is_its_log(study: Write) -> None:
+    text = PLAIN.replace("base:\n", "base:\n  dataset: mine\n  source: {path: log.csv}\n")
+    assert {cell.spec.source.path for cell in study(text).cells} == {"log.csv"}
+    cell = study(text, "base.dataset=ml-1m").cells[0]
+    assert (cell.spec.dataset, cell.spec.source.path) == ("ml-1m", "ml-1m")
+    for path in ("base.source.path=copy.csv", "base.source={path: copy.csv}"):
+        cell = study(text, "base.dataset=ml-1m", path).cells[0]
+        assert (cell.spec.dataset, cell.spec.source.path) == ("ml-1m", "copy.csv")
+        assert study(text, path).cells[0].spec.dataset == "copy"
+
+
+def test_an_axis_of_one_setting_holds_what_it_says(study: Write) -> None:
+    bundle = "axes.dataset=[{name: a, source: {path: a.csv}, training: {epochs: 30}}]"
+    (cell,) = study(PLAIN, "axes.training.epochs=[5]", bundle, "axes.seed=[1]", "axes.noise.ratio=[0]",
+                    "axes.method=[sasrec-bce]").cells  # fmt: skip
+    assert (cell.label, cell.spec.training.epochs) == ("sasrec-bce, epochs 5, noise 0%, seed 1", 5)
+
+
+def test_what_is_set_and_reaches_no_cell_is_refused(study: Write) -> None:
+    bundle = "axes.dataset=[{name: a, source: {path: a.csv}, training: {epochs: 30}}]"
+    told = refusal(lambda: study(PLAIN, bundle, "base.training.epochs=2"))
+    assert "--set base.training.epochs=2: training.epochs is 2 here, and every cell has another from an axis" in told
+    assert "every cell has another" in refusal(lambda: study(PLAIN, "base.noise.ratio=0.1"))
+
+
+def test_of_two_ways_to_set_the_same_the_later_holds(study: Write) -> None:
+    made = study(PLAIN, "base.training.epochs=5", "base.training={epochs: 9}")
+    assert {cell.spec.training.epochs for cell in made.cells} == {9}
+    made = study(PLAIN, "base.training={epochs: 9}", "base.training.epochs=5")
+    assert {cell.spec.training.epochs for cell in made.cells} == {5}
+
+
 def test_a_filter_is_a_methods_own_or_an_axis(study: Write) -> None:
     own = "axes.method=[sasrec-bce, {name: filtered, loss: bce, filter: {by: co-occurrence, below: 0.3}}]"
     made = study(PLAIN, own, "axes.seed=[1]", "axes.noise.ratio=[0.2]")

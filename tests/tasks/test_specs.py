@@ -1,0 +1,98 @@
+"""What a name in a spec stands for: of a log, of a method, and what is usual where nothing is said."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models.config import ModelConfig
+from tasks.audit.specs import AuditSpec
+from tasks.specs import (
+    METHODS,
+    CellSpec,
+    IngestSpec,
+    MethodSpec,
+    RecommendSpec,
+    RobustnessSpec,
+    default_training,
+    named_method,
+)
+
+LOGS = (IngestSpec, AuditSpec, RobustnessSpec, RecommendSpec)
+
+
+def refusal(spec: type[Any], said: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as told:
+        spec.model_validate(said)
+    return str(told.value)
+
+
+@pytest.mark.parametrize("spec", LOGS)
+def test_a_name_of_a_data_set_without_a_source_is_not_the_generated_log(spec: type[Any]) -> None:
+    told = refusal(spec, {"dataset": "ml-1"})
+    assert "'ml-1' names a data set, and no source says which log that is; is it the public data set ml-1m" in told
+    assert "no source" in refusal(spec, {"dataset": "mine", "source": {"columns": {"time": "at"}}})
+
+
+@pytest.mark.parametrize("spec", LOGS)
+def test_the_generated_log_has_another_name_where_it_is_said_to_be_it(spec: type[Any]) -> None:
+    assert spec().dataset == "shoppers"
+    for source in ({"shoppers": {"users": 50}}, {"path": "shoppers"}, {"path": "log.csv"}):
+        made = spec.model_validate({"dataset": "mine", "source": source})
+        assert spec.model_validate(made.model_dump()) == made
+
+
+@pytest.mark.parametrize("spec", LOGS)
+def test_a_log_without_a_name_has_its_files(spec: type[Any]) -> None:
+    assert spec.model_validate({"source": {"path": "logs/My Shop.csv"}}).dataset == "my-shop"
+    assert spec.model_validate({"source": {"path": "shoppers"}}).dataset == "shoppers"
+
+
+def test_a_stranger_is_scored_by_the_model_of_any_data_set() -> None:
+    assert RecommendSpec(dataset="mine", history=("a", "b")).dataset == "mine"
+
+
+def test_what_is_said_of_a_training_is_said_over_the_usual_one_of_the_log() -> None:
+    generated = default_training(None)
+    for source in ({}, {"path": "shoppers"}):
+        spec = RobustnessSpec.model_validate({"source": source, "training": {"patience": 3}})
+        assert spec.training.to_dict() == generated.to_dict() | {"patience": 3}
+    spec = RobustnessSpec.model_validate({"source": {"path": "log.csv"}, "training": {"patience": 3}})
+    assert spec.training.epochs == 100
+    cell = CellSpec.model_validate({"method": "mine", "model": {}, "training": {"epochs": 4}})
+    assert cell.training.to_dict() == generated.to_dict() | {"epochs": 4}
+
+
+def test_a_shipped_methods_name_is_that_method_wherever_it_is_said() -> None:
+    spec = RobustnessSpec.model_validate({"methods": ["bert4rec", {"name": "denoised-bce", "model": {"dim": 20}}]})
+    masked, denoised = (method.model for method in spec.methods)
+    assert (masked.backbone, masked.loss) == ("bert4rec", "softmax")
+    assert (denoised.noise_model, denoised.dim) == ("co-occurrence", 20)
+    assert RobustnessSpec.model_validate(spec.model_dump()) == spec
+    assert MethodSpec(name="sasrec-gbce", model=ModelConfig(loss="gbce", negatives=64)).model.negatives == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("bert4rec", {"backbone": "sasrec"}),
+        ("sasrec-bce", {"noise_model": "co-occurrence"}),
+        ("denoised-bce", {"robust": "truncated"}),
+        ("bert4rec", {"corrupt_inputs": 0.3}),
+        ("sasrec-bce", {"gamma": 0.001}),
+    ],
+)
+def test_what_would_make_another_method_of_it_needs_another_name(name: str, more: dict[str, Any]) -> None:
+    told = refusal(MethodSpec, {"name": name, "model": more})
+    (setting,) = more
+    assert f"the method {name} fixes {setting} to" in told
+    assert "it needs a name of its own" in told
+    assert MethodSpec.model_validate({"name": "mine", "model": more}).model == ModelConfig.from_dict(more)
+
+
+def test_what_a_job_says_of_all_its_methods_leaves_each_what_its_name_says() -> None:
+    for name in METHODS:
+        made = named_method(name, gamma=0.001, noise_model="popularity", dim=20).model
+        assert made.dim == 20
+        assert made.noise_model == METHODS[name].get("noise_model", "none")
+        assert made.gamma == (0.0 if "gate" not in METHODS[name] else METHODS[name].get("gamma", 0.001))
