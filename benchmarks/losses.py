@@ -4,8 +4,8 @@
 
 The losses take turns on the same batches, and processor time is counted: a ratio is the median of the step's time over
 BCE's of the same turn. "softmax, whole" is full softmax with every score of a batch held at once, as torch's own
-cross-entropy takes it; it trains the same. With --seconds, each loss then trains so long from the start and is
-validated at the end.
+cross-entropy takes it; it trains the same. "…, bf16" has its products in bfloat16 (`--precision bf16`). With --seconds,
+each loss then trains so long from the start and is validated at the end.
 """
 
 import argparse
@@ -27,11 +27,13 @@ from models.engine.batches import Batch, training_batches
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
 from models.engine.sequences import InteractionLog
-from models.engine.training import Training
+from models.engine.training import AS_IT_IS, Running, Training
 from models.networks.backbone import NextItem
 
 BASE = "bce"
 WHOLE = "softmax, whole"
+LOWER = ", bf16"
+"""Ends the name of what trains in lower precision."""
 
 
 class WholeSoftmax:
@@ -53,13 +55,15 @@ def main() -> None:
     sampled = {"negatives": options.negatives}
     configs = {
         BASE: ModelConfig(),
+        f"{BASE}{LOWER}": ModelConfig(),
         "softmax": ModelConfig(loss="softmax"),
+        f"softmax{LOWER}": ModelConfig(loss="softmax"),
         "sampled-softmax": ModelConfig(loss="sampled-softmax", **sampled),
         "gbce": ModelConfig(loss="gbce", **sampled),
         "gbce-shared": ModelConfig(loss="gbce-shared", **sampled),
     }
     ratios, milliseconds = _step_times(log, configs, options)
-    reached = {name: _reached(log, config, options) for name, config in configs.items()} if options.seconds else {}
+    reached = {name: _reached(log, name, config, options) for name, config in configs.items() if options.seconds}
     for name, ratio in ratios.items():
         after = f"   {reached[name]:.4f} after {options.seconds:g} s" if name in reached else ""
         print(f"{name:16} {milliseconds[name]:7.1f} ms  {ratio:6.2f} × BCE's step{after}")
@@ -79,8 +83,8 @@ def _step_times(
     log: InteractionLog, configs: dict[str, ModelConfig], options: argparse.Namespace
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The steps' times over BCE's, medians over turns, and their own medians in milliseconds."""
-    trainings = {name: _training(log, config) for name, config in configs.items()}
-    trainings[WHOLE] = _training(log, configs["softmax"])
+    trainings = {name: _training(log, name, config) for name, config in configs.items()}
+    trainings[WHOLE] = _training(log, WHOLE, configs["softmax"])
     whole = trainings[WHOLE].model
     assert isinstance(whole, NextItem)
     whole.objective = WholeSoftmax()
@@ -99,9 +103,9 @@ def _step_times(
     return ratios, {name: 1000 * statistics.median(values) for name, values in seconds.items()}
 
 
-def _reached(log: InteractionLog, config: ModelConfig, options: argparse.Namespace) -> float:
+def _reached(log: InteractionLog, name: str, config: ModelConfig, options: argparse.Namespace) -> float:
     """Validation's NDCG after the processor time that is allowed, making of batches included."""
-    training = _training(log, config)
+    training = _training(log, name, config)
     started = time.process_time()
     while time.process_time() - started < options.seconds:
         epoch = training.model.training_batches(
@@ -117,16 +121,20 @@ def _reached(log: InteractionLog, config: ModelConfig, options: argparse.Namespa
 
 def _step(training: Training, batch: Batch) -> float:
     started = time.process_time()
-    loss = training.model.loss(batch, training.draws)
+    with training.running.autocast(batch.items.device):
+        loss = training.model.loss(batch, training.draws)
     training.optimizer.zero_grad()
     loss.objective().backward()
     training.optimizer.step()
     return time.process_time() - started
 
 
-def _training(log: InteractionLog, config: ModelConfig) -> Training:
+def _training(log: InteractionLog, name: str, config: ModelConfig) -> Training:
     model = build(config, log.sequences.item_count, seed=1)
-    return Training(model, log, log, TrainingConfig(), seed=1, evaluation_seed=0, device=torch.device("cpu"))
+    running = Running(precision="bf16") if name.endswith(LOWER) else AS_IT_IS
+    return Training(
+        model, log, log, TrainingConfig(), seed=1, evaluation_seed=0, device=torch.device("cpu"), running=running
+    )
 
 
 def _options() -> Any:
