@@ -3,12 +3,12 @@
     .venv/bin/python -m benchmarks.bare pack studies/published.yaml --out packed      # here
     cd packed && python -m benchmarks.bare run . --device cuda --json published.json  # there, with the folder copied
 
-`pack` reads the study, prepares and corrupts its logs and lays them down as arrays, beside `models/` and this file.
-`run` trains and ranks the cells, so many at a time (`--side-by-side`), each in a process of its own, or, on a GPU,
-those that differ in nothing but their logs and seeds as one stacked model (`--stacked`, `models.group`); where that
-fails, each of them goes on alone. Given again, it goes on: at the epoch where a training was interrupted, and past the
-cells that are done. A cell that fails is told in the result and takes no other with it. The result has of each cell its
-settings, test and validation metrics, curve and seconds, the cells that it was stacked with, and the snapshots'
+`pack` reads the study, prepares, corrupts and filters its logs and lays them down as arrays, beside `models/` and this
+file. `run` trains and ranks the cells, so many at a time (`--side-by-side`), each in a process of its own, or, on a
+GPU, those that differ in nothing but their logs and seeds as one stacked model (`--stacked`, `models.group`); where
+that fails, each of them goes on alone. Given again, it goes on: at the epoch where a training was interrupted, and past
+the cells that are done. A cell that fails is told in the result and takes no other with it. The result has of each cell
+its settings, test and validation metrics, curve and seconds, the cells that it was stacked with, and the snapshots'
 digests; it is what `studies/results/` keeps.
 """
 
@@ -61,11 +61,15 @@ def main() -> None:
 def pack(file: str, overrides: list[str], out: Path) -> None:
     """Everything that the cells of a study need, in a new folder."""
     from tasks.corrupt import corrupt
+    from tasks.execution import resolve
+    from tasks.filter import filtered
     from tasks.home import Home
     from tasks.ingest import ingest
+    from tasks.plan import Data, cell_of
     from tasks.sequences import export_log
     from tasks.snapshots import Snapshot
     from tasks.sources.source import obtain_log
+    from tasks.specs import CorruptSpec, ExecutionSpec, FilterSpec, PrepareSpec, SourceSpec
     from tasks.study.expand import read_study
     from tasks.study.files import located
 
@@ -73,6 +77,16 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     logs = out / "logs"
     logs.mkdir(parents=True)
     cells, snapshots = [], {}
+    execution = resolve(ExecutionSpec())
+
+    @cache
+    def clean_log(source: SourceSpec, prepare: PrepareSpec) -> Snapshot:
+        return ingest(obtain_log(source, home=home), prepare, home=home)
+
+    @cache
+    def data(source: SourceSpec, prepare: PrepareSpec, corruption: CorruptSpec, left_out: FilterSpec) -> Data:
+        clean = clean_log(source, prepare)
+        return Data(clean, filtered(corrupt(clean, corruption, home=home), left_out, home=home))
 
     def laid_down(snapshot: Snapshot) -> str:
         if snapshot.name not in snapshots:
@@ -82,8 +96,9 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
 
     for cell in study.cells:
         spec = cell.spec
-        clean = ingest(obtain_log(spec.source, home=home), spec.prepare, home=home)
-        noisy = corrupt(clean, spec.noise.corruption, home=home) if spec.noise.ratio else clean
+        made = data(spec.source, spec.prepare, spec.noise.corruption, spec.filter)
+        # Which log is trained on and which is ranked with; no key is read, for nothing of this runs here.
+        planned = cell_of(spec, made, execution)
         cells.append(
             {
                 "label": cell.label,
@@ -91,9 +106,10 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
                 "dataset": spec.dataset,
                 "method": spec.method,
                 "noise": spec.noise.model_dump(),
-                "log": laid_down(clean if spec.noise.where == "histories" else noisy),
-                "histories": laid_down(clean if spec.noise.where == "training" else noisy),
-                "clean": laid_down(clean),
+                "filter": spec.filter.model_dump(),
+                "log": laid_down(planned.snapshot),
+                "histories": laid_down(planned.histories),
+                "clean": laid_down(planned.clean),
                 "model": spec.model.to_dict(),
                 "effective": spec.model.effective(),
                 "training": spec.training.to_dict(),

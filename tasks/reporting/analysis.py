@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.errors import InputError
 from tasks.home import Home
 from tasks.statistics.bootstrap import RESAMPLES
 from tasks.statistics.comparison import Table, compare, jointly, spread_by_method, uncompared
@@ -44,8 +45,8 @@ HITS = ("test.full_unseen.hit_at_10", "test.sampled100.hit_at_10")
 METRICS = (*PAIR, *HITS)
 YARDSTICK = (*PAIR, HITS[1])
 """What a gap is closed on: a method that only moves up what is popular closes it on one and opens it on another."""
-FIELDS = ("dataset", "method", "methods", "seed", "seeds", "noise", "source")
-"""Axes that a cell has a field of its own for."""
+TOLD_BESIDE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where", "noise.seed")
+"""Axes that the words for a place, its rows or their replicates tell of anyhow: all others are a place's setting."""
 
 NOISE_SHARE = "noise_share"
 WITHOUT = " without noise"
@@ -57,7 +58,10 @@ Ranks = Callable[[CellResult], pd.DataFrame]
 
 
 def analysed(result: StudyResult, ranks: Ranks, *, resamples: int = RESAMPLES) -> StudyResult:
-    """The result with everything that is made of its ranks. Cells that failed are left out."""
+    """The result with everything that is made of its ranks. Cells that failed are left out.
+
+    Raises `InputError` where two experiments would be one value in a table.
+    """
     places = _places(result, ranks, resamples=resamples)
     families: dict[tuple[str, str], list[tuple[Place, Table]]] = {}
     retained: list[Retained] = []
@@ -128,12 +132,8 @@ def variant(cell: CellResult, result: StudyResult) -> str:
 
 def place_of(cell: CellResult, result: StudyResult) -> Place:
     """Where a cell is compared. No noise is the same place whatever its kind would have been."""
-    elsewhere = {*compared_axes(result), *FIELDS}
-    setting = {
-        axis: value
-        for axis, value in cell.axes.items()
-        if axis not in elsewhere and axis.split(".", 1)[0] not in ("noise", "source")
-    }
+    elsewhere = {*compared_axes(result), *TOLD_BESIDE}
+    setting = {axis: value for axis, value in cell.axes.items() if axis not in elsewhere}
     return Place(dataset=cell.dataset, noise=noise_of(cell), setting=setting)
 
 
@@ -143,13 +143,17 @@ def noise_of(cell: CellResult) -> Noise | None:
 
 
 def axis_label(axis: str) -> str:
-    """An axis as a reader knows it."""
+    """An axis as a reader knows it: a setting of a model or a training by its name, another with what it belongs to."""
     known = {"model.beta": "β", "model.gamma": "γ", "model.gate_logit": "Φ₀", "model.jacobian": "γ"}
-    return known.get(axis, axis.rsplit(".", 1)[-1].replace("_", " "))
+    *above, name = axis.split(".")[-2:]
+    told = [name] if above in (["model"], ["training"]) else [*above, name]
+    return known.get(axis, " ".join(told).replace("_", " "))
 
 
 def value_label(value: object) -> str:
     """A value of an axis, short."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
@@ -184,7 +188,12 @@ def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Place
     for cell in done:
         at = place_of(cell, result)
         _, members = groups.setdefault(repr(at), (at, {}))
-        members.setdefault((variant(cell, result), replicates(cell)), cell)
+        held = members.setdefault((variant(cell, result), replicates(cell)), cell)
+        if held.evaluate_key != cell.evaluate_key:
+            raise InputError(
+                f"the cells {held.label!r} and {cell.label!r} are two experiments and would be one value in a table: "
+                "give them methods of different names, or make an axis of what they differ in"
+            )
     placed = []
     for at, members in groups.values():
         reference = _reference(members.values(), result)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
-from tasks.reporting.sights import noise_words, percent, place_words
+from tasks.reporting.sights import noise_words, percent, place_words, setting_words
 from tasks.statistics import seeds
 from tasks.study.result import Detection, Place, StudyResult
 
@@ -80,6 +80,7 @@ def frame(result: StudyResult) -> Frame:
         (
             "dataset",
             "noise",
+            "setting",
             "kind",
             "method",
             "detector",
@@ -152,6 +153,7 @@ def _numbers(found: Detection) -> tuple[Number, ...]:
     return (
         found.place.dataset,
         noise_words(found.place.noise),
+        setting_words(found.place),
         found.kind or EVERY_KIND,
         found.method,
         found.detector,

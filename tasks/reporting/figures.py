@@ -7,7 +7,7 @@ from statistics import fmean
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks.gates import GateLayer
-from tasks.reporting.analysis import FIELDS, FULL, PAIR, axis_label, is_loudest, value_label
+from tasks.reporting.analysis import FULL, PAIR, TOLD_BESIDE, axis_label, is_loudest, value_label
 from tasks.reporting.charts import (
     Axes,
     Bar,
@@ -33,6 +33,7 @@ from tasks.reporting.sights import (
     noise_words,
     place_words,
     records,
+    setting_words,
     sights,
     signed,
     styles,
@@ -157,7 +158,7 @@ def _robustness(result: StudyResult) -> Iterator[Figure]:
             continue
         drawn += 1
         about = [kind + (f" in {where}" if where != "both" else "")]
-        about += [place for place in (_setting_words(members[FULL][-1].place.setting),) if place]
+        about += [place for place in (setting_words(members[FULL][-1].place),) if place]
         about += [dataset] if len({sight.place.dataset for sight in found}) > 1 else []
         yield _curves(
             result,
@@ -209,7 +210,7 @@ def _settings(result: StudyResult) -> Iterator[Figure]:
 def _varied(result: StudyResult) -> tuple[str, ...]:
     """The settings that the cells' axes give, whether the file's own axes name them or cells that it includes."""
     names = dict.fromkeys(axis for cell in result.cells for axis in cell.axes)
-    return tuple(axis for axis in names if axis not in FIELDS and axis.split(".", 1)[0] not in ("noise", "source"))
+    return tuple(axis for axis in names if axis not in TOLD_BESIDE)
 
 
 def _own_settings(result: StudyResult, record: Record, varied: Sequence[str]) -> Setting:
@@ -348,7 +349,7 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
                     (
                         cut.place.dataset,
                         noise_words(cut.place.noise),
-                        _setting_words(cut.place.setting),
+                        setting_words(cut.place),
                         cut.metric,
                         part.label,
                         part.targets,
@@ -432,7 +433,7 @@ def _detection(result: StudyResult) -> Iterator[Figure]:
                 points = tuple(Point(x, y, None, None, "") for x, y in rates)
                 lines.append(Line(name, look[name], points, frozenset(), None))
                 told = (curve.method, curve.detector, curve.seed, curve.auroc, curve.low, curve.high)
-                rows += [(place.dataset, noise_words(place.noise), *told, x, y) for x, y in rates]
+                rows += [(place.dataset, noise_words(place.noise), setting_words(place), *told, x, y) for x, y in rates]
         named = [(f"{name}: area {mean_area(held)}", look[name]) for name, held in by_name.items()]
         where = detection_words(place, result)
         caption = Caption(
@@ -459,6 +460,7 @@ def _detection(result: StudyResult) -> Iterator[Figure]:
             (
                 "dataset",
                 "noise",
+                "setting",
                 "method",
                 "detector",
                 "seed",
@@ -492,7 +494,7 @@ def _cost(result: StudyResult) -> Iterator[Figure]:
                     (
                         sight.place.dataset,
                         noise_words(sight.place.noise),
-                        _setting_words(sight.place.setting),
+                        setting_words(sight.place),
                         method,
                         unit,
                         spent,
@@ -537,7 +539,7 @@ def _gates(result: StudyResult) -> Iterator[Figure]:
             for number, held in sorted(layers.items()):
                 keep, is_open = fmean(layer.mean_keep for layer in held), fmean(layer.open_share for layer in held)
                 curve = _means([layer.keep_by_distance for layer in held])
-                place = (sight.place.dataset, noise_words(sight.place.noise), _setting_words(sight.place.setting))
+                place = (sight.place.dataset, noise_words(sight.place.noise), setting_words(sight.place))
                 rows += [(*place, method, number, keep, is_open, *point) for point in curve]
                 name = f"{method}, layer {number}: keeps {keep:.3f}, {1.0 - is_open:.1%} closed"
                 tips = (f"{method}, layer {number}, {distance} apart: {value:.3f}" for distance, value in curve)
@@ -605,7 +607,7 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
                     (
                         cell.dataset,
                         noise_words(sight.place.noise),
-                        _setting_words(sight.place.setting),
+                        setting_words(sight.place),
                         method,
                         cell.seed,
                         epoch,
@@ -670,7 +672,7 @@ def _costs(cells: Sequence[CellResult]) -> tuple[float | None, float | None]:
 def _difference_row(sight: Sight, metric: str, method: str, against: Against) -> tuple[Number, ...]:
     place, adjusted = sight.place, against.t_adjusted
     return (
-        *(place.dataset, noise_words(place.noise), _setting_words(place.setting), metric, method, sight.reference),
+        *(place.dataset, noise_words(place.noise), setting_words(place), metric, method, sight.reference),
         *(against.shown_gain.value, against.shown_gain.low, against.shown_gain.high),
         *((None, None) if adjusted is None else (adjusted.p, int(adjusted.significant))),
     )
@@ -720,10 +722,6 @@ def _told(over: Estimate, *, signs: bool = False) -> str:
 
 def _ratio(place: Place) -> float:
     return place.noise.ratio if place.noise is not None else 0.0
-
-
-def _setting_words(setting: Setting) -> str:
-    return ", ".join(f"{axis_label(axis)} {value_label(value)}" for axis, value in setting.items())
 
 
 def _keyed(chart: str, named: Sequence[tuple[str, int]]) -> str:

@@ -30,7 +30,14 @@ GATES = {
     "sparse-transformer": "attention to each position's own block of events and the last ones of the earlier blocks",
     "alpha-entmax": "α-entmax, whose α each head learns, in the place of attention's softmax",
 }
+FILTERS = {
+    "co-occurrence": "the co-occurrence of items",
+    "own-score": "the own scores of a first recommender",
+    "popularity": "the popularity of items",
+}
+AS_IT_IS = "the log as it is"
 TOLD = ("backbone", "loss", "gate", "estimator")
+TOLD_OF_FILTERS = ("by", "below")
 ABSENT: Mapping[str, Any] = {"noise_model": "none", "robust": "none", "corrupt_inputs": 0.0}
 """Settings of parts that most methods lack, and what says so: no word is lost on those."""
 
@@ -45,10 +52,11 @@ def own_training(cells: Iterable[CellResult]) -> tuple[str, ...]:
 
 
 def described(cells: Sequence[CellResult], *, training: Sequence[str]) -> str:
-    """One sentence on a method, from the settings that its cells read and those of their training that are asked for;
-    those that vary are listed with all values.
+    """One sentence on a method, from the settings that its cells read, what is left out of their logs, and those
+    settings of their training that are asked for; those that vary are listed with all values.
     """
     settings = _values(cell.model for cell in cells)
+    filters = _values(cell.filter for cell in cells)
     trained = _values({name: cell.training[name] for name in training} for cell in cells)
     opening = _known(settings, "backbone", BACKBONES) if "backbone" in settings else "A model"
     if "loss" in settings:
@@ -58,13 +66,26 @@ def described(cells: Sequence[CellResult], *, training: Sequence[str]) -> str:
         opening += f", with {_known(settings, 'gate', GATES)}"
         estimator = _all(settings, "estimator")
         opening += f", whose gradients come from {estimator}" if estimator else ""
+    logs = list(dict.fromkeys(_log(cell) for cell in cells))
+    if logs != [AS_IT_IS]:
+        opening += f", on {' or on '.join(logs)}"
     rest = [
         f"{axis_label(f'model.{name}')} {_all(settings, name)}"
         for name, values in settings.items()
         if name not in TOLD and (name not in ABSENT or list(values.values()) != [ABSENT[name]])
     ]
+    rest += [f"{axis_label(f'filter.{name}')} {_all(filters, name)}" for name in filters if name not in TOLD_OF_FILTERS]
     rest += [f"{axis_label(f'training.{name}')} {_all(trained, name)}" for name in training]
     return f"{opening}{': ' if rest else ''}{', '.join(rest)}."
+
+
+def _log(cell: CellResult) -> str:
+    """What is left of a cell's log."""
+    told = ["without what it is told, as an oracle, is noise"] if cell.taken_out else []
+    if cell.filter:
+        by, below = FILTERS.get(cell.filter["by"], f"the noise model {cell.filter['by']}"), cell.filter["below"]
+        told += [f"filtered by {by}, which leaves out what is genuine with a probability below {below:g}"]
+    return f"the log {', then '.join(told)}" if told else AS_IT_IS
 
 
 def _values(held: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

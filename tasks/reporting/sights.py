@@ -130,11 +130,16 @@ def oracles(result: StudyResult) -> frozenset[str]:
 def place_words(place: Place, result: StudyResult) -> str:
     """A place as a part of a sentence, with what tells it from the study's others."""
     where = "" if place.noise is None or place.noise.where == "both" else f" in {place.noise.where}"
-    parts = ["no noise" if place.noise is None else f"{percent(place.noise.ratio)} {place.noise.kind} noise{where}"]
-    parts += [f"{axis_label(axis)} {value_label(value)}" for axis, value in place.setting.items()]
+    noise = "no noise" if place.noise is None else f"{percent(place.noise.ratio)} {place.noise.kind} noise{where}"
+    parts = [noise, setting_words(place)]
     if len({sight.place.dataset for sight in sights(result)}) > 1:
         parts.insert(0, place.dataset)
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
+
+
+def setting_words(place: Place) -> str:
+    """The values of the axes that are not compared, "" where there are none."""
+    return ", ".join(f"{axis_label(axis)} {value_label(value)}" for axis, value in place.setting.items())
 
 
 def noise_words(noise: Noise | None) -> str:

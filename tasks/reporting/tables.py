@@ -17,6 +17,7 @@ from tasks.reporting.sights import (
     noise_words,
     oracles,
     place_words,
+    setting_words,
     sights,
     signed,
 )
@@ -86,7 +87,7 @@ def comparison_frame(result: StudyResult) -> Frame:
                     (
                         place.dataset,
                         *_noise_numbers(place),
-                        _setting(place),
+                        setting_words(place),
                         metric,
                         row.method,
                         table.reference,
@@ -204,7 +205,7 @@ def kinds(result: StudyResult) -> Iterator[Grid]:
         if len(held) < 2:
             continue
         methods = list(dict.fromkeys(method for sight in held for method in sight.methods))
-        about = ", ".join(part for part in (held[0].place.dataset, _setting(held[0].place)) if part)
+        about = ", ".join(part for part in (held[0].place.dataset, setting_words(held[0].place)) if part)
         yield Grid(
             name="kinds" if number == 0 else f"kinds-{number + 1}",
             caption=(
@@ -515,7 +516,3 @@ def _ratio(place: Place) -> float:
 def _noise_numbers(place: Place) -> tuple[Number, ...]:
     noise = place.noise
     return (None, 0.0, None) if noise is None else (noise.kind, noise.ratio, noise.where)
-
-
-def _setting(place: Place) -> str:
-    return ", ".join(f"{axis_label(axis)} {value_label(value)}" for axis, value in place.setting.items())

@@ -19,7 +19,7 @@ from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import write_report
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
-from tasks.specs import StudyRequest
+from tasks.specs import NO_FILTER, StudyRequest
 from tasks.study.expand import Study, StudyCell
 from tasks.study.result import CellResult, Dataset, Detection, Epoch, Figures, Noise, SourceFile, StudyResult
 from tasks.train import Trained, training_folder
@@ -201,6 +201,8 @@ def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> Cell
         ),
         history=tuple(Epoch(each["epoch"], each["metrics"]) for each in trained.get("history", ())),
         metrics=dict(ended.metrics.get(number, {})),
+        taken_out=noise.taken_out,
+        filter={} if spec.filter.by == NO_FILTER else spec.filter.model_dump(),
     )  # fmt: skip
 
 

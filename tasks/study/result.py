@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,7 +86,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One experiment. `ranks` is a path relative to the state folder; `failure` says why there are none."""
+    """One experiment. `ranks` is a path relative to the state folder; `failure` says why there are none.
+
+    taken_out: it is told, as an oracle, which part of its log is noise, and that is left out; filter: the settings of
+    its filter, empty where it has none. A result of before has neither.
+    """
 
     axes: Setting
     label: str
@@ -107,6 +111,8 @@ class CellResult:
     figures: Figures
     history: tuple[Epoch, ...]
     metrics: dict[str, float]
+    taken_out: bool = False
+    filter: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

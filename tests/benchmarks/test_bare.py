@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from tasks.home import PROJECT_ROOT
+from benchmarks import bare
+from tasks.corrupt import corrupt
+from tasks.filter import filtered
+from tasks.home import PROJECT_ROOT, Home
+from tasks.ingest import ingest
+from tasks.sequences import export_log
+from tasks.sources.source import obtain_log
+from tasks.specs import FilterSpec, InjectedNoise, PrepareSpec, ShoppersSpec, SourceSpec
 
 STUDY = """\
 name: tiny
@@ -21,6 +28,21 @@ base:
 axes:
   noise.ratio: [0, 0.2]
   method: [sasrec-bce, sasrec-bpr]
+reference: sasrec-bce
+"""
+FILTERED = """\
+name: tiny
+question: Does what is left of it arrive?
+base:
+  source: {shoppers: {users: 60, items: 50}}
+  noise: {ratio: 0.2}
+  model: {length: 10, dim: 8}
+  training: {epochs: 1}
+axes:
+  noise.where: [both, training, histories]
+  method:
+    - sasrec-bce
+    - {name: filtered, loss: bce, filter: {by: co-occurrence, below: 0.5}}
 reference: sasrec-bce
 """
 BARE = """\
@@ -67,6 +89,33 @@ def test_a_packed_study_runs_without_the_project_and_goes_on(tmp_path: Path) -> 
     assert [cell["status"] for cell in second["cells"]] == ["done"] * 4
     assert [cell for number, cell in enumerate(second["cells"]) if number != 1] == done
     assert trained.items() < trainings(packed).items()
+
+
+def test_a_packed_cell_has_the_logs_that_the_whole_project_would_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, packed, study = Home(tmp_path / "home"), tmp_path / "packed", tmp_path / "tiny.yaml"
+    monkeypatch.setenv("REC_DENOISER_HOME", str(home.root))
+    study.write_text(FILTERED, encoding="utf-8")
+    bare.pack(str(study), [], packed)
+    source = SourceSpec(shoppers=ShoppersSpec(users=60, items=50))
+    clean = ingest(obtain_log(source, home=home), PrepareSpec(), home=home)
+    noisy = corrupt(clean, InjectedNoise(ratio=0.2).corruption, home=home)
+    left_out = FilterSpec(by="co-occurrence", below=0.5)
+    left = filtered(noisy, left_out, home=home)
+    assert left.counts.interactions < noisy.counts.interactions
+
+    cells = json.loads((packed / "cells.json").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        spoilt = left if cell["method"] == "filtered" else noisy
+        where = cell["noise"]["where"]
+        for name, snapshot in (
+            ("log", clean if where == "histories" else spoilt),
+            ("histories", clean if where == "training" else spoilt),
+            ("clean", clean),
+        ):
+            assert (packed / cell[name]).read_bytes() == export_log(snapshot, home=home).read_bytes(), (cell, name)
+    assert [cell["filter"] for cell in cells] == [FilterSpec().model_dump(), left_out.model_dump()] * 3
 
 
 def run(packed: Path) -> dict[str, Any]:

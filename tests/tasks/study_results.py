@@ -53,7 +53,7 @@ def study(
     for method, kind, ratio, seed, *values in product(methods, kinds, ratios, seeds, *settings.values()):
         own = dict(zip(settings, values, strict=True))
         shift = 0.25 * sum(float(value) / max(held) for value, held in zip(values, settings.values(), strict=True))
-        key = f"{method}/{kind}/{ratio}/{seed}/{values}"
+        key = f"{method}/{kind if ratio else None}/{ratio}/{seed}/{values}"
         frames[key] = ranks_of(method, ratio, seed, kind=kind, shift=shift)
         axes = {"method": method, "noise.kind": kind, "noise.ratio": ratio, "seed": seed, **own}
         cells.append(_cell(method, kind, ratio, seed, key, axes, frames[key]))

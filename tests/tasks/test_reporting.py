@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tasks.errors import InputError
 from tasks.gates import GateLayer
 from tasks.home import Home
 from tasks.reporting import shell
@@ -237,6 +238,35 @@ def test_methods_are_told_with_their_own_training_and_not_with_what_all_share(tm
     assert methods.count("learning rate 0.0025") == 1
     assert methods.count("learning rate 0.001.") == len(METHODS) - 1
     assert "epochs" not in methods.split("</dl>")[0]
+
+
+def test_a_methods_sentence_says_what_is_left_out_of_its_log(tmp_path: Path) -> None:
+    names = ("plain", "filtered", "either", "oracle", "filtered-oracle")
+    result, _ = study(methods=names, ratios=(0.25,), seeds=(1, 2))
+    left_out = {"by": "co-occurrence", "below": 0.4, "reach": 8, "folds": 5, "seed": 0}
+    cells = [
+        replace(
+            cell,
+            model=result.cells[0].model,
+            filter=left_out if "filtered" in cell.method or (cell.method, cell.seed) == ("either", 2) else {},
+            taken_out="oracle" in cell.method,
+        )
+        for cell in result.cells
+    ]
+    text = html.unescape(write_report(replace(result, cells=tuple(cells)), None, tmp_path).read_text())
+    told = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text.split('id="methods"')[1].split("</section>")[0]))
+    opening = "SASRec, trained with binary cross-entropy against sampled negatives"
+    rest = "dim 50, length 50"
+    by = "filtered by the co-occurrence of items, which leaves out what is genuine with a probability below 0.4"
+    known = "the log without what it is told, as an oracle, is noise"
+    assert told == {
+        "plain": f"{opening}: {rest}.",
+        "filtered": f"{opening}, on the log {by}: {rest}, filter reach 8, filter folds 5, filter seed 0.",
+        "either": f"{opening}, on the log as it is or on the log {by}: {rest}, "
+        "filter reach 8, filter folds 5, filter seed 0.",
+        "oracle": f"{opening}, on {known}: {rest}.",
+        "filtered-oracle": f"{opening}, on {known}, then {by}: {rest}, filter reach 8, filter folds 5, filter seed 0.",
+    }
 
 
 def test_links_within_the_page_lead_somewhere(page: Path) -> None:
@@ -570,6 +600,63 @@ def test_values_of_an_axis_can_be_compared(tmp_path: Path) -> None:
     assert set(rows.method) == {"β 0", "β 0.001", "β 0.1"}
     assert set(rows.reference) == {"β 0"}
     assert sorted(table(tmp_path / "tables" / "model-beta.csv")["model.beta"].unique()) == [0.0, 0.001, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "words"),
+    [
+        ("noise.taken_out", (False, True), ("noise taken out no", "noise taken out yes")),
+        ("source.shoppers.users", (100, 2000), ("shoppers users 100", "shoppers users 2000")),
+        ("source.path", ("early.csv", "late.csv"), ("source path early.csv", "source path late.csv")),
+        ("filter.below", (0.3, 0.5), ("filter below 0.3", "filter below 0.5")),
+        ("source", ("early", "late"), ("source early", "source late")),
+        ("noise", ("early", "late"), ("noise early", "noise late")),
+        ("seeds", ("short", "long"), ("seeds short", "seeds long")),
+        ("methods", ("short", "long"), ("methods short", "methods long")),
+    ],
+)
+def test_cells_that_differ_in_any_other_axis_have_rows_of_their_own(
+    tmp_path: Path, axis: str, values: tuple[str | float, ...], words: tuple[str, ...]
+) -> None:
+    made, ranks = study(methods=("plain", "better"), ratios=(0.25,), settings={"level": (1, 2)})
+    cells = []
+    for cell in made.cells:
+        axes = {name: value for name, value in cell.axes.items() if name != "level"}
+        cells.append(replace(cell, axes=axes | {axis: values[int(str(cell.axes["level"])) - 1]}))
+    result = analysed(replace(made, cells=tuple(cells)), ranks, resamples=RESAMPLES)
+    found = detection("plain", 0.25, strength=1.0)
+    detected = tuple(replace(found, place=sight.place) for sight in sights(result))
+    write_report(replace(result, detection=detected), None, tmp_path)
+    rows = table(tmp_path / "tables" / "comparison.csv")
+    rows = rows[rows.metric == FULL]
+    assert sorted(zip(rows.setting, rows.method, strict=True)) == sorted(
+        (told, method) for told in words for method in ("plain", "better")
+    )
+    for told, value in zip(words, values, strict=True):
+        for method in ("plain", "better"):
+            own = [cell for cell in cells if cell.method == method and cell.axes[axis] == value]
+            (mean,) = rows[(rows.setting == told) & (rows.method == method)]["mean"]
+            assert mean == pytest.approx(np.mean([cell.metrics[FULL] for cell in own]))
+    in_the_terminal = [tuple(row.values()) for row in terminal.table(result)]
+    assert len(set(in_the_terminal)) == len(in_the_terminal) == 4
+    page = (tmp_path / "report.html").read_text()
+    assert set(table(tmp_path / "tables" / "noise-detection.csv").setting) == set(words)
+    assert set(table(tmp_path / "tables" / "detection.csv").setting) == set(words)
+    assert all(f"25 % replace noise, {told}" in page for told in words)
+    assert f"| {words[0].rsplit(' ', 1)[0]} |" in (tmp_path / "tables" / "comparison.md").read_text()
+
+
+def test_two_experiments_are_never_one_value_of_a_table() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1,))
+    first, second = result.cells
+    alike = replace(second, label="another, seed 1", evaluate_key="evaluate/another")
+    with pytest.raises(InputError, match=r"'better, noise 25%, seed 1' and 'another, seed 1' are two experiments"):
+        analysed(replace(result, cells=(first, second, alike)), ranks, resamples=RESAMPLES)
+    shared = replace(result, cells=(first, second, replace(second, label="another, seed 1")))
+    assert (
+        analysed(shared, ranks, resamples=RESAMPLES).comparisons
+        == analysed(result, ranks, resamples=RESAMPLES).comparisons
+    )
 
 
 def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:

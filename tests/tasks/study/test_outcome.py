@@ -1,5 +1,6 @@
 """A study's result on the disk: whole, and in the place of an earlier one."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +45,36 @@ def test_a_cell_that_never_began_is_told_with_its_reason(study: Study, home: Hom
     ]  # fmt: skip
     assert result.axes == {"method": ("sasrec-bce",), "seed": (1, 2)}
     assert result.reference == "sasrec-bce"
+
+
+def test_a_cell_keeps_what_is_left_out_of_its_log(tmp_path: Path, home: Home) -> None:
+    path = tmp_path / "left-out.yaml"
+    path.write_text(
+        """\
+name: left-out
+question: Does it?
+base: {noise: {ratio: 0.2}}
+axes:
+  method: [sasrec-bce, {name: filtered, loss: bce, filter: {by: co-occurrence, below: 0.4}},
+           {name: oracle, loss: bce, noise: {taken_out: true}}]
+""",
+        encoding="utf-8",
+    )
+    study = read_study(path)
+    failures = dict.fromkeys(range(3), InputError("log.csv does not exist"))
+    result = result_of(
+        study, Ended({}, {}, {}, failures), request=StudyRequest(file="tiny.yaml"), docs={},
+        code={}, execution=EXECUTION, started="2026-01-01T00:00:00+00:00",
+        seconds=1.0, home=home,
+    )  # fmt: skip
+    held = {"by": "co-occurrence", "below": 0.4, "reach": 8, "folds": 1, "seed": 0}
+    assert [(cell.filter, cell.taken_out) for cell in result.cells] == [({}, False), (held, False), ({}, True)]
+    assert StudyResult.from_json(result.to_json()) == result
+    before = json.loads(result.to_json())
+    for cell in before["cells"]:
+        del cell["filter"], cell["taken_out"]
+    read = StudyResult.from_json(json.dumps(before))
+    assert [(cell.filter, cell.taken_out) for cell in read.cells] == [({}, False)] * 3
 
 
 def test_a_result_takes_the_place_of_an_earlier_one(study: Study, home: Home) -> None:
