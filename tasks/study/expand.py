@@ -30,7 +30,7 @@ from tasks.study.settings import (
 Axes = dict[str, Any]
 """By axis the value, of a bundle its name."""
 
-READ_WITH_NOISE = ("noise.kind", "noise.where", "noise.seed")
+READ_WITH_NOISE = ("noise.kind", "noise.where", "noise.seed", "noise.taken_out")
 READ_WITH_FILTER = ("filter.below", "filter.reach", "filter.folds", "filter.seed")
 WITHOUT = {"noise": "cells without noise", "filter": "cells without a filter"}
 TOLD_ELSEWHERE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where")
@@ -247,6 +247,9 @@ def _cells(
                 f"the cells {found.label!r} and {label!r} are the same experiment"
             )  # fmt: skip
             raise document.fault(draft.values[-1].path if draft.values else (), message)
+        if any(found.label == label and found.axes == axes for found in cells.values()):
+            told = f"two cells are called {label!r} and are not the same: give the method of one a name of its own"
+            raise document.fault(draft.values[-1].path if draft.values else (), told)
         cells[identity] = StudyCell(axes, label, spec)
         unread_by[identity] = unread
     notes = [f"{who} {'do' if ' ' in who else 'does'} not read {axis}: each such cell is there once"

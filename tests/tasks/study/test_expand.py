@@ -290,6 +290,19 @@ def test_the_same_experiment_under_two_names_is_refused(study: Write) -> None:
     assert "is there twice" in refusal(lambda: study(twice))
 
 
+def test_two_cells_of_one_name_that_differ_are_refused(study: Write) -> None:
+    longer = "include:\n  - {method: {name: sasrec-bce, training: {epochs: 7}}, noise.ratio: 0, seed: 1}\n"
+    told = refusal(lambda: study(PLAIN + longer))
+    assert "two cells are called 'sasrec-bce, noise 0%, seed 1' and are not the same" in told
+
+
+def test_an_oracle_without_noise_is_the_same_cell(study: Write) -> None:
+    made = study(PLAIN, "axes.noise.taken_out=[false, true]", "axes.seed=[1]", "axes.method=[sasrec-bce]")
+    assert [(cell.spec.noise.ratio, cell.spec.noise.taken_out) for cell in made.cells] == [
+        (0.0, False), (0.2, False), (0.2, True),
+    ]  # fmt: skip
+
+
 def test_an_axis_that_nothing_reads_is_refused(study: Write) -> None:
     told = refusal(lambda: study(PLAIN, "axes.method=[sasrec-bce]", "axes.model.beta=[0.1, 0.2]"))
     assert "nothing reads the axis model.beta" in told
