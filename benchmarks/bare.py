@@ -61,15 +61,14 @@ def main() -> None:
 def pack(file: str, overrides: list[str], out: Path) -> None:
     """Everything that the cells of a study need, in a new folder."""
     from tasks.corrupt import corrupt
-    from tasks.execution import resolve
     from tasks.filter import filtered
     from tasks.home import Home
     from tasks.ingest import ingest
-    from tasks.plan import Data, cell_of
+    from tasks.plan import corruptions
     from tasks.sequences import export_log
     from tasks.snapshots import Snapshot
     from tasks.sources.source import obtain_log
-    from tasks.specs import CorruptSpec, ExecutionSpec, FilterSpec, PrepareSpec, SourceSpec
+    from tasks.specs import CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
     from tasks.study.expand import read_study
     from tasks.study.files import located
 
@@ -77,16 +76,14 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     logs = out / "logs"
     logs.mkdir(parents=True)
     cells, snapshots = [], {}
-    execution = resolve(ExecutionSpec())
 
     @cache
     def clean_log(source: SourceSpec, prepare: PrepareSpec) -> Snapshot:
         return ingest(obtain_log(source, home=home), prepare, home=home)
 
     @cache
-    def data(source: SourceSpec, prepare: PrepareSpec, corruption: CorruptSpec, left_out: FilterSpec) -> Data:
-        clean = clean_log(source, prepare)
-        return Data(clean, filtered(corrupt(clean, corruption, home=home), left_out, home=home))
+    def made(source: SourceSpec, prepare: PrepareSpec, put_in: CorruptSpec, left_out: FilterSpec) -> Snapshot:
+        return filtered(corrupt(clean_log(source, prepare), put_in, home=home), left_out, home=home)
 
     def laid_down(snapshot: Snapshot) -> str:
         if snapshot.name not in snapshots:
@@ -96,9 +93,9 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
 
     for cell in study.cells:
         spec = cell.spec
-        made = data(spec.source, spec.prepare, spec.noise.corruption, spec.filter)
-        # Which log is trained on and which is ranked with; no key is read, for nothing of this runs here.
-        planned = cell_of(spec, made, execution)
+        trained_on, histories = (
+            made(spec.source, spec.prepare, put_in, spec.filter) for put_in in corruptions(spec.noise)
+        )
         cells.append(
             {
                 "label": cell.label,
@@ -107,9 +104,9 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
                 "method": spec.method,
                 "noise": spec.noise.model_dump(),
                 "filter": spec.filter.model_dump(),
-                "log": laid_down(planned.snapshot),
-                "histories": laid_down(planned.histories),
-                "clean": laid_down(planned.clean),
+                "log": laid_down(trained_on),
+                "histories": laid_down(histories),
+                "clean": laid_down(clean_log(spec.source, spec.prepare)),
                 "model": spec.model.to_dict(),
                 "effective": spec.model.effective(),
                 "training": spec.training.to_dict(),

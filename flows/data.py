@@ -7,15 +7,16 @@ from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.server import leased
+from tasks.digests import canonical_json
 from tasks.filter import filter_key
 from tasks.home import Home
 from tasks.keys import step_key
-from tasks.plan import corrupt_key, ingest_key
+from tasks.plan import Data, corrupt_key, corruptions, ingest_key
 from tasks.snapshots import Snapshot
 from tasks.sources.layouts import described, untimed
 from tasks.sources.logs import Log, identity
 from tasks.sources.source import obtain_log
-from tasks.specs import NO_FILTER, CorruptSpec, FilterSpec, IngestSpec, InjectedNoise, PrepareSpec, SourceSpec
+from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, FilterSpec, IngestSpec, PrepareSpec, SourceSpec
 from tasks.steps import (
     Steps,
     corrupt_step,
@@ -55,6 +56,43 @@ def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, 
     return snapshot
 
 
+class Snapshots:
+    """Makes cells' snapshots, each once. docs: by digest the page of a snapshot's checks."""
+
+    def __init__(self, steps: Steps, home: Home) -> None:
+        self.docs: dict[str, str] = {}
+        self._steps = steps
+        self._home = home
+        self._made: dict[str, Snapshot | Exception] = {}
+
+    def of(self, spec: CellSpec) -> Data:
+        """What a cell stands on. Raises, for every cell that needs it, what making one of them did."""
+        clean = self._once(spec, CorruptSpec(), FilterSpec())
+        left_out = FilterSpec() if spec.filter.by == NO_FILTER else spec.filter
+        trained_on, histories = (self._once(spec, put_in, left_out) for put_in in corruptions(spec.noise))
+        return Data(clean, trained_on, histories)
+
+    def _once(self, spec: CellSpec, put_in: CorruptSpec, left_out: FilterSpec) -> Snapshot:
+        parts = {"source": spec.source, "prepare": spec.prepare, "corrupt": put_in, "filter": left_out}
+        key = canonical_json({name: part.model_dump(mode="json") for name, part in parts.items()})
+        if key not in self._made:
+            try:
+                self._made[key] = snapshot = self._make(spec, put_in, left_out)
+                self.docs.setdefault(snapshot.digest, self._steps.reports[-1]["docs"])
+            except Exception as failure:
+                self._made[key] = failure
+        made = self._made[key]
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def _make(self, spec: CellSpec, put_in: CorruptSpec, left_out: FilterSpec) -> Snapshot:
+        if (put_in, left_out) == (CorruptSpec(), FilterSpec()):
+            return checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=self._steps, home=self._home)
+        clean = self._once(spec, CorruptSpec(), FilterSpec())
+        return noisy_snapshot(clean, put_in, left_out, steps=self._steps)
+
+
 def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps) -> Snapshot:
     """Corrupt and validate; at ratio 0 the clean snapshot itself."""
     if corruption.ratio == 0:
@@ -66,9 +104,9 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     return snapshot
 
 
-def noisy_snapshot(clean: Snapshot, noise: InjectedNoise, left_out: FilterSpec, *, steps: Steps) -> Snapshot:
-    """The clean snapshot with a cell's noise, less what its filter leaves out of that."""
-    return filtered_snapshot(corrupted_snapshot(clean, noise.corruption, steps=steps), left_out, steps=steps)
+def noisy_snapshot(clean: Snapshot, put_in: CorruptSpec, left_out: FilterSpec, *, steps: Steps) -> Snapshot:
+    """The clean snapshot with noise, less what a filter leaves out of that."""
+    return filtered_snapshot(corrupted_snapshot(clean, put_in, steps=steps), left_out, steps=steps)
 
 
 def filtered_snapshot(snapshot: Snapshot, spec: FilterSpec, *, steps: Steps) -> Snapshot:

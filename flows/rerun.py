@@ -20,7 +20,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.kept import kept_snapshot
 from tasks.leases import Lease
-from tasks.plan import Cell, Data, cell_of
+from tasks.plan import Cell, Data, cell_of, corruptions
 from tasks.provenance import provenance
 from tasks.runs import SHOWN, HeldRun, check_ranked, read_run
 from tasks.scratch import working_folder
@@ -97,11 +97,12 @@ def _data(run: HeldRun, home: Home) -> Data:
     made_from = run.provenance
     steps = Steps(home)
     clean = kept_snapshot(made_from.clean, home=home) or _clean_again(run, steps, home)
-    noisy_record = made_from.histories if run.spec.noise.where == "histories" else made_from.trained_on
-    noisy: Snapshot | None = clean
-    if noisy_record.digest != clean.digest:
-        noisy = kept_snapshot(noisy_record, home=home)
-    return Data(clean, noisy or noisy_snapshot(clean, run.spec.noise, run.spec.filter, steps=steps))
+    found = {clean.digest: clean}
+    for record, put_in in zip((made_from.trained_on, made_from.histories), corruptions(run.spec.noise), strict=True):
+        if record.digest not in found:
+            kept = kept_snapshot(record, home=home)
+            found[record.digest] = kept or noisy_snapshot(clean, put_in, run.spec.filter, steps=steps)
+    return Data(clean, found[made_from.trained_on.digest], found[made_from.histories.digest])
 
 
 def _clean_again(run: HeldRun, steps: Steps, home: Home) -> Snapshot:

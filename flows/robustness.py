@@ -7,13 +7,13 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.artifacts import artifact_key, show_table
 from flows.cells import on_clean_histories, train_rank_and_record
-from flows.data import checked_snapshot, noisy_snapshot
+from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.choices import check_methods
 from tasks.execution import resolve
 from tasks.home import Home
-from tasks.plan import Data, plan
+from tasks.plan import plan
 from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
 from tasks.steps import Steps, register_step, trained_by
@@ -36,12 +36,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
     steps = Steps(home)
     ensure_limits()
     with leased(home) as held:
-        clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
-        data = {
-            noise: Data(clean, noisy_snapshot(clean, noise, spec.filter, steps=steps))
-            for noise in map(spec.noise.at, spec.noise.ratios)
-        }
-        cells = plan(spec.cells(), lambda cell: data[cell.noise], execution)
+        cells = plan(spec.cells(), Snapshots(steps, home).of, execution)
         flow_run = str(runtime.flow_run.id)
         heading = jobs.Heading.of(spec)
         with jobs.tracked_job(cells, heading, execution=execution, flow_run=flow_run, held=held, home=home) as job:
@@ -66,7 +61,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
             )
             trained = [trained_by(cell) for cell in cells]
             outcome = jobs.summary(
-                spec, job, rows, metrics, trained, registered, clean=clean, execution=execution, best=best
+                spec, job, rows, metrics, trained, registered, clean=cells[0].clean, execution=execution, best=best
             )
 
     show_table(job, table(rows), kind="comparison", name=spec.dataset, description=f"Robustness on {spec.dataset}")

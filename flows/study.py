@@ -9,16 +9,15 @@ from prefect import flow, get_run_logger, runtime
 
 from flows.artifacts import show_grids, show_table
 from flows.cells import Outcomes, train_rank_and_record
-from flows.data import checked_snapshot, noisy_snapshot
+from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
-from tasks.digests import canonical_json
 from tasks.execution import resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.analysis import ranks_in
 from tasks.reporting.page import all_tables
-from tasks.specs import CellSpec, FilterSpec, StudyRequest
+from tasks.specs import StudyRequest
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
@@ -48,7 +47,8 @@ def study(spec: StudyRequest) -> dict[str, Any]:
     for note in asked.notes:
         get_run_logger().info("%s", note)
     with leased(home) as held:
-        found, docs = _snapshots(asked, steps, home)
+        snapshots = Snapshots(steps, home)
+        found = _found(asked, snapshots)
         failures = {number: data for number, data in found.items() if isinstance(data, Exception)}
         cells = {
             number: cell_of(asked.cells[number].spec, data, execution, label=asked.cells[number].label)
@@ -75,7 +75,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
                 asked,
                 ended,
                 request=spec,
-                docs=docs,
+                docs=snapshots.docs,
                 code=job.tracker.code,
                 execution=execution,
                 started=started,
@@ -96,55 +96,19 @@ def study(spec: StudyRequest) -> dict[str, Any]:
     return {"folder": str(published.folder), "steps": {"done": steps.done, "cached": steps.cached}}
 
 
-def _snapshots(asked: Study, steps: Steps, home: Home) -> tuple[Found, dict[str, str]]:
-    """The snapshots of every cell, each made and checked once, and by digest the pages of their checks. A log that
-    cannot be used is the failure of the cells that need it, and of no other.
+def _found(asked: Study, snapshots: Snapshots) -> Found:
+    """The snapshots of every cell. A log that cannot be used is the failure of the cells that need it, and of no
+    other.
     """
-    made: dict[str, Data | Exception] = {}
-    docs: dict[str, str] = {}
     found: Found = {}
     for number, cell in enumerate(asked.cells):
-        spec = cell.spec
-        found[number] = made.get(_key(spec)) or _snapshot(spec, made, docs, steps, home)
-    return found, docs
-
-
-def _snapshot(
-    spec: CellSpec, made: dict[str, Data | Exception], docs: dict[str, str], steps: Steps, home: Home
-) -> Data | Exception:
-    """Make a cell's snapshots, the clean one first, and remember them."""
-    no_noise = spec.noise.model_copy(update={"ratio": 0.0})
-    clean_spec = spec.model_copy(update={"noise": no_noise, "filter": FilterSpec()})
-    try:
-        if _key(clean_spec) not in made:
-            clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
-            docs[clean.digest] = steps.reports[-1]["docs"]
-            made[_key(clean_spec)] = Data(clean, clean)
-        base = made[_key(clean_spec)]
-        if isinstance(base, Exception):
-            return base
-        if _key(spec) not in made:
-            noisy = noisy_snapshot(base.clean, spec.noise, spec.filter, steps=steps)
-            docs[noisy.digest] = steps.reports[-1]["docs"]
-            made[_key(spec)] = Data(base.clean, noisy)
-    except Exception as failure:
-        get_run_logger().error("the data of %s cannot be used: %s", spec.label, jobs.reason(failure))
-        made[_key(spec if _key(clean_spec) in made else clean_spec)] = failure
-        return failure
-    return made[_key(spec)]
-
-
-def _key(spec: CellSpec) -> str:
-    """What a cell's data depend on."""
-    corruption = spec.noise.corruption.model_dump(mode="json") if spec.noise.ratio else None
-    return canonical_json(
-        {
-            "source": spec.source.model_dump(mode="json"),
-            "prepare": spec.prepare.model_dump(mode="json"),
-            "corrupt": corruption,
-            "filter": spec.filter.model_dump(mode="json"),
-        }
-    )
+        try:
+            found[number] = snapshots.of(cell.spec)
+        except Exception as failure:
+            if failure not in found.values():
+                get_run_logger().error("the data of %s cannot be used: %s", cell.spec.label, jobs.reason(failure))
+            found[number] = failure
+    return found
 
 
 def _ended(cells: dict[int, Cell], job: jobs.Job, outcomes: Outcomes, failures: dict[int, Exception]) -> Ended:

@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger, runtime
 
 from flows.artifacts import show_table
 from flows.cells import train_and_record
-from flows.data import checked_snapshot, noisy_snapshot
+from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.errors import RunFailed
@@ -18,7 +18,6 @@ from tasks.execution import Execution, resolve
 from tasks.home import Home
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
-from tasks.specs import FilterSpec, InjectedNoise
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken
@@ -50,9 +49,10 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
     for note in asked.notes:
         get_run_logger().info("%s", note)
     with leased(home) as held:
-        data, docs = _data(asked, steps, home)
+        snapshots = Snapshots(steps, home)
         searches = [Search(method, asked) for method in asked.methods]
         usual = [method.cell({}, seed=asked.spec.seeds[0]) for method in asked.methods]
+        data = {spec.method: snapshots.of(spec) for spec in usual}
         first = tuple(cell_of(spec, data[spec.method], execution, label=label_of(spec, 0)) for spec in usual)
         heading = jobs.Heading(
             study=asked.spec.name,
@@ -80,7 +80,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 tuple(trials),
                 first,
                 request=spec,
-                docs=docs,
+                docs=snapshots.docs,
                 code=job.tracker.code,
                 execution=execution,
                 started=started,
@@ -92,20 +92,6 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
             show_table(job, table(result), kind="tune", name=result.name, description=told)
             _check(result, failures)
     return {"folder": str(folder), "steps": {"done": steps.done, "cached": steps.cached}}
-
-
-def _data(asked: Tuning, steps: Steps, home: Home) -> tuple[dict[str, Data], dict[str, str]]:
-    """The snapshots of each method, which differ where one is spared noise, and by digest the pages of their checks."""
-    specs = {method.name: method.cell({}, seed=asked.spec.seeds[0]) for method in asked.methods}
-    spec = next(iter(specs.values()))
-    clean = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
-    docs = {clean.digest: steps.reports[-1]["docs"]}
-    made: dict[tuple[InjectedNoise, FilterSpec], Data] = {}
-    for noise, left_out in dict.fromkeys((spec.noise, spec.filter) for spec in specs.values()):
-        noisy = noisy_snapshot(clean, noise, left_out, steps=steps)
-        docs.setdefault(noisy.digest, steps.reports[-1]["docs"])
-        made[noise, left_out] = Data(clean, noisy)
-    return {name: made[spec.noise, spec.filter] for name, spec in specs.items()}, docs
 
 
 def _trained(

@@ -11,7 +11,7 @@ from tasks.keys import code_digest, step_key
 from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
-from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, PrepareSpec
+from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, InjectedNoise, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 GROUP_CODE = (*TRAIN_CODE, "models.group")
@@ -21,12 +21,16 @@ DETECT_CODE = ("tasks.detect", "models.detect")
 
 @dataclass(frozen=True)
 class Data:
-    """What a cell's log became: `clean` without injected noise, `noisy` with the cell's (the clean one where there is
-    none), less what the cell's filter leaves out.
+    """What a cell's log became.
+
+    clean: without injected noise and unfiltered, whose protocol counts; trained_on, and histories, whose histories are
+    ranked with (None for those of what is trained on): each with the noise that the cell has there, less what its
+    filter leaves out.
     """
 
     clean: Snapshot
-    noisy: Snapshot
+    trained_on: Snapshot
+    histories: Snapshot | None = None
 
 
 @dataclass(frozen=True)
@@ -111,21 +115,26 @@ class Cell:
 
 
 def plan(specs: Iterable[CellSpec], data: Callable[[CellSpec], Data], execution: Execution) -> tuple[Cell, ...]:
-    """A cell for each spec. `data` gives a spec's snapshots, which are trained on, ranked with, or both, as
-    `spec.noise.where` says.
-    """
+    """A cell for each spec, on the snapshots that `data` gives of it."""
     return tuple(cell_of(spec, data(spec), execution) for spec in specs)
+
+
+def corruptions(noise: InjectedNoise) -> tuple[CorruptSpec, CorruptSpec]:
+    """Of the log that is trained on, and of the one whose histories are ranked with: at ratio 0 where `noise.where` is
+    the other.
+    """
+    spared = CorruptSpec()
+    put_in = noise.corruption if noise.ratio else spared
+    return spared if noise.where == "histories" else put_in, spared if noise.where == "training" else put_in
 
 
 def cell_of(spec: CellSpec, data: Data, execution: Execution, *, label: str | None = None) -> Cell:
     """The cell of a spec; `label` is the spec's own where none is given."""
-    snapshot = data.clean if spec.noise.where == "histories" else data.noisy
-    histories = data.clean if spec.noise.where == "training" else data.noisy
-    execution = _own(execution, spec, items=snapshot.counts.items)
+    execution = _own(execution, spec, items=data.trained_on.counts.items)
     train_key = step_key(
         TRAIN_CODE if execution.stacked == 1 else GROUP_CODE,
         {
-            "snapshot": snapshot.digest,
+            "snapshot": data.trained_on.digest,
             "clean": data.clean.digest,
             "model": spec.model.effective(),
             "training": spec.training.to_dict(),
@@ -137,8 +146,8 @@ def cell_of(spec: CellSpec, data: Data, execution: Execution, *, label: str | No
     return Cell(
         spec=spec,
         label=spec.label if label is None else label,
-        snapshot=snapshot,
-        histories=histories,
+        snapshot=data.trained_on,
+        histories=data.trained_on if data.histories is None else data.histories,
         clean=data.clean,
         train_key=train_key,
         stacked=execution.stacked,

@@ -431,7 +431,7 @@ def _check_rows(training: TrainingConfig, method: str, model: ModelConfig) -> No
 class CellSpec(TrainedSpec):
     """One experiment: a method, under the name that tables show, trained on one log with one noise, and ranked.
 
-    filter: what is left out of the log with the noise, wherever that is.
+    filter: what is left out of the log that is trained on, and of the one whose histories are ranked with.
     """
 
     noise: InjectedNoise = InjectedNoise()

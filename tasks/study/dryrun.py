@@ -8,13 +8,13 @@ from tasks.errors import InputError
 from tasks.execution import Execution, side_by_side
 from tasks.filter import filter_key
 from tasks.home import Home
-from tasks.plan import Data, cell_of, corrupt_key, ingest_key
+from tasks.plan import Data, cell_of, corrupt_key, corruptions, ingest_key
 from tasks.progress import duration
 from tasks.receipts import holds, outputs
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, kept
 from tasks.sources.source import is_here, obtain_log
-from tasks.specs import NO_FILTER, CellSpec
+from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, FilterSpec
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
 
@@ -46,23 +46,23 @@ def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foresee
     seen: set[str] = set()
     told = []
     for cell in study.cells:
-        clean, noisy = snapshots.of(cell.spec)
+        clean, trained_on, histories = snapshots.of(cell.spec)
         if clean is None:
             key = _training_of(cell.spec)
             told.append(Foreseen(cell, cost=known.guess(cell.spec, execution), shares=key in seen))
             seen.add(key)
             continue
         # What is not made yet cannot have been trained on, and is as large as what it is made of, or nearly so.
-        planned = cell_of(cell.spec, Data(clean, noisy or clean), execution)
-        is_made = noisy is not None or cell.spec.noise.where == "histories"
+        planned = cell_of(cell.spec, Data(clean, trained_on or clean, histories or clean), execution)
         key = planned.train_key
-        if not is_made:
-            key += corrupt_key(clean, cell.spec.noise.corruption) + cell.spec.filter.model_dump_json()
+        if trained_on is None:
+            put_in, _ = corruptions(cell.spec.noise)
+            key += corrupt_key(clean, put_in) + cell.spec.filter.model_dump_json()
         told.append(
             Foreseen(
                 cell,
-                trained=is_made and holds(planned.train_key, home=home),
-                ranked=noisy is not None and holds(planned.evaluate_key, home=home),
+                trained=trained_on is not None and holds(planned.train_key, home=home),
+                ranked=None not in (trained_on, histories) and holds(planned.evaluate_key, home=home),
                 cost=known.cost(planned, execution),
                 shares=key in seen,
             )
@@ -73,8 +73,8 @@ def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foresee
 
 def _training_of(spec: CellSpec) -> str:
     """What cells have in common that share a training, by their specs alone."""
-    noise = None if spec.noise.where == "histories" or not spec.noise.ratio else spec.noise.corruption
-    unread = {"noise": noise, "method": "any", "model": spec.model.effective()}
+    put_in, _ = corruptions(spec.noise)
+    unread = {"noise": put_in, "method": "any", "model": spec.model.effective()}
     return repr(spec.model_dump(mode="json") | unread)
 
 
@@ -184,18 +184,22 @@ class Snapshots:
         self._home = home
         self._clean: dict[str, Snapshot | None] = {}
 
-    def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None]:
-        """The clean snapshot and the one with the cell's noise, less what it filters, each as far as it is there."""
+    def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None, Snapshot | None]:
+        """The snapshots of `tasks.plan.Data`, each as far as it is there."""
         key = spec.source.model_dump_json() + spec.prepare.model_dump_json()
         if key not in self._clean:
             self._clean[key] = self._ingested(spec)
         clean = self._clean[key]
         if clean is None:
-            return None, None
-        noisy = self._left_by(corrupt_key(clean, spec.noise.corruption)) if spec.noise.ratio else clean
-        if noisy is None or spec.filter.by == NO_FILTER:
-            return clean, noisy
-        return clean, self._left_by(filter_key(noisy, spec.filter))
+            return None, None, None
+        trained_on, histories = (self._made(clean, put_in, spec.filter) for put_in in corruptions(spec.noise))
+        return clean, trained_on, histories
+
+    def _made(self, clean: Snapshot, put_in: CorruptSpec, left_out: FilterSpec) -> Snapshot | None:
+        noisy = self._left_by(corrupt_key(clean, put_in)) if put_in.ratio else clean
+        if noisy is None or left_out.by == NO_FILTER:
+            return noisy
+        return self._left_by(filter_key(noisy, left_out))
 
     def _ingested(self, spec: CellSpec) -> Snapshot | None:
         if not is_here(spec.source, home=self._home):

@@ -159,7 +159,7 @@ def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset
         spec = cell.spec.noise
         noise = Noise(spec.kind, spec.ratio, spec.where, spec.seed) if spec.ratio else None
         for snapshot in (cell.clean, cell.snapshot, cell.histories):
-            injected = None if snapshot.digest == cell.clean.digest else noise
+            injected = noise if snapshot.manifest.has_injected_noise else None
             key = (cell.dataset, snapshot.digest)
             found.setdefault(key, _dataset(cell.dataset, snapshot, cell.clean, injected, docs.get(snapshot.digest)))
     return tuple(found.values())

@@ -51,12 +51,11 @@ def foreseen_tuning(tuning: Tuning, execution: Execution, *, home: Home) -> tupl
     snapshots = Snapshots(home)
 
     def seen(trial: Trial) -> ForeseenTrial:
-        clean, noisy = snapshots.of(trial.specs[0])
+        clean, trained_on, _ = snapshots.of(trial.specs[0])
         if clean is None:
             return ForeseenTrial(trial, cost=known.guess(trial.specs[0], execution))
-        is_made = noisy is not None or trial.specs[0].noise.where == "histories"
-        cells = [cell_of(spec, Data(clean, noisy or clean), execution) for spec in trial.specs]
-        cached = [cell for cell in cells if is_made and holds(cell.train_key, home=home)]
+        cells = [cell_of(spec, Data(clean, trained_on or clean), execution) for spec in trial.specs]
+        cached = [cell for cell in cells if trained_on is not None and holds(cell.train_key, home=home)]
         values = [validation_of(cell, home=home).get(tuning.spec.metric) for cell in cached]
         value = mean_or_none(values) if len(cached) == len(cells) else None
         return ForeseenTrial(trial, len(cached), known.cost(cells[0], execution), value)

@@ -102,16 +102,16 @@ def test_a_packed_cell_has_the_logs_that_the_whole_project_would_use(
     clean = ingest(obtain_log(source, home=home), PrepareSpec(), home=home)
     noisy = corrupt(clean, InjectedNoise(ratio=0.2).corruption, home=home)
     left_out = FilterSpec(by="co-occurrence", below=0.5)
-    left = filtered(noisy, left_out, home=home)
-    assert left.counts.interactions < noisy.counts.interactions
+    of_clean, of_noisy = (filtered(log, left_out, home=home) for log in (clean, noisy))
+    assert of_noisy.counts.interactions < noisy.counts.interactions
 
     cells = json.loads((packed / "cells.json").read_text(encoding="utf-8"))["cells"]
     for cell in cells:
-        spoilt = left if cell["method"] == "filtered" else noisy
+        spared, spoilt = (of_clean, of_noisy) if cell["method"] == "filtered" else (clean, noisy)
         where = cell["noise"]["where"]
         for name, snapshot in (
-            ("log", clean if where == "histories" else spoilt),
-            ("histories", clean if where == "training" else spoilt),
+            ("log", spared if where == "histories" else spoilt),
+            ("histories", spared if where == "training" else spoilt),
             ("clean", clean),
         ):
             assert (packed / cell[name]).read_bytes() == export_log(snapshot, home=home).read_bytes(), (cell, name)

@@ -18,7 +18,7 @@ from tasks.corrupt import corrupt
 from tasks.detect import PROGRAM, Detected, detect, verdicts_on
 from tasks.execution import Execution, resolve
 from tasks.home import Home
-from tasks.plan import Data, plan
+from tasks.plan import Data, corruptions, plan
 from tasks.snapshots import Snapshot
 from tasks.specs import CellSpec, CorruptSpec, ExecutionSpec, InjectedNoise, named_method
 from tasks.train import Trained
@@ -112,7 +112,8 @@ def test_cells_have_a_detection_where_what_they_train_on_is_labelled(
 
     def key(clean: Snapshot, noisy: Snapshot, **noise: Any) -> str | None:
         spec = CellSpec(method=method.name, model=method.model, noise=InjectedNoise(ratio=0.3, **noise))
-        (cell,) = plan([spec], lambda _: Data(clean, noisy), execution)
+        data = Data(clean, *(noisy if put_in.ratio else clean for put_in in corruptions(spec.noise)))
+        (cell,) = plan([spec], lambda _: data, execution)
         return cell.detect_key
 
     unlabelled = ingest_file(tiny_log, time="ts")

@@ -19,13 +19,14 @@ from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.filter import PROGRAM, filter_key, filter_metrics, filtered, suspected, verdict_on
 from tasks.home import Home
-from tasks.plan import Data, cell_of, parameters
+from tasks.plan import Data, cell_of, corruptions, parameters
 from tasks.sequences import export_log
 from tasks.shelf.diff import lineage
 from tasks.shelf.entries import read_shelf
 from tasks.shelf.forget import forget, holders
 from tasks.snapshots import Snapshot
-from tasks.specs import CellSpec, CorruptSpec, FilterSpec, named_method
+from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, named_method
+from tasks.study.outcome import datasets_of
 from tasks.validate import validate
 from tests.tasks.corners import LENGTH, USERS, corners_csv
 
@@ -158,6 +159,16 @@ def test_a_filtered_cell_is_a_training_on_the_filtered_snapshot_under_the_protoc
     keys = {filter_key(snapshot, HALF.model_copy(update=change)) for snapshot in (noisy, cleaned)
             for change in ({}, {"below": 0.4}, {"folds": 2}, {"seed": 1}, {"reach": 4})}  # fmt: skip
     assert len(keys) == 10
+
+
+def test_a_study_tells_only_of_what_has_noise_put_into_it_that_it_has(noisy: Snapshot, home: Home) -> None:
+    noise = InjectedNoise(ratio=0.25, where="training")
+    spec = CellSpec(method="a", model=named_method("sasrec-bce").model, noise=noise, filter=HALF)
+    made = [filtered(corrupt(noisy, put_in, home=home), HALF, home=home) for put_in in corruptions(noise)]
+    told = datasets_of([cell_of(spec, Data(noisy, *made), EXECUTION)], {})
+    assert [(of.digest, of.noise is not None) for of in told] == [
+        (noisy.digest, False), (made[0].digest, True), (made[1].digest, False),
+    ]  # fmt: skip
 
 
 def test_a_user_keeps_one_interaction(noisy: Snapshot, tiny_snapshot: Snapshot, home: Home) -> None:

@@ -6,9 +6,19 @@ from itertools import product
 import pytest
 
 from tasks.execution import Execution
-from tasks.plan import Cell, Data, parameters, plan
+from tasks.plan import Cell, Data, corruptions, parameters, plan
 from tasks.snapshots import Snapshot
-from tasks.specs import METHODS, NoiseSpec, RobustnessSpec, ShoppersSpec, SourceSpec, named_method
+from tasks.specs import (
+    METHODS,
+    CellSpec,
+    CorruptSpec,
+    InjectedNoise,
+    NoiseSpec,
+    RobustnessSpec,
+    ShoppersSpec,
+    SourceSpec,
+    named_method,
+)
 
 EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
@@ -24,7 +34,11 @@ def noisy_cells(snapshot: Snapshot, where: str) -> tuple[Cell, ...]:
     noise = NoiseSpec.model_validate({"kind": "swap", "where": where, "ratios": (0.0, 0.1, 0.2)})
     spec = RobustnessSpec(noise=noise, methods=RobustnessSpec().methods[:1])
     snapshots = {ratio: corrupted(snapshot, ratio) if ratio else snapshot for ratio in noise.ratios}
-    return plan(spec.cells(), lambda cell: Data(snapshot, snapshots[cell.noise.ratio]), EXECUTION)
+
+    def data(cell: CellSpec) -> Data:
+        return Data(snapshot, *(snapshots[put_in.ratio] for put_in in corruptions(cell.noise)))
+
+    return plan(spec.cells(), data, EXECUTION)
 
 
 def cells_of(snapshot: Snapshot, spec: RobustnessSpec, execution: Execution = EXECUTION) -> tuple[Cell, ...]:
@@ -119,6 +133,12 @@ def test_noise_in_histories_shares_one_training(tiny_snapshot: Snapshot) -> None
     values = parameters(cells[2])
     assert (values["noise_kind"], values["noise_where"]) == ("swap", "histories")
     assert values["histories"] != values["snapshot"]
+
+
+def test_without_noise_it_is_the_same_wherever_it_would_be_and_of_whatever_kind() -> None:
+    for where in ("both", "training", "histories"):
+        noise = InjectedNoise.model_validate({"kind": "swap", "where": where, "seed": 3})
+        assert corruptions(noise) == (CorruptSpec(), CorruptSpec())
 
 
 def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_snapshot: Snapshot) -> None:

@@ -129,7 +129,7 @@ def carry_out(cell: Cell, execution: Execution, home: Home) -> tuple[Trained, Ev
 def tracked(place: Place, spec: CellSpec, made: Callable[[Cell, Execution], tuple[Any, ...]]) -> str:
     """The run of a job with this one cell."""
     execution = resolve(ExecutionSpec(device="cpu"))
-    left = filtered(place.data.noisy, spec.filter, home=place.home)
+    left = filtered(place.data.trained_on, spec.filter, home=place.home)
     cells = plan([spec], lambda _: Data(place.data.clean, left), execution)
     heading = Heading(study="test", name="test", note="a test", spec="{}", identity=(spec.model_dump_json(),))
     with (
@@ -151,9 +151,9 @@ def test_a_run_made_again_on_the_same_cpu_is_the_same_to_the_bit(
     clean, noisy = (kept_snapshot(of, home=place.home) for of in (held.provenance.clean, held.provenance.trained_on))
     assert clean is not None
     assert noisy is not None
-    assert (noisy.digest == place.data.noisy.digest) == (method not in LEFT_OUT)
+    assert (noisy.digest == place.data.trained_on.digest) == (method not in LEFT_OUT)
     if method in LEFT_OUT:  # it comes out again of the same log
-        noisy = filtered(place.data.noisy, held.spec.filter, home=Home(tmp_path / "again"))
+        noisy = filtered(place.data.trained_on, held.spec.filter, home=Home(tmp_path / "again"))
         assert noisy.digest == held.provenance.trained_on.digest
     (cell,) = plan([held.spec], lambda _: Data(clean, noisy), execution)
     now = provenance(cell, execution, code=held.provenance.code)
@@ -332,7 +332,7 @@ def test_what_is_not_kept_of_a_run_is_said(held: HeldRun, place: Place) -> None:
     for path in Trained(folder).files:
         path.touch()
     cell = kept_cell(held, home=place.home)
-    assert (cell.snapshot.digest, cell.clean.digest) == (place.data.noisy.digest, place.data.clean.digest)
+    assert (cell.snapshot.digest, cell.clean.digest) == (place.data.trained_on.digest, place.data.clean.digest)
     assert cell.evaluate_key == held.provenance.evaluate_key
     gone = held.provenance.histories.model_copy(update={"digest": "0" * 64})
     without = replace(held, provenance=held.provenance.model_copy(update={"histories": gone}))

@@ -11,6 +11,7 @@ import pytest
 from models.config import ModelConfig
 from tasks.corrupt import corrupt
 from tasks.execution import Execution
+from tasks.filter import filter_key
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.plan import Data, cell_of, corrupt_key, ingest_key
@@ -18,7 +19,7 @@ from tasks.receipts import write_receipt
 from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec, SourceSpec
+from tasks.specs import CellSpec, CorruptSpec, SourceSpec
 from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, kind_of, rates, sizes_of, slower, work
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study
@@ -160,6 +161,30 @@ def test_how_a_training_runs_is_part_of_its_kind_and_what_comes_before_the_first
         for each in (spec, own)
     )
     assert twice > without + 1, "its noise model trains a recommender of its own first"
+
+
+@pytest.mark.parametrize(("ratio", "where"), [(0, "both"), (0, "histories"), (0.2, "histories")])
+def test_what_is_filtered_is_not_trained_by_a_training_on_all_of_it(
+    study: Study, home: Home, tmp_path: Path, ratio: float, where: str
+) -> None:
+    snapshot = ingested(study, home)
+    sets = ["axes.seed=[1]", f"axes.noise.ratio=[{ratio}]", f"base.noise.where={where}"]
+    methods = "axes.method=[sasrec-bce, {name: filtered, loss: bce, filter: {by: co-occurrence}}]"
+    asked = read_study(tmp_path / "tiny.yaml", [*sets, methods])
+    plain, left_out = (cell.spec for cell in asked.cells)
+    folder = home.steps / "some"
+    folder.mkdir(parents=True)
+
+    def told() -> list[tuple[bool | None, bool | None, bool]]:
+        return [(cell.trained, cell.ranked, cell.shares) for cell in foreseen(asked, EXECUTION, home=home)]
+
+    write_receipt(cell_of(plain, Data(snapshot, snapshot), EXECUTION).train_key, [folder], home=home)
+    assert told() == [(True, False, False), (False, False, False)]
+    left = corrupt(snapshot, CorruptSpec(kind="delete", ratio=0.1), home=home)  # instead of what a filter leaves
+    write_receipt(filter_key(snapshot, left_out.filter), [left.path], home=home)
+    assert told()[1] == (False, False, False)
+    write_receipt(cell_of(left_out, Data(snapshot, left), EXECUTION).train_key, [folder], home=home)
+    assert told()[1] == (True, False, False)
 
 
 RESULTS = PROJECT_ROOT / "studies" / "results"

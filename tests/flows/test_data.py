@@ -1,0 +1,149 @@
+"""The snapshots that cells stand on: which are made, each once, and that a dry run finds the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from flows import data as making
+from flows.data import Snapshots
+from models.filter import judge_log
+from tasks import filter as filtering
+from tasks.corrupt import corrupt
+from tasks.execution import Execution
+from tasks.filter import filtered
+from tasks.home import Home
+from tasks.ingest import ingest
+from tasks.plan import Cell, cell_of, ingest_key
+from tasks.receipts import write_receipt
+from tasks.snapshots import Snapshot
+from tasks.sources.source import obtain_log
+from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise
+from tasks.steps import Steps
+from tasks.study import dryrun
+from tasks.study.expand import read_study
+from tests.tasks.corners import corners_csv
+
+EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+HALF = FilterSpec(by="co-occurrence", below=0.5)
+WHERE = ("both", "training", "histories")
+STUDY = """\
+name: filtered
+question: Does it help, wherever the noise is?
+base:
+  source: {{path: {log}, columns: {{time: ts, noise: noise}}}}
+axes:
+  noise.where: [both, training, histories]
+  noise.ratio: [0, 0.25]
+  method: [sasrec-bce, {{name: filtered, loss: bce, filter: {{by: co-occurrence, below: 0.5}}}}]
+reference: sasrec-bce
+"""
+
+
+class PlainSteps:
+    """The data's steps as plain functions. `done`: what was made of which snapshot."""
+
+    def __init__(self, home: Home) -> None:
+        self.reports: list[dict[str, Any]] = []
+        self.done: list[tuple[str, str]] = []
+        self._home = home
+
+    def run(self, step: Any, snapshot: Snapshot, *specs: Any, key: str, label: str) -> Any:
+        if step.name == "validate":
+            return {"docs": str(snapshot.path), "subject": "", "expectations": [], "warnings": []}
+        make: Callable[..., Snapshot] = {"corrupt": corrupt, "filter": filtered}[step.name]
+        made = make(snapshot, *specs, home=self._home)
+        write_receipt(key, [made.path], home=self._home)
+        self.done.append((step.name, snapshot.name))
+        return made.name
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A state folder of the test's own, without a server to tell anything to."""
+    monkeypatch.setenv("REC_DENOISER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(filtering, "run_worker", lambda _, request, *, program: judge_log(dict(request)))
+    monkeypatch.setattr(making, "create_markdown_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(making, "checked_snapshot", checked)
+    return Home(tmp_path / "home")
+
+
+def checked(source: Any, prepare: Any, *, dataset: str, steps: Any, home: Home) -> Snapshot:
+    log = obtain_log(source, home=home)
+    snapshot = ingest(log, prepare, home=home)
+    write_receipt(ingest_key(log, prepare), [snapshot.path], home=home)
+    steps.done.append(("ingest", dataset))
+    making.check_snapshot(snapshot, steps, label=dataset)
+    return snapshot
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> dict[tuple[str, float, str], CellSpec]:
+    """By method, ratio and place of the noise the cells of the study."""
+    (tmp_path / "log.csv").write_text(corners_csv(), encoding="utf-8")
+    path = tmp_path / "filtered.yaml"
+    path.write_text(STUDY.format(log=tmp_path / "log.csv"), encoding="utf-8")
+    cells = [cell.spec for cell in read_study(path).cells]
+    return {(spec.method, spec.noise.ratio, spec.noise.where): spec for spec in cells}
+
+
+def at(spec: CellSpec, where: str) -> CellSpec:
+    noise = InjectedNoise.model_validate(spec.noise.model_dump() | {"where": where})
+    return spec.model_copy(update={"noise": noise})
+
+
+def test_a_filter_leaves_out_of_what_is_trained_on_and_of_what_is_ranked_with_wherever_the_noise_is(
+    home: Home, specs: dict[tuple[str, float, str], CellSpec]
+) -> None:
+    steps = PlainSteps(home)
+    snapshots, known = Snapshots(cast(Steps, steps), home), dryrun.Snapshots(home)
+    first = snapshots.of(specs["filtered", 0.25, "both"])
+    assert [name for name, _ in steps.done] == ["ingest", "corrupt", "filter"], "no other is needed"
+    clean, noisy = first.clean, corrupt(first.clean, CorruptSpec(ratio=0.25), home=home)
+    clean_left, noisy_left = (filtered(snapshot, HALF, home=home) for snapshot in (clean, noisy))
+    assert known.of(specs["filtered", 0.25, "both"]) == (clean, noisy_left, noisy_left)
+    assert known.of(specs["filtered", 0.25, "histories"]) == (clean, None, noisy_left)
+
+    def cell(spec: CellSpec) -> Cell:
+        data = snapshots.of(spec)
+        assert known.of(spec) == (data.clean, data.trained_on, data.histories)
+        return cell_of(spec, data, EXECUTION)
+
+    expected = {
+        ("filtered", "both"): (noisy_left, noisy_left),
+        ("filtered", "training"): (noisy_left, clean_left),
+        ("filtered", "histories"): (clean_left, noisy_left),
+        ("sasrec-bce", "both"): (noisy, noisy),
+        ("sasrec-bce", "training"): (noisy, clean),
+        ("sasrec-bce", "histories"): (clean, noisy),
+    }
+    for (method, where), found in expected.items():
+        spoilt = cell(specs[method, 0.25, where])
+        assert (spoilt.snapshot, spoilt.histories, spoilt.clean) == (*found, clean)
+    for method, snapshot in (("filtered", clean_left), ("sasrec-bce", clean)):
+        (spec,) = (spec for (name, ratio, _), spec in specs.items() if (name, ratio) == (method, 0))
+        quiet = [cell(at(spec, where)) for where in WHERE]
+        assert all((each.snapshot, each.histories, each.clean) == (snapshot, snapshot, clean) for each in quiet)
+        assert len({(each.train_key, each.evaluate_key) for each in quiet}) == 1
+    filters = [step for step in steps.done if step[0] == "filter"]
+    assert filters == [("filter", noisy.name), ("filter", clean.name)], "each once"
+    assert snapshots.docs == {of.digest: str(of.path) for of in (clean, noisy, noisy_left, clean_left)}
+
+
+def test_what_cannot_be_made_is_tried_once_and_fails_every_cell_that_needs_it(
+    home: Home, specs: dict[tuple[str, float, str], CellSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def broken(snapshot: Snapshot, *_: Any, **__: Any) -> Snapshot:
+        tried.append(snapshot.name)
+        raise ValueError("no such filter")
+
+    monkeypatch.setattr(making, "filtered_snapshot", lambda of, spec, *, steps: of if spec.by == "none" else broken(of))
+    snapshots = Snapshots(cast(Steps, PlainSteps(home)), home)
+    for where in WHERE:
+        with pytest.raises(ValueError, match="no such filter"):
+            snapshots.of(specs["filtered", 0.25, where])
+    assert len(tried) == 2, "the noisy and the clean log"
+    assert snapshots.of(specs["sasrec-bce", 0.25, "both"]).trained_on.manifest.has_injected_noise
