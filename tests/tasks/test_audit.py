@@ -62,7 +62,7 @@ def judged(noisy: Snapshot, home: Home, in_process: None) -> Judged:
 
 
 def audited(judged: Judged, noisy: Snapshot, cleaned: Snapshot | None, home: Home) -> AuditOutcome:
-    spec = AuditSpec(dataset="corners", top=30, clean_below=0.5)
+    spec = AuditSpec(source=SourceSpec(path="corners.csv"), top=30, clean_below=0.5)
     return publish_audit(judged, noisy, cleaned, spec, gains=(), home=home)
 
 
@@ -171,7 +171,7 @@ def test_an_interval_reaches_further_on_the_side_that_planted_noise_was_misread_
 
 
 def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Home, tmp_path: Path) -> None:
-    spec = AuditSpec(dataset="corners", clean_below=0.4, gain_epochs=3)
+    spec = AuditSpec(source=SourceSpec(path="corners.csv"), clean_below=0.4, gain_epochs=3)
     kept = Snapshot(noisy.path, noisy.manifest.model_copy(update={"digest": "0" * 64}))
     execution = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
     as_it_is, cleaned = compared_cells(spec, noisy, kept, execution)

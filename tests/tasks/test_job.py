@@ -34,7 +34,7 @@ from tasks.leases import lease
 from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
-from tasks.specs import NoiseSpec, RobustnessSpec, named_method
+from tasks.specs import NoiseSpec, RobustnessSpec, SourceSpec, named_method
 from tasks.track import TAG_NOTE, Tracker
 from tasks.train import Trained
 
@@ -228,7 +228,7 @@ def test_the_same_log_under_another_name_has_runs_of_its_own(
 ) -> None:
     with pytest.raises(Stop):
         run(spec, tiny_snapshot, mlflow_home, finished, upto=2, error=Stop())
-    renamed = spec.model_copy(update={"dataset": "renamed"})
+    renamed = spec.model_copy(update={"dataset": "renamed", "source": SourceSpec(shoppers=spec.source.shoppers)})
     job = run(renamed, tiny_snapshot, mlflow_home, finished)
     assert job.tracker.client.get_run(job.children[0]).data.params["dataset"] == "renamed"
     assert sorted(statuses(mlflow_home, spec)) == sorted(["KILLED"] * 5 + ["FINISHED"] * 9)
