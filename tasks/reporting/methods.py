@@ -66,7 +66,7 @@ def described(cells: Sequence[CellResult], *, training: Sequence[str]) -> str:
         opening += f", with {_known(settings, 'gate', GATES)}"
         estimator = _all(settings, "estimator")
         opening += f", whose gradients come from {estimator}" if estimator else ""
-    logs = list(dict.fromkeys(_log(cell) for cell in cells))
+    logs = list(dict.fromkeys(log_words(taken_out=cell.taken_out, left_by=cell.filter) for cell in cells))
     if logs != [AS_IT_IS]:
         opening += f", on {' or on '.join(logs)}"
     rest = [
@@ -79,11 +79,11 @@ def described(cells: Sequence[CellResult], *, training: Sequence[str]) -> str:
     return f"{opening}{': ' if rest else ''}{', '.join(rest)}."
 
 
-def _log(cell: CellResult) -> str:
-    """What is left of a cell's log."""
-    told = ["without what it is told, as an oracle, is noise"] if cell.taken_out else []
-    if cell.filter:
-        by, below = FILTERS.get(cell.filter["by"], f"the noise model {cell.filter['by']}"), cell.filter["below"]
+def log_words(*, taken_out: bool, left_by: Mapping[str, Any]) -> str:
+    """What is left of a log from which an oracle or a filter of these settings, if any, left something out."""
+    told = ["without what it is told, as an oracle, is noise"] if taken_out else []
+    if left_by:
+        by, below = FILTERS.get(left_by["by"], f"the noise model {left_by['by']}"), left_by["below"]
         told += [f"filtered by {by}, which leaves out what is genuine with a probability below {below:g}"]
     return f"the log {', then '.join(told)}" if told else AS_IT_IS
 

@@ -6,6 +6,7 @@ from statistics import fmean
 from tasks.reporting.analysis import FULL, HITS, PAIR, YARDSTICK, axis_label, is_loudest, noise_of, value_label
 from tasks.reporting.figures import MEBIBYTE
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
+from tasks.reporting.methods import AS_IT_IS, log_words
 from tasks.reporting.scales import signless
 from tasks.reporting.sights import (
     HEADINGS,
@@ -255,12 +256,15 @@ def datasets(held: Sequence[Dataset]) -> Grid:
     """The snapshots with digests and counts."""
     names = list(dict.fromkeys(name for dataset in held for name in dataset.counts))
     shown = [name for name in names if any(dataset.counts.get(name) for dataset in held)]
+    left = [log_words(taken_out=dataset.taken_out, left_by=dataset.filter) for dataset in held]
+    told = any(words != AS_IT_IS for words in left)
     return Grid(
         name="datasets",
         caption="Snapshots: the digest names the content, so that the same one is the same data to the last row.",
         columns=(
             Column("Dataset"),
             Column("Noise"),
+            *([Column("Holds")] if told else []),
             Column("Digest"),
             *(Column(name.replace("_", " "), numeric=True) for name in shown),
         ),
@@ -268,10 +272,11 @@ def datasets(held: Sequence[Dataset]) -> Grid:
             (
                 Item(dataset.name),
                 Item(noise_words(dataset.noise), value=dataset.noise.ratio if dataset.noise else 0.0),
+                *([Item(words)] if told else []),
                 Item(dataset.digest[:16]),
                 *(_count(dataset, name) for name in shown),
             )
-            for dataset in held
+            for dataset, words in zip(held, left, strict=True)
         ),
     )
 

@@ -166,8 +166,18 @@ def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset
 
 
 def _dataset(name: str, snapshot: Snapshot, clean: Snapshot, noise: Noise | None, docs: str | None) -> Dataset:
-    sources = tuple(SourceFile(file.name, file.bytes, file.sha256) for file in snapshot.manifest.sources)
-    return Dataset(name, snapshot.digest, clean.digest, snapshot.counts.model_dump(), sources, noise, docs)
+    manifest = snapshot.manifest
+    return Dataset(
+        name=name,
+        digest=snapshot.digest,
+        clean=clean.digest,
+        counts=snapshot.counts.model_dump(),
+        sources=tuple(SourceFile(file.name, file.bytes, file.sha256) for file in manifest.sources),
+        noise=noise,
+        docs=docs,
+        taken_out=manifest.spec.get("corrupt", {}).get("taken_out", False),
+        filter=manifest.spec.get("filter", {}),
+    )
 
 
 def _cell_result(cell: StudyCell, number: int, ended: Ended, home: Home) -> CellResult:

@@ -46,7 +46,10 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A snapshot that cells used. clean: the digest of the one without injected noise; docs: its checks' pages."""
+    """A snapshot that cells used. clean: the digest of the one without injected noise; docs: its checks' pages.
+
+    taken_out, filter: what was left out of it, as `CellResult` has them.
+    """
 
     name: str
     digest: str
@@ -55,6 +58,8 @@ class Dataset:
     sources: tuple[SourceFile, ...]
     noise: Noise | None
     docs: str | None
+    taken_out: bool = False
+    filter: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tasks.reporting.grid import html as as_html
 from tasks.reporting.page import all_tables, write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
 from tasks.reporting.sights import cells_of, sights
+from tasks.reporting.tables import datasets
 from tasks.reporting.words import answer, not_significant
 from tasks.study import terminal
 from tasks.study.result import CellResult, Noise, Place, StudyResult
@@ -267,6 +268,19 @@ def test_a_methods_sentence_says_what_is_left_out_of_its_log(tmp_path: Path) -> 
         "oracle": f"{opening}, on {known}: {rest}.",
         "filtered-oracle": f"{opening}, on {known}, then {by}: {rest}, filter reach 8, filter folds 5, filter seed 0.",
     }
+
+
+def test_the_snapshots_say_what_was_left_out_of_them(noise: tuple[StudyResult, Ranks]) -> None:
+    clean, noisy = noise[0].datasets[:2]
+    assert "Holds" not in records(datasets([clean, noisy]))[0]
+    filtered = replace(noisy, filter={"by": "co-occurrence", "below": 0.4, "folds": 1})
+    held = records(datasets([clean, noisy, filtered, replace(noisy, taken_out=True)]))
+    assert [row["Holds"] for row in held] == [
+        "the log as it is",
+        "the log as it is",
+        "the log filtered by the co-occurrence of items, which leaves out what is genuine with a probability below 0.4",
+        "the log without what it is told, as an oracle, is noise",
+    ]
 
 
 def test_links_within_the_page_lead_somewhere(page: Path) -> None:
