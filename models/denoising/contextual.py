@@ -105,16 +105,16 @@ class ContextualGate(nn.Module):
         losses = F.binary_cross_entropy_with_logits(logits, (items == batch.items).float(), reduction="none")
         return (losses * known).sum() / known.sum()
 
-    def open_share(self, reading: Reading) -> float:
+    def open_shares(self, reading: Reading) -> tuple[float, ...]:
         """Over the last steps; before any, as it begins."""
         _, is_open, seen = self.figures.tolist()
-        return is_open / seen if seen else float(reading.inference(torch.tensor(self.initial_logit)) > 0)
+        return (is_open / seen if seen else float(reading.inference(torch.tensor(self.initial_logit)) > 0),)
 
     def diagnostics(self, reading: Reading) -> dict[str, float]:
         """Over the cells of the last steps."""
         kept, _, seen = self.figures.tolist()
         mean_keep = kept / seen if seen else float(reading.keep(torch.tensor(self.initial_logit)))
-        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share(reading)}
+        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_shares(reading)[0]}
 
     def _of(self, batch: Batch) -> Tensor:
         if self._held is not None and self._held.batch is batch:

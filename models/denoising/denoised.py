@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -93,20 +94,31 @@ class Denoised(AroundNextItem):
         return self.gate.diagnostics(self.estimator) | {"gate.collapsed": float(self.collapsed())}
 
     def collapsed(self) -> bool:
-        return self._open_share < COLLAPSED_BELOW
+        return bool(self._closed)
 
     def warnings(self) -> tuple[str, ...]:
-        if not self.collapsed():
+        shares, closed = self._open_shares, self._closed
+        if not closed:
             return ()
-        share = f"{self._open_share:.1%} of the visible cells are open."
+        if len(closed) == len(shares):
+            told = f"The gate has collapsed and attention is all but off: {fmean(shares):.1%}"
+        else:
+            where = f"layer{'s' if len(closed) > 1 else ''} {', '.join(str(layer) for layer in closed)}"
+            told = f"The gate has collapsed in {where}, whose attention is all but off: there at most "
+            told += f"{max(shares[layer - 1] for layer in closed):.1%}"
         advice = " A smaller beta may prevent it." if self.beta else ""
-        return (f"The gate has collapsed and attention is all but off: {share}{advice}",)
+        return (f"{told} of the visible cells are open.{advice}",)
 
     @property
-    def _open_share(self) -> float:
+    def _closed(self) -> tuple[int, ...]:
+        """The layers, from 1 on, that next to nothing passes any more."""
+        return tuple(layer for layer, share in enumerate(self._open_shares, 1) if share < COLLAPSED_BELOW)
+
+    @property
+    def _open_shares(self) -> tuple[float, ...]:
         if self.gate is None or self.estimator is None:
-            return 1.0
-        return self.gate.open_share(self.estimator)
+            return ()
+        return self.gate.open_shares(self.estimator)
 
     @torch.no_grad()
     def explain(self, batch: Batch) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from statistics import fmean
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -11,7 +12,7 @@ from models.engine.batches import Batch
 from models.networks.attention import GateContext
 
 COLLAPSED_BELOW = 0.02
-"""A gate that leaves a smaller share of the visible cells open has switched attention off."""
+"""A gate that leaves a smaller share of a layer's visible cells open has switched that layer's attention off."""
 
 
 class Reading(Protocol):
@@ -50,8 +51,10 @@ class Gate(Protocol):
         `uniforms(*shape)` draws numbers in (0, 1).
         """
 
-    def open_share(self, reading: Reading) -> float:
-        """The share of visible cells that are not closed when the model is used."""
+    def open_shares(self, reading: Reading) -> tuple[float, ...]:
+        """The share of visible cells that are not closed when the model is used, by layer; one of all layers, if they
+        share a mask.
+        """
 
     def diagnostics(self, reading: Reading) -> dict[str, float]:
         """Mean keep-probability and open share of the visible cells."""
@@ -113,14 +116,14 @@ class PositionalGate(nn.Module):
     def lesson(self, batch: Batch, uniforms: Callable[..., Tensor]) -> None:
         return None
 
-    def open_share(self, reading: Reading) -> float:
+    def open_shares(self, reading: Reading) -> tuple[float, ...]:
         return self._over_seen((reading.inference(self.phi.detach()) > 0).double())
 
     def diagnostics(self, reading: Reading) -> dict[str, float]:
-        mean_keep = self._over_seen(reading.keep(self.phi.detach()).double())
-        return {"gate.mean_keep": mean_keep, "gate.open_share": self.open_share(reading)}
+        mean_keep = fmean(self._over_seen(reading.keep(self.phi.detach()).double()))
+        return {"gate.mean_keep": mean_keep, "gate.open_share": fmean(self.open_shares(reading))}
 
-    def _over_seen(self, values: Tensor) -> float:
-        """The mean of [layers, length, length] over visible cells; of all causal ones before any training."""
+    def _over_seen(self, values: Tensor) -> tuple[float, ...]:
+        """By layer the mean of [layers, length, length] over visible cells; of all causal ones before any training."""
         weights = self.seen if bool(self.seen.any()) else torch.ones_like(self.seen).tril()
-        return float((values * weights).sum() / (len(values) * weights.sum()))
+        return tuple(((values * weights).sum((1, 2)) / weights.sum()).tolist())

@@ -69,8 +69,8 @@ def collapse_words(result: StudyResult) -> str | None:
         return None
     told = ", ".join(f"{count} of {method}" for method, count in by_method.items())
     return (
-        f"The gate of {by_method.total()} of {len(result.cells)} trainings collapsed, and attention was all but off "
-        f"({told}): a smaller beta may prevent it."
+        f"The gate of {by_method.total()} of {len(result.cells)} trainings collapsed in a layer or in all, whose "
+        f"attention was all but off ({told}): a smaller beta may prevent it."
     )
 
 

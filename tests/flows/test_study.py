@@ -129,7 +129,9 @@ def test_a_study_from_its_file_to_its_report(
     assert "nothing is left to train" in dry
 
     assert [cell["figures"]["collapsed"] for cell in told["cells"]] == [False, False, False, True]
-    sentence = "The gate of 1 of 4 trainings collapsed, and attention was all but off (1 of collapsing)"
+    sentence = (
+        "The gate of 1 of 4 trainings collapsed in a layer or in all, whose attention was all but off (1 of collapsing)"
+    )
     assert sentence in output
     assert sentence in (folder / "report.html").read_text(encoding="utf-8")
     tags = [tracker.client.get_run(cell["mlflow_run"]).data.tags for cell in told["cells"]]

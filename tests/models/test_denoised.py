@@ -1,6 +1,7 @@
 """Rec-Denoiser: the open gate, its penalty and its collapse, what it tells, what a positional mask may depend on."""
 
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -141,13 +142,14 @@ def test_how_open_a_gate_is_said_to_be_is_how_open_its_mask_is(make_log: MakeLog
     told = model.explain(batch)
     model.loss(batch, draws_for(log.sequences, seed=9))
     visible = batch.visible[None, :, None].expand_as(told["mask"])
-    share = float((told["mask"][visible] > 0).double().mean())
+    shares = [float((layer[batch.visible[:, None].expand_as(layer)] > 0).double().mean()) for layer in told["mask"]]
+    share = fmean(shares)
     assert 0 < share < 1
     assert model.diagnostics() == pytest.approx(
         {
             "gate.open_share": share,
             "gate.mean_keep": float(told["gate"][visible].double().mean()),
-            "gate.collapsed": float(share < COLLAPSED_BELOW),
+            "gate.collapsed": float(min(shares) < COLLAPSED_BELOW),
         },
         abs=1e-5,
     )
@@ -172,6 +174,21 @@ def test_a_gate_that_closes_is_said_to_have_collapsed(make_log: MakeLog) -> None
     assert "0.0% of the visible cells are open. A smaller beta" in model.warnings()[0]
     model.beta = 0.0
     assert model.warnings()[0].endswith("are open.")
+
+
+def test_a_gate_that_closes_one_layer_is_said_to_have_collapsed_there(make_log: MakeLog) -> None:
+    log = make_log(lengths=[9, 4, 12, 5])
+    model = build(replace(SMALL, gate="positional"), 30, seed=3)
+    assert isinstance(model, Denoised)
+    assert isinstance(model.gate, PositionalGate)
+    trained_once(model, log)
+    with torch.no_grad():
+        model.gate.phi[1] = -1.0
+    layers = len(model.gate.phi)
+    assert model.collapsed()
+    assert model.diagnostics()["gate.open_share"] == pytest.approx((layers - 1) / layers)
+    told = model.warnings()[0]
+    assert told.startswith("The gate has collapsed in layer 2, whose attention is all but off: there at most 0.0%")
 
 
 def test_it_tells_what_it_keeps(make_log: MakeLog) -> None:
