@@ -65,8 +65,8 @@ class Dataset:
 @dataclass(frozen=True)
 class Figures:
     """What a training cost and came to. seconds: of training; parameters: trained numbers; None where it was not
-    measured. gate: the layers of its gate, where it has one; collapsed: in some epoch it closed in a layer or in all, and
-    the attention there with it.
+    measured. gate: the layers of its gate, where it has one; collapsed: in some epoch it closed in a layer or in all,
+    and the attention there with it.
     """
 
     best_epoch: int | None = None
