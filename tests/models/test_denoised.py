@@ -155,18 +155,24 @@ def test_how_open_a_gate_is_said_to_be_is_how_open_its_mask_is(make_log: MakeLog
     )
 
 
-def test_a_gate_that_closes_is_said_to_have_collapsed(make_log: MakeLog) -> None:
-    log = make_log(lengths=[9, 4, 12, 5])
+@pytest.fixture
+def gated(make_log: MakeLog) -> tuple[Denoised, PositionalGate]:
+    """A model that was trained for a step, and its positional gate, which is open."""
     model = build(replace(SMALL, gate="positional"), 30, seed=3)
     assert isinstance(model, Denoised)
     assert isinstance(model.gate, PositionalGate)
-    trained_once(model, log)
+    trained_once(model, make_log(lengths=[9, 4, 12, 5]))
+    return model, model.gate
+
+
+def test_a_gate_that_closes_is_said_to_have_collapsed(gated: tuple[Denoised, PositionalGate]) -> None:
+    model, gate = gated
     assert not model.collapsed()
     assert model.warnings() == ()
     assert model.diagnostics()["gate.collapsed"] == 0.0
     with torch.no_grad():
-        model.gate.phi[model.gate.seen.expand_as(model.gate.phi) > 0] = -1.0
-    assert model.gate.seen[0, 0] == 2, "two users fill all six positions"
+        gate.phi[gate.seen.expand_as(gate.phi) > 0] = -1.0
+    assert gate.seen[0, 0] == 2, "two users fill all six positions"
     assert model.collapsed()
     assert model.diagnostics() == pytest.approx(
         {"gate.collapsed": 1.0, "gate.open_share": 0.0, "gate.mean_keep": 1 / (1 + np.e)}
@@ -176,15 +182,11 @@ def test_a_gate_that_closes_is_said_to_have_collapsed(make_log: MakeLog) -> None
     assert model.warnings()[0].endswith("are open.")
 
 
-def test_a_gate_that_closes_one_layer_is_said_to_have_collapsed_there(make_log: MakeLog) -> None:
-    log = make_log(lengths=[9, 4, 12, 5])
-    model = build(replace(SMALL, gate="positional"), 30, seed=3)
-    assert isinstance(model, Denoised)
-    assert isinstance(model.gate, PositionalGate)
-    trained_once(model, log)
+def test_a_gate_that_closes_one_layer_is_said_to_have_collapsed_there(gated: tuple[Denoised, PositionalGate]) -> None:
+    model, gate = gated
     with torch.no_grad():
-        model.gate.phi[1] = -1.0
-    layers = len(model.gate.phi)
+        gate.phi[1] = -1.0
+    layers = len(gate.phi)
     assert model.collapsed()
     assert model.diagnostics()["gate.open_share"] == pytest.approx((layers - 1) / layers)
     told = model.warnings()[0]
