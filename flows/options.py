@@ -112,6 +112,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="denoised: the kinds of noise that are planted to learn from (default all)",
     )
     models.add_argument(
+        "--cleaning",
+        choices=("threshold", "sampled"),
+        help="denoised: what is trained on: all but what is below drop-below, or, drawn anew in each epoch, each event "
+        "with its probability (default threshold)",
+    )
+    models.add_argument(
         "--norm", choices=("authors", "pre", "post"), help="where the layer norms stand (default authors)"
     )
     training = parser.add_argument_group("training (defaults for generated shoppers in brackets)")

@@ -233,6 +233,7 @@ def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseA
         attention_power=config.attention_power,
         spare=config.spare if config.drop_below else 0,
         corrupt_inputs=config.corrupt_inputs,
+        sampled=config.cleaning == "sampled",
     )
 
 

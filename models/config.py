@@ -48,7 +48,7 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
     "alpha-entmax": ("attention_alpha",),
 }
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
-_OF_NOISE = ("planted", "drop_below", "target_power", "attention_power", "spare")
+_OF_NOISE = ("planted", "cleaning", "drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
@@ -76,6 +76,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("noise_model", "popularity"): ("reach",),
     ("noise_model", "own-score"): ("reach",),
     ("drop_below", 0.0): ("spare",),
+    ("cleaning", "sampled"): ("target_power",),
     ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, "robust_power"),
     ("robust", "truncated"): ("robust_power",),
     ("robust", CO_TEACHING): ("robust_power",),
@@ -142,6 +143,8 @@ class ModelConfig(_Config):
     noise_model: what tells genuine interactions from noise (`models.denoising.noise`); planted: the kind of noise that
         it learns from, of `models.denoising.noise.planting`, or "all"; reach: how many events to each side of an event
         it is compared with
+    cleaning: what of the log is trained on: "threshold" leaves out what is below `drop_below`, once; "sampled" draws
+        anew in each epoch which events stay, each with its probability to be genuine
     drop_below: events less likely to be genuine are left out, 0 for none; spare: how many more of a history are read
         for that
     target_power: a target's weight is its probability to be genuine, to this power; attention_power: likewise what
@@ -187,6 +190,7 @@ class ModelConfig(_Config):
     noise_model: str = NO_NOISE_MODEL
     planted: str = "all"
     reach: int = 8
+    cleaning: Literal["threshold", "sampled"] = "threshold"
     drop_below: float = 0.5
     spare: int = 25
     target_power: float = 1.0
@@ -247,6 +251,7 @@ class ModelConfig(_Config):
             ("beta_on", ("sum", "mean")),
             ("passes", ("apart", "stacked")),
             ("planted", ("all", "uniform", "popular")),
+            ("cleaning", ("threshold", "sampled")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")

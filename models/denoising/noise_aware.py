@@ -19,12 +19,16 @@ class NoiseAware(AroundNextItem):
     """A next-item recommender beside a noise model (`models.denoising.noise`), a robust loss, or both.
 
     In training, events whose probability to be genuine is below `drop_below` are left out of the log, so that what
-    noise had pushed apart meets again and older events take its place; the targets that stay are weighed by their
-    probability to the power of `target_power`; and `corrupt_inputs` of the inputs are replaced by any item. When it
-    ranks, it reads `spare` events more of a history than the backbone's length, and leaves out the same; a backbone
-    that is shown both sides of a mask leaves nothing out of histories. In every attention layer, in training and when
-    it ranks, what is paid to an event is multiplied by its probability to the power of `attention_power`, without
-    renormalisation. With nothing to drop, powers of 0 and no robust loss, it is the backbone to the bit.
+    noise had pushed apart meets again and older events take its place, and the targets that stay are weighed by their
+    probability to the power of `target_power`. Where the log is `sampled`, it is drawn anew for each epoch instead, and
+    an event stays with its probability: what is doubtful is seen in some epochs and not in others, as in a Monte Carlo
+    EM (Wei & Tanner, JASA 1990), and no target is weighed. `corrupt_inputs` of the inputs are replaced by any item.
+
+    When it ranks, it reads `spare` events more of a history than the backbone's length, and leaves out those below
+    `drop_below`; a backbone that is shown both sides of a mask leaves nothing out of histories. In every attention
+    layer, in training and when it ranks, what is paid to an event is multiplied by its probability to the power of
+    `attention_power`, without renormalisation. With nothing to drop, powers of 0 and no robust loss, it is the backbone
+    to the bit.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class NoiseAware(AroundNextItem):
         attention_power: float = 0.0,
         spare: int = 0,
         corrupt_inputs: float = 0.0,
+        sampled: bool = False,
     ) -> None:
         super().__init__(base)
         self.noise = noise
@@ -46,6 +51,7 @@ class NoiseAware(AroundNextItem):
         self.target_power = target_power
         self.attention_power = 0.0 if noise is None else attention_power
         self.corrupt_inputs = corrupt_inputs
+        self.sampled = noise is not None and sampled
         self._drops_history = noise is not None and drop_below > 0 and base.appended is None
         self.length = base.length + (spare if self._drops_history else 0)
         self._cleaned: tuple[Sequences, Sequences] | None = None
@@ -61,16 +67,18 @@ class NoiseAware(AroundNextItem):
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
     ) -> Iterator[Batch]:
-        return super().training_batches(
-            self._judged(sequences), batch_size=batch_size, generator=generator, draws=draws
-        )
+        log = self._judged(sequences)
+        if self.sampled:
+            assert log.keep is not None
+            log = log.only(draws.fractions(len(log.keep)) < log.keep)
+        return super().training_batches(log, batch_size=batch_size, generator=generator, draws=draws)
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         batch, negatives = self.base.drawn(batch, draws)
         shown = self._with_corrupted_inputs(batch, draws) if self.corrupt_inputs else batch
         losses = self.base.position_losses(shown, negatives, dropout=draws.dropout(), gate=self._mask)
         weights = None
-        if batch.target_keep is not None and self.target_power:
+        if batch.target_keep is not None and self.target_power and not self.sampled:
             weights = batch.events(batch.target_keep) ** self.target_power
         if self.robust is not None:
             losses, trusted = self.robust(losses, step=draws.step)
@@ -103,7 +111,9 @@ class NoiseAware(AroundNextItem):
         return {"genuine": genuine, "read": read}
 
     def diagnostics(self) -> dict[str, float]:
-        """The noise model's estimate of the log's share of noise, and the share of events that were left out."""
+        """The noise model's estimate of the log's share of noise, and the share of events that were left out, of an
+        epoch's log as it is to be expected.
+        """
         if self.noise is None:
             return {}
         return {"noise.share": self.noise.share(), "noise.dropped": self._dropped}
@@ -154,19 +164,18 @@ class NoiseAware(AroundNextItem):
         return query
 
     def _judged(self, sequences: Sequences) -> Sequences:
-        """The log without what is dropped, and with every event's probability; computed once a log."""
+        """The log without what no epoch sees, and with every event's probability; computed once a log."""
         if self.noise is None:
             return sequences
         if self._cleaned is None or self._cleaned[0] is not sequences:
             self.noise.prepare(sequences)
             verdict = self.noise.verdict(sequences)
-            judged = replace(sequences, keep=verdict).only(verdict >= self.drop_below)
+            judged = replace(sequences, keep=verdict).only(verdict > 0 if self.sampled else verdict >= self.drop_below)
             if not bool((judged.train_lengths > 1).any()):
-                raise ValueError(
-                    "the noise model leaves no user two interactions to train on: "
-                    f"drop fewer than those below {self.drop_below}"
-                )
-            self._dropped = 1 - len(judged.items) / max(len(sequences.items), 1)
+                advice = "" if self.sampled else f": drop fewer than those below {self.drop_below}"
+                raise ValueError(f"the noise model leaves no user two interactions to train on{advice}")
+            stay = float(verdict.sum()) if self.sampled else len(judged.items)
+            self._dropped = 1 - stay / max(len(sequences.items), 1)
             self._cleaned = (sequences, judged)
         return self._cleaned[1]
 

@@ -144,6 +144,7 @@ def test_options_of_the_denoiser_reach_the_model_that_reads_them() -> None:
 @pytest.mark.parametrize("config", [ModelConfig, TrainingConfig])
 def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> None:
     values = {"truncate_ramp": 7, "planted": "uniform", "beta_on": "sum", "passes": "stacked", "norm": "pre"}
+    values |= {"cleaning": "sampled"}
     values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
     values |= {"attention_alpha": 1.3}
     options = {action.dest for action in subparser("run")._actions} & {field.name for field in fields(config)}
@@ -245,6 +246,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("sparse_stride", "sparse_width", "attention_alpha")},
         **{name: getattr(model, name) for name in ("reach", "drop_below", "spare", "truncate", "truncate_ramp")},
         "planted": model.planted,
+        "cleaning": model.cleaning,
         "target_power": f"{model.target_power:g}",
         "attention_power": f"{model.attention_power:g}",
         "noise_kind": spec.noise.kind,

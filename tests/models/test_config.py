@@ -105,6 +105,7 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "estimator": catalogue.ESTIMATORS,
         "gamma": {0.0: None},
         "noise_model": {NO_NOISE_MODEL: None, **catalogue.NOISE_MODELS},
+        "cleaning": {"sampled": None},
         "drop_below": {0.0: None},
         "robust": {NO_ROBUST_LOSS: None, CO_TEACHING: None, **catalogue.ROBUST},
     }

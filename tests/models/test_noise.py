@@ -408,6 +408,60 @@ def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:
     assert float(noise[verdict < 0.5].float().mean()) > 0.8
 
 
+def test_a_sampled_log_has_each_event_as_often_as_it_is_likely_genuine() -> None:
+    log, noise = planted_log(kind="uniform", share=0.2)
+    model = aware(log, cleaning="sampled", target_power=2.0)
+    assert model.noise is not None
+    verdict = model.noise.verdict(log.sequences)
+    assert float(verdict.min()) < 0.1
+    draws, generator = draws_for(log), torch.Generator().manual_seed(0)
+    marked = replace(log.sequences, items=torch.arange(1, len(verdict) + 1, dtype=torch.int32))
+    model._cleaned = (marked, replace(marked, keep=verdict))
+    seen = torch.zeros(len(verdict) + 1)
+    epochs = 400
+    for _ in range(epochs):
+        (batch,) = model.training_batches(marked, batch_size=500, generator=generator, draws=draws)
+        assert batch.targets is not None
+        events, targets = batch.events(batch.items), batch.events(batch.targets)
+        seen[targets] += 1
+        # What was left out between two events is not between them any more.
+        assert bool((targets > events).all())
+    last = torch.arange(len(verdict)) % 30 == 27  # the newest that is trained on, a target whenever it is there
+    frequency = seen[1:][last] / epochs
+    off = (frequency - verdict[last]) / (verdict[last] * (1 - verdict[last]) / epochs).sqrt().clamp(min=1e-3)
+    assert float(off.abs().mean()) < 1.5
+    assert float(off.abs().max()) < 5
+    assert float(frequency[noise[last]].mean()) < 0.65 < 0.85 < float(frequency[~noise[last]].mean())
+    assert model.loss(batch_of(model, log), draws).weights is None
+    told = model.diagnostics()
+    assert told["noise.dropped"] == pytest.approx(1 - float(verdict.mean()), abs=1e-6)
+
+
+def test_a_sampled_log_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=60)
+    config = replace(SMALL, noise_model="co-occurrence", reach=3, cleaning="sampled")
+
+    def weights(*, stop_at: int | None) -> list[Tensor]:
+        for epochs in (stop_at, 4):
+            if epochs is None:
+                continue
+            model = build(config, ITEMS, seed=1)
+            training = Training(
+                model,
+                log,
+                log,
+                TrainingConfig(epochs=epochs, batch_size=16),
+                seed=1,
+                evaluation_seed=0,
+                device=torch.device("cpu"),
+            )
+            training.run(checkpoint=None if stop_at is None else tmp_path / "there.pt", on_epoch=lambda _: None)
+        return [value.detach() for value in model.parameters()]
+
+    for one, other in zip(weights(stop_at=None), weights(stop_at=2), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_history_is_ranked_with_by_what_is_left_of_it() -> None:
     log, _ = planted_log(kind="uniform", share=0.2)
     model = aware(log, drop_below=0.5, spare=4)
@@ -697,7 +751,16 @@ def test_a_verdict_that_leaves_nothing_is_refused() -> None:
         model.prepare(replace(log.sequences))
 
 
-def aware(log: InteractionLog, **settings: float) -> NoiseAware:
+def batch_of(model: NoiseAware, log: InteractionLog) -> Batch:
+    """A training batch of all users."""
+    generator = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(
+        log.sequences, batch_size=log.sequences.user_count, generator=generator, draws=draws_for(log)
+    )
+    return batch
+
+
+def aware(log: InteractionLog, **settings: float | str) -> NoiseAware:
     config = {"noise_model": "co-occurrence", "reach": 3, "spare": 0, "target_power": 0.0, **settings}
     model = build(ModelConfig.from_dict(SMALL.to_dict() | config), ITEMS, seed=1)
     assert isinstance(model, NoiseAware)
