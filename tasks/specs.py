@@ -307,13 +307,14 @@ class InjectedNoise(Spec):
 
     @property
     def described(self) -> str:
-        """The ratio, with the kind and the place of the noise where they are not the usual ones: "20%",
-        "20% swap in histories".
+        """The ratio, with the kind and the place of the noise where they are not the usual ones, and whether it is taken
+        out again: "20%", "20% swap in histories", "25% taken out".
         """
         usual = type(self)()
         kind = "" if self.kind == usual.kind or not self.ratio else f" {self.kind}"
         where = "" if self.where == usual.where or not self.ratio else f" in {self.where}"
-        return f"{self.ratio:.0%}{kind}{where}"
+        out = " taken out" if self.taken_out and self.ratio else ""
+        return f"{self.ratio:.0%}{kind}{where}{out}"
 
 
 class NoiseSpec(Spec):

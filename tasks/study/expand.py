@@ -33,7 +33,7 @@ Axes = dict[str, Any]
 READ_WITH_NOISE = ("noise.kind", "noise.where", "noise.seed", "noise.taken_out")
 READ_WITH_FILTER = ("filter.below", "filter.reach", "filter.folds", "filter.seed")
 WITHOUT = {"noise": "cells without noise", "filter": "cells without a filter"}
-TOLD_ELSEWHERE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where")
+TOLD_ELSEWHERE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where", "noise.taken_out")
 """Axes that a cell's label has words for."""
 CALLED = {"noise.seed": "noise seed", "filter.by": "filtered by", "filter.below": "filtered below"}
 """Axes whose last word alone would not do in a label."""

@@ -301,6 +301,9 @@ def test_an_oracle_without_noise_is_the_same_cell(study: Write) -> None:
     assert [(cell.spec.noise.ratio, cell.spec.noise.taken_out) for cell in made.cells] == [
         (0.0, False), (0.2, False), (0.2, True),
     ]  # fmt: skip
+    assert [cell.label for cell in made.cells] == [
+        f"sasrec-bce, noise {noise}, seed 1" for noise in ("0%", "20%", "20% taken out")
+    ]
 
 
 def test_an_axis_that_nothing_reads_is_refused(study: Write) -> None:
