@@ -167,17 +167,21 @@ def check(config: ModelConfig) -> None:
                 f"the estimator {config.estimator} draws one mask for a whole batch, which the gate {config.gate} has "
                 f"not, whose logits are each window's own: choose from {others}",
             )
-    noisy = config.noise_model != NO_NOISE_MODEL, config.robust != NO_ROBUST_LOSS, config.corrupt_inputs > 0
+    altered = config.drop_events > 0 or config.corrupt_inputs > 0
+    noisy = config.noise_model != NO_NOISE_MODEL, config.robust != NO_ROBUST_LOSS, altered
     if noisy[0]:
         _entry(NOISE_MODELS, "noise_model", config.noise_model)
     if noisy[1]:
         _entry((*ROBUST, CO_TEACHING), "robust", config.robust)
     if config.robust == CO_TEACHING and (noisy[0] or noisy[2]):
-        raise WrongChoice("robust", "co-teaching is for two plain networks: without a noise model and corrupted inputs")
+        raise WrongChoice(
+            "robust",
+            "co-teaching is for two plain networks: without a noise model, dropped events and corrupted inputs",
+        )
     if any(noisy) and (config.gate != NO_GATE or config.gamma):
         raise ValueError(
-            "a noise model, a robust loss and corrupted inputs are for a backbone without a gate and Jacobian term: "
-            f"take the gate {NO_GATE} and a gamma of 0"
+            "a noise model, a robust loss, dropped events and corrupted inputs are for a backbone without a gate and "
+            f"Jacobian term: take the gate {NO_GATE} and a gamma of 0"
         )
 
 
@@ -221,19 +225,20 @@ def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseA
     """`base` with what the configuration has against noise in the log; None where that is nothing."""
     robust = None if config.robust == NO_ROBUST_LOSS else ROBUST[config.robust](config)
     if config.noise_model == NO_NOISE_MODEL:
-        if robust is None and not config.corrupt_inputs:
+        if robust is None and not config.drop_events and not config.corrupt_inputs:
             return None
-        return NoiseAware(base, None, robust, corrupt_inputs=config.corrupt_inputs)
+        return NoiseAware(base, None, robust, corrupt_inputs=config.corrupt_inputs, drop_events=config.drop_events)
     return NoiseAware(
         base,
         NOISE_MODELS[config.noise_model](config, item_count),
         robust,
         drop_below=config.drop_below,
-        target_power=config.target_power,
+        target_power=0.0 if config.cleaning == "sampled" else config.target_power,
         attention_power=config.attention_power,
         spare=config.spare if config.drop_below else 0,
         corrupt_inputs=config.corrupt_inputs,
         sampled=config.cleaning == "sampled",
+        drop_events=config.drop_events,
     )
 
 

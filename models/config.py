@@ -152,7 +152,8 @@ class ModelConfig(_Config):
     robust: a loss that trusts some targets less (`models.denoising.robust`), or two networks that choose for each other
         (`models.denoising.co_teaching`); truncate, truncate_ramp: the share of the largest losses that is left out by
         either, and the steps in which it rises to that; robust_power: the others' power, or weight
-    corrupt_inputs: the share of inputs that are replaced by any item in training
+    drop_events: the share of events that are left out of the log, others in each epoch; corrupt_inputs: the share of
+        inputs that are replaced by any item in training
     """
 
     backbone: str = "sasrec"
@@ -199,6 +200,7 @@ class ModelConfig(_Config):
     truncate: float = 0.2
     truncate_ramp: int = 500
     robust_power: float = 0.2
+    drop_events: float = 0.0
     corrupt_inputs: float = 0.0
 
     def effective(self) -> dict[str, Any]:
@@ -216,13 +218,13 @@ class ModelConfig(_Config):
     def can_be_stacked(self) -> bool:
         """Can several of it be trained as one stacked model?"""
         parts = all(getattr(self, part) in names for part, names in STACKED.items())
-        return parts and not self.gamma and not self.corrupt_inputs
+        return parts and not self.gamma and not self.drop_events and not self.corrupt_inputs
 
     def can_be_compiled(self, device: str) -> bool:
         """Can its training step be compiled on a "cpu" or "cuda"?"""
         parts = all(getattr(self, part) in names for part, names in COMPILED.items())
         blocks = self.loss == "softmax" and device == "cpu"
-        return parts and not blocks and not self.gamma and not self.corrupt_inputs
+        return parts and not blocks and not self.gamma and not self.drop_events and not self.corrupt_inputs
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
@@ -238,7 +240,7 @@ class ModelConfig(_Config):
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
         _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power")
-        for name in ("drop_below", "truncate", "corrupt_inputs", "gate_planted"):
+        for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         if not 0 < self.robust_power <= 1:

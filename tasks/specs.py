@@ -233,6 +233,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "truncated-softmax": {"loss": "softmax", "robust": "truncated"},
     "co-teaching": {"loss": "bce", "robust": "co-teaching"},
     "corrupted-inputs": {"loss": "bce", "corrupt_inputs": 0.15},
+    "event-dropout": {"loss": "softmax", "drop_events": 0.25},
     "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
     "tisasrec": {"backbone": "tisasrec", "loss": "bce"},
     "sse-pt": {"backbone": "sse-pt", "loss": "bce"},
@@ -248,6 +249,7 @@ PLAIN: Mapping[str, Any] = {
     "gate": NO_GATE,
     "noise_model": NO_NOISE_MODEL,
     "robust": NO_ROBUST_LOSS,
+    "drop_events": 0.0,
     "corrupt_inputs": 0.0,
 }
 """What a named method is without, where it does not name it: with more it would no longer be what its name says. One
@@ -307,8 +309,8 @@ class InjectedNoise(Spec):
 
     @property
     def described(self) -> str:
-        """The ratio, with the kind and the place of the noise where they are not the usual ones, and whether it is taken
-        out again: "20%", "20% swap in histories", "25% taken out".
+        """The ratio, with the kind and the place of the noise where they are not the usual ones, and whether it is
+        taken out again: "20%", "20% swap in histories", "25% taken out".
         """
         usual = type(self)()
         kind = "" if self.kind == usual.kind or not self.ratio else f" {self.kind}"

@@ -22,7 +22,8 @@ class NoiseAware(AroundNextItem):
     noise had pushed apart meets again and older events take its place, and the targets that stay are weighed by their
     probability to the power of `target_power`. Where the log is `sampled`, it is drawn anew for each epoch instead, and
     an event stays with its probability: what is doubtful is seen in some epochs and not in others, as in a Monte Carlo
-    EM (Wei & Tanner, JASA 1990), and no target is weighed. `corrupt_inputs` of the inputs are replaced by any item.
+    EM (Wei & Tanner, JASA 1990), and no target is weighed. Of all events `drop_events` are left out, whatever they are,
+    others in each epoch (Tan, Xu & Liu, DLRS 2016), and `corrupt_inputs` of the inputs are replaced by any item.
 
     When it ranks, it reads `spare` events more of a history than the backbone's length, and leaves out those below
     `drop_below`; a backbone that is shown both sides of a mask leaves nothing out of histories. In every attention
@@ -43,6 +44,7 @@ class NoiseAware(AroundNextItem):
         spare: int = 0,
         corrupt_inputs: float = 0.0,
         sampled: bool = False,
+        drop_events: float = 0.0,
     ) -> None:
         super().__init__(base)
         self.noise = noise
@@ -52,6 +54,7 @@ class NoiseAware(AroundNextItem):
         self.attention_power = 0.0 if noise is None else attention_power
         self.corrupt_inputs = corrupt_inputs
         self.sampled = noise is not None and sampled
+        self.drop_events = drop_events
         self._drops_history = noise is not None and drop_below > 0 and base.appended is None
         self.length = base.length + (spare if self._drops_history else 0)
         self._cleaned: tuple[Sequences, Sequences] | None = None
@@ -67,10 +70,7 @@ class NoiseAware(AroundNextItem):
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
     ) -> Iterator[Batch]:
-        log = self._judged(sequences)
-        if self.sampled:
-            assert log.keep is not None
-            log = log.only(draws.fractions(len(log.keep)) < log.keep)
+        log = self._drawn(self._judged(sequences), draws)
         return super().training_batches(log, batch_size=batch_size, generator=generator, draws=draws)
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
@@ -78,7 +78,7 @@ class NoiseAware(AroundNextItem):
         shown = self._with_corrupted_inputs(batch, draws) if self.corrupt_inputs else batch
         losses = self.base.position_losses(shown, negatives, dropout=draws.dropout(), gate=self._mask)
         weights = None
-        if batch.target_keep is not None and self.target_power and not self.sampled:
+        if batch.target_keep is not None and self.target_power:
             weights = batch.events(batch.target_keep) ** self.target_power
         if self.robust is not None:
             losses, trusted = self.robust(losses, step=draws.step)
@@ -178,6 +178,16 @@ class NoiseAware(AroundNextItem):
             self._dropped = 1 - stay / max(len(sequences.items), 1)
             self._cleaned = (sequences, judged)
         return self._cleaned[1]
+
+    def _drawn(self, judged: Sequences, draws: Draws) -> Sequences:
+        """The log of one epoch. Events that may not be trained on stay, or go, without being missed."""
+        if not self.sampled and not self.drop_events:
+            return judged
+        stay = torch.full((len(judged.items),), 1 - self.drop_events, device=judged.device)
+        if self.sampled:
+            assert judged.keep is not None
+            stay = stay * judged.keep
+        return judged.only(draws.fractions(len(stay)) < stay)
 
     def _with_corrupted_inputs(self, batch: Batch, draws: Draws) -> Batch:
         """Places that are masked, to be predicted, stay so."""

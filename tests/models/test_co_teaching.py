@@ -114,7 +114,7 @@ def test_both_learn_and_the_stored_model_ranks_as_the_trained_one(
         assert values.tolist() == ranks[1][name].tolist()
 
 
-@pytest.mark.parametrize("beside", [{"noise_model": "popularity"}, {"corrupt_inputs": 0.1}])
+@pytest.mark.parametrize("beside", [{"noise_model": "popularity"}, {"drop_events": 0.1}, {"corrupt_inputs": 0.1}])
 def test_it_is_refused_beside_what_it_does_not_read(beside: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="co-teaching is for two plain networks"):
         check(ModelConfig.from_dict({"robust": "co-teaching"} | beside))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -36,10 +36,12 @@ def test_the_effective_settings_are_those_that_building_the_model_reads(
 @pytest.mark.parametrize("robust", [NO_ROBUST_LOSS, *catalogue.ROBUST])
 @pytest.mark.parametrize("noise_model", [NO_NOISE_MODEL, *catalogue.NOISE_MODELS])
 @pytest.mark.parametrize("drop_below", [0.0, 0.5])
-def test_so_are_those_of_a_noise_model_and_a_robust_loss(noise_model: str, robust: str, drop_below: float) -> None:
-    assert_effective_is_what_is_read(
-        ModelConfig(noise_model=noise_model, robust=robust, drop_below=drop_below, dim=4, heads=1, length=3)
-    )
+@pytest.mark.parametrize("cleaning", ["threshold", "sampled"])
+def test_so_are_those_of_a_noise_model_and_a_robust_loss(
+    noise_model: str, robust: str, drop_below: float, cleaning: Literal["threshold", "sampled"]
+) -> None:
+    config = ModelConfig(noise_model=noise_model, robust=robust, cleaning=cleaning, drop_below=drop_below)
+    assert_effective_is_what_is_read(replace(config, dim=4, heads=1, length=3))
 
 
 @pytest.mark.parametrize("estimator", catalogue.OF_A_BATCH)

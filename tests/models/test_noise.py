@@ -437,6 +437,24 @@ def test_a_sampled_log_has_each_event_as_often_as_it_is_likely_genuine() -> None
     assert told["noise.dropped"] == pytest.approx(1 - float(verdict.mean()), abs=1e-6)
 
 
+def test_dropped_events_are_others_in_each_epoch_and_as_many_as_asked_for() -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model = build(replace(SMALL, length=30, drop_events=0.25), ITEMS, seed=1)
+    draws, generator = draws_for(log), torch.Generator().manual_seed(0)
+    epochs = []
+    for _ in range(2):
+        (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
+        epochs.append(torch.bincount(batch.events(batch.users), minlength=400))
+    before = log.sequences.train_lengths - 1
+    assert not torch.equal(*epochs)
+    for left in epochs:
+        assert float(left.sum() / before.sum()) == pytest.approx(0.74, abs=0.01)
+    both = aware(log, length=30, cleaning="sampled", drop_events=0.25)
+    assert both.noise is not None
+    keep = both.noise.verdict(log.sequences)[training_part(log.sequences)]
+    assert len(batch_of(both, log).cells) == pytest.approx(float(0.75 * keep.sum()) - 400, rel=0.02)
+
+
 def test_a_sampled_log_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path) -> None:
     log, _ = planted_log(kind="uniform", share=0.2, users=60)
     config = replace(SMALL, noise_model="co-occurrence", reach=3, cleaning="sampled")
