@@ -116,7 +116,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--cleaning",
         choices=("threshold", "sampled"),
         help="denoised: what is trained on: all but what is below drop-below, or, drawn anew in each epoch, each event "
-        "with its probability (default threshold)",
+        "with its probability (default threshold; denoised-softmax sampled)",
     )
     models.add_argument(
         "--norm", choices=("authors", "pre", "post"), help="where the layer norms stand (default authors)"

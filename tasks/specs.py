@@ -198,7 +198,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-bce": {"loss": "bce"},
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
-    "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence"},
+    "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence", "cleaning": "sampled"},
     "rec-denoiser-published": {
         "loss": "bce",
         "gate": "positional",
@@ -242,7 +242,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired; "contextual-gate" sees the items
 and learns from planted noise what to keep.
 """
-YIELDING = ("negatives",)
+YIELDING = ("negatives", "cleaning")
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
 PLAIN: Mapping[str, Any] = {
     "backbone": ModelConfig.backbone,

@@ -300,6 +300,7 @@ def test_help_names_the_defaults_that_hold() -> None:
     assert said == shown | {
         "methods": "the first four",
         "negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}",
+        "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
         f"of {', '.join(METHODS)} (default the first four)"
