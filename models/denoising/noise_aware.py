@@ -21,9 +21,10 @@ class NoiseAware(AroundNextItem):
     In training, events whose probability to be genuine is below `drop_below` are left out of the log, so that what
     noise had pushed apart meets again and older events take its place, and the targets that stay are weighed by their
     probability to the power of `target_power`. Where the log is `sampled`, it is drawn anew for each epoch instead, and
-    an event stays with its probability: what is doubtful is seen in some epochs and not in others, as in a Monte Carlo
-    EM (Wei & Tanner, JASA 1990), and no target is weighed. Of all events `drop_events` are left out, whatever they are,
-    others in each epoch (Tan, Xu & Liu, DLRS 2016), and `corrupt_inputs` of the inputs are replaced by any item.
+    an event stays with its probability: what is doubtful is seen in some epochs and not in others, as what is unknown
+    is drawn several times in multiple imputation (Rubin 1987), and no target is weighed. Of all events `drop_events`
+    are left out, whatever they are, others in each epoch (Tan, Xu & Liu, DLRS 2016), and `corrupt_inputs` of the inputs
+    are replaced by any item.
 
     When it ranks, it reads `spare` events more of a history than the backbone's length, and leaves out those below
     `drop_below`; a backbone that is shown both sides of a mask leaves nothing out of histories. In every attention

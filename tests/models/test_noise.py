@@ -798,11 +798,8 @@ def with_corrupted_inputs(config: ModelConfig, log: InteractionLog) -> tuple[Bat
         return encode(batch, **options)
 
     model.base.backbone.encode = recording  # type: ignore[method-assign]
-    draws = draws_for(log)
-    (batch,) = model.training_batches(
-        log.sequences, batch_size=log.sequences.user_count, generator=torch.Generator(), draws=draws
-    )
-    model.loss(batch, draws)
+    batch = batch_of(model, log)
+    model.loss(batch, draws_for(log))
     return batch, shown[0]
 
 
