@@ -30,6 +30,20 @@ from models.config import AT_MOST_STACKED, FULL_PRECISION, PRECISIONS, ModelConf
 from models.engine.metrics import SELECTION_METRIC, summary
 
 ROOT = Path(__file__).resolve().parents[1]
+CARRIED = (
+    "__init__",
+    "bare",
+    "denoising",
+    "gpu",
+    "logs",
+    "losses",
+    "ranking",
+    "replicas",
+    "result",
+    "taken",
+    "training",
+)
+"""The modules beside this one that are packed: all that is measured on such a machine (`benchmarks.gpu`)."""
 CELLS_FILE = "cells.json"
 RESULT_FILE = "result.json"
 RANKS_FILE = "ranks.npz"
@@ -118,8 +132,8 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     (out / CELLS_FILE).write_text(json.dumps(content | {"snapshots": snapshots, "cells": cells}, indent=1) + "\n")
     shutil.copytree(ROOT / "models", out / "models", ignore=shutil.ignore_patterns("__pycache__"))
     (out / "benchmarks").mkdir()
-    for name in ("__init__.py", Path(__file__).name, "replicas.py", "result.py", "training.py"):
-        shutil.copyfile(ROOT / "benchmarks" / name, out / "benchmarks" / name)
+    for name in CARRIED:
+        shutil.copyfile(ROOT / "benchmarks" / f"{name}.py", out / "benchmarks" / f"{name}.py")
     print(f"{out}: {len(cells)} cells, {len(snapshots)} logs")
 
 
@@ -260,7 +274,7 @@ def _worker(folder: Path, program: str, verb: str, request: dict[str, Any], plac
     ended = subprocess.Popen(
         [sys.executable, "-m", program, verb, str(path)],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder.resolve())},
+        env=environment(folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -269,6 +283,11 @@ def _worker(folder: Path, program: str, verb: str, request: dict[str, Any], plac
     said, complaint = _heard(ended)
     if ended.returncode:
         raise RuntimeError((said or complaint).strip().splitlines()[-1])
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """In which a packed folder's own code runs, and no other."""
+    return os.environ | {"PYTHONPATH": str(folder.resolve())}
 
 
 def _heard(process: "subprocess.Popen[str]") -> tuple[str, str]:

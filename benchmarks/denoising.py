@@ -4,9 +4,9 @@
     .venv/bin/python -m benchmarks.denoising --source ../shared/data/ml-1m.parquet --order-col position --json cost.json
 
 Every variant takes the same users' batches, one with a noise model those of the log as it judges it, which it does once
-before, told by itself. The variants take turns, step by step, and processor time is counted, so that a busy neighbour
-changes little; figures are medians of the step's time over the backbone's of the same turn. The variance of an
-estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
+before, told by itself. The variants take turns, step by step, and with one thread processor time is counted, so that a
+busy neighbour changes little; figures are medians of the step's time over the backbone's of the same turn. The variance
+of an estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
 relative to ARM with credit by token.
 """
 
@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
-from benchmarks.training import log_of
+from benchmarks.taken import clock_for
 from models.catalogue import build
 from models.config import NO_NOISE_MODEL, ModelConfig, TrainingConfig
 from models.denoising.denoised import Denoised
@@ -52,7 +53,7 @@ def main() -> None:
     for name, value in variances.items():
         print(f"{name:32} {value / variances['arm-per-token']:10.1f} × the variance of arm-per-token")
     result = {
-        "source": options.source or "shoppers",
+        "source": name_of(options),
         "loss": options.loss,
         "threads": options.threads,
         "steps": options.steps,
@@ -63,7 +64,7 @@ def main() -> None:
             name: value / variances["arm-per-token"] for name, value in variances.items()
         },
     }
-    write(options.json, result)
+    write(options.json, result, options.device)
 
 
 def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfig]:
@@ -99,7 +100,7 @@ def _gated(backbone: ModelConfig, estimator: str) -> ModelConfig:
 def _training(log: InteractionLog, config: ModelConfig, options: argparse.Namespace) -> Training:
     model = build(config, log.sequences.item_count, seed=1)
     settings = TrainingConfig(batch_size=options.batch_size)
-    return Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+    return Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device(options.device))
 
 
 def _batches(training: Training, options: argparse.Namespace) -> list[Batch]:
@@ -129,14 +130,15 @@ def _step(training: Training, batch: Batch, number: int) -> None:
 
 def _ratios(trainings: dict[str, Training], options: argparse.Namespace) -> dict[str, float]:
     """Medians of turns; of a variant that differs from step to step the ratio of sums, which needs a quiet machine."""
+    clock = clock_for(options.device, threads=options.threads).now
     batches = {name: _batches(training, options) for name, training in trainings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     for number in range(options.steps):
         for name, training in trainings.items():
             batch = replace(batches[name][number])  # without what an earlier turn has cached in it
-            started = time.process_time()
+            started = clock()
             _step(training, batch, number)
-            seconds[name].append(time.process_time() - started)
+            seconds[name].append(clock() - started)
     own = seconds[BACKBONE]
     return {
         name: sum(values) / sum(own)
@@ -162,9 +164,8 @@ def _variance(training: Training, options: argparse.Namespace) -> float:
 
 def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
-    parser.add_argument("--order-col", help="its column of order")
-    parser.add_argument("--format", help="of the source, where it does not tell by itself")
+    add_options(parser)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--loss", default="bce", choices=("bce", "softmax"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=128)

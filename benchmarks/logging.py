@@ -16,6 +16,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def main() -> None:
             whole, spent = _tracked(cell, execution, ranked, number, home)
             tracked.append(whole)
             logging.append(spent)
-            bare.append(taken_by(lambda number=number: _bare(cell, execution, number, home)))
+            bare.append(taken_by(partial(_bare, cell, execution, number, home)))
     sides = {"with tracking": tracked, "without": bare, "in the tracker's calls": logging}
     medians = {name: _median(rounds) for name, rounds in sides.items()}
     first, whole, spent = logging[0], medians["without"], medians["in the tracker's calls"]

@@ -2,16 +2,15 @@
 
     .venv/bin/python -m benchmarks.losses --source ../shared/data/ml-1m.parquet --order-col position
 
-The losses take turns on the same batches, and processor time is counted: a ratio is the median of the step's time over
-BCE's of the same turn. "softmax, whole" is full softmax with every score of a batch held at once, as torch's own
-cross-entropy takes it; it trains the same. "…, bf16" has its products in bfloat16 (`--precision bf16`). With --seconds,
-each loss then trains so long from the start and is validated at the end.
+The losses take turns on the same batches, and processor time is counted, on a GPU and with several threads the clock's:
+a ratio is the median of the step's time over BCE's of the same turn. "softmax, whole" is full softmax with every score
+of a batch held at once, as torch's own cross-entropy takes it; it trains the same. "…, bf16" has its products in
+bfloat16 (`--precision bf16`). With --seconds, each loss then trains so long from the start and is validated at the end.
 """
 
 import argparse
 import itertools
 import statistics
-import time
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -19,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
-from benchmarks.training import log_of
+from benchmarks.taken import Clock, clock_for
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, training_batches
@@ -68,32 +68,35 @@ def main() -> None:
         after = f"   {reached[name]:.4f} after {options.seconds:g} s" if name in reached else ""
         print(f"{name:16} {milliseconds[name]:7.1f} ms  {ratio:6.2f} × BCE's step{after}")
     result = {
-        "source": options.source or "shoppers",
+        "source": name_of(options),
         "threads": options.threads,
         "negatives": options.negatives,
         "step_milliseconds": milliseconds,
         "step_time_over_bce": ratios,
-        "processor_seconds": options.seconds,
+        "seconds_of": clock_for(options.device, threads=options.threads).of,
+        "seconds_trained": options.seconds,
         SELECTION_METRIC: reached,
     }
-    write(options.json, result)
+    write(options.json, result, options.device)
 
 
 def _step_times(
     log: InteractionLog, configs: dict[str, ModelConfig], options: argparse.Namespace
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The steps' times over BCE's, medians over turns, and their own medians in milliseconds."""
-    trainings = {name: _training(log, name, config) for name, config in configs.items()}
-    trainings[WHOLE] = _training(log, WHOLE, configs["softmax"])
+    trainings = {name: _training(log, name, config, options) for name, config in configs.items()}
+    trainings[WHOLE] = _training(log, WHOLE, configs["softmax"], options)
     whole = trainings[WHOLE].model
     assert isinstance(whole, NextItem)
     whole.objective = WholeSoftmax()
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     generator = torch.Generator().manual_seed(0)
-    epoch = training_batches(log.sequences, length=50, batch_size=128, generator=generator)
-    for number, batch in enumerate(itertools.islice(epoch, options.steps + 1)):
+    clock = clock_for(options.device, threads=options.threads)
+    sequences = trainings[BASE].log.sequences
+    epoch = list(training_batches(sequences, length=50, batch_size=128, generator=generator))
+    for number, batch in enumerate(itertools.islice(itertools.cycle(epoch), options.steps + 1)):
         for name, training in trainings.items():
-            taken = _step(training, replace(batch))
+            taken = _step(training, replace(batch), clock)
             if number:  # the first is a warm-up
                 seconds[name].append(taken)
     ratios = {
@@ -104,47 +107,47 @@ def _step_times(
 
 
 def _reached(log: InteractionLog, name: str, config: ModelConfig, options: argparse.Namespace) -> float:
-    """Validation's NDCG after the processor time that is allowed, making of batches included."""
-    training = _training(log, name, config)
-    started = time.process_time()
-    while time.process_time() - started < options.seconds:
+    """Validation's NDCG after the time that is allowed, making of batches included."""
+    training = _training(log, name, config, options)
+    clock = clock_for(options.device, threads=options.threads)
+    started = clock.now()
+    while clock.now() - started < options.seconds:
         epoch = training.model.training_batches(
-            log.sequences, batch_size=128, generator=training.order["order"], draws=training.draws
+            training.log.sequences, batch_size=128, generator=training.order["order"], draws=training.draws
         )
         for batch in epoch:
-            _step(training, batch)
-            if time.process_time() - started >= options.seconds:
+            _step(training, batch, clock)
+            if clock.now() - started >= options.seconds:
                 break
-    ranks = rank(training.model, log.sequences, log.targets["validation"], training.protocol)
+    ranks = rank(training.model, training.log.sequences, training.log.targets["validation"], training.protocol)
     return summary(ranks, "validation")[SELECTION_METRIC]
 
 
-def _step(training: Training, batch: Batch) -> float:
-    started = time.process_time()
+def _step(training: Training, batch: Batch, clock: Clock) -> float:
+    started = clock.now()
     with training.running.autocast(batch.items.device):
         loss = training.model.loss(batch, training.draws)
     training.optimizer.zero_grad()
     loss.objective().backward()
     training.optimizer.step()
-    return time.process_time() - started
+    return clock.now() - started
 
 
-def _training(log: InteractionLog, name: str, config: ModelConfig) -> Training:
+def _training(log: InteractionLog, name: str, config: ModelConfig, options: argparse.Namespace) -> Training:
     model = build(config, log.sequences.item_count, seed=1)
     running = Running(precision="bf16") if name.endswith(LOWER) else AS_IT_IS
-    return Training(
-        model, log, log, TrainingConfig(), seed=1, evaluation_seed=0, device=torch.device("cpu"), running=running
-    )
+    device = torch.device(options.device)
+    return Training(model, log, log, TrainingConfig(), seed=1, evaluation_seed=0, device=device, running=running)
 
 
 def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
-    parser.add_argument("--order-col", help="its column of order")
+    add_options(parser)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--negatives", type=int, default=256, help="of the losses that sample")
-    parser.add_argument("--seconds", type=float, default=0.0, help="processor time that each loss trains for")
+    parser.add_argument("--seconds", type=float, default=0.0, help="that each loss trains for")
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()
 

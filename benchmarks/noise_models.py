@@ -22,18 +22,17 @@ from benchmarks.result import write
 from models.catalogue import NOISE_MODELS
 from models.config import ModelConfig
 from models.denoising.noise.planting import KINDS
-from models.denoising.noise.seam import trained_on
-from models.engine.sequences import Sequences, load_log, owners
+from models.engine.sequences import Sequences, load_log, owners, training_part
 from tasks.corrupt import corrupt
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import Columns, CorruptSpec, PrepareSpec, SourceSpec
+from tasks.specs import Columns, CorruptSpec, NoiseKind, PrepareSpec, SourceSpec
 from tasks.statistics import roc
 
-CASES = (
+CASES: tuple[tuple[NoiseKind, float], ...] = (
     ("replace", 0.0), ("replace", 0.1), ("replace", 0.25), ("popular", 0.1), ("popular", 0.25), ("burst", 0.25),
     ("insert", 0.25), ("swap", 0.25), ("sharing", 0.25),
 )  # fmt: skip
@@ -68,7 +67,7 @@ def _cases(options: argparse.Namespace, home: Home) -> Iterator[dict[str, Any]]:
     for kind, ratio in CASES:
         snapshot = corrupt(clean, CorruptSpec(kind=kind, ratio=ratio, seed=options.seed), home=home)
         sequences = load_log(export_log(snapshot, home=home)).sequences
-        noisy = _labels(snapshot)[trained_on(sequences).numpy()]
+        noisy = _labels(snapshot)[training_part(sequences).numpy()]
         for name in options.models:
             case = {"kind": kind, "ratio": ratio, "noise_model": name}
             yield case | _judged(name, sequences, noisy, planted=options.planted, seed=options.seed)
@@ -79,7 +78,7 @@ def _judged(name: str, sequences: Sequences, noisy: np.ndarray, *, planted: str,
     started = time.process_time()
     model = NOISE_MODELS[name](ModelConfig(noise_model=name, planted=planted), sequences.item_count)
     model.prepare(sequences)
-    part = trained_on(sequences)
+    part = training_part(sequences)
     keep = model.verdict(sequences)[part].double().numpy()
     seconds = time.process_time() - started
     found: dict[str, Any] = {

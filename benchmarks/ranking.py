@@ -2,11 +2,13 @@
 
     .venv/bin/python -m benchmarks.ranking --source ../shared/data/ml-1m.parquet --order-col position
     .venv/bin/python -m benchmarks.ranking --items 1000000 --users 500
+    cd packed && python -m benchmarks.ranking --log logs/….npz --device cuda
 
 An untrained SASRec ranks the test targets, once to warm up and then `--rounds` times, with one thread, then with two.
 Processor seconds stand beside those of the clock, which count whatever else the machine does; on a busy one, set
 OMP_WAIT_POLICY=PASSIVE, as the pipeline does for its own processes. With `--items` the log is drawn at random, 50
-events a user. Memory is the most that the process has had, less the most that it had before ranking.
+events a user. Memory is the most that the process has had, of a GPU what torch has taken there, less the most that it
+had before ranking.
 """
 
 import argparse
@@ -14,12 +16,14 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
-from benchmarks.training import log_of
+from benchmarks.taken import wall_clock
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.ranking import Protocol, rank
@@ -32,15 +36,20 @@ def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     options = _options()
     log = random_log(options.items, options.users) if options.items else log_of(options)
-    model = build(ModelConfig(dim=options.dim), log.sequences.item_count, seed=1)
+    device = torch.device(options.device)
+    log = log.to(device)
+    model = build(ModelConfig(dim=options.dim), log.sequences.item_count, seed=1).to(device)
     targets = log.targets["test"]
     protocol = Protocol.of(log.sequences, targets, seed=0)
-    before = peak_bytes()
-    seconds = {threads: _rounds(lambda: rank(model, log.sequences, targets, protocol), options.rounds, threads=threads)
-               for threads in options.threads}  # fmt: skip
+    before = peak_bytes(options.device)
+    seconds = {
+        threads: _rounds(lambda: rank(model, log.sequences, targets, protocol), options, threads=threads)
+        for threads in options.threads
+    }
+    added = peak_bytes(options.device) - before
     table = log.sequences.item_count * options.dim * 4
     result = {
-        "source": options.source or (f"{options.items} items at random" if options.items else "shoppers"),
+        "source": f"{options.items} items at random" if options.items else name_of(options),
         "items": log.sequences.item_count,
         "targets": len(targets),
         "dim": options.dim,
@@ -48,15 +57,15 @@ def main() -> None:
         "medians": {str(threads): taken for threads, taken in seconds.items()},
         "item_table_bytes": table,
         "peak_bytes_before": before,
-        "peak_bytes_added": peak_bytes() - before,
+        "peak_bytes_added": added,
         "whole_score_matrix_bytes": log.sequences.item_count * len(targets) * 4,
     }
     print(f"{len(targets):,} targets, {log.sequences.item_count:,} items, width {options.dim}")
     for threads, taken in seconds.items():
         print(f"{threads} thread(s)  {taken['wall']:7.2f} s on the clock  {taken['processor']:7.2f} s of processors")
-    print(f"memory added {(peak_bytes() - before) / 2**20:,.0f} MiB; all scores at once would take "
+    print(f"memory added {added / 2**20:,.0f} MiB; all scores at once would take "
           f"{result['whole_score_matrix_bytes'] / 2**20:,.0f} MiB")  # fmt: skip
-    write(options.json, result)
+    write(options.json, result, options.device)
 
 
 def random_log(item_count: int, user_count: int, *, events: int = EVENTS) -> InteractionLog:
@@ -77,32 +86,35 @@ def random_log(item_count: int, user_count: int, *, events: int = EVENTS) -> Int
     return InteractionLog(sequences, targets)
 
 
-def _rounds(ranked: Any, count: int, *, threads: int) -> dict[str, float]:
+def _rounds(ranked: Callable[[], object], options: argparse.Namespace, *, threads: int) -> dict[str, float]:
     """Medians of the clock's and the processors' seconds, the first round left out."""
     torch.set_num_threads(threads)
+    clock = wall_clock(options.device)
     walls, processors = [], []
-    for _ in range(count + 1):
-        started, worked = time.perf_counter(), time.process_time()
+    for _ in range(options.rounds + 1):
+        started, worked = clock(), time.process_time()
         ranked()
-        walls.append(time.perf_counter() - started)
+        walls.append(clock() - started)
         processors.append(time.process_time() - worked)
     return {"wall": statistics.median(walls[1:]), "processor": statistics.median(processors[1:])}
 
 
-def peak_bytes() -> int:
-    """The most memory that this process has had, in bytes."""
+def peak_bytes(device: str = "cpu") -> int:
+    """The most memory that this process has had, in bytes; of a GPU, there."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
-    parser.add_argument("--order-col", help="its column of order")
+    add_options(parser)
     parser.add_argument("--items", type=int, help="a random log with so many items, in place of a source")
     parser.add_argument("--users", type=int, default=500, help="of a random log")
     parser.add_argument("--dim", type=int, default=50)
     parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()

@@ -12,7 +12,6 @@ less. Validation is not stacked; that of all replicas is timed once.
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
+from benchmarks.taken import clock_for
 from models.__main__ import training_of
 from models.config import ModelConfig, TrainingConfig
 from models.engine.metrics import SELECTION_METRIC, summary
@@ -42,7 +43,7 @@ def main() -> None:
         "one after another": lambda: [training.train_epoch() for training in apart],
         "stacked": lambda: replicas.train_epoch(range(len(together))),
     }
-    clock = _clock(options)
+    clock = clock_for(options.device, threads=options.threads).now
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
         for name, epoch in sides.items():
@@ -59,7 +60,7 @@ def main() -> None:
     )
     differences = [abs(one - other) for one, other in zip(*reached.values(), strict=True)]
     result = {
-        "of": options.packed or options.source or "shoppers",
+        "of": options.packed or name_of(options),
         "replicas": len(together),
         "threads": options.threads,
         "rounds": options.rounds,
@@ -83,8 +84,6 @@ Make = Callable[[], list[Training]]
 
 def _seeds(options: argparse.Namespace) -> Make:
     """SASRec on one log, with a seed each."""
-    from benchmarks.training import log_of
-
     device = torch.device(options.device)
     log = log_of(options).to(device)
     common = {"log": "", "clean": "", "evaluation_seed": 0, "device": options.device}
@@ -120,26 +119,12 @@ def _reached(trainings: list[Training]) -> list[float]:
     return [summary(ranks, "validation")[SELECTION_METRIC] for ranks in found]
 
 
-def _clock(options: argparse.Namespace) -> Callable[[], float]:
-    """Seconds by which a side is timed, once the device has done what was asked of it."""
-    if options.device == "cuda":
-
-        def synchronised() -> float:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-
-        return synchronised
-    return time.process_time if options.threads == 1 else time.perf_counter
-
-
 def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--packed", metavar="FOLDER", help="of `benchmarks.bare pack`, for a machine without the project"
     )
-    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
-    parser.add_argument("--order-col", help="its column of order")
-    parser.add_argument("--format", help="of the source, where it does not tell by itself")
+    add_options(parser)
     parser.add_argument("--loss", default="bce", help="of the replicas of a log")
     parser.add_argument("--replicas", type=int, default=30, help="how many, of a packed study at most")
     parser.add_argument("--threads", type=int, default=1)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]
     spec = CellSpec(source=source, method="sasrec-bce", model=named_method("sasrec-bce").model, training=training)
     (cell,) = plan([spec], lambda _: Data(snapshot, snapshot), execution)
     taken = {"training: snapshot read": taken_by(lambda: export_log(snapshot, home=home))}
-    one, two = (taken_by(lambda epochs=epochs: _train(cell, epochs, execution, home)) for epochs in (1, 2))
+    one, two = (taken_by(partial(_train, cell, epochs, execution, home)) for epochs in (1, 2))
     taken["training: process, from start to weights"] = one - (two - one)
     trained = Trained(home.steps / "epochs-1")
     folder = evaluation_folder(cell.evaluate_key, home=home)
@@ -103,10 +104,10 @@ def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]
                 curves(epoch)
         record(job, 0, trained, ranked)
         taken["training: logged"] = now() - before
-        registering = {"name": "benchmark", "key": cell.train_key, "value": 0.0, "decided_on": "promotion", "tags": {}}
         taken["training: registered"] = taken_by(
             lambda: register(
-                trained, snapshot, run_id=job.children[0], tracker=job.tracker, home=home, **registering
+                trained, snapshot, name="benchmark", run_id=job.children[0], key=cell.train_key, value=0.0,
+                decided_on="promotion", tags={}, tracker=job.tracker, home=home,
             )
         )  # fmt: skip
     return taken

@@ -28,14 +28,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
+from benchmarks.taken import clock_for
 from models.catalogue import build
 from models.config import FULL_PRECISION, ModelConfig, TrainingConfig
 from models.engine.batches import Batch, UnseenItems, training_batches
 from models.engine.memory import keep_freed
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
-from models.engine.sequences import InteractionLog, load_log
+from models.engine.sequences import InteractionLog
 from models.engine.training import AS_IT_IS, Running, Training
 from models.networks.backbone import NextItem
 
@@ -54,24 +56,20 @@ def main() -> None:
     warming = {name: _warmed(training) for name, training in others.items() if training.running.compiled}
     sides = sides_of(log, settings, device, batch_size=128)
     sides |= {name: _ours(training) for name, training in others.items()}
-    counted = "processor" if device.type == "cpu" and options.threads == 1 else "clock"
+    clock = clock_for(device.type, threads=options.threads)
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
         for name, (epoch, _) in sides.items():
-            started, worked = time.perf_counter(), time.process_time()
+            started = clock.now()
             positions = epoch()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            on_processor, on_clock = time.process_time() - worked, time.perf_counter() - started
-            seconds = on_processor if counted == "processor" else on_clock
-            rates[name].append(positions / seconds)
+            rates[name].append(positions / (clock.now() - started))
     reached = {name: validate() for name, (_, validate) in sides.items()}
     ratios = {name: _ratio(rates["ours"], rates[name]) for name in sides if name != "ours"}
     result = {
-        "source": options.log or options.source or "shoppers",
+        "source": name_of(options),
         "loss": options.loss,
         "threads": options.threads,
-        "seconds_of": counted,
+        "seconds_of": clock.of,
         "positions_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "ours_over": ratios,
         "seconds_of_the_epoch_that_compiles": warming,
@@ -200,7 +198,7 @@ def _drawn(
     generator = torch.Generator().manual_seed(0)
     sequences = training.log.sequences
     unseen = UnseenItems(sequences, sequences.train_lengths)
-    drawn = []
+    drawn: list[tuple[Batch, Tensor | None]] = []
     size = training.config.batch_size
     for packed in training_batches(sequences, length=training.model.length, batch_size=size, generator=generator):
         batch = laid_out(packed)
@@ -230,30 +228,9 @@ def _ratio(ours: list[float], other: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, other, strict=True))
 
 
-def log_of(options: argparse.Namespace) -> InteractionLog:
-    """The log that the options `source` and `order_col` name, or `log`."""
-    if packed := getattr(options, "log", None):
-        return load_log(Path(packed))
-    from tasks.home import Home
-    from tasks.ingest import ingest
-    from tasks.sequences import export_log
-    from tasks.sources.source import obtain_log
-    from tasks.specs import Columns, PrepareSpec, SourceSpec
-
-    with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder))
-        columns = Columns(order=options.order_col) if options.source else Columns()
-        source = SourceSpec(path=options.source, columns=columns, format=getattr(options, "format", None))
-        snapshot = ingest(obtain_log(source, home=home), PrepareSpec(), home=home)
-        return load_log(export_log(snapshot, home=home))
-
-
 def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", help="a log with user_id and item_id columns (default: generated shoppers)")
-    parser.add_argument("--log", metavar="FILE", help="a log of `benchmarks.bare pack` in its place")
-    parser.add_argument("--order-col", help="its column of order")
-    parser.add_argument("--format", help="of the source, where it does not tell by itself")
+    add_options(parser)
     parser.add_argument(
         "--also",
         default=[],

@@ -46,9 +46,16 @@ class Log:
     @classmethod
     def read(cls, path: Path) -> "Log":
         with np.load(path, allow_pickle=False) as stored:
-            of_targets = [stored[f"validation_{name}"].astype(np.int64) for name in ("users", "items", "histories")]
-            whole = [stored[name].astype(np.int64) for name in ("items", "offsets", "train_lengths")]
-            return cls(*whole, int(stored["item_count"]), *of_targets)
+            whole = {name: stored[name].astype(np.int64) for name in stored.files if stored[name].dtype.kind == "i"}
+        return cls(
+            items=whole["items"],
+            offsets=whole["offsets"],
+            train_lengths=whole["train_lengths"],
+            item_count=int(whole["item_count"]),
+            users=whole["validation_users"],
+            targets=whole["validation_items"],
+            histories=whole["validation_histories"],
+        )
 
     def training_parts(self) -> list[NDArray[np.int64]]:
         """The events that may be trained on, of each user that has two or more."""
