@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.logs import add_options, log_of, name_of
@@ -24,6 +23,7 @@ from benchmarks.taken import Clock, clock_for
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, training_batches
+from models.engine.losses import in_one_piece
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
 from models.engine.sequences import InteractionLog
@@ -44,7 +44,7 @@ class WholeSoftmax:
     lowers_precision: ClassVar[bool] = False
 
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
-        return F.cross_entropy(hidden @ table[1:].T, targets - 1, reduction="none")
+        return in_one_piece(hidden, table, targets)
 
 
 def main() -> None:

@@ -154,7 +154,9 @@ ROBUST: Mapping[str, Callable[[ModelConfig], Robust]] = {
 
 
 def check(config: ModelConfig) -> None:
-    """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them."""
+    """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or
+    parts that do not go together.
+    """
     _entry(BACKBONES, "backbone", config.backbone)
     _entry(LOSSES, "loss", config.loss)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
@@ -179,9 +181,10 @@ def check(config: ModelConfig) -> None:
             "co-teaching is for two plain networks: without a noise model, dropped events and corrupted inputs",
         )
     if any(noisy) and (config.gate != NO_GATE or config.gamma):
-        raise ValueError(
+        raise WrongChoice(
+            "gate" if config.gate != NO_GATE else "gamma",
             "a noise model, a robust loss, dropped events and corrupted inputs are for a backbone without a gate and "
-            f"Jacobian term: take the gate {NO_GATE} and a gamma of 0"
+            f"Jacobian term: take the gate {NO_GATE} and a gamma of 0",
         )
 
 
@@ -228,16 +231,19 @@ def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseA
         if robust is None and not config.drop_events and not config.corrupt_inputs:
             return None
         return NoiseAware(base, None, robust, corrupt_inputs=config.corrupt_inputs, drop_events=config.drop_events)
+    sampled = config.cleaning == "sampled"
+    leaves_out_of_histories = base.appended is None
+    drop_below = config.drop_below if leaves_out_of_histories or not sampled else 0.0
     return NoiseAware(
         base,
         NOISE_MODELS[config.noise_model](config, item_count),
         robust,
-        drop_below=config.drop_below,
-        target_power=0.0 if config.cleaning == "sampled" else config.target_power,
+        drop_below=drop_below,
+        target_power=0.0 if sampled else config.target_power,
         attention_power=config.attention_power,
-        spare=config.spare if config.drop_below else 0,
+        spare=config.spare if leaves_out_of_histories and drop_below else 0,
         corrupt_inputs=config.corrupt_inputs,
-        sampled=config.cleaning == "sampled",
+        sampled=sampled,
         drop_events=config.drop_events,
     )
 

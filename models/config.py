@@ -3,6 +3,7 @@
 The pipeline embeds these in its specs, a checkpoint carries them as JSON, and `models.catalogue` builds from them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
@@ -52,7 +53,7 @@ _OF_NOISE = ("planted", "cleaning", "drop_below", "target_power", "attention_pow
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
-    ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items"),
+    ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items", "spare"),
     ("backbone", "tisasrec"): ("masked", "last_masked", "user_dim", "keep_users", "keep_items"),
     ("backbone", "sse-pt"): ("masked", "last_masked", "max_interval"),
     ("loss", "bce"): ("gbce_t",),
@@ -85,6 +86,10 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
 }
 """Which settings a model leaves unread under a choice of `models.catalogue`: (setting, value) → the other settings.
 A choice that is not here may read all of them."""
+UNUSED_TOGETHER: Mapping[tuple[tuple[str, str], ...], tuple[str, ...]] = {
+    (("backbone", "bert4rec"), ("cleaning", "sampled")): ("drop_below",),
+}
+"""Likewise, under several choices at once."""
 
 
 class WrongChoice(ValueError):
@@ -206,7 +211,13 @@ class ModelConfig(_Config):
     def effective(self) -> dict[str, Any]:
         """The settings that this model reads: two configurations that agree in them are the same model."""
         values = self.to_dict()
-        unread = {name for (part, choice), names in UNUSED.items() if values[part] == choice for name in names}
+        every = {(choice,): names for choice, names in UNUSED.items()} | UNUSED_TOGETHER
+        unread = {
+            name
+            for choices, names in every.items()
+            if all(values[part] == choice for part, choice in choices)
+            for name in names
+        }
         return {name: value for name, value in values.items() if name not in unread}
 
     @property
@@ -227,6 +238,7 @@ class ModelConfig(_Config):
         return parts and not blocks and not self.gamma and not self.drop_events and not self.corrupt_inputs
 
     def __post_init__(self) -> None:
+        _finite(self)
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
         _at_least(self, 1, "truncate_ramp", "gate_rank")
@@ -236,6 +248,10 @@ class ModelConfig(_Config):
             raise ValueError(f"attention_alpha must lie between 1.05 and 2, not {self.attention_alpha}")
         if self.dim % self.heads:
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        if self.backbone == "sse-pt" and (self.dim + self.user_dim) % self.heads:
+            raise ValueError(
+                f"dim and user_dim together ({self.dim} + {self.user_dim}) must be a multiple of heads ({self.heads})"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
@@ -290,6 +306,7 @@ class TrainingConfig(_Config):
     min_steps: int = 250
 
     def __post_init__(self) -> None:
+        _finite(self)
         _at_least(self, 1, "epochs", "batch_size", "validate_every", "patience")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
@@ -313,6 +330,12 @@ class TrainingConfig(_Config):
         if self.table_rows == "auto":
             return possible and item_count >= TOUCHED_FROM
         return self.table_rows == "touched"
+
+
+def _finite(config: _Config) -> None:
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value}")
 
 
 def _in_unit_interval(config: object, *names: str) -> None:

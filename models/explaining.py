@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.denoising.denoised import Denoised
 from models.denoising.gates import PositionalGate
+from models.denoising.noise.seam import NoiseModel
 from models.engine.batches import Batch
 from models.networks.attention import AttentionMask, GateContext, SelfAttention
 from models.recommender import Recommender
@@ -100,11 +101,13 @@ def attended(model: Recommender, batch: Batch) -> list[Attended]:
 
 @contextlib.contextmanager
 def recorded(model: Recommender) -> Iterator[list[Layer]]:
-    """A list that each attention layer adds itself to whenever the model is used, while the context lasts.
+    """A list that each attention layer adds itself to whenever the model is used, while the context lasts; those of a
+    noise model that is a network are no part of how it ranks.
 
     Raises `ValueError` where the model has no attention.
     """
-    modules = [module for module in model.modules() if isinstance(module, SelfAttention)]
+    judging = {part for module in model.modules() if isinstance(module, NoiseModel) for part in module.modules()}
+    modules = [module for module in model.modules() if isinstance(module, SelfAttention) and module not in judging]
     if not modules:
         raise ValueError("the model has no attention")
     layers: list[Layer] = []

@@ -7,7 +7,9 @@ from models.config import ModelConfig, WrongChoice
 from tasks.errors import InputError
 from tasks.specs import METHODS, MethodSpec
 
-PARTS = ("backbone", "loss", "gate", "estimator")
+PARTS = ("backbone", "loss", "gate", "estimator", "noise_model", "robust")
+AMOUNTS = ("gamma", "drop_events", "corrupt_inputs")
+"""Settings that are parts of a model where they are more than 0."""
 
 
 def check_model(config: ModelConfig) -> None:
@@ -29,13 +31,13 @@ def check_methods(methods: Iterable[MethodSpec]) -> None:
             raise InputError(f"the method {method.name}: {error}") from None
 
 
-def _parts(config: ModelConfig) -> tuple[str | None, ...]:
-    """Those that the model reads, None for the others."""
+def _parts(config: ModelConfig) -> tuple[str | bool | None, ...]:
+    """Those that the model reads, None for the others, and which of the amounts it has."""
     effective = config.effective()
-    return tuple(effective.get(part) for part in PARTS)
+    return *(effective.get(part) for part in PARTS), *(effective.get(amount, 0.0) > 0 for amount in AMOUNTS)
 
 
 @cache
-def _known() -> frozenset[tuple[str | None, ...]]:
+def _known() -> frozenset[tuple[str | bool | None, ...]]:
     """The parts of the named methods."""
     return frozenset(_parts(ModelConfig.from_dict(dict(settings))) for settings in METHODS.values())

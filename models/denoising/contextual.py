@@ -103,7 +103,7 @@ class ContextualGate(nn.Module):
         seen_by = visible.transpose(1, 2) @ queries / visible.sum(1).clamp(min=1.0)[:, :, None]
         logits = own + (seen_by * keys).sum(2)
         losses = F.binary_cross_entropy_with_logits(logits, (items == batch.items).float(), reduction="none")
-        return (losses * known).sum() / known.sum()
+        return (losses * known).sum() / known.sum().clamp(min=1)
 
     def open_shares(self, reading: Reading) -> tuple[float, ...]:
         """Over the last steps; before any, as it begins."""
@@ -122,9 +122,11 @@ class ContextualGate(nn.Module):
         return self._cells(batch.items, self._weights(batch))
 
     def _cells(self, items: Tensor, weights: Tensor) -> Tensor:
-        """[rows, 1, length, length]."""
+        """[rows, 1, length, length] float32, so that what is drawn by them has their probabilities in lower precision,
+        too.
+        """
         own, queries, keys = self._read(items, weights)
-        return torch.baddbmm(own[:, None, :], queries, keys.transpose(1, 2))[:, None]
+        return torch.baddbmm(own[:, None, :], queries, keys.transpose(1, 2))[:, None].float()
 
     def _read(self, items: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """w · [e; b] + c [rows, length], and what queries and keys bring to each other, both [rows, length, rank]."""

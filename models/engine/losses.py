@@ -157,7 +157,14 @@ class FullSoftmax:
     def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
         if hidden.device.type == "cpu":
             return cross_entropy(hidden, table, targets)
-        return F.cross_entropy(hidden @ table[1:].T, targets - 1, reduction="none")
+        return in_one_piece(hidden, table, targets)
+
+
+def in_one_piece(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """As `cross_entropy`, with a [positions, items] tensor of scores. Cells without an event, which a compiled step has
+    among its positions, have target 0 and a loss of 0.
+    """
+    return F.cross_entropy(hidden @ table[1:].T, targets - 1, ignore_index=-1, reduction="none")
 
 
 def _scores(hidden: Tensor, table: Tensor, candidates: Tensor) -> Tensor:

@@ -161,6 +161,7 @@ class Training:
                 gradients_by_rows(table)
         self.optimizer = _optimizer(self.model, config)
         self.progress = Progress()
+        self._ended_steps = 0
         self.best = _copied(self.model)
 
     def run(
@@ -208,6 +209,7 @@ class Training:
         """Take down that an epoch has been trained, in so many seconds."""
         number = self.progress.epoch + 1
         self.progress.seconds += seconds
+        self._ended_steps = self.progress.steps
         if self.progress.collapsed_epoch is None and self.model.collapsed():
             self.progress.collapsed_epoch = number
         figures = metrics | {"time.epoch_seconds": seconds}
@@ -254,8 +256,13 @@ class Training:
         return {"train.loss": mean_loss} | self.model.diagnostics()
 
     def set_rates(self, optimizer: Adam) -> None:
-        """Have `optimizer` take its next step at the rate that is configured for the training's next one."""
-        rate = learning_rate(self.config, self.progress.steps, steps=self.config.epochs * self.steps_of_epoch)
+        """Have `optimizer` take its next step at the rate that is configured for the training's next one. Where an
+        epoch has fewer steps than the log has batches, as of a log that a noise model cleans, the rate moves on at its
+        end.
+        """
+        within_epoch = self.progress.steps - self._ended_steps
+        done = self.progress.epoch * self.steps_of_epoch + within_epoch
+        rate = learning_rate(self.config, done, steps=self.config.epochs * self.steps_of_epoch)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
 
@@ -313,6 +320,7 @@ class Training:
         self.order.load_state_dict(state["order"])
         progress = state["progress"]
         self.progress = Progress(**(progress | {"history": [Epoch(**epoch) for epoch in progress["history"]]}))
+        self._ended_steps = self.progress.steps
 
 
 def losses_of(model: Recommender, running: Running, *, device: torch.device) -> Losses:

@@ -8,7 +8,17 @@ from typing import Any, Literal
 import pytest
 
 from models import catalogue
-from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, UNUSED, ModelConfig, WrongChoice
+from models.config import (
+    CO_TEACHING,
+    NO_GATE,
+    NO_NOISE_MODEL,
+    NO_ROBUST_LOSS,
+    UNUSED,
+    UNUSED_TOGETHER,
+    ModelConfig,
+    TrainingConfig,
+    WrongChoice,
+)
 
 GATED = [
     *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
@@ -37,10 +47,13 @@ def test_the_effective_settings_are_those_that_building_the_model_reads(
 @pytest.mark.parametrize("noise_model", [NO_NOISE_MODEL, *catalogue.NOISE_MODELS])
 @pytest.mark.parametrize("drop_below", [0.0, 0.5])
 @pytest.mark.parametrize("cleaning", ["threshold", "sampled"])
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])
 def test_so_are_those_of_a_noise_model_and_a_robust_loss(
-    noise_model: str, robust: str, drop_below: float, cleaning: Literal["threshold", "sampled"]
+    noise_model: str, robust: str, drop_below: float, cleaning: Literal["threshold", "sampled"], backbone: str
 ) -> None:
-    config = ModelConfig(noise_model=noise_model, robust=robust, cleaning=cleaning, drop_below=drop_below)
+    config = ModelConfig(
+        backbone=backbone, noise_model=noise_model, robust=robust, cleaning=cleaning, drop_below=drop_below
+    )
     assert_effective_is_what_is_read(replace(config, dim=4, heads=1, length=3))
 
 
@@ -60,10 +73,24 @@ def test_so_are_those_of_co_teaching() -> None:
     "against_noise", [{"noise_model": "popularity"}, {"robust": "truncated"}, {"robust": CO_TEACHING}]
 )
 def test_a_noise_model_is_refused_beside_a_gate(against_noise: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="are for a backbone without a gate"):
-        catalogue.check(ModelConfig(gate="positional", **against_noise))
-    with pytest.raises(ValueError, match="are for a backbone without a gate"):
-        catalogue.check(ModelConfig(gamma=0.1, **against_noise))
+    for setting, value in (("gate", "positional"), ("gamma", 0.1)):
+        with pytest.raises(WrongChoice, match="are for a backbone without a gate") as refused:
+            catalogue.check(ModelConfig.from_dict(against_noise | {setting: value}))
+        assert refused.value.setting == setting
+
+
+def test_heads_must_share_the_width_of_items_and_users() -> None:
+    with pytest.raises(ValueError, match=r"dim and user_dim together \(50 \+ 51\) must be a multiple of heads"):
+        ModelConfig(backbone="sse-pt", user_dim=51)
+    assert ModelConfig(user_dim=51).user_dim == 51
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_setting_is_a_finite_number(value: float) -> None:
+    with pytest.raises(ValueError, match="beta must be a finite number"):
+        ModelConfig(beta=value)
+    with pytest.raises(ValueError, match="learning_rate must be a finite number"):
+        TrainingConfig(learning_rate=value)
 
 
 def assert_effective_is_what_is_read(config: ModelConfig) -> None:
@@ -112,6 +139,7 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "robust": {NO_ROBUST_LOSS: None, CO_TEACHING: None, **catalogue.ROBUST},
     }
     known = {field.name for field in fields(ModelConfig)}
-    for (part, name), unread in UNUSED.items():
+    together = [(choice, unread) for choices, unread in UNUSED_TOGETHER.items() for choice in choices]
+    for (part, name), unread in [*UNUSED.items(), *together]:
         assert name in tables[part]
         assert set(unread) <= known

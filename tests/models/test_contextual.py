@@ -214,6 +214,21 @@ def test_the_lesson_teaches_the_gate_alone(make_log: MakeLog) -> None:
     assert reached == {"gate.reads.weight", "gate.constant"}
 
 
+def test_where_nothing_is_known_nothing_is_learned(table: Tensor, batch: Batch) -> None:
+    masked = replace(batch, items=torch.where(batch.items > 0, MASK, 0))
+    lesson = gate_over(table, planted=0.5).lesson(masked, torch.rand)
+    assert lesson is not None
+    assert float(lesson.detach()) == 0.0
+
+
+def test_its_logits_keep_their_digits_in_lower_precision(table: Tensor, batch: Batch) -> None:
+    gate = gate_over(table)
+    with torch.autocast("cpu", torch.bfloat16):
+        lower = logits(gate, batch)
+    assert lower.dtype == torch.float32
+    torch.testing.assert_close(lower, logits(gate, batch), rtol=0.05, atol=0.2)
+
+
 @pytest.mark.parametrize("passes", ["apart", "stacked"])
 def test_a_step_computes_its_logits_once(make_log: MakeLog, passes: str) -> None:
     """Whatever the layers and passes: of the batch, and of the copy with planted items."""

@@ -133,6 +133,13 @@ def test_the_gates_mask_is_its_keep_probability_where_that_is_above_one_half(seq
     assert means == pytest.approx([float(layer.tril().sum()) / 21 for layer in keep])
 
 
+def test_the_network_that_tells_noise_is_no_part_of_how_a_model_ranks(sequences: Sequences) -> None:
+    model = built("sasrec", NO_GATE, sequences, noise_model="own-score", planted="uniform")
+    windows_told = attended(model, shown(model, sequences))
+    assert len(windows_told) == sequences.user_count
+    assert {len(window.before) for window in windows_told} == {2}
+
+
 def test_a_model_without_attention_is_refused(sequences: Sequences) -> None:
     class Popular(Recommender):
         """Nothing but the interface."""

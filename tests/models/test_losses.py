@@ -14,6 +14,7 @@ from models.engine.losses import (
     Objective,
     SampledSoftmax,
     SharedGeneralisedBinaryCrossEntropy,
+    in_one_piece,
 )
 
 
@@ -37,6 +38,13 @@ def test_full_softmax_leaves_padding_out() -> None:
     assert torch.equal(losses, FullSoftmax()(hidden, table, torch.tensor([4, 1]), None))
     scores = hidden[0] @ table[1:].T
     assert float(losses[0]) == pytest.approx(float(scores.logsumexp(0) - scores[3]), rel=1e-5)
+
+
+def test_in_one_piece_full_softmax_is_the_same_and_a_cell_without_an_event_costs_nothing() -> None:
+    hidden, table, targets = drawn(5, 7)
+    whole = in_one_piece(hidden, table, torch.cat([targets[:4], torch.tensor([0])]))
+    assert_same(whole[:4], FullSoftmax()(hidden[:4], table, targets[:4], None), [hidden, table])
+    assert float(whole[4].detach()) == 0.0
 
 
 def drawn(positions: int, items: int) -> tuple[Tensor, Tensor, Tensor]:

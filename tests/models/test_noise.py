@@ -15,7 +15,13 @@ from models.catalogue import NOISE_MODELS, build
 from models.config import ModelConfig, TrainingConfig
 from models.denoising.noise import cooccurrence
 from models.denoising.noise.cooccurrence import CoOccurrence
-from models.denoising.noise.judgement import logistic_regression, share_of_noise, shares_of_noise
+from models.denoising.noise.judgement import (
+    RIDGE,
+    Judgement,
+    logistic_regression,
+    share_of_noise,
+    shares_of_noise,
+)
 from models.denoising.noise.own_score import OwnScore
 from models.denoising.noise.popularity import LIFT_FEATURES
 from models.denoising.noise.seam import NoiseModel, training_events
@@ -119,6 +125,33 @@ def test_logistic_regression_of_one_yes_or_no_is_the_log_odds_ratio() -> None:
     weights = logistic_regression(torch.stack([torch.ones_like(column), column], dim=1), labels)
     assert float(weights[0]) == pytest.approx(math.log(10 / 30), abs=0.03)
     assert float(weights.sum()) == pytest.approx(math.log(45 / 15), abs=0.03)
+
+
+def test_logistic_regression_finds_the_optimum_where_evidence_lies_far_out() -> None:
+    """A whole step of Newton's method overshoots there, each time further."""
+    generator = torch.Generator().manual_seed(0)
+    evidence = torch.tan(torch.pi * (torch.rand(4000, generator=generator, dtype=torch.float64) - 0.5))  # Cauchy's
+    labels = (evidence > 0).double()
+    labels[::400] = 1 - labels[::400]
+    design = torch.stack([torch.ones_like(evidence), evidence / evidence.std()], dim=1)
+
+    def objective(weights: Tensor) -> Tensor:
+        likely = torch.nn.functional.binary_cross_entropy_with_logits(design @ weights, labels)
+        return likely + RIDGE / 2 * weights @ weights
+
+    weights = logistic_regression(design, labels).requires_grad_()
+    (slope,) = torch.autograd.grad(objective(weights), weights)
+    assert float(slope.abs().max()) < 1e-8
+
+
+def test_a_judgement_is_a_number_where_an_event_is_noise_for_certain() -> None:
+    """Also by a kind of which the log has none, whose odds would be infinite."""
+    judgement = Judgement(1, kinds=2)
+    judgement.weights[1] = torch.tensor([500.0, 0.1])
+    judgement.shares.copy_(torch.tensor([0.0, 0.5]))
+    assert judgement.keep(torch.tensor([[0.0], [1.0]])).tolist() == pytest.approx([0.5, 1 - 0.5 * math.exp(0.1)])
+    judgement.shares.copy_(torch.tensor([1e-6, 0.5]))
+    assert judgement.keep(torch.tensor([[1.0]])).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4])

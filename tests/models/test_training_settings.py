@@ -41,6 +41,21 @@ def test_steps_are_counted_over_epochs(make_log: MakeLog) -> None:
     assert seen == pytest.approx([1e-3 * (number + 1) / 100 for number in range(15)])
 
 
+def test_a_rate_that_falls_reaches_its_end_where_epochs_have_fewer_steps_than_the_log(make_log: MakeLog) -> None:
+    log = make_log(lengths=[4] * 40)
+    model = build(ModelConfig(dim=8, length=6, drop_events=0.5), 30, seed=1)
+    settings = TrainingConfig(batch_size=2, epochs=10, decay=1.0, patience=10)
+    training = Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+    rates: list[list[float]] = []
+    while not training.finished:
+        metrics = training.train_epoch()
+        rates.append([training.optimizer.param_groups[0]["lr"], training.progress.steps])
+        training.end_epoch(metrics, seconds=0.0, checkpoint=None, on_epoch=lambda _: None)
+    assert rates[-1][1] < 0.8 * 10 * training.steps_of_epoch
+    assert [rate for rate, _ in rates] == sorted((rate for rate, _ in rates), reverse=True)
+    assert rates[-1][0] < 1e-4
+
+
 def test_each_group_keeps_its_rate_over_the_networks(make_log: MakeLog) -> None:
     log = make_log(lengths=[5, 6, 9, 4, 8, 7])
     model = build(ModelConfig(dim=8, length=6, gate="positional", gate_rate=7.0), 30, seed=1)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ def test_most_of_the_noise_goes_and_little_else(noisy: Snapshot, home: Home, row
     assert lineage(noisy, left) == told
     assert filtered(noisy, spec, home=home).digest == left.digest
     assert filtered(noisy, FilterSpec(), home=home) is noisy
+
+
+def test_folds_need_two_users_to_learn_from(noisy: Snapshot, home: Home) -> None:
+    sequences = load_log(export_log(noisy, home=home)).sequences
+    only_one = torch.zeros_like(sequences.train_lengths)
+    only_one[3] = sequences.train_lengths[3]
+    with pytest.raises(ValueError, match="fewer than two have interactions to learn from"):
+        cross_fitted(
+            lambda: CoOccurrence(sequences.item_count), replace(sequences, train_lengths=only_one), folds=2, seed=0
+        )
 
 
 def test_a_fold_is_judged_by_what_was_learned_of_the_others(noisy: Snapshot, home: Home) -> None:

@@ -23,13 +23,20 @@ class Verdict:
 def cross_fitted(make: Callable[[], NoiseModel], sequences: Sequences, *, folds: int, seed: int) -> Verdict:
     """Part the users by chance into so many folds, and judge each by a noise model that `make` makes and that has seen
     the other folds alone. One fold is judged by what was learned of itself.
+
+    Raises `ValueError` where fewer than two users have events to learn from.
     """
     if folds == 1:
         model = make()
         model.prepare(sequences)
         return Verdict(model.verdict(sequences), model.share())
     generator = torch.Generator().manual_seed(seed)
-    fold = torch.randperm(sequences.user_count, generator=generator).to(sequences.device) % folds
+    learned_from = torch.nonzero(sequences.train_lengths.cpu() > 0).squeeze(1)
+    if len(learned_from) < 2:
+        raise ValueError("the users cannot be parted into folds: fewer than two have interactions to learn from")
+    fold = torch.zeros(sequences.user_count, dtype=torch.int64)
+    fold[learned_from] = torch.randperm(len(learned_from), generator=generator) % folds
+    fold = fold.to(sequences.device)
     keep = torch.ones(len(sequences.items), device=sequences.device)
     shares = []
     for number in range(folds):

@@ -10,12 +10,17 @@ the smallest ratio of the two distributions (Blanchard, Lee & Scott, JMLR 2010).
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 ROUNDS = 30
+ROUNDING = 1e-12
 CONVERGED = 1e-8
 """A step of Newton's method that moves no weight further is the last."""
 RIDGE = 1e-4
+HALVINGS = 50
+CERTAIN = 80.0
+"""Log odds above which an event is noise, whatever the share."""
 LEAST_TAIL = 0.1
 """A tail of the planted noise smaller than this says too little of how common noise is."""
 THRESHOLDS = 181
@@ -52,7 +57,8 @@ class Judgement(nn.Module):
 
     def keep(self, evidence: Tensor) -> Tensor:
         """evidence […, features] → […]: the probability that the event is genuine."""
-        return (1 - self.odds(evidence).exp() @ self.shares).clamp(0, 1)
+        odds = self.odds(evidence).clamp(max=CERTAIN).exp()  # infinity times a share of 0 would be no number
+        return (1 - odds @ self.shares).clamp(0, 1)
 
     def odds(self, evidence: Tensor) -> Tensor:
         """evidence […, features] → […, kinds]: log f_noise / f_log."""
@@ -66,16 +72,27 @@ class Judgement(nn.Module):
 
 def logistic_regression(design: Tensor, labels: Tensor) -> Tensor:
     """design [n, columns], labels [n] of 0 and 1 → [columns]: the weights of greatest likelihood, by Newton's method
-    with a slight ridge, which keeps them finite where a column separates the two.
+    with a slight ridge, which keeps them finite where a column separates the two. A step that would make things worse,
+    as it may where some evidence lies far out, is halved until it does not.
     """
+
+    def loss_of(weights: Tensor) -> float:
+        unlikely = F.binary_cross_entropy_with_logits(design @ weights, labels)
+        return float(unlikely + RIDGE / 2 * weights @ weights)
+
     weights = design.new_zeros(design.shape[1])
+    loss = loss_of(weights)
     ridge = RIDGE * torch.eye(len(weights)).to(design)
     for _ in range(ROUNDS):
         expected = torch.sigmoid(design @ weights)
         gradient = design.T @ (expected - labels) / len(labels) + ridge @ weights
         curvature = (design * (expected * (1 - expected))[:, None]).T @ design / len(labels) + ridge
         step = torch.linalg.solve(curvature, gradient)
-        weights = weights - step
+        for _ in range(HALVINGS):
+            if (reached := loss_of(weights - step)) <= loss * (1 + ROUNDING):
+                break
+            step = step / 2
+        weights, loss = weights - step, reached
         if float(step.abs().max()) < CONVERGED:
             break
     return weights
