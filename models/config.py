@@ -86,7 +86,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
 }
 """Which settings a model leaves unread under a choice of `models.catalogue`: (setting, value) → the other settings.
 A choice that is not here may read all of them."""
-UNUSED_TOGETHER: Mapping[tuple[tuple[str, str], ...], tuple[str, ...]] = {
+UNUSED_TOGETHER: Mapping[tuple[tuple[str, str | float], ...], tuple[str, ...]] = {
     (("backbone", "bert4rec"), ("cleaning", "sampled")): ("drop_below",),
 }
 """Likewise, under several choices at once."""
@@ -211,13 +211,10 @@ class ModelConfig(_Config):
     def effective(self) -> dict[str, Any]:
         """The settings that this model reads: two configurations that agree in them are the same model."""
         values = self.to_dict()
-        every = {(choice,): names for choice, names in UNUSED.items()} | UNUSED_TOGETHER
-        unread = {
-            name
-            for choices, names in every.items()
-            if all(values[part] == choice for part, choice in choices)
-            for name in names
-        }
+        unread = {name for (part, choice), names in UNUSED.items() if values[part] == choice for name in names}
+        for choices, names in UNUSED_TOGETHER.items():
+            if all(values[part] == choice for part, choice in choices):
+                unread.update(names)
         return {name: value for name, value in values.items() if name not in unread}
 
     @property
