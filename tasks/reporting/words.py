@@ -207,7 +207,7 @@ def _seed_words(dataset: str, held: Sequence[Sight]) -> str | None:
     by_method: dict[str, list[SeedSquares | None]] = {}
     for sight in held:
         for row in sight.tables[FULL].rows:
-            by_method.setdefault(row.method, []).append(row.squares)
+            by_method.setdefault(row.method, []).append(row.target_squares or row.squares)
     moved = [spread.largest**0.5 for own in by_method.values() if (spread := pooled(own)) is not None]
     if not moved:
         return None

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tasks.statistics import seeds
-from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample
-from tasks.statistics.crossed import OverBoth, SeedSpread, SeedSquares, over_both, seed_squares, spreads
+from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample, standard_error
+from tasks.statistics.crossed import Errors, OverBoth, SeedSpread, SeedSquares, over_both, seed_squares, spreads
 from tasks.statistics.estimates import ALPHA, LEVEL, Estimate, column, difference, gain
 from tasks.statistics.multiple import Adjusted, holm
 from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
@@ -19,13 +19,13 @@ from tasks.statistics.panel import Panel
 class Against:
     """A method beside the reference; differences are the method's less the reference's.
 
-    difference, gain (in %): of means over targets, with intervals over users and over seeds. t, wilcoxon, effect: over
-    users, each one a pair of their mean values, whose mean difference is `user_difference`, with the standard error
-    `user_error` (None in a file of before). Where users have one target each it is `difference`; else it weighs users
-    alike and not targets. over_both: over users and seeds at once (`tasks.statistics.crossed`), None where no method of
-    the tables has two seeds. The two `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict`
-    rests on that of t, because the claim is about a mean: over users and seeds where that is known, else over users
-    alone.
+    difference, gain (in %): of means over targets, with intervals over users and over seeds; `error` is the standard
+    error of `difference` over users. t, wilcoxon, effect: over users, each one a pair of their mean values, whose mean
+    difference is `user_difference`, with the standard error `user_error`. Where users have one target each it is
+    `difference`; else it weighs users alike and not targets. Both errors are None in a file of before. over_both: over
+    users and seeds at once (`tasks.statistics.crossed`), None where no method of the tables has two seeds. The two
+    `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict` rests on that of t, because the
+    claim is about a mean: over users and seeds where that is known, else over users alone.
     """
 
     difference: Estimate
@@ -42,6 +42,7 @@ class Against:
     effect: Effect | None
     verdict: str
     user_error: float | None = None
+    error: float | None = None
     over_both: OverBoth | None = None
 
     @property
@@ -65,7 +66,8 @@ class Row:
     """A method's mean with its intervals over seeds and over users; `against` is None for the reference itself, and
     where the panel has none.
 
-    squares: of its values over users and seeds, None with one seed and in a file of before.
+    squares: of its values over users and seeds, where users count alike, as in the tests. target_squares: the same
+    where targets do, as in the means, differences and shares. None with one seed and in a file of before.
     """
 
     method: str
@@ -74,6 +76,7 @@ class Row:
     over_users: Estimate
     against: Against | None
     squares: SeedSquares | None = None
+    target_squares: SeedSquares | None = None
 
 
 @dataclass(frozen=True)
@@ -152,12 +155,10 @@ def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
 
 
 def spread_by_method(tables: Iterable[Table]) -> dict[str, SeedSpread]:
-    """How far another seed moves each method's mean, from all tables of a metric; nothing where none has two seeds."""
-    arms: dict[str, list[SeedSquares | None]] = {}
-    for table in tables:
-        for row in table.rows:
-            arms.setdefault(row.method, []).append(row.squares)
-    return spreads(arms)
+    """How far another seed moves each method's mean over targets, from all tables of a metric; nothing where none has
+    two seeds.
+    """
+    return _spreads((row.method, row.target_squares) for table in tables for row in table.rows)
 
 
 def _table(
@@ -173,13 +174,19 @@ def _table(
 ) -> Table:
     sample = panel.sample()
     resampled = resample(sample, rng=rng, resamples=resamples)
+    weights = panel.user_weights()
+    squares = {
+        method: (seed_squares(values, trainings=names), seed_squares(values, weights=weights, trainings=names))
+        for method, values, names in ((name, panel.user_values(name), panel.trainings[name]) for name in panel.methods)
+    }
     rows = tuple(
         Row(
             method=method,
             seeds=panel.seeds[method],
             over_seeds=seeds.mean(panel.seed_means(method), level=level),
             over_users=interval(resampled, column(panel.column(method)), level=level),
-            squares=seed_squares(panel.user_values(method), trainings=panel.trainings[method]),
+            squares=squares[method][0],
+            target_squares=squares[method][1],
             against=None
             if method == reference or reference not in panel.methods
             else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
@@ -227,6 +234,7 @@ def _against(
         t_adjusted=None,
         wilcoxon_adjusted=None,
         effect=effect(own, other),
+        error=standard_error(resampled, difference(at, base)) if users > 1 else 0.0,
         over_both=None,
         verdict="",
     )
@@ -234,16 +242,23 @@ def _against(
 
 def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
     """The table with its differences over users and seeds, where anything is known of the spread over seeds."""
-    found = spread_by_method(judged_with)
-    if not found:
+    of_users = _spreads((row.method, row.squares) for other in judged_with for row in other.rows)
+    of_targets = spread_by_method(judged_with)
+    if not of_users:
         return table
     counts = {row.method: len(row.seeds) for row in table.rows}
 
     def over(method: str, against: Against) -> OverBoth | None:
-        if against.user_error is None:
+        if against.user_error is None or against.error is None:
             return against.over_both
-        pair = [(counts[name], found[name]) for name in (method, table.reference)]
-        return over_both(against.t, against.difference, against.gain, error=against.user_error, arms=pair)
+        pair = (method, table.reference)
+        return over_both(
+            against.t,
+            against.difference,
+            against.gain,
+            of_users=Errors(against.user_error, [(counts[name], of_users[name]) for name in pair]),
+            of_targets=Errors(against.error, [(counts[name], of_targets[name]) for name in pair]),
+        )
 
     return replace(
         table,
@@ -252,6 +267,14 @@ def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
             for row in table.rows
         ),
     )
+
+
+def _spreads(arms: Iterable[tuple[str, SeedSquares | None]]) -> dict[str, SeedSpread]:
+    """Each method's spread over seeds from its arms at all places."""
+    held: dict[str, list[SeedSquares | None]] = {}
+    for method, squares in arms:
+        held.setdefault(method, []).append(squares)
+    return spreads(held)
 
 
 def _judged(

@@ -26,6 +26,8 @@ NAME = "paired t over users and seeds"
 class SeedSquares:
     """Mean squares of one method's values at one place, [seeds, users]: between its seeds, users · s²(seed means), and
     of what neither the seed nor the user explains. trainings: of the seeds, empty where they are not known.
+
+    They are of the mean that `seed_squares` was asked for: one where users weigh alike, or one over targets.
     """
 
     seeds: int
@@ -47,6 +49,33 @@ class SeedSpread:
 
 
 @dataclass(frozen=True)
+class Errors:
+    """What a difference of two means is off by: `error`, its standard error over users, and `arms`, of each method the
+    number of seeds and the spread over them.
+    """
+
+    error: float
+    arms: Sequence[tuple[int, SeedSpread]]
+
+    @property
+    def by_seeds(self) -> float:
+        """What other seeds add to the squared error: Σ σ̂² / seeds."""
+        return sum(spread.variance / seeds for seeds, spread in self.arms)
+
+    @property
+    def squared(self) -> float:
+        """The squared error over users and seeds."""
+        return self.error**2 + self.by_seeds
+
+    def degrees(self, users: int) -> float:
+        """Satterthwaite's degrees of freedom of `squared`, as `over_both` says."""
+        squared = self.squared
+        between = min(squared, sum(spread.largest / seeds for seeds, spread in self.arms))
+        of_seeds = between**2 / min(spread.degrees for _, spread in self.arms)
+        return squared**2 / ((squared - between) ** 2 / (users - 1) + of_seeds)
+
+
+@dataclass(frozen=True)
 class OverBoth:
     """A difference to the reference over users and seeds: its test, and the intervals over users of difference and gain
     (in %), each limit moved out by what other seeds would change.
@@ -57,13 +86,22 @@ class OverBoth:
     gain: Estimate
 
 
-def seed_squares(values: Floats, *, trainings: Sequence[str | None] = ()) -> SeedSquares | None:
-    """The mean squares of values [seeds, users]; None with a single seed or user. trainings: of the seeds."""
+def seed_squares(
+    values: Floats, *, weights: Floats | None = None, trainings: Sequence[str | None] = ()
+) -> SeedSquares | None:
+    """The mean squares of values [seeds, users]; None with a single seed or user. trainings: of the seeds.
+
+    weights [users], with a mean of 1: what each user counts in the mean whose squares are asked for
+    (`Panel.user_weights` for a mean over targets), None where all count alike. The rest is then what each user's
+    weighted deviation brings into that mean, so that a seed which moves all values alike brings nothing into it.
+    """
     seeds, users = values.shape
     if min(seeds, users) < 2:
         return None
-    of_seed, of_user = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
-    rest = values - of_seed - of_user + values.mean()
+    weighted = values if weights is None else values * weights
+    of_seed, of_user = weighted.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
+    rest = values - of_seed - of_user + weighted.mean()
+    rest = rest if weights is None else rest * weights
     return SeedSquares(
         seeds,
         users,
@@ -107,33 +145,24 @@ def spreads(arms: Mapping[str, Sequence[SeedSquares | None]]) -> dict[str, SeedS
 
 
 def over_both(
-    over_users: Test, difference: Estimate, gain: Estimate, *, error: float, arms: Sequence[tuple[int, SeedSpread]]
+    over_users: Test, difference: Estimate, gain: Estimate, *, of_users: Errors, of_targets: Errors
 ) -> OverBoth:
-    """The test and intervals of a difference between two methods, `arms`: each one's number of seeds and their spread.
+    """The test and intervals of a difference between two methods.
 
-    error: the standard error of the mean difference over users, to which `over_users` is the test. The squared error
-    over both is error² + Σ σ̂² / seeds. error² counts the users' rest too, so that this is the mean squares between
-    seeds, Σ `largest` / seeds, and what error² holds besides that rest. Of these two Satterthwaite's degrees of freedom
-    are made (1946, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2), as if
-    both σ̂² were off by the same, since they have been drawn together. Where trainings share their rest, as those of one
-    seed may, nothing may be left besides: all is then the seeds', with their degrees. Where both σ̂² are 0, all is as
-    over users alone.
+    of_users: the errors of the mean difference of users, to which `over_users` is the test. of_targets: those of
+    `difference`, which is one of means over targets: a user with many targets weighs more in it, and so does what a
+    seed does to them. With one target a user the two are the same.
+
+    The squared error over both is error² + Σ σ̂² / seeds. error² counts the users' rest too, so that this is the mean
+    squares between seeds, Σ `largest` / seeds, and what error² holds besides that rest. Of these two Satterthwaite's
+    degrees of freedom are made (1946, "An approximate distribution of estimates of variance components", Biometrics
+    Bulletin 2), as if both σ̂² were off by the same, since they have been drawn together. Where trainings share their
+    rest, as those of one seed may, nothing may be left besides: all is then the seeds', with their degrees. Where both
+    σ̂² are 0, all is as over users alone.
     """
-    by_seeds = sum(spread.variance / seeds for seeds, spread in arms)
-    if over_users.statistic is None or error == 0.0 or by_seeds == 0.0:
-        return OverBoth(replace(over_users, name=NAME), difference, gain)
-    from scipy.special import stdtr, stdtrit
-
-    squared = error**2 + by_seeds
-    between = min(squared, sum(spread.largest / seeds for seeds, spread in arms))
-    of_seeds = between**2 / min(spread.degrees for _, spread in arms)
-    degrees = squared**2 / ((squared - between) ** 2 / (over_users.n - 1) + of_seeds)
-    statistic = over_users.statistic * error / squared**0.5
-    one_sided = over_users.alternative == "greater"
-    p = float(stdtr(degrees, -statistic)) if one_sided else 2.0 * float(stdtr(degrees, -abs(statistic)))
-    margin = float(stdtrit(degrees, 0.5 + difference.level / 2.0)) * by_seeds**0.5
+    margin = _margin(of_targets, users=over_users.n, level=difference.level)
     return OverBoth(
-        t=replace(over_users, name=NAME, statistic=statistic, p=p),
+        t=_tested(over_users, of_users),
         difference=_widened(difference, margin),
         gain=_widened(gain, margin * _per_unit(difference, gain)),
     )
@@ -209,6 +238,28 @@ def _inverse_trigamma(value: float) -> float:
     return float(np.exp(found))
 
 
+def _tested(over_users: Test, errors: Errors) -> Test:
+    """The test over users with what other seeds would change in its error."""
+    if over_users.statistic is None or errors.error == 0.0 or errors.by_seeds == 0.0:
+        return replace(over_users, name=NAME)
+    from scipy.special import stdtr
+
+    degrees = errors.degrees(over_users.n)
+    statistic = over_users.statistic * errors.error / errors.squared**0.5
+    one_sided = over_users.alternative == "greater"
+    p = float(stdtr(degrees, -statistic)) if one_sided else 2.0 * float(stdtr(degrees, -abs(statistic)))
+    return replace(over_users, name=NAME, statistic=statistic, p=p)
+
+
+def _margin(errors: Errors, *, users: int, level: float) -> float:
+    """How far other seeds may move a difference at this level: t · √(Σ σ̂² / seeds), 0 where nothing has a spread."""
+    if users < 2 or errors.error == 0.0 or errors.by_seeds == 0.0:
+        return 0.0
+    from scipy.special import stdtrit
+
+    return float(stdtrit(errors.degrees(users), 0.5 + level / 2.0) * errors.by_seeds**0.5)
+
+
 def _per_unit(difference: Estimate, gain: Estimate) -> float:
     """How many % of gain a difference of 1 is: 100 / the reference's mean."""
     return gain.value / difference.value if gain.value and difference.value else 0.0
@@ -217,7 +268,7 @@ def _per_unit(difference: Estimate, gain: Estimate) -> float:
 def _widened(over_users: Estimate, margin: float) -> Estimate:
     """Each limit as far from the value as its own distance and `margin` make together, at right angles."""
     value, low, high = over_users.value, over_users.low, over_users.high
-    if value is None or low is None or high is None:
+    if value is None or low is None or high is None or margin == 0.0:
         return over_users
     return replace(
         over_users,

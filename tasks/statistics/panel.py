@@ -59,6 +59,12 @@ class Panel:
         means: Floats = cluster(self.values[method].T, self.users).user_means.T
         return means
 
+    def user_weights(self) -> Floats:
+        """What each user counts in a mean over targets [users]: their number of targets, as a multiple of the mean."""
+        counts = cluster(np.zeros((len(self.users), 0)), self.users).counts
+        weights: Floats = counts / counts.mean()
+        return weights
+
     def seed_means(self, method: str) -> Floats:
         """The method's means over targets [seeds]."""
         means: Floats = self.values[method].mean(axis=1)

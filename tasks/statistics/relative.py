@@ -136,8 +136,10 @@ def _means(
     panel: Panel, spread: Mapping[str, SeedSpread] | None, *, rng: np.random.Generator, level: float, resamples: int
 ) -> _Means:
     if spread is None:
+        weights = panel.user_weights()
         squares = {
-            name: seed_squares(panel.user_values(name), trainings=panel.trainings[name]) for name in panel.methods
+            name: seed_squares(panel.user_values(name), weights=weights, trainings=panel.trainings[name])
+            for name in panel.methods
         }
         spread = spreads({name: [own] for name, own in squares.items()})
     resampled = resample(panel.sample(), rng=rng, resamples=resamples)

@@ -12,7 +12,7 @@ import scipy.stats
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.statistics import seeds
 from tasks.statistics.comparison import Table, compare, jointly
-from tasks.statistics.crossed import SeedSpread, SeedSquares, over_both, seed_squares, spreads
+from tasks.statistics.crossed import Errors, SeedSpread, SeedSquares, over_both, seed_squares, spreads
 from tasks.statistics.estimates import Estimate, Floats
 from tasks.statistics.paired import Test
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
@@ -259,16 +259,56 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
 
 def test_seeds_have_their_own_degrees_even_where_the_error_over_users_holds_less_than_their_rest() -> None:
     """As where both methods' trainings share it: little is left of what the mean squares between seeds count."""
+    errors = Errors(1.9e-5**0.5, [(2, SeedSpread(variance=1.3e-5, largest=8.6e-5, degrees=3.0))] * 2)
     found = over_both(
         Test("paired t", "two-sided", n=943, statistic=-0.5, p=0.6),
         Estimate(-0.002, -0.0105, 0.0065, level=0.95, basis="users", n=943),
         Estimate(-0.9, -4.7, 2.9, level=0.95, basis="users", n=943),
-        error=1.9e-5**0.5,
-        arms=[(2, SeedSpread(variance=1.3e-5, largest=8.6e-5, degrees=3.0))] * 2,
+        of_users=errors,
+        of_targets=errors,
     )
     squared = 3.2e-5
     assert found.t.p == pytest.approx(2 * scipy.stats.t.sf(0.5 * (1.9e-5 / squared) ** 0.5, 3))
     assert found.difference.low == pytest.approx(-0.002 - np.hypot(0.0085, scipy.stats.t.ppf(0.975, 3) * 1.3e-5**0.5))
+
+
+def test_a_difference_of_means_over_targets_has_the_spread_of_those_means_over_seeds() -> None:
+    """Seeds move only the ten users who have thirty targets each, three quarters of all, and 10 of 110 users."""
+    users = np.concatenate([np.arange(100), np.repeat(np.arange(100, 110), 30)])
+    often = users >= 100
+    level = rng(14).random(len(users))
+    shifts = {"base": (0.0, 0.04, 0.02), "up": (0.03, 0.0, 0.06)}
+    panel = align(
+        training(method, run, level + shift * often, users=users)
+        for method, own in shifts.items()
+        for run, shift in enumerate(own)
+    )
+    table = table_of(panel)
+    for row in table.rows:
+        assert row.squares is not None
+        assert row.target_squares is not None
+        variance = np.var(shifts[row.method], ddof=1)
+        assert row.squares.between / row.squares.users == pytest.approx(variance * (10 / 110) ** 2)
+        assert row.target_squares.between / row.target_squares.users == pytest.approx(variance * (300 / 400) ** 2)
+    against = table.rows[1].against
+    assert against is not None
+    assert against.difference.value == pytest.approx(0.01 * 300 / 400)
+    assert against.difference.excludes(0.0)
+    assert not against.shown_difference.excludes(0.0)
+    (kept,) = retentions(panel, {"up": "base"}, rng=rng())
+    assert kept.share.excludes(1.0)
+    assert not kept.shown.excludes(1.0)
+
+
+def test_a_seed_that_moves_all_targets_alike_is_no_rest_of_the_users() -> None:
+    """However unequal their numbers: the mean over targets then moves by just what the seed does."""
+    users = np.repeat(np.arange(40), np.arange(1, 41))
+    level = rng(15).random(len(users))
+    panel = align(training("one", run, level + moved, users=users) for run, moved in enumerate((0.0, 0.1, 0.05)))
+    found = seed_squares(panel.user_values("one"), weights=panel.user_weights())
+    assert found is not None
+    assert found.between / found.users == pytest.approx(0.05**2)
+    assert found.rest == pytest.approx(0.0, abs=1e-12)
 
 
 def test_methods_spreads_are_drawn_together_as_far_as_they_are_alike() -> None:

@@ -264,3 +264,24 @@ def test_trainings_that_seeds_move_are_no_better_method_in_95_percent(runs: int,
     assert rejected["users"] > 0.2 * trials, rejected
     assert within(rejected["both"], trials, 0.05), rejected
     assert within(rejected["covered"], trials, 0.95), rejected
+
+
+def test_intervals_hold_a_true_null_in_95_percent_where_seeds_move_users_with_many_targets() -> None:
+    """A few users have most of the targets: what moves them moves the mean over targets, and hardly that over users."""
+    rng = np.random.default_rng(32)
+    trials, held, over_users = 200, 0, 0
+    users = np.concatenate([np.arange(200), np.repeat(np.arange(200, 220), 60)])
+    often = users >= 200
+    for _ in range(trials):
+        panel = align(
+            Scores(method, seed, np.arange(len(users)), users, rng.normal(0.3, 0.1, len(users)) + moved * often)
+            for method in ("base", "other")
+            for seed, moved in enumerate(rng.normal(0, 0.03, 4))
+        )
+        table = compare(panel, metric="test.full_unseen.ndcg_at_10", reference="base", rng=rng, resamples=199)
+        against = table.rows[1].against
+        assert against is not None
+        held += not against.shown_difference.excludes(0.0)
+        over_users += not against.difference.excludes(0.0)
+    assert over_users < 0.5 * trials
+    assert within(held, trials, 0.95), held
