@@ -47,7 +47,7 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
             planned = plan(log, spec.kind, ratio=spec.ratio, seed=spec.seed)
         except CannotCorruptError as error:
             raise InputError(error.reason.format(user=_user_id(connection, snapshot, error.user))) from None
-        edits = taken_out(planned.edits) if spec.taken_out else planned.edits
+        edits = taken_out(log, planned.edits, seed=spec.seed) if spec.taken_out else planned.edits
         changes = changes_of(edits)
         if changes == Changes():
             return snapshot
@@ -135,7 +135,8 @@ def changes_of(edits: Edits) -> Changes:
         replaced=len(edits.replaced),
         inserted=inserted + added,
         deleted=len(edits.deleted),
-        moved=edits.exchanged.size,
+        # Of a pair one event may go, and the other stay where it was put.
+        moved=int(np.isin(edits.exchanged, edits.deleted, invert=True).sum()),
         users_added=0 if edits.added is None else len(edits.added.lengths),
     )
 

@@ -148,7 +148,8 @@ class CorruptSpec(Spec):
     What is noise at a ratio is the same noise at a larger one. The kinds are the files of `tasks.corruption`.
 
     taken_out: all of it has been found and left out again, as by an oracle. What was put in is as if it had never been;
-    what was replaced, swapped or deleted is lost all the same.
+    what was replaced, swapped or deleted is lost all the same. A user keeps one open event, be it noise: a target has a
+    history.
     """
 
     kind: NoiseKind = "replace"

@@ -1,6 +1,6 @@
--- In: interactions, clean_interactions. Out: one row a user and event that are there more often than in the clean
--- snapshot, from which events were only taken away. A user of whom nothing was taken is compared by a sum of hashes,
--- the others event by event.
+-- In: interactions, clean_interactions; the kind of noise that was put in before and may be left ('' for none). Out: one
+-- row a user and event, but for that noise, that are there more often than in the clean snapshot, from which events
+-- were only taken away. A user of whom nothing was taken is compared by a sum of hashes, the others event by event.
 with found as (
     select "user", count(*) as events, sum(hash(item, time, noise_kind)) as content
     from interactions
@@ -20,7 +20,7 @@ touched as (
 kept as (
     select "user", item, time, noise_kind, count(*) as times_found
     from interactions
-    where "user" in (select "user" from touched)
+    where "user" in (select "user" from touched) and noise_kind is distinct from {kind}
     group by all
 ),
 given as (

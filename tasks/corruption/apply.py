@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.corruption.draws import Stream, last_to_go, random_words
 from tasks.corruption.openlog import Edits, Insertions, Integers, NewUsers, OpenLog
 
 Flags = npt.NDArray[np.bool_]
@@ -63,11 +64,24 @@ def apply(log: OpenLog, edits: Edits) -> Edited:
     )
 
 
-def taken_out(edits: Edits) -> Edits:
+def taken_out(log: OpenLog, edits: Edits, *, seed: int) -> Edits:
     """What is left to do where all noise that edits make is found and left out: nothing is put in, and what was
     replaced or swapped is gone.
+
+    A user whose open events are all noise keeps one of them as the noise that it is, the last to go in the order of
+    this seed, as `tasks.corruption.delete` leaves one: a target has a history.
     """
-    return Edits(deleted=np.unique(np.concatenate([edits.replaced, edits.exchanged.ravel(), edits.deleted])))
+    noisy = np.unique(np.concatenate([edits.replaced, edits.exchanged.ravel(), edits.deleted]))
+    bare = np.bincount(log.user[noisy], minlength=log.users) == log.lengths
+    last = last_to_go(log, random_words(seed, Stream.PLACE, log.events))
+    spared = last[bare[log.user[last]]]
+    replaced = np.isin(edits.replaced, spared)
+    return Edits(
+        replaced=edits.replaced[replaced],
+        replacements=edits.replacements[replaced],
+        exchanged=edits.exchanged[np.isin(edits.exchanged, spared).any(axis=1)],
+        deleted=np.setdiff1d(noisy, spared),
+    )
 
 
 def _kept(log: OpenLog, edits: Edits) -> tuple[dict[str, Column], Integers, Integers]:

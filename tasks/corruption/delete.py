@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tasks.corruption.draws import Stream, Words, first_in_order, random_words
-from tasks.corruption.openlog import CannotCorruptError, Edits, Integers, OpenLog
+from tasks.corruption.draws import Stream, first_in_order, last_to_go, random_words
+from tasks.corruption.openlog import CannotCorruptError, Edits, OpenLog
 
 
 def edits(log: OpenLog, count: int, seed: int) -> Edits:
@@ -13,7 +13,7 @@ def edits(log: OpenLog, count: int, seed: int) -> Edits:
     """
     words = random_words(seed, Stream.PLACE, log.events)
     free = np.ones(log.events, dtype=np.bool_)
-    free[_last_to_go(log, words)] = False
+    free[last_to_go(log, words)] = False
     rows = np.flatnonzero(free)
     if len(rows) < count:
         raise CannotCorruptError(
@@ -22,12 +22,3 @@ def edits(log: OpenLog, count: int, seed: int) -> Edits:
             user=int(np.flatnonzero(log.lengths == 1)[0]),
         )
     return Edits(deleted=rows[first_in_order(words[rows], count)])
-
-
-def _last_to_go(log: OpenLog, words: Words) -> Integers:
-    """The row with the largest word of each user with open events; of equal ones the last."""
-    users = np.flatnonzero(log.lengths)
-    largest = np.maximum.reduceat(words, log.offsets[users])
-    rows = np.flatnonzero(words == np.repeat(largest, log.lengths[users]))
-    last = np.append(log.user[rows][1:] != log.user[rows][:-1], True)
-    return np.asarray(rows[last])

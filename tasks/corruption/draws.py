@@ -48,6 +48,17 @@ def first_in_order(words: Words, count: int) -> Integers:
     return np.sort(np.concatenate([smaller, level]))
 
 
+def last_to_go(log: OpenLog, words: Words) -> Integers:
+    """The row with the largest word [N] of each user with open events, of equal ones the last: where events go in the
+    order of their words, the one that stays so that the user keeps one, and a target a history.
+    """
+    users = np.flatnonzero(log.lengths)
+    largest = np.maximum.reduceat(words, log.offsets[users])
+    rows = np.flatnonzero(words == np.repeat(largest, log.lengths[users]))
+    last = np.append(log.user[rows][1:] != log.user[rows][:-1], True)
+    return np.asarray(rows[last])
+
+
 def draw_items(
     log: OpenLog, words: Words, *, users: Integers, weights: Integers, without: Integers | None = None
 ) -> Integers:

@@ -136,7 +136,7 @@ class Edits:
 
     replaced: [r] rows that get the items of `replacements` [r]
     exchanged: [p, 2] pairs of rows that swap their items
-    deleted: [d] rows that go
+    deleted: [d] rows that go, after they have been swapped if they are of a pair
     """
 
     replaced: Integers = field(default_factory=_none)

@@ -21,6 +21,13 @@ def corrupted_checks(manifest: Manifest, *, limits: CorruptedLimits, compared: b
     spec = CorruptSpec.model_validate(manifest.spec["corrupt"])
     if not spec.taken_out and (spec.kind != "delete" or compared):
         yield _ratio(spec, manifest, limits=limits)
+    if spec.taken_out:
+        yield finds_none(
+            "noise is left of a user only where it is all that comes before the first target",
+            "interactions",
+            "noise_kind",
+            sql.load("validate/noise_left", kind=sql.literal(spec.kind)),
+        )
     yield finds_none(
         "noise is put only before a user's first target",
         "interactions",
@@ -80,11 +87,11 @@ def _ratio(spec: CorruptSpec, manifest: Manifest, *, limits: CorruptedLimits) ->
 def _kept(spec: CorruptSpec) -> str:
     """The query for events that a kind of noise should have left alone."""
     if spec.taken_out:
-        return sql.load("validate/changed_by_deletion")
+        return sql.load("validate/changed_by_deletion", kind=sql.literal(spec.kind))
     match spec.kind:
         case "replace" | "popular" | "swap":
             return sql.load("validate/changed_in_place", kind=sql.literal(spec.kind))
         case "insert" | "burst" | "sharing" | "bots":
             return sql.load("validate/changed_around", kind=sql.literal(spec.kind))
         case "delete":
-            return sql.load("validate/changed_by_deletion")
+            return sql.load("validate/changed_by_deletion", kind=sql.literal(spec.kind))

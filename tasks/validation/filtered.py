@@ -42,7 +42,7 @@ def filtered_checks(manifest: Manifest, *, limits: CorruptedLimits, compared: bo
             "every interaction is one of what was filtered",
             "interactions",
             "item",
-            sql.load("validate/changed_by_deletion"),
+            sql.load("validate/changed_by_deletion", kind="''"),
         ),
         (
             "as many interactions are left out as the manifest says",

@@ -262,6 +262,7 @@ def _target_checks(manifest: Manifest, prepare: PrepareSpec, *, limits: Snapshot
     yield finds_none(
         "a target's item is the interaction at its position", table, "item", sql.load("validate/target_items")
     )
+    yield finds_none("every target has a history", table, "history", sql.load("validate/no_history"))
     yield finds_none(
         "no target lies among the training positions",
         table,

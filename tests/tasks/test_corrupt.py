@@ -13,7 +13,7 @@ from tasks.corrupt import corrupt
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.snapshots import Snapshot, open_snapshot, verify_files
-from tasks.specs import CorruptSpec, NoiseKind
+from tasks.specs import CorruptSpec, NoiseKind, PrepareSpec
 from tasks.validate import validate
 
 Row = tuple[Any, ...]
@@ -86,6 +86,33 @@ def test_an_oracle_is_left_what_no_noise_touched(
     for target, user, item, split, _ in rows_of(tiny_snapshot.targets):
         assert (user, item, split) == next(row[1:4] for row in rows_of(known.targets) if row[0] == target)
         assert next(r[ITEM] for r in found if (r[USER], r[POSITION]) == (user, history_of[target])) == item
+    assert validate(known.path, docs=home.docs).failures == ()
+
+
+@pytest.mark.parametrize("kind", ["replace", "popular", "swap"])
+@pytest.mark.parametrize("split", [{"kind": "leave-one-out"}, {"kind": "sessions"}])
+def test_where_all_before_a_target_is_noise_an_oracle_keeps_one_event_of_it(
+    ingest_file: Callable[..., Snapshot],
+    write_log: Callable[..., Path],
+    home: Home,
+    rows_of: Read,
+    kind: NoiseKind,
+    split: dict[str, Any],
+) -> None:
+    """A target without a history would be ranked from nothing. What is kept is noise, and labelled and counted so."""
+    events = [(user, (7 * user + event) % 30) for user in range(80) for event in range(3 + user % 3)]
+    log = write_log("user_id,item_id\n" + "".join(f"u{user:02},{item}\n" for user, item in events))
+    clean = ingest_file(log, prepare=PrepareSpec.model_validate({"split": split}))
+    known = corrupt(clean, CorruptSpec(kind=kind, ratio=0.5, seed=3, taken_out=True), home=home)
+    assert min(history for *_, history in rows_of(known.targets)) >= 1
+    spared = [row for row in rows_of(known.interactions) if row[NOISE] == kind]
+    assert spared
+    first_target = {user: history for _, user, _, _, history in reversed(rows_of(known.targets))}
+    assert {first_target.get(row[USER], 1) for row in spared} == {1}, "a user with another event keeps no noise"
+    changes = known.manifest.changes
+    assert changes is not None
+    assert changes.replaced + changes.moved == len(spared)
+    assert changes.deleted == clean.counts.interactions - known.counts.interactions
     assert validate(known.path, docs=home.docs).failures == ()
 
 

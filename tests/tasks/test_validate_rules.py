@@ -112,6 +112,7 @@ LEAKS: list[tuple[str, str, str]] = [
             "WHERE split = 'validation' LIMIT 1"
         ),
     ),
+    ("sessions", "every target has a history", f"UPDATE targets SET history = 0 WHERE target = {FIRST}"),
     ("sessions", "no training positions", f'UPDATE users SET train_length = 1 WHERE "user" = {WHO}'),
     (
         "sessions",
@@ -260,6 +261,15 @@ def test_too_many_deletions_are_seen(shop: Callable[..., Snapshot], broken: Brea
     path = broken(shop(corruption="delete"), "DELETE FROM interactions WHERE position < 2")
     (row,) = rows_of(found_in(path), "that were deleted")
     assert row["ratio_found"] > float(row["ratio_asked"]) == 0.2
+
+
+def test_noise_that_was_to_be_taken_out_and_is_there_is_seen(shop: Callable[..., Snapshot], broken: Breaking) -> None:
+    spec = CorruptSpec(ratio=0.2, taken_out=True).model_dump(mode="json")
+    snapshot = shop(corruption="replace")
+    path = broken(snapshot, "SELECT 1", spec=snapshot.manifest.spec | {"corrupt": spec})
+    (row, *_) = rows_of(found_in(path), "noise is left of a user only where")
+    assert row["noise_kind"] == "replace"
+    assert row["first_target"] > 1
 
 
 def test_a_clean_snapshot_that_is_gone_is_said(shop: Callable[..., Snapshot], broken: Breaking) -> None:
