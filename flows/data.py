@@ -16,7 +16,16 @@ from tasks.snapshots import Snapshot
 from tasks.sources.layouts import described, untimed
 from tasks.sources.logs import Log, identity
 from tasks.sources.source import obtain_log
-from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, FilterSpec, IngestSpec, PrepareSpec, SourceSpec
+from tasks.specs import (
+    NO_FILTER,
+    CellSpec,
+    CorruptSpec,
+    FilterSpec,
+    IngestSpec,
+    PrepareSpec,
+    SourceSpec,
+    in_percent,
+)
 from tasks.steps import (
     Steps,
     corrupt_step,
@@ -97,7 +106,7 @@ def corrupted_snapshot(clean: Snapshot, corruption: CorruptSpec, *, steps: Steps
     """Corrupt and validate; at ratio 0 the clean snapshot itself."""
     if corruption.ratio == 0:
         return clean
-    label = f"{corruption.kind} {corruption.ratio:.0%}" + (", taken out" if corruption.taken_out else "")
+    label = f"{corruption.kind} {in_percent(corruption.ratio)}%" + (", taken out" if corruption.taken_out else "")
     key = corrupt_key(clean, corruption)
     snapshot = snapshot_named(steps.run(corrupt_step, clean, corruption, key=key, label=label))
     check_snapshot(snapshot, steps, label=label)

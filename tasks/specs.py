@@ -291,6 +291,11 @@ def named_method(name: str, **common: Any) -> MethodSpec:
     return MethodSpec(name=name, model=ModelConfig.from_dict(as_named(name, said)))
 
 
+def in_percent(ratio: float) -> str:
+    """A ratio in %, with all the digits that a person gave it: two that differ are not told alike."""
+    return f"{100.0 * ratio:.10g}"
+
+
 class InjectedNoise(Spec):
     """The noise of one experiment.
 
@@ -317,7 +322,7 @@ class InjectedNoise(Spec):
         kind = "" if self.kind == usual.kind or not self.ratio else f" {self.kind}"
         where = "" if self.where == usual.where or not self.ratio else f" in {self.where}"
         out = " taken out" if self.taken_out and self.ratio else ""
-        return f"{self.ratio:.0%}{kind}{where}{out}"
+        return f"{in_percent(self.ratio)}%{kind}{where}{out}"
 
 
 class NoiseSpec(Spec):

@@ -17,6 +17,7 @@ from tasks.reporting.analysis import (
 )
 from tasks.reporting.charts import style_of
 from tasks.reporting.scales import signless
+from tasks.specs import in_percent
 from tasks.statistics.comparison import Against, Row, Table
 from tasks.statistics.estimates import Estimate
 from tasks.study.result import CellResult, Noise, Place, Setting, StudyResult
@@ -130,7 +131,7 @@ def oracles(result: StudyResult) -> frozenset[str]:
 def place_words(place: Place, result: StudyResult) -> str:
     """A place as a part of a sentence, with what tells it from the study's others."""
     where = "" if place.noise is None or place.noise.where == "both" else f" in {place.noise.where}"
-    noise = "no noise" if place.noise is None else f"{percent(place.noise.ratio)} {place.noise.kind} noise{where}"
+    noise = "no noise" if place.noise is None else f"{in_percent(place.noise.ratio)} % {place.noise.kind} noise{where}"
     parts = [noise, setting_words(place)]
     if len({sight.place.dataset for sight in sights(result)}) > 1:
         parts.insert(0, place.dataset)
@@ -147,7 +148,7 @@ def noise_words(noise: Noise | None) -> str:
     if noise is None:
         return "no noise"
     where = "" if noise.where == "both" else f" in {noise.where}"
-    return f"{percent(noise.ratio)} {noise.kind}{where}"
+    return f"{in_percent(noise.ratio)} % {noise.kind}{where}"
 
 
 def percent(share: float) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.reporting.analysis import FULL, METRICS, axis_label, value_label
 from tasks.reporting.words import collapse_words, not_significant
+from tasks.specs import in_percent
 from tasks.statistics.comparison import Row
 from tasks.study.result import Noise, Place, StudyResult
 
@@ -88,7 +89,7 @@ def _noise(noise: Noise | None) -> str:
     if noise is None:
         return "0%"
     where = "" if noise.where == "both" else f" in {noise.where}"
-    return f"{noise.ratio:.0%} {noise.kind}{where}"
+    return f"{in_percent(noise.ratio)}% {noise.kind}{where}"
 
 
 def _reference(result: StudyResult) -> str:

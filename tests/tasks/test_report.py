@@ -2,9 +2,13 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import pytest
+
 from tasks.compare import COMPARED, Cell, Row, compare
 from tasks.report import learning_curve, markdown, plain, table
-from tasks.specs import NoiseSpec
+from tasks.reporting.sights import noise_words
+from tasks.specs import InjectedNoise, NoiseSpec
+from tasks.study.result import Noise
 
 
 def rows(value: float = 0.123456, **noise: str) -> tuple[Row, ...]:
@@ -35,6 +39,13 @@ def test_the_table_says_what_noise_it_was_and_where_if_not_the_usual() -> None:
     assert [row["Noise"] for row in table(rows(where="training"))] == ["0%", "20% in training"]
     assert "20% swap in histories" in plain(swapped)
     assert "20% swap in histories" in markdown(swapped)
+
+
+@pytest.mark.parametrize(("ratio", "told"), [(0.0, "0%"), (0.07, "7%"), (0.2, "20%"), (0.204, "20.4%"), (4e-3, "0.4%")])
+def test_a_ratio_is_told_as_it_was_given(ratio: float, told: str) -> None:
+    """Two that round to the same whole number are two rows, and noise that is there is not called 0%."""
+    assert InjectedNoise(ratio=ratio).described == told
+    assert noise_words(Noise("replace", ratio, "both")) == told.replace("%", " % replace")
 
 
 def test_the_terminals_columns_line_up() -> None:
