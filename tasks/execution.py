@@ -60,6 +60,11 @@ def resolve(spec: ExecutionSpec) -> Execution:
     )
 
 
+def on_one_core() -> Execution:
+    """How a log is judged by what needs no training, such as a filter or an audit."""
+    return resolve(ExecutionSpec(device="cpu", threads=1))
+
+
 def side_by_side(spec: ExecutionSpec, execution: Execution) -> int:
     """How many trainings run at a time."""
     if spec.side_by_side is not None:

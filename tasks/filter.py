@@ -8,6 +8,7 @@ from tasks.corruption.apply import apply
 from tasks.corruption.openlog import Edits
 from tasks.engine import engine
 from tasks.errors import InputError
+from tasks.execution import on_one_core
 from tasks.home import Home
 from tasks.keys import step_key
 from tasks.scratch import working_folder
@@ -29,7 +30,12 @@ LEAST_EVENTS, LEAST_USERS = 500, 20
 
 def filter_key(snapshot: Snapshot, spec: FilterSpec) -> str:
     """The key of the step that filters a snapshot."""
-    return step_key(("tasks.filter", PROGRAM), {"snapshot": snapshot.digest, "filter": spec.model_dump(mode="json")})
+    inputs = {
+        "snapshot": snapshot.digest,
+        "filter": spec.model_dump(mode="json"),
+        "execution": on_one_core().to_dict(),
+    }
+    return step_key(("tasks.filter", PROGRAM), inputs)
 
 
 def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
@@ -53,7 +59,7 @@ def filtered(snapshot: Snapshot, spec: FilterSpec, *, home: Home) -> Snapshot:
         request = {
             "log": str(export_log(snapshot, home=home)),
             **spec.model_dump(include={"by", "reach", "folds", "seed"}),
-            "threads": 1,
+            "threads": on_one_core().threads,
             "out": str(judged),
         }
         run_worker("judge", request, program=PROGRAM)

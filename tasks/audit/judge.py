@@ -11,6 +11,7 @@ import pandas as pd
 
 import sql
 from tasks.engine import engine
+from tasks.execution import on_one_core
 from tasks.filter import JUDGED_BY, refuse_small
 from tasks.home import Home
 from tasks.keys import step_key
@@ -73,7 +74,8 @@ class Judged:
 def judge_key(snapshot: Snapshot) -> str:
     """The key of the step that judges a snapshot."""
     settings = JUDGED_BY.model_dump(include={"reach", "seed"})
-    inputs = {"snapshot": snapshot.digest, "resamples": RESAMPLES, **settings}
+    execution = on_one_core().to_dict()
+    inputs = {"snapshot": snapshot.digest, "resamples": RESAMPLES, "execution": execution, **settings}
     return step_key(("tasks.audit.judge", PROGRAM), inputs)
 
 
@@ -102,7 +104,7 @@ def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:
                 "reach": JUDGED_BY.reach,
                 "resamples": RESAMPLES,
                 "seed": JUDGED_BY.seed,
-                "threads": 1,
+                "threads": on_one_core().threads,
                 "out": str(arrays),
             }
             report = run_worker("audit", request, program=PROGRAM)

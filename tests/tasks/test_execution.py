@@ -5,9 +5,12 @@ import json
 import pytest
 
 from tasks import execution
+from tasks.audit.judge import judge_key
 from tasks.errors import InputError
 from tasks.execution import resolve, side_by_side
-from tasks.specs import ExecutionSpec
+from tasks.filter import filter_key
+from tasks.snapshots import Snapshot
+from tasks.specs import ExecutionSpec, FilterSpec
 
 
 def on_machine(monkeypatch: pytest.MonkeyPatch, *, gpu: str | None, cores: int) -> None:
@@ -81,3 +84,16 @@ def test_the_record_is_plain_json_and_covers_the_threads() -> None:
     assert json.loads(json.dumps(one)) == one
     assert one != two
     assert set(one["libraries"]) == {"torch", "numpy"}
+
+
+def test_what_a_filter_or_an_audit_made_elsewhere_is_not_taken_for_their_own(
+    tiny_snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another processor or torch may judge otherwise in the last digit, and a digit decides what is left out."""
+    keys = [(filter_key(tiny_snapshot, FilterSpec()), judge_key(tiny_snapshot)) for _ in range(2)]
+    monkeypatch.setattr(execution, "processor_name", lambda: "another")
+    keys.append((filter_key(tiny_snapshot, FilterSpec()), judge_key(tiny_snapshot)))
+    monkeypatch.setattr(execution, "version", lambda name: f"{name} of tomorrow")
+    keys.append((filter_key(tiny_snapshot, FilterSpec()), judge_key(tiny_snapshot)))
+    assert keys[0] == keys[1]
+    assert all(len(set(each)) == 3 for each in zip(*keys, strict=True))
