@@ -14,7 +14,7 @@ from tasks.statistics.bootstrap import RESAMPLES
 from tasks.statistics.comparison import Table, compare, jointly, spread_by_method, uncompared
 from tasks.statistics.crossed import SeedSpread
 from tasks.statistics.estimates import Floats
-from tasks.statistics.panel import Panel, Scores, align, attribute, scores
+from tasks.statistics.panel import Panel, Scores, align, attribute, averaged, scores
 from tasks.statistics.relative import gaps_closed, retentions
 from tasks.statistics.slices import (
     Bins,
@@ -46,7 +46,7 @@ METRICS = (*PAIR, *HITS)
 YARDSTICK = (*PAIR, HITS[1])
 """What a gap is closed on: a method that only moves up what is popular closes it on one and opens it on another."""
 TOLD_BESIDE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where", "noise.seed")
-"""Axes that the words for a place, its rows or their replicates tell of anyhow: all others are a place's setting."""
+"""Axes that the words for a place, its rows or their repetitions tell of anyhow: all others are a place's setting."""
 
 NOISE_SHARE = "noise_share"
 WITHOUT = " without noise"
@@ -55,6 +55,9 @@ SEED = 20_240_607
 
 Ranks = Callable[[CellResult], pd.DataFrame]
 """A cell's `ranks.parquet`, with a column `noise_share` (of each target's history) where that is known."""
+
+_Key = tuple[str, int, int | None]
+"""Of a cell at a place: its variant, its repetition and its draw of noise."""
 
 
 def analysed(result: StudyResult, ranks: Ranks, *, resamples: int = RESAMPLES) -> StudyResult:
@@ -159,36 +162,50 @@ def value_label(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Placed:
-    """The finished cells of a place by variant and replicate, with their ranks; the reference may not be among them."""
+    """The finished cells of a place by variant, repetition and draw of noise, with their ranks; the reference may be
+    missing.
+    """
 
     at: Place
     reference: str
-    cells: Mapping[tuple[str, int], CellResult]
+    cells: Mapping[_Key, CellResult]
     ranks: Ranks
     resamples: int
 
     @property
     def compared(self) -> bool:
         """Whether the reference has a finished training here."""
-        return any(name == self.reference for name, _ in self.cells)
+        return any(name == self.reference for name, _, _ in self.cells)
 
     def scores(self, metric: str, *, named: str = "{}") -> Iterator[Scores]:
-        """Every training's values; `named` says what a variant is called."""
-        for (name, seed), cell in self.cells.items():
-            yield scores(self.ranks(cell), metric, method=named.format(name), seed=seed, training=cell.train_key)
+        """The values of every repetition, over its draws of noise; `named` says what a variant is called."""
+        repetitions: dict[tuple[str, int], list[CellResult]] = {}
+        for (name, number, _), cell in self.cells.items():
+            repetitions.setdefault((name, number), []).append(cell)
+        for (name, number), cells in repetitions.items():
+            yield averaged(
+                [
+                    scores(self.ranks(cell), metric, method=named.format(name), seed=number, training=cell.train_key)
+                    for cell in cells
+                ]
+            )
 
     def panel(self, metric: str) -> Panel:
         return align(self.scores(metric))
 
 
 def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Placed]:
-    groups: dict[str, tuple[Place, dict[tuple[str, int], CellResult]]] = {}
+    groups: dict[str, tuple[Place, dict[_Key, CellResult]]] = {}
     done = [cell for cell in result.cells if cell.status == "done"]
-    replicates = _replicates(done)
+    repetition = _repetition_of(done)
+
+    def key(cell: CellResult) -> _Key:
+        return variant(cell, result), repetition(cell), _drawn(cell)
+
     for cell in done:
         at = place_of(cell, result)
         _, members = groups.setdefault(repr(at), (at, {}))
-        held = members.setdefault((variant(cell, result), replicates(cell)), cell)
+        held = members.setdefault(key(cell), cell)
         if held.evaluate_key != cell.evaluate_key:
             raise InputError(
                 f"the cells {held.label!r} and {cell.label!r} are two experiments and would be one value in a table: "
@@ -199,9 +216,7 @@ def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Place
         reference = _reference(members.values(), result)
         if reference is None:
             borrowed = {
-                (variant(cell, result), replicates(cell)): cell
-                for cell in done
-                if _is_reference(cell, result) and _agrees(place_of(cell, result), at)
+                key(cell): cell for cell in done if _is_reference(cell, result) and _agrees(place_of(cell, result), at)
             }
             members = {**borrowed, **members}
             reference = _reference([*borrowed.values(), *result.cells], result) or str(result.reference)
@@ -227,18 +242,21 @@ def _is_reference(cell: CellResult, result: StudyResult) -> bool:
     return all(held.get(axis) == value for axis, value in result.reference.items())
 
 
-def _replicates(cells: Sequence[CellResult]) -> Callable[[CellResult], int]:
-    """A cell's number among repetitions: its seed, or that of its pair of seeds where noise was drawn several times."""
+def _repetition_of(cells: Sequence[CellResult]) -> Callable[[CellResult], int]:
+    """A cell's number among repetitions: its seed, or that of its draw of noise where one seed stands beside several.
 
-    def pair(cell: CellResult) -> tuple[int, int]:
-        drawn = cell.noise.seed if cell.noise is not None and cell.noise.ratio > 0.0 else None
-        return (cell.seed, -1 if drawn is None else drawn)
-
-    draws = {second for _, second in map(pair, cells) if second >= 0}
-    if len(draws) <= 1:
+    Several draws of a seed are one repetition. Where seeds share them, the pairs are not each a repetition: what a seed
+    does, and what a draw does, is in many of them, and taken for as many it would be thought to be known far better.
+    """
+    draws = {drawn for cell in cells if (drawn := _drawn(cell)) is not None}
+    if len(draws) <= 1 or len({cell.seed for cell in cells}) > 1:
         return lambda cell: cell.seed
-    order = {found: number for number, found in enumerate(sorted({pair(cell) for cell in cells}))}
-    return lambda cell: order[pair(cell)]
+    return lambda cell: -1 if (drawn := _drawn(cell)) is None else drawn
+
+
+def _drawn(cell: CellResult) -> int | None:
+    """The seed of a cell's noise, None where it has none."""
+    return cell.noise.seed if cell.noise is not None and cell.noise.ratio > 0.0 else None
 
 
 def _retained(places: Sequence[_Placed], metric: str, spread: Mapping[str, SeedSpread]) -> Iterator[Retained]:

@@ -131,7 +131,8 @@ def _groups(result: StudyResult) -> Iterator[list[Detection]]:
 
 def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
     first = held[0]
-    over = seeds.mean([found.auroc for found in held])
+    areas = _by_seed(held)
+    over = seeds.mean(areas)
     value = over.value or 0.0
     half = f" ± {(over.high - over.low) / 2.0:.3f}" if over.low is not None and over.high is not None else ""
     share = fmean(found.positives / (found.positives + found.negatives) for found in held)
@@ -145,8 +146,16 @@ def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
         _mean([found.average_precision for found in held], "{:.3f}"),
         _mean([found.caught for found in held], "{:.1%}"),
         Item(percent(share), value=share),
-        Item(str(len(held)), value=len(held)),
+        Item(str(len(areas)), value=len(areas)),
     )
+
+
+def _by_seed(held: Sequence[Detection]) -> list[float]:
+    """The areas of repetitions: of each seed the mean over its draws of noise; with one seed alone, of each draw."""
+    areas: dict[int, list[float]] = {}
+    for found in held:
+        areas.setdefault(found.seed, []).append(found.auroc)
+    return [fmean(own) for own in areas.values()] if len(areas) > 1 else [found.auroc for found in held]
 
 
 def _numbers(found: Detection) -> tuple[Number, ...]:

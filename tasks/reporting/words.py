@@ -190,6 +190,7 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
         who = "Each method was" if counts[-1] == 1 else "Some methods were"
         sentences.append(f"{who} trained with one seed, so how much another training would differ is not known.")
     sentences += filter(None, (_seed_words(dataset, held) for dataset, held in by_dataset(found)))
+    sentences += filter(None, [_draw_words(result)])
     alone = [sight for sight in found if sight.reference not in sight.methods]
     for reference in dict.fromkeys(sight.reference for sight in alone):
         where = listed(place_words(sight.place, result) for sight in alone if sight.reference == reference)
@@ -200,6 +201,21 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
         missing = "is" if failed == 1 else "are"
         sentences.append(f"{failed} of {len(result.cells)} cells failed and {missing} missing from all that follows.")
     return sentences
+
+
+def _draw_words(result: StudyResult) -> str | None:
+    """What is not known of noise that was drawn several times, None where every draw has one seed."""
+    seeds_of: dict[int | None, set[int]] = {}
+    for cell in result.cells:
+        if cell.noise is not None and cell.noise.ratio > 0.0:
+            seeds_of.setdefault(cell.noise.seed, set()).add(cell.seed)
+    if len(seeds_of) < 2 or max(map(len, seeds_of.values())) < 2:
+        return None
+    return (
+        f"Noise was drawn {len(seeds_of)} times, and several seeds were trained on the same draw: a seed's value is "
+        "the mean over its draws, and intervals and verdicts do not count what other draws would change. They do where "
+        "every seed has a draw of its own."
+    )
 
 
 def _seed_words(dataset: str, held: Sequence[Sight]) -> str | None:

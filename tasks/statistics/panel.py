@@ -1,7 +1,7 @@
 """Methods × seeds × targets: per-target values of several trainings, brought into line by target number."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,6 +115,22 @@ def align(trainings: Iterable[Scores]) -> Panel:
         seeds={method: tuple(one.seed for one in held) for method, held in ordered.items()},
         values={method: np.stack([one.values for one in held]) for method, held in ordered.items()},
         trainings={method: tuple(one.training for one in held) for method, held in ordered.items()},
+    )
+
+
+def averaged(trainings: Sequence[Scores]) -> Scores:
+    """Several trainings as one, named as the first: at each target their mean.
+
+    Raises `ValueError` as `align` does where they differ in their targets.
+    """
+    first, *others = map(_by_target, trainings)
+    for other in others:
+        _check_same(first, other)
+    names = dict.fromkeys(one.training for one in trainings)
+    return replace(
+        first,
+        values=np.mean([one.values for one in (first, *others)], axis=0),
+        training=None if None in names else " ".join(map(str, names)),
     )
 
 

@@ -21,6 +21,7 @@ from tasks.gates import GateLayer
 from tasks.home import Home
 from tasks.reporting import shell
 from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
+from tasks.reporting.detection import grid as detection_grid
 from tasks.reporting.figures import figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown, records
 from tasks.reporting.grid import html as as_html
@@ -671,6 +672,61 @@ def test_two_experiments_are_never_one_value_of_a_table() -> None:
         analysed(shared, ranks, resamples=RESAMPLES).comparisons
         == analysed(result, ranks, resamples=RESAMPLES).comparisons
     )
+
+
+def drawn_anew(result: StudyResult, draws: dict[int, tuple[int, int]]) -> StudyResult:
+    """A study whose seeds are taken for pairs of a seed and a draw of noise."""
+    cells = []
+    for cell in result.cells:
+        seed, draw = draws[cell.seed]
+        assert cell.noise is not None
+        axes = {**cell.axes, "seed": seed, **({"noise.seed": draw} if cell.noise.ratio else {})}
+        cells.append(replace(cell, seed=seed, noise=replace(cell.noise, seed=draw), axes=axes))
+    return replace(result, cells=tuple(cells))
+
+
+def test_draws_of_noise_that_seeds_share_do_not_make_more_seeds(tmp_path: Path) -> None:
+    """Two seeds on each of three draws are two repetitions and not six: each the mean over its draws."""
+    made, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1, 2, 3, 4, 5, 6))
+    crossed = {1: (1, 0), 2: (1, 1), 3: (1, 2), 4: (2, 0), 5: (2, 1), 6: (2, 2)}
+    result = analysed(drawn_anew(made, crossed), ranks, resamples=RESAMPLES)
+    (sight,) = sights(result)
+    for row in sight.tables[FULL].rows:
+        means = [
+            np.mean([cell.metrics[FULL] for cell in result.cells if (cell.method, cell.seed) == (row.method, seed)])
+            for seed in (1, 2)
+        ]
+        assert row.seeds == (1, 2)
+        assert (row.over_seeds.n, row.over_seeds.value) == (2, pytest.approx(np.mean(means)))
+        assert row.squares is not None
+        assert row.squares.between / row.squares.users == pytest.approx(np.var(means, ddof=1))
+    found = [detection("plain", 0.25, strength=1.0 + 0.1 * number, seed=number) for number in range(6)]
+    told = detection_grid(replace(result, detection=tuple(replace(one, seed=1 + one.seed % 2) for one in found)))
+    assert told is not None
+    areas = [np.mean([one.auroc for one in found[first::2]]) for first in (0, 1)]
+    half = stats.t.ppf(0.975, 1) * np.std(areas, ddof=1) / 2**0.5
+    assert [(row[4].text, row[-1].text) for row in told.rows] == [(f"{np.mean(areas):.3f} ± {half:.3f}", "2")]
+    said = "Noise was drawn 3 times, and several seeds were trained on the same draw"
+    write_report(result, None, tmp_path)
+    assert said in (tmp_path / "report.html").read_text()
+    write_report(analysed(made, ranks, resamples=RESAMPLES), None, tmp_path)
+    assert said not in (tmp_path / "report.html").read_text()
+
+
+def test_a_seed_with_a_draw_of_its_own_is_one_repetition_with_and_without_noise(tmp_path: Path) -> None:
+    made, ranks = study(methods=("plain", "better"), ratios=(0.0, 0.25), seeds=(1, 2, 3))
+    result = analysed(drawn_anew(made, {seed: (seed, 10 + seed) for seed in (1, 2, 3)}), ranks, resamples=RESAMPLES)
+    assert all(row.seeds == (1, 2, 3) for sight in sights(result) for row in sight.tables[FULL].rows)
+    kept = result.retained[0].retentions[0]
+    assert kept.share_over_seeds.n == 3
+    write_report(result, None, tmp_path)
+    assert "Noise was drawn" not in (tmp_path / "report.html").read_text()
+
+
+def test_of_one_seed_the_draws_of_noise_are_the_repetitions() -> None:
+    made, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1, 2, 3))
+    result = analysed(drawn_anew(made, {number: (7, 10 + number) for number in (1, 2, 3)}), ranks, resamples=RESAMPLES)
+    assert all(row.seeds == (11, 12, 13) for sight in sights(result) for row in sight.tables[FULL].rows)
 
 
 def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:
