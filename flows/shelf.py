@@ -54,7 +54,12 @@ def _list(home: Home) -> int:
         print(f"There are no snapshots in {home.snapshots}: `rec-denoiser ingest` makes one.")
         return 0
     used, unknown = _references_or_why_not(entries, home)
-    rows = [_row(depth, entry, used.get(entry.name)) for depth, entry in indented(entries) if entry.snapshot]
+    by_name = {entry.name: entry.snapshot for entry in entries}
+    rows = [
+        _row(depth, entry, used.get(entry.name), parent=by_name.get(entry.parent or ""))
+        for depth, entry in indented(entries)
+        if entry.snapshot
+    ]
     if rows:
         print(_table(HEADINGS, rows))
     for entry in entries:
@@ -65,7 +70,7 @@ def _list(home: Home) -> int:
     return 0
 
 
-def _row(depth: int, entry: Entry, used: References | None) -> tuple[str, ...]:
+def _row(depth: int, entry: Entry, used: References | None, *, parent: Snapshot | None) -> tuple[str, ...]:
     snapshot = opened(entry)
     counts = snapshot.counts
     return (
@@ -76,7 +81,7 @@ def _row(depth: int, entry: Entry, used: References | None) -> tuple[str, ...]:
         f"{counts.users:,}",
         f"{counts.items:,}",
         _split(snapshot),
-        made_by(snapshot) or "–",
+        made_by(snapshot, parent) or "–",
         _size(entry.bytes),
         "?" if used is None else _used_by(used),
     )
@@ -139,7 +144,7 @@ def _ancestry(snapshot: Snapshot, entries: Sequence[Entry]) -> str:
     while current.manifest.parent is not None:
         parent = snapshot_name(current.manifest.parent)
         known = by_name[parent].snapshot if parent in by_name else None
-        text.append(f"{parent}{'' if known else ' (not here any more)'} {made_by(current)}")
+        text.append(f"{parent}{'' if known else ' (not here any more)'} {made_by(current, known)}")
         if known is None:
             break
         current = known

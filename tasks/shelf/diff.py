@@ -96,20 +96,22 @@ def lineage(a: Snapshot, b: Snapshot) -> str:
     if a.digest == b.digest:
         return "A and B are the same snapshot."
     if b.manifest.parent == a.digest:
-        return f"B is A {made_by(b)}."
+        return f"B is A {made_by(b, a)}."
     if a.manifest.parent == b.digest:
-        return f"A is B {made_by(a)}."
+        return f"A is B {made_by(a, b)}."
     if a.manifest.clean == b.manifest.clean:
         clean = snapshot_name(a.manifest.clean)
-        return f"Both were made from {clean}: A is it {made_by(a)}, B is it {made_by(b)}."
+        return f"Both were made from {clean}: A is it {made_by(a, None)}, B is it {made_by(b, None)}."
     if [file.sha256 for file in a.manifest.sources] == [file.sha256 for file in b.manifest.sources]:
         return "Both were made from the same files, differently."
     return "They were made from different files."
 
 
-def made_by(snapshot: Snapshot) -> str:
+def made_by(snapshot: Snapshot, parent: Snapshot | None) -> str:
     """What was done to a snapshot's parent: "with 20 % replace (seed 3)", "without 1 user", "without 12 interactions
     (co-occurrence, below 0.5)"; "" where it has none.
+
+    parent: None where it is not at hand; the users are then all that were ever forgotten of the log.
     """
     spec, changes = snapshot.manifest.spec, snapshot.manifest.changes
     if snapshot.manifest.parent is None:
@@ -124,7 +126,7 @@ def made_by(snapshot: Snapshot) -> str:
         kind = f"{100 * noise.get('ratio', 0):g} % {noise.get('kind', 'replace')} (seed {noise.get('seed', 0)})"
         return f"with {kind}, taken out again" if noise.get("taken_out") else f"with {kind}"
     if change == "forget":
-        forgotten = spec["forget"]
+        forgotten = spec["forget"] if parent is None else parent.counts.users - snapshot.counts.users
         return f"without {forgotten:,} user{'' if forgotten == 1 else 's'}"
     return "changed"
 

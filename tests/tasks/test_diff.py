@@ -133,6 +133,10 @@ def test_lineage_is_told(
         "B is it with 50 % replace (seed 0)."
     )
     assert lineage(tiny_snapshot, without) == "B is A without 1 user."
-    assert made_by(tiny_snapshot) == ""
+    again = forget(without, ["u08", "u09"], home=home).new
+    assert lineage(without, again) == "B is A without 2 users."
+    assert lineage(again, without) == "A is B without 2 users."
+    assert made_by(again, None) == "without 3 users", "where the one before is gone, all that were forgotten"
+    assert made_by(tiny_snapshot, None) == ""
     assert lineage(tiny_snapshot, other_way) == "Both were made from the same files, differently."
     assert lineage(tiny_snapshot, elsewhere) == "They were made from different files."
