@@ -51,7 +51,7 @@ def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
     Users, items and targets are numbered anew in their old order. Its spec says how many were forgotten, not who.
 
     Raises `InputError` where a file of the snapshot is damaged, where it has injected noise, where an id is not one
-    of its users', or where nobody to rank would be left.
+    of its users', or where nobody would be left to train on, to validate on or to test on.
     """
     manifest = snapshot.manifest
     if manifest.has_injected_noise:
@@ -64,8 +64,7 @@ def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
         _refuse_unknown(connection, snapshot, wanted)
         _leave_out(connection, snapshot, wanted)
-        if one_row(connection, "SELECT count(*) FROM targets") == (0,):
-            raise InputError(f"without them nobody in the snapshot {snapshot.name} would be left to rank")
+        _refuse_empty(connection, snapshot)
         origin = Origin(
             sources=manifest.sources,
             spec=manifest.spec_after("forget", manifest.spec.get("forget", 0) + len(wanted)),
@@ -145,6 +144,17 @@ def _leave_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, ids: S
     connection.execute(sql.load("forget/items", items=sql.literal(str(snapshot.items)), interactions=interactions))
     connection.execute(sql.load("forget/interactions", interactions=interactions))
     connection.execute(sql.load("forget/targets", targets=sql.literal(str(snapshot.targets))))
+
+
+def _refuse_empty(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    """Raise `InputError` where a part of the split would be empty."""
+    training, validation, test = one_row(connection, sql.load("forget/split_sizes"))
+    if not (training and validation and test):
+        empty = "nobody to train on" if not training else "no target of " + ("test" if validation else "validation")
+        raise InputError(
+            f"without them the snapshot {snapshot.name} would have {empty}: "
+            "ingest the log without them, with a split that fits those who are left"
+        )
 
 
 def _has_row(connection: duckdb.DuckDBPyConnection, path: Path, ids: Sequence[str]) -> bool:

@@ -81,7 +81,7 @@ def snapshot_checks(manifest: Manifest, *, limits: SnapshotLimits) -> tuple[Chec
     return (
         *_interaction_checks(manifest),
         *(_time_checks(limits) if manifest.has_times else (_no_times(),)),
-        *(() if changed else _preparation_checks(prepare, has_times=manifest.has_times)),
+        *(() if changed else _preparation_checks(prepare, manifest)),
         *_noise_checks(manifest, limits=limits),
         *_target_checks(manifest, prepare, limits=limits),
         *split_checks(prepare, changed=changed, has_times=manifest.has_times),
@@ -168,16 +168,18 @@ def _no_times() -> Check:
     return _no_suspect("a log without times has none", "time", "unexpected_time", shown=("position", "time"))
 
 
-def _preparation_checks(prepare: PrepareSpec, *, has_times: bool) -> Iterator[Check]:
-    """What the preparation was asked to make true of the events."""
+def _preparation_checks(prepare: PrepareSpec, manifest: Manifest) -> Iterator[Check]:
+    """What the preparation was asked to make true of the events, as far as it outlasts that people are forgotten: the
+    items that they had are left with fewer events.
+    """
     if prepare.user_core > 1:
         query = sql.load("validate/rare", counted="histories", id="user_id", least=str(prepare.user_core))
         yield finds_none(f"every user has at least {prepare.user_core} events, as asked", "users", "user_id", query)
-    if prepare.item_core > 1:
+    if prepare.item_core > 1 and "forget" not in manifest.spec:
         query = sql.load("validate/rare", counted="catalogue", id="item_id", least=str(prepare.item_core))
         yield finds_none(f"every item has at least {prepare.item_core} events, as asked", "items", "item_id", query)
     match prepare.duplicates:
-        case "exact" if has_times:
+        case "exact" if manifest.has_times:
             yield finds_none(
                 "no event repeats a user's item at the same time, as asked",
                 "interactions",

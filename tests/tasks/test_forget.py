@@ -1,6 +1,7 @@
 """A forgotten person is gone from every table, and the others are as they were."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ Row = tuple[Any, ...]
 Ingest = Callable[..., Snapshot]
 Write = Callable[..., Path]
 
-SPLITS: list[Split] = [LeaveOneOut(), SessionSplit(), TemporalSplit(), UserSplit()]
+SPLITS: list[Split] = [LeaveOneOut(), SessionSplit(validation=0.3), TemporalSplit(), UserSplit()]
 
 
 def csv(rows: list[Row]) -> str:
@@ -95,6 +96,36 @@ def test_what_it_says_of_itself(tiny_snapshot: Snapshot, home: Home) -> None:
     assert noisy.manifest.spec["forget"] == 3
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_part_of_the_split_is_never_left_empty(
+    tiny_log: Path, ingest_file: Ingest, home: Home, left_in: Callable[[], list[Path]], split: str
+) -> None:
+    """Though others would be left to rank: what is chosen or measured there would be of nobody."""
+    snapshot = ingest_file(tiny_log, prepare=PrepareSpec(split=SessionSplit()), time="ts", noise="noise")
+    tables = by_raw_ids(snapshot)
+    theirs = {row[0] for row in tables["targets"] if row[1] == split}
+    with pytest.raises(InputError, match=f"would have no target of {split}: ingest the log without them"):
+        forget(snapshot, sorted(theirs), home=home)
+    trained = [user for user, length in tables["users"] if length]
+    with pytest.raises(InputError, match="would have nobody to train on"):
+        forget(snapshot, trained, home=home)
+    assert left_in() == [snapshot.path]
+
+
+def test_items_left_with_few_events_are_no_fault_of_the_snapshot(
+    tiny_log: Path, ingest_file: Ingest, home: Home, rows_of: Callable[[Path], list[Row]]
+) -> None:
+    prepare = PrepareSpec(user_core=5, item_core=11)
+    snapshot = ingest_file(tiny_log, prepare=prepare, time="ts", noise="noise")
+    counts = Counter(row[1] for row in rows_of(snapshot.interactions))
+    rarest = min(counts, key=lambda item: counts[item])
+    who = next(row[0] for row in rows_of(snapshot.interactions) if row[1] == rarest)
+    (user_id,) = (row[1] for row in rows_of(snapshot.users) if row[0] == who)
+    new = forget(snapshot, [user_id], home=home).new
+    assert min(Counter(row[1] for row in rows_of(new.interactions)).values()) < 11
+    assert validate(new.path, docs=home.docs).failures == ()
+
+
 def test_ids_are_exact(ingest_file: Ingest, write_log: Write, home: Home) -> None:
     rows = [(user, f"i{event}", event, "") for user in ("7", "07", "\u00e4\u00f6") for event in range(4)]
     snapshot = ingest_file(write_log(csv(rows)), prepare=PrepareSpec(promotion=0))
@@ -117,7 +148,7 @@ def test_what_cannot_be_done(tiny_snapshot: Snapshot, home: Home, ingest_file: I
     with pytest.raises(InputError, match=f"forget the person in the clean one, {tiny_snapshot.name}"):
         forget(noisy, ["u20"], home=home)
     single = ingest_file(write_log("user_id,item_id\na,1\na,2\na,3\nb,1\n"))
-    with pytest.raises(InputError, match=r"nobody in the snapshot .* would be left to rank"):
+    with pytest.raises(InputError, match=f"the snapshot {single.name} would have no target of validation"):
         forget(single, ["a"], home=home)
     tiny_snapshot.targets.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"targets\.parquet is damaged"):
