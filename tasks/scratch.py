@@ -58,6 +58,16 @@ def publish(folder: Path, final: Path) -> None:
         _flush_one(final.parent)
 
 
+def publish_over(folder: Path, final: Path) -> None:
+    """Rename the complete `folder` to `final`, in the place of what lies there, which is left beside `folder` to go
+    away with its working folder. Of several processes that do so at once, the last one's stays.
+    """
+    with locked(final.parent):  # else another could put its own there after this one took the earlier away
+        if final.exists():
+            final.rename(folder.with_name(f"{folder.name}-earlier"))
+        folder.rename(final)
+
+
 def remove_abandoned(parent: Path) -> list[Path]:
     """Delete the temporary folders in `parent` whose process is gone; return their paths."""
     if not parent.is_dir():

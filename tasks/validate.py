@@ -19,7 +19,7 @@ import sql
 from tasks.digests import spec_digest
 from tasks.engine import engine
 from tasks.errors import InputError
-from tasks.scratch import working_folder
+from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Manifest, Snapshot, open_snapshot, snapshot_name
 from tasks.sources.layouts import recognise
 from tasks.sources.logs import Log, identity
@@ -206,10 +206,7 @@ def _manifest(path: Path) -> Manifest:
 def _put_in_place(work: Path, report: ValidationReport) -> None:
     """Move the new Data Docs to their place, the report beside them; what lies there goes with the working folder."""
     (work / _SITE / REPORT).write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
-    place = report.docs.parent
-    if place.exists():
-        place.rename(work / "previous")
-    (work / _SITE).rename(place)
+    publish_over(work / _SITE, report.docs.parent)
 
 
 def _passed(report: ValidationReport, limits: Limits) -> ValidationReport:

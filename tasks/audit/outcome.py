@@ -1,7 +1,6 @@
 """The folder of an audit: report, Parquet files and numbers."""
 
 import json
-import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tasks.audit.judge import INTERACTIONS_FILE, Judged
 from tasks.audit.specs import AuditSpec
 from tasks.home import Home
 from tasks.reporting.audit import PAGE, sentence, write_page
-from tasks.scratch import working_folder
+from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Snapshot
 
 RESULT_FILE = "audit.json"
@@ -83,9 +82,7 @@ def publish_audit(
         text = json.dumps(outcome.to_dict(), ensure_ascii=False, indent=1)
         (content / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
         write_page(found, spec.dataset, content, gains=gains, facts=_facts(outcome))
-        if final.exists():
-            final.rename(work / f"earlier-{secrets.token_hex(4)}")
-        content.rename(final)
+        publish_over(content, final)
     return outcome
 
 

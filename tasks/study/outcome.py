@@ -1,6 +1,5 @@
 """What came of a study's cells, put together as `tasks.study.result` says it."""
 
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from tasks.job import reason
 from tasks.plan import Cell
 from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import write_report
-from tasks.scratch import working_folder
+from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Snapshot
 from tasks.specs import NO_FILTER, StudyRequest
 from tasks.study.expand import Study, StudyCell
@@ -129,11 +128,7 @@ def publish_folder(name: str, write: Callable[[Path], None], *, home: Home) -> P
         content = work / "content"
         content.mkdir()
         write(content)
-        earlier = work / f"earlier-{secrets.token_hex(4)}"
-        if final.exists():
-            final.rename(earlier)
-        content.rename(final)
-        shutil.rmtree(earlier, ignore_errors=True)
+        publish_over(content, final)
     return final
 
 

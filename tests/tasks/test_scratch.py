@@ -3,13 +3,15 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tasks.home import PROJECT_ROOT
-from tasks.scratch import publish, remove_abandoned, working_folder
+from tasks.scratch import publish, publish_over, remove_abandoned, working_folder
 
 HOLD = """
 import sys, time
@@ -81,6 +83,33 @@ def test_publishing_renames_and_the_first_to_finish_wins(tmp_path: Path) -> None
             (folder / "content" / "file").write_text(text)
             publish(folder / "content", final)
     assert (final / "file").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_folders_that_replace_one_another_at_once_are_each_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With time between a look at the place and the renaming into it, in which the other would be in the way."""
+    final, real = tmp_path / "final", Path.exists
+
+    def looked(path: Path) -> bool:
+        found = real(path)
+        if path == final:
+            time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(Path, "exists", looked)
+
+    def replace_it(name: int) -> None:
+        for _ in range(5):
+            with working_folder(tmp_path) as folder:
+                (folder / "content").mkdir()
+                (folder / "content" / "file").write_text(f"whole {name}")
+                publish_over(folder / "content", final)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(replace_it, range(3)))
+    assert (final / "file").read_text().startswith("whole")
     assert list(tmp_path.iterdir()) == [final]
 
 
