@@ -222,7 +222,8 @@ def history_of(user: str, held: Held, *, home: Home) -> tuple[Event, ...]:
     with engine() as connection:
         rows = connection.execute(sql.load("explain/history", **files), {"user": user}).fetchall()
         if not rows:
-            near = connection.execute(sql.load("explain/nearest", users=files["users"]), {"user": user}).fetchall()
+            query = sql.load("snapshots/nearest_users", users=files["users"])
+            near = connection.execute(query, {"user": user}).fetchall()
             similar = ", ".join(str(raw) for (raw,) in near)
             raise InputError(
                 f"the snapshot {snapshot.name} of {held.title} has no user {user!r}; the nearest ids are {similar}"

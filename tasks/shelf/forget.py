@@ -127,8 +127,8 @@ def _has_any(snapshot: Snapshot, ids: Sequence[str]) -> bool:
 def _refuse_unknown(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, ids: Sequence[str]) -> None:
     unknown = sorted(set(ids) - _known(connection, snapshot, ids))
     if unknown:
-        query = sql.load("forget/nearest", users=sql.literal(str(snapshot.users)))
-        nearest = ", ".join(repr(row[0]) for row in connection.execute(query, {"id": unknown[0]}).fetchall())
+        query = sql.load("snapshots/nearest_users", users=sql.literal(str(snapshot.users)))
+        nearest = ", ".join(repr(row[0]) for row in connection.execute(query, {"user": unknown[0]}).fetchall())
         raise InputError(f"the snapshot {snapshot.name} has no user {unknown[0]!r}: the nearest ids are {nearest}")
 
 

@@ -26,6 +26,7 @@ COLUMN_OF = {
     "rating": "rating_text",
     "noise": "noise_text",
 }
+"""What a log's columns can be for, and what they are called in the table `log`."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The table of a comparison: each method's mean, its difference to a reference, and in words whether that is one."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,10 +89,6 @@ class Table:
     targets: int
     users: int
     rows: tuple[Row, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The table in numbers, strings, lists and None alone: JSON can hold it."""
-        return asdict(self)
 
 
 def compare(

@@ -1,8 +1,7 @@
 """Several comparisons at once: how the p-values grow so that a table as a whole keeps its error rate."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,9 +15,6 @@ class Adjusted:
     p: float
     significant: bool
     comparisons: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def holm(p_values: Sequence[float | None], *, alpha: float = ALPHA) -> list[Adjusted | None]:

@@ -4,8 +4,8 @@ Everywhere a difference is *method less reference*, and the alternative "greater
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -31,9 +31,6 @@ class Test:
     p: float | None
     reason: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Effect:
@@ -54,9 +51,6 @@ class Effect:
     better: float
     tied: float
     worse: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def t_test(

@@ -1,8 +1,7 @@
 """Values as shares of other values: what noise leaves of a method, and how much of the damage a method repairs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,9 +36,6 @@ class Retention:
         """The share with the widest interval that is known."""
         return self.share_over_both or self.share
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class GapClosed:
@@ -64,9 +60,6 @@ class GapClosed:
     def shown(self) -> Estimate:
         """The share with the widest interval that is known."""
         return self.share_over_both or self.share
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def retentions(

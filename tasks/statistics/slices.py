@@ -4,9 +4,8 @@ A slice says where to look. Its intervals are each of their own and not adjusted
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +49,6 @@ class Slice:
     means: dict[str, Estimate]
     differences: dict[str, Estimate]
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Sliced:
@@ -62,9 +58,6 @@ class Sliced:
     reference: str
     unplaced: int
     slices: tuple[Slice, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def sliced(

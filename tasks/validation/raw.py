@@ -1,4 +1,7 @@
-"""The suite for logs as they were found: what a log must have to be read, and what is plausible in one."""
+"""The suite for logs as they were found: what a log must have to be read, and what is plausible in one.
+
+`names`: what each of a log's columns is for, and what it is called in its file.
+"""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -7,6 +10,7 @@ import duckdb
 
 import sql
 from tasks.engine import one_row
+from tasks.sources.loading import COLUMN_OF
 from tasks.validation.checks import Check, at_least, finds_few, finds_none, list_literal
 from tasks.validation.limits import MostLimit, RawLimits, Severity, ShareLimit
 
@@ -14,18 +18,6 @@ SAMPLED_EVENTS = 4_000_000
 """Repetitions are looked for among the events of so many users that they have about this number of events."""
 
 _SPANS: Mapping[str, int] = {"day": 86_400_000_000, "second": 1_000_000}  # in microseconds
-
-
-COLUMNS: Mapping[str, str] = {
-    "user": "user_id",
-    "item": "item_id",
-    "time": "time_text",
-    "order": "order_text",
-    "rating": "rating_text",
-    "noise": "noise_text",
-}
-"""What a log's columns can be for, and what they are in the table `log`. `names` below: those that a log has, and
-what they are called in its file."""
 
 _HASHED_EVENTS = 16  # for each value of the hash by which busy users are looked for
 
@@ -178,7 +170,7 @@ def _id_checks(table: str, column: str, limits: RawLimits, *, single: ShareLimit
 
 def _no_fault(name: str, role: str, flag: str, names: Mapping[str, str], *, severity: Severity = "critical") -> Check:
     """No row of the log is in the table `faults` with that flag."""
-    shown = ", ".join(f"log.{COLUMNS[each]}::varchar as {sql.quoted(column)}" for each, column in names.items())
+    shown = ", ".join(f"log.{COLUMN_OF[each]}::varchar as {sql.quoted(column)}" for each, column in names.items())
     query = sql.load("validate/log_fault", flag=flag, columns=shown)
     return finds_none(name, "log", names[role], query, severity=severity)
 

@@ -239,7 +239,6 @@ def _target_checks(manifest: Manifest, prepare: PrepareSpec, *, limits: Snapshot
         "split",
         sql.load(
             "validate/split_counts",
-            table=table,
             validation=str(counts.targets_validation),
             promotion=str(counts.targets_promotion),
             test=str(counts.targets_test),

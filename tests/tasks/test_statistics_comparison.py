@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -151,7 +151,7 @@ def test_the_table_is_what_scipy_says_of_the_same_numbers() -> None:
 
 
 def test_a_table_goes_into_json_as_it_is() -> None:
-    told = json.loads(json.dumps(table_of(panel_of({"base": 0.0, "up": 0.03}, runs=1)).to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(asdict(table_of(panel_of({"base": 0.0, "up": 0.03}, runs=1))), allow_nan=False))
     assert told["rows"][1]["over_seeds"]["low"] is None
     assert "two are needed" in told["rows"][1]["over_seeds"]["reason"]
     assert told["rows"][1]["against"]["t"]["alternative"] == "two-sided"
@@ -481,7 +481,7 @@ def test_gap_closed_where_there_is_a_gap() -> None:
     assert half.share_over_seeds.value == pytest.approx(half.share.value)
     assert worse.share.value is not None
     assert worse.share.value < 0.0
-    assert json.dumps(half.to_dict(), allow_nan=False)
+    assert json.dumps(asdict(half), allow_nan=False)
 
 
 def test_shares_count_what_other_seeds_would_change() -> None:
@@ -575,7 +575,7 @@ def test_every_slice_has_its_number_mean_interval_and_difference() -> None:
     assert (last.users, last.means["up"].value, last.means["up"].n) == (0, None, 0)
     assert last.differences["up"].reason == "the slice has no targets"
     assert (last.low, last.high) == (1000, None)
-    assert json.dumps(found.to_dict(), allow_nan=False)
+    assert json.dumps(asdict(found), allow_nan=False)
 
 
 def test_edges_rise_and_every_part_has_a_label() -> None:
