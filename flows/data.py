@@ -7,7 +7,6 @@ from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.server import leased
-from tasks.digests import canonical_json
 from tasks.filter import filter_key
 from tasks.home import Home
 from tasks.keys import step_key
@@ -24,6 +23,7 @@ from tasks.specs import (
     IngestSpec,
     PrepareSpec,
     SourceSpec,
+    Spec,
     in_percent,
 )
 from tasks.steps import (
@@ -72,7 +72,8 @@ class Snapshots:
         self.docs: dict[str, str] = {}
         self._steps = steps
         self._home = home
-        self._made: dict[str, Snapshot | Exception] = {}
+        # By the specs themselves: written out, an address loses its query, which may choose the file.
+        self._made: dict[tuple[Spec, ...], Snapshot | Exception] = {}
 
     def of(self, spec: CellSpec) -> Data:
         """What a cell stands on. Raises, for every cell that needs it, what making one of them did."""
@@ -82,8 +83,7 @@ class Snapshots:
         return Data(clean, trained_on, histories)
 
     def _once(self, spec: CellSpec, put_in: CorruptSpec, left_out: FilterSpec) -> Snapshot:
-        parts = {"source": spec.source, "prepare": spec.prepare, "corrupt": put_in, "filter": left_out}
-        key = canonical_json({name: part.model_dump(mode="json") for name, part in parts.items()})
+        key = (spec.source, spec.prepare, put_in, left_out)
         if key not in self._made:
             try:
                 self._made[key] = snapshot = self._make(spec, put_in, left_out)

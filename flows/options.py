@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
     from tasks.audit.specs import AuditSpec
-    from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, StudyRequest
+    from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, Spec, StudyRequest
     from tasks.tuning.specs import TuneRequest
+
+    SomeSpec = TypeVar("SomeSpec", bound=Spec)
 
 ESTIMATORS = ("arm", "arm-per-token", "ar", "reinforce", "straight-through", "hard-concrete")
 
@@ -416,16 +418,17 @@ def tune_request(options: argparse.Namespace) -> "TuneRequest":
 
 def study_request(options: argparse.Namespace) -> "StudyRequest":
     """The request of `study`'s options."""
+    from tasks.specs import StudyRequest
+
     at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]
-    request: StudyRequest = _validated("StudyRequest", {"file": options.file, "overrides": [*options.set, *at_a_time]})
-    return request
+    return _validated(StudyRequest, {"file": options.file, "overrides": [*options.set, *at_a_time]})
 
 
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
     from models.config import ModelConfig, TrainingConfig
     from tasks.errors import InputError
-    from tasks.specs import DEFAULT_METHODS, default_training, named_method
+    from tasks.specs import DEFAULT_METHODS, RobustnessSpec, SourceSpec, default_training, named_method
 
     model = _given(options, *_settings_of(ModelConfig, options))
     left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")
@@ -438,7 +441,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     _check_effect(model, methods)
     log = _log_part(options)
     settings = _given(options, *_settings_of(TrainingConfig, options))
-    source = _validated("SourceSpec", log["source"])
+    source = _validated(SourceSpec, log["source"])
     values = log | {
         "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),
         "filter": left_out,
@@ -454,8 +457,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
             time_limit_minutes="time_limit",
         ),
     }
-    spec: RobustnessSpec = _validated("RobustnessSpec", values | _given(options, "seeds", "evaluation_seed"))
-    return spec
+    return _validated(RobustnessSpec, values | _given(options, "seeds", "evaluation_seed"))
 
 
 def _settings_of(config: type, options: argparse.Namespace) -> list[str]:
@@ -465,15 +467,17 @@ def _settings_of(config: type, options: argparse.Namespace) -> list[str]:
 
 def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
     """The spec of `recommend`'s options."""
+    from tasks.specs import RecommendSpec
+
     values = _log_part(options) | _given(options, "alias", "k", "history")
-    spec: RecommendSpec = _validated("RecommendSpec", values | {"exclude_seen": not options.include_seen})
-    return spec
+    return _validated(RecommendSpec, values | {"exclude_seen": not options.include_seen})
 
 
 def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
     """The spec of `ingest`'s options."""
-    spec: IngestSpec = _validated("IngestSpec", _log_part(options))
-    return spec
+    from tasks.specs import IngestSpec
+
+    return _validated(IngestSpec, _log_part(options))
 
 
 def audit_spec(options: argparse.Namespace) -> "AuditSpec":
@@ -483,8 +487,7 @@ def audit_spec(options: argparse.Namespace) -> "AuditSpec":
 
     if options.gain_epochs is not None and options.clean_below is None:
         raise InputError("--gain-epochs: say with --clean-below what is left out of the log whose gain is measured")
-    asked = _given(options, "top", "clean_below", "gain_epochs")
-    return AuditSpec.model_validate(ingest_spec(options).model_dump() | asked)
+    return _validated(AuditSpec, _log_part(options) | _given(options, "top", "clean_below", "gain_epochs"))
 
 
 def _add_experiment(parser: argparse.ArgumentParser, *, what: str, parts: str, settable: str, written: str) -> None:
@@ -548,15 +551,14 @@ def _prepare_part(options: argparse.Namespace) -> dict[str, Any]:
     return both | settings | ({"split": {"kind": "leave-one-out"} | split} if split else {})
 
 
-def _validated(name: str, values: dict[str, Any]) -> Any:
-    """The spec called `name`, or an `InputError` that names the first field that is wrong."""
+def _validated(kind: "type[SomeSpec]", values: dict[str, Any]) -> "SomeSpec":
+    """The spec of that kind, or an `InputError` that names the first field that is wrong."""
     from pydantic import ValidationError
 
-    from tasks import specs
     from tasks.errors import InputError
 
     try:
-        return getattr(specs, name).model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         fields = [part for part in first["loc"] if isinstance(part, str)]

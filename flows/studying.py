@@ -48,8 +48,7 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
     asked = study_file(request)
     home = Home.from_environment()
     refuse_taken(asked.spec.name, RESULT_FILE, home=home)
-    logs = ((cell.spec.source, cell.spec.prepare) for cell in asked.cells)
-    for source, prepare in {(a.model_dump_json(), b.model_dump_json()): (a, b) for a, b in logs}.values():
+    for source, prepare in dict.fromkeys((cell.spec.source, cell.spec.prepare) for cell in asked.cells):
         refuse_unreadable(source, prepare)
     from flows.study import study
 

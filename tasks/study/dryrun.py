@@ -14,7 +14,7 @@ from tasks.receipts import holds, outputs
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, kept
 from tasks.sources.source import is_here, obtain_log
-from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, FilterSpec
+from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
 
@@ -75,7 +75,8 @@ def _training_of(spec: CellSpec) -> str:
     """What cells have in common that share a training, by their specs alone."""
     put_in, _ = corruptions(spec.noise)
     unread = {"noise": put_in, "method": "any", "model": spec.model.effective()}
-    return repr(spec.model_dump(mode="json") | unread)
+    # The source as it is: written out, an address loses its query, which may choose the file.
+    return repr(spec.model_dump(mode="json") | unread | {"source": spec.source})
 
 
 def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> Iterator[str]:
@@ -182,11 +183,11 @@ class Snapshots:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._clean: dict[str, Snapshot | None] = {}
+        self._clean: dict[tuple[SourceSpec, PrepareSpec], Snapshot | None] = {}
 
     def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None, Snapshot | None]:
         """The snapshots of `tasks.plan.Data`, each as far as it is there."""
-        key = spec.source.model_dump_json() + spec.prepare.model_dump_json()
+        key = (spec.source, spec.prepare)
         if key not in self._clean:
             self._clean[key] = self._ingested(spec)
         clean = self._clean[key]

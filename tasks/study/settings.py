@@ -151,7 +151,8 @@ def experiment(spec: CellSpec) -> str:
     """What makes a cell an experiment of its own: two cells with the same text differ in names at most."""
     return canonical_json(
         {
-            "source": spec.source.model_dump(mode="json"),
+            # The path as it is: written out, an address loses its query, which may choose the file.
+            "source": spec.source.model_dump(mode="json") | {"path": spec.source.path},
             "prepare": spec.prepare.model_dump(mode="json"),
             "noise": spec.noise.model_dump(mode="json") if spec.noise.ratio else {},
             "filter": spec.filter.model_dump(mode="json") if spec.filter.by != NO_FILTER else {},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,7 +20,7 @@ from tasks.plan import Cell, cell_of, ingest_key
 from tasks.receipts import write_receipt
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise
+from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, SourceSpec
 from tasks.steps import Steps
 from tasks.study import dryrun
 from tasks.study.expand import read_study
@@ -129,6 +130,26 @@ def test_a_filter_leaves_out_of_what_is_trained_on_and_of_what_is_ranked_with_wh
     filters = [step for step in steps.done if step[0] == "filter"]
     assert filters == [("filter", noisy.name), ("filter", clean.name)], "each once"
     assert snapshots.docs == {of.digest: str(of.path) for of in (clean, noisy, noisy_left, clean_left)}
+
+
+def test_what_lies_at_addresses_that_differ_in_their_queries_is_not_taken_for_one_log(
+    home: Home, specs: dict[tuple[str, float, str], CellSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str | None] = []
+
+    def made(source: SourceSpec, prepare: Any, *, steps: Any, **_: Any) -> Any:
+        read.append(source.path)
+        steps.reports.append({"docs": ""})
+        return SimpleNamespace(digest=source.path)
+
+    monkeypatch.setattr(making, "checked_snapshot", made)
+    snapshots = Snapshots(cast(Steps, PlainSteps(home)), home)
+    of = specs["sasrec-bce", 0, "both"]
+    addresses = [f"https://host/log.csv?year={year}" for year in (2023, 2024)]
+    for address in addresses * 2:
+        there = of.model_copy(update={"source": SourceSpec(path=address)})
+        assert snapshots.of(there).clean.digest == address
+    assert read == addresses, "each once"
 
 
 def test_what_cannot_be_made_is_tried_once_and_fails_every_cell_that_needs_it(

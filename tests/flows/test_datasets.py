@@ -8,7 +8,7 @@ import pytest
 
 from flows.cli import _parser as parser
 from flows.cli import main
-from flows.options import ingest_spec
+from flows.options import audit_spec, ingest_spec, recommend_spec, robustness_spec
 from flows.running import _without_secrets
 from tasks.home import Home
 from tasks.shoppers import generate
@@ -95,6 +95,15 @@ def test_what_cannot_be_is_said_in_a_line(arguments: list[str], said: str, capsy
 )
 def test_a_log_from_elsewhere_is_named_after_its_last_part(source: str, name: str) -> None:
     assert spec_of("--source", source).dataset == name
+
+
+def test_every_command_asks_for_the_address_that_it_was_given() -> None:
+    address = "https://ann:s3cret@host/log.csv?year=2023&sig=deadbeef"
+    for command, spec in (("ingest", ingest_spec), ("audit", audit_spec), ("run", robustness_spec),
+                          ("recommend", recommend_spec)):  # fmt: skip
+        asked = spec(parser().parse_args([command, "--source", address, "--time-col", "at", "--k-core", "2"]))
+        assert asked.source.path == address, command
+        assert (asked.dataset, asked.source.columns.time, asked.prepare.user_core) == ("log", "at", 2)
 
 
 def test_the_generated_log_has_a_name_too() -> None:

@@ -113,6 +113,13 @@ def test_a_public_data_set_over_a_files_own_log_is_its_log(study: Write) -> None
         assert study(text, path).cells[0].spec.dataset == "copy"
 
 
+def test_addresses_that_differ_in_their_queries_are_logs_of_their_own(study: Write) -> None:
+    address = "https://host/log.csv?year="
+    sets = ", ".join(f"{{name: of-{year}, source: {{path: '{address}{year}'}}}}" for year in (2023, 2024))
+    cells = study(PLAIN, f"axes.dataset=[{sets}]", "axes.seed=[1]", "axes.noise.ratio=[0]").cells
+    assert [cell.spec.source.path for cell in cells] == [f"{address}2023", f"{address}2024"] * 2
+
+
 def test_an_axis_of_one_setting_holds_what_it_says(study: Write) -> None:
     bundle = "axes.dataset=[{name: a, source: {path: a.csv}, training: {epochs: 30}}]"
     (cell,) = study(PLAIN, "axes.training.epochs=[5]", bundle, "axes.seed=[1]", "axes.noise.ratio=[0]",
