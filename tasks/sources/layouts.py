@@ -102,7 +102,7 @@ def recognise(path: Path, source: SourceSpec) -> Layout:
     are named, and where the file is missing, a folder, unreadable, empty, of an unknown kind, not of the format that
     it is said to be, cut short (Parquet), or lacks a column that `source` asks for.
     """
-    _refuse_contradiction(source)
+    refuse_contradiction(source)
     _refuse_unreadable(path)
     if source.format not in (None, COLUMNS):
         return _published(path, str(source.format))
@@ -124,6 +124,16 @@ def recognise(path: Path, source: SourceSpec) -> Layout:
     )
 
 
+def refuse_contradiction(source: SourceSpec) -> None:
+    """Raise `InputError` where there is no format of the name that `source` says, or columns are named beside one that
+    has its own.
+    """
+    if source.format not in (None, *known_formats()):
+        raise InputError(f"there is no format {source.format!r}: choose from {', '.join(known_formats())}")
+    if source.format not in (None, COLUMNS) and source.columns != Columns():
+        raise InputError(f"the {source.format} format has fixed columns: leave the column options out")
+
+
 def broken_json_line(path: Path) -> InputError | None:
     """The complaint about the first line that holds no JSON object, found by reading line by line."""
     try:
@@ -132,13 +142,6 @@ def broken_json_line(path: Path) -> InputError | None:
     except InputError as error:
         return error
     return None
-
-
-def _refuse_contradiction(source: SourceSpec) -> None:
-    if source.format not in (None, *known_formats()):
-        raise InputError(f"there is no format {source.format!r}: choose from {', '.join(known_formats())}")
-    if source.format not in (None, COLUMNS) and source.columns != Columns():
-        raise InputError(f"the {source.format} format has fixed columns: leave the column options out")
 
 
 def _refuse_unreadable(path: Path) -> None:

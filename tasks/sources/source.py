@@ -19,10 +19,10 @@ from tasks.sources import fetch as fetching
 from tasks.sources.addresses import scheme_of, without_secrets
 from tasks.sources.datasets import GENERATED, by_hand, known, remote_of
 from tasks.sources.fetch import Kept, Remote
-from tasks.sources.formats import COLUMNS, formats_named, known_formats
-from tasks.sources.layouts import recognise_all
+from tasks.sources.formats import COLUMNS, formats_named
+from tasks.sources.layouts import recognise_all, refuse_contradiction
 from tasks.sources.logs import Log, LogFile, log_of
-from tasks.specs import Columns, PrepareSpec, SourceSpec
+from tasks.specs import Columns, PrepareSpec, ShoppersSpec, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
 
@@ -33,8 +33,9 @@ def inspect_source(source: SourceSpec, prepare: PrepareSpec | None = None, *, ho
 
     Raises `InputError` in one sentence: missing, a folder, a pattern that nothing matches, unreadable, empty, of an
     unknown kind, a Parquet file cut short, an absent column; an address that is none or answers with a refusal; a data
-    set that only a person can get; ratings or times that `prepare` goes by and the log is read without. What a remote
-    file of no known format holds is seen when it has been fetched.
+    set that only a person can get; columns or a format that are those of a log where the log is generated, and shoppers
+    where it is not; ratings or times that `prepare` goes by and the log is read without. What a remote file of no known
+    format holds is seen when it has been fetched.
     """
     found = _located(source)
     format, roles = _said(found)
@@ -77,7 +78,7 @@ def _said(found: "_Located") -> tuple[str, Collection[str] | None]:
         layout = recognise_all(found.paths, found.source)[0]
         return layout.format, layout.names
     format, columns = found.source.format or COLUMNS, found.source.columns
-    if format in known_formats() and format != COLUMNS:
+    if format != COLUMNS:
         return format, {role for one in formats_named(format) for role in one.names}
     return format, None if columns == Columns() else columns.model_dump(exclude_none=True)
 
@@ -122,11 +123,15 @@ class _Located:
 
 def _located(source: SourceSpec) -> _Located:
     if source.path is None:
-        return _Located(source.model_copy(update={"columns": SHOPPERS_COLUMNS}))
+        return _Located(_of_shoppers(source))
+    path = Path(source.path).expanduser()
+    if source.path == GENERATED and not path.exists():
+        return _Located(_of_shoppers(source))
+    _refuse_shoppers(source)
+    refuse_contradiction(source)
     if scheme_of(source.path) is not None:
         elsewhere = Remote(fetching.address_of(source.path))
         return _Located(source.model_copy(update={"path": without_secrets(source.path)}), remote=elsewhere)
-    path = Path(source.path).expanduser()
     if path.exists():
         return _Located(source, (path,))
     if glob.has_magic(source.path):
@@ -136,13 +141,37 @@ def _located(source: SourceSpec) -> _Located:
         raise InputError(
             f"{path} does not exist, and no public data set has that name (`rec-denoiser datasets` lists those known)"
         )
-    if dataset.name == GENERATED:
-        return _Located(source.model_copy(update={"columns": SHOPPERS_COLUMNS, "path": None}))
     remote = remote_of(dataset)
     if remote is None:
         raise InputError(by_hand(dataset))
     as_published = source.format == SourceSpec().format and source.columns == Columns()
     return _Located(source.model_copy(update={"format": dataset.format}) if as_published else source, remote=remote)
+
+
+def _of_shoppers(source: SourceSpec) -> SourceSpec:
+    """How the generated log is read. Raises `InputError` where that is said otherwise: it would have no effect."""
+    usual, own = Columns().model_dump(), SHOPPERS_COLUMNS.model_dump()
+    for role, name in source.columns.model_dump().items():
+        if name not in (usual[role], own[role]):
+            raise InputError(
+                f"--{role}-col {name} names a column of a log, and the generated shoppers have their own: give the "
+                "log's --source, or leave the option out"
+            )
+    if source.format not in (None, COLUMNS):
+        raise InputError(
+            f"--format {source.format} says how a log's file is laid out, and the generated shoppers are in none: give "
+            "the log's --source, or leave the option out"
+        )
+    return source.model_copy(update={"columns": SHOPPERS_COLUMNS, "path": None})
+
+
+def _refuse_shoppers(source: SourceSpec) -> None:
+    """Raise `InputError` where a source says what the generated log is to be, and is another log."""
+    if source.path is not None and source.shoppers != ShoppersSpec():
+        raise InputError(
+            "source.shoppers says what the generated log is to be, and the source is "
+            f"{without_secrets(source.path)}: leave one of the two out"
+        )
 
 
 def _matching(pattern: Path) -> tuple[Path, ...]:

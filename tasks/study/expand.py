@@ -22,6 +22,7 @@ from tasks.study.settings import (
     experiment,
     first_fault,
     flattened,
+    laid_over,
     method_settings,
     named_settings,
     names,
@@ -103,13 +104,12 @@ def base_settings(document: Document) -> Settings:
     its own file unless it is given a name; a public data set set over the file's is its own log.
     """
     base = flattened(document, document.values["base"], ("base",))
+    set_over = {name: held for name, held in base.items() if document.is_override(base_path(document, name))}
     if document.is_override(("base", "dataset")):
         said = dataset_settings(document, document.values["base"]["dataset"], ("base", "dataset"))
-        return base | {name: held for name, held in said.items() if not document.is_override(base_path(document, name))}
-    path = base.get("source.path")
-    if document.is_override(base_path(document, "source.path")) and isinstance(path, str):
-        base["dataset"] = named_after(path)
-    return base
+        return laid_over(base, said | set_over)
+    path = set_over.get("source.path")
+    return laid_over(base, {**set_over, "dataset": named_after(path)} if isinstance(path, str) else set_over)
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,10 @@ class _Draft:
         settings, so that an axis of one of them holds what it says.
         """
         ordered = sorted(self.values, key=lambda value: (value.axis != "method", len(value.settings) == 1))
-        merged = dict(base)
+        said: Settings = {}
         for value in ordered:
-            merged |= value.settings
-        return merged
+            said |= value.settings
+        return laid_over(base, said)
 
     def axes(self) -> Axes:
         return {value.axis: value.label for value in self.values if value.label is not None}
@@ -350,7 +350,7 @@ def _check_overrides(document: Document, base: Settings, drafts: Sequence[_Draft
     every = [draft.settings(base) for draft in drafts]
     for name, held in base.items():
         path = base_path(document, name)
-        if document.is_override(path) and all(settings[name] != held for settings in every):
+        if document.is_override(path) and all(settings.get(name) != held for settings in every):
             raise document.fault(path, f"{name} is {held!r} here, and every cell has another from an axis")
 
 

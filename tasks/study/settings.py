@@ -116,6 +116,15 @@ def bundle(document: Document, value: Any, path: Where, *, named: str | None = N
     return ({named: value["name"]} if named else {}) | flattened(document, rest, path)
 
 
+def laid_over(base: Settings, said: Settings) -> Settings:
+    """The base's settings with what is said over them. Where that is a log, what the base says of the generated one is
+    said of none any more.
+    """
+    if said.get("source.path") not in (None, GENERATED):
+        base = {name: held for name, held in base.items() if not name.startswith("source.shoppers.")}
+    return base | said
+
+
 def nested(settings: Settings) -> dict[str, Any]:
     """Settings as the mapping that `CellSpec` takes."""
     tree: dict[str, Any] = {}

@@ -407,6 +407,9 @@ def test_wrong_sources_are_refused_before_anything_starts(
             assert error.startswith(f"rec-denoiser: error: {path}")
             assert said in error
             assert error.count("\n") == 1
+    for option, value in (("--user-col", "who"), ("--time-col", "when"), ("--format", "movielens")):
+        assert main(["run", option, value]) == 2
+        assert f"rec-denoiser: error: {option} {value} " in capsys.readouterr().err
     assert not list((tmp_path / "home").glob("prefect/*.db"))
     assert not (tmp_path / "home" / "snapshots").exists()
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tasks.sources import datasets, source
 from tasks.sources.datasets import DataSet
 from tasks.sources.fetch import Kept, Remote
 from tasks.sources.logs import identity
-from tasks.sources.source import inspect_source, obtain_log
+from tasks.sources.source import inspect_source, is_here, obtain_log
 from tasks.specs import Columns, ShoppersSpec, SourceSpec
 from tests.tasks.servers import Owner, serving
 from tests.tasks.test_fetch import archive
@@ -42,6 +43,34 @@ def test_the_generated_log_is_made_once_and_again_the_same(home: Home, tmp_path:
     assert other.files[0].sha256 != made.sha256
     by_name = obtain_log(asked.model_copy(update={"path": "shoppers"}), home=home)
     assert identity(by_name) == identity(first)
+
+
+@pytest.mark.parametrize("path", [None, "shoppers"])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"columns": {"user": "who", "time": "when"}}, "--user-col who names a column of a log"),
+        ({"columns": {"time": "when"}}, "--time-col when names a column of a log"),
+        ({"columns": {"noise": "user_id"}}, "--noise-col user_id names a column of a log"),
+        ({"format": "movielens"}, "--format movielens says how a log's file is laid out"),
+        ({"format": "parquetty"}, "--format parquetty says how a log's file is laid out"),
+    ],
+)
+def test_what_is_said_of_a_log_is_refused_where_there_is_none(
+    home: Home, path: str | None, said: dict[str, Any], told: str
+) -> None:
+    asked = SourceSpec.model_validate({"path": path, **said})
+    for look in (inspect_source, obtain_log, is_here):
+        with pytest.raises(InputError, match=f"^{told}.*: give the log's --source, or leave the option out$"):
+            look(asked, home=home)
+    assert not home.root.exists()
+
+
+def test_what_is_said_of_the_generated_log_is_refused_beside_another(write_log: Callable[..., Path]) -> None:
+    asked = SourceSpec(path=str(write_log(TEXT)), shoppers=ShoppersSpec(users=50))
+    with pytest.raises(InputError, match=r"^source\.shoppers says .* is .*log\.csv: leave one of the two"):
+        inspect_source(asked)
+    assert SourceSpec.model_validate(SourceSpec(path=asked.path).model_dump()).shoppers == ShoppersSpec()
 
 
 def test_a_log_is_known_by_its_bytes_and_how_they_are_read(home: Home, write_log: Callable[..., Path]) -> None:
@@ -113,6 +142,16 @@ def test_an_address_is_inspected_without_its_being_fetched(home: Home, owner: Ow
         inspect_source(SourceSpec(path="http://127.0.0.1:9/log.csv"), home=home)
     with pytest.raises(InputError, match="cannot be fetched"):
         inspect_source(SourceSpec(path="ftp://host/log.csv"), home=home)
+
+
+def test_an_address_that_could_not_be_read_so_is_not_asked(home: Home, owner: Owner) -> None:
+    address = f"{owner.address}/log.csv"
+    for look in (inspect_source, obtain_log):
+        with pytest.raises(InputError, match="there is no format 'parquetty': choose from interactions, "):
+            look(SourceSpec(path=address, format="parquetty"), home=home)
+        with pytest.raises(InputError, match="the steam format has fixed columns"):
+            look(SourceSpec(path=address, format="steam", columns=Columns(time="at")), home=home)
+    assert owner.heard == []
 
 
 def test_who_fetches_may_be_chosen(home: Home, write_log: Callable[..., Path]) -> None:

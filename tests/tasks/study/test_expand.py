@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
+from tasks.home import Home
 from tasks.sources.datasets import known
-from tasks.specs import METHODS, default_training
+from tasks.sources.source import inspect_source, is_here
+from tasks.specs import METHODS, ShoppersSpec, default_training
 from tasks.study.expand import Study, read_study
 from tasks.study.files import located, shipped, shipped_searches
 
@@ -111,6 +113,27 @@ def test_a_public_data_set_over_a_files_own_log_is_its_log(study: Write) -> None
         cell = study(text, "base.dataset=ml-1m", path).cells[0]
         assert (cell.spec.dataset, cell.spec.source.path) == ("ml-1m", "copy.csv")
         assert study(text, path).cells[0].spec.dataset == "copy"
+
+
+def test_what_the_base_says_of_the_generated_log_is_not_said_of_another(study: Write) -> None:
+    text = PLAIN.replace("base:\n", "base:\n  source: {shoppers: {users: 40}}\n")
+    for path in ("base.source.path=log.csv", "base.source={path: log.csv}", "base.dataset=ml-100k"):
+        source = study(text, path).cells[0].spec.source
+        assert source.path in ("log.csv", "ml-100k")
+        assert source.shoppers == ShoppersSpec()
+    both = "axes.dataset=[shoppers, {name: mine, source: {path: log.csv}}]"
+    sources = {cell.spec.dataset: cell.spec.source for cell in study(text, both).cells}
+    assert (sources["shoppers"].path, sources["shoppers"].shoppers.users) == (None, 40)
+    assert (sources["mine"].path, sources["mine"].shoppers) == ("log.csv", ShoppersSpec())
+    said = study(PLAIN.replace("base:\n", "base:\n  source: {path: log.csv, shoppers: {users: 40}}\n")).cells[0].spec
+    with pytest.raises(InputError, match=r"source\.shoppers says what the generated log is to be, .* is log"):
+        is_here(said.source, home=Home.from_environment())
+
+
+def test_columns_of_a_data_set_that_has_none_are_refused_before_anything_runs(study: Write) -> None:
+    cells = study(PLAIN, "base.source.columns.order=position", "axes.dataset=[shoppers, ml-100k]").cells
+    with pytest.raises(InputError, match="--order-col position names a column of a log, and the generated shoppers"):
+        inspect_source(cells[0].spec.source)
 
 
 def test_addresses_that_differ_in_their_queries_are_logs_of_their_own(study: Write) -> None:
