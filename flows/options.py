@@ -466,9 +466,13 @@ def _settings_of(config: type, options: argparse.Namespace) -> list[str]:
 
 
 def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
-    """The spec of `recommend`'s options."""
+    """The spec of `recommend`'s options. Raises `InputError` where they do not make sense together."""
+    from tasks.errors import InputError
     from tasks.specs import RecommendSpec
 
+    if options.history is not None and (unread := _given(options, *_of_reading())):
+        told = ", ".join(map(_option, unread))
+        raise InputError(f"{told}: --history is scored as it is, and no log is read for it: leave one or the other out")
     values = _log_part(options) | _given(options, "alias", "k", "history")
     return _validated(RecommendSpec, values | {"exclude_seen": not options.include_seen})
 
@@ -542,6 +546,13 @@ def _log_part(options: argparse.Namespace) -> dict[str, Any]:
         source["columns"] = columns
     named = options.dataset or (named_after(options.source) if options.source else None)
     return {"source": source, "prepare": _prepare_part(options)} | ({"dataset": named} if named else {})
+
+
+def _of_reading() -> list[str]:
+    """The options that say how a log is read and prepared, and not which one it is."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_source(parser)
+    return [name for name in vars(parser.parse_args([])) if name not in ("source", "dataset", "memory")]
 
 
 def _prepare_part(options: argparse.Namespace) -> dict[str, Any]:

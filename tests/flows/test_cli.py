@@ -218,6 +218,26 @@ def test_an_option_that_the_split_does_not_read_is_refused(arguments: list[str],
         spec_of(*arguments)
 
 
+def test_what_says_how_a_log_is_read_is_refused_beside_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REC_DENOISER_MEMORY", "9GB")
+    values = {"format": "pairs", "duplicates": "first", "split": "users", "targets": "last", "promotion": "0.1"}
+    history, reading = ["recommend", "--history", "a,b"], 0
+    for title in ("data (without --source: the generated shoppers)", "preparation"):
+        (group,) = (group for group in subparser("recommend")._action_groups if group.title == title)
+        for action in group._group_actions:
+            (option,) = action.option_strings
+            value = values.get(action.dest, "5")
+            if option in ("--source", "--dataset", "--memory"):
+                continue
+            reading += 1
+            with pytest.raises(InputError, match=f"^{option}: --history is scored as it is, and no log is read"):
+                recommend_spec(parser().parse_args([*history, option, value]))
+    assert reading >= 15
+    asked = recommend_spec(parser().parse_args([*history, "--source", "u.data", "--memory", "1GB"]))
+    assert (asked.dataset, asked.history) == ("u", ("a", "b"))
+    assert recommend_spec(parser().parse_args([*history, "--dataset", "mine"])).dataset == "mine"
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
