@@ -1,4 +1,5 @@
--- In: a Parquet file. Out: one row an interaction, as text, in the file's order; NULL where the log lacks a column.
+-- In: a Parquet file, its columns named c0, c1, … by {columns}. Out: one row an interaction, as text, or as integers and
+-- moments in time where the file has them, in the file's order; NULL where the log lacks a column.
 SELECT
     {user} AS user_id,
     {item} AS item_id,
@@ -6,4 +7,4 @@ SELECT
     {order} AS order_text,
     {rating} AS rating_text,
     {noise} AS noise_text
-FROM read_parquet({path}, binary_as_string = true, hive_partitioning = false)
+FROM read_parquet({path}, binary_as_string = true, hive_partitioning = false) AS file({columns})

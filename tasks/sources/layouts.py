@@ -202,9 +202,6 @@ def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
     delimiter = _delimiter(line, default="\t" if kind == ".tsv" else ",")
     header = next(csv.reader([line], delimiter=delimiter))
     names = _wanted(path, columns, header)
-    for name in names.values():
-        if header.count(name) > 1:
-            raise InputError(f"{path} has {header.count(name)} columns named {name!r}: rename all but one")
     _refuse_header_only(path)
     fields = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(header)))
     return Layout(
@@ -280,45 +277,52 @@ def _parquet(path: Path, columns: Columns) -> Layout:
         detail = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{path} is not a whole Parquet file (cut short or damaged): {detail}") from None
     names = _wanted(path, columns, schema.names)
-    roles = {role: _parquet_text(path, name, schema.field(name).type, role=role) for role, name in names.items()}
+    places = {role: schema.names.index(name) for role, name in names.items()}
+    texts = {role: _parquet_text(path, schema.field(place), role=role) for role, place in places.items()}
+    # By their places: to DuckDB names that differ in case alone are the same.
+    read = {role: text.format(column=f"c{places[role]}") for role, text in texts.items()}
     return Layout(
         format=COLUMNS,
         shape=_named_columns(names),
         kind="Parquet",
         names=names,
         query=_parquet_query,
-        slots=_with_nulls(roles),
-        columns=tuple(roles.values()),
+        slots={"columns": ", ".join(f"c{place}" for place in range(len(schema.names))), **_with_nulls(read)},
+        columns=tuple(texts.values()),
         unread=_unread(names, schema.names),
     )
 
 
-def _parquet_text(path: Path, name: str, arrow_type: pa.DataType, *, role: str) -> str:
-    """SQL that gives a Parquet column as text, or as it is where that says the same: integers, and moments in time."""
-    column = sql.quoted(name)
-    if pa.types.is_nested(arrow_type):
-        raise InputError(f"{path}: column {name!r} holds {arrow_type} values where one value a row is needed")
-    if pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type):
+def _parquet_text(path: Path, field: pa.Field, *, role: str) -> str:
+    """SQL with a slot for a Parquet `column` that gives it as text, or as it is where that says the same: integers, and
+    moments in time.
+    """
+    kind = field.type
+    if pa.types.is_nested(kind):
+        raise InputError(f"{path}: column {field.name!r} holds {kind} values where one value a row is needed")
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         # Other columns of dates are ids like any text.
-        return f"{column}::TIMESTAMP" if role == "time" else f"{column}::TIMESTAMP::VARCHAR"
-    if role != "noise" and pa.types.is_integer(arrow_type) and arrow_type != pa.uint64():
-        return f"{column}::BIGINT"
-    if role == "rating" and pa.types.is_floating(arrow_type):
-        return f"{column}::DOUBLE"
-    if role in ("user", "item") and pa.types.is_floating(arrow_type):
+        return "{column}::TIMESTAMP" if role == "time" else "{column}::TIMESTAMP::VARCHAR"
+    if role != "noise" and pa.types.is_integer(kind) and kind != pa.uint64():
+        return "{column}::BIGINT"
+    if role == "rating" and pa.types.is_floating(kind):
+        return "{column}::DOUBLE"
+    if role in ("user", "item") and pa.types.is_floating(kind):
         # Integers that once stood beside missing values were stored as 1.0, 2.0, …
-        whole = f"{column} = trunc({column}) AND abs({column}) < 9007199254740992"
-        text = f"WHEN {whole} THEN {column}::BIGINT::VARCHAR WHEN NOT isnan({column}) THEN {column}::VARCHAR"
+        whole = "{column} = trunc({column}) AND abs({column}) < 9007199254740992"
+        text = f"WHEN {whole} THEN {{column}}::BIGINT::VARCHAR WHEN NOT isnan({{column}}) THEN {{column}}::VARCHAR"
         return f"CASE {text} END"
-    return f"{column}::VARCHAR"
+    return "{column}::VARCHAR"
 
 
 def _wanted(path: Path, columns: Columns, existing: Sequence[str]) -> dict[str, str]:
-    """The columns that were asked for, by role. Raises `InputError` for an absent one."""
+    """The columns that were asked for, by role. Raises `InputError` for one that is absent, or there twice."""
     asked = {role: name for role, name in columns.model_dump().items() if name is not None}
     if asked["user"] == asked["item"]:
         raise InputError(f"column {asked['user']!r} is named for both the users and the items of {path}")
     for role, name in asked.items():
+        if existing.count(name) > 1:
+            raise InputError(f"{path} has {existing.count(name)} columns named {name!r}: rename all but one")
         if name not in existing:
             raise InputError(
                 f"{path} has no column {name!r} (asked for as the {role} column): "

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.engine import engine
@@ -374,6 +375,36 @@ def test_a_file_of_another_layout_is_named(write_log: Write, name: str, text: st
         InputError, match=f"{name} is laid out otherwise than .*one.csv, with which it would be one log"
     ):
         recognise_all(paths, SourceSpec())
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"time": "ts"}, [("a", "x", "1"), ("a", "y", "2")]),
+        ({"user": "ITEM_ID", "item": "item_id_1"}, [("never", "nor")] * 2),
+    ],
+)
+def test_parquet_columns_whose_names_differ_in_case_alone_are_told_apart(
+    tmp_path: Path, rows: Callable[..., list[Row]], named: dict[str, str], expected: list[Row]
+) -> None:
+    names = ["user_id", "Item_ID", "item_id", "ITEM_ID", "item_id_1", "ts"]
+    columns = [["a", "a"], ["no", "no"], ["x", "y"], ["never", "never"], ["nor", "nor"], [1, 2]]
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table([pa.array(values) for values in columns], names=names), path)
+    assert rows(path, columns=Columns(**named)) == expected
+
+
+def test_files_with_their_columns_in_another_order_are_one_log(tmp_path: Path, rows: Callable[..., list[Row]]) -> None:
+    for name, columns in (("a", "'a' AS user_id, 'x' AS item_id"), ("b", "'y' AS item_id, 1 AS more, 'b' AS user_id")):
+        duckdb.sql(f"COPY (SELECT {columns}) TO '{tmp_path}/{name}.parquet'")
+    assert rows(tmp_path / "a.parquet", tmp_path / "b.parquet") == [("a", "x"), ("b", "y")]
+
+
+def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table([pa.array(["a"])] * 3, names=["user_id", "item_id", "item_id"]), path)
+    with pytest.raises(InputError, match="has 2 columns named 'item_id': rename all but one"):
+        recognise_all([path], SourceSpec())
 
 
 def test_parquet_columns_of_two_types_are_two_layouts(tmp_path: Path) -> None:
