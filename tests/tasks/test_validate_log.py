@@ -138,6 +138,15 @@ def test_a_mixture_of_clock_units_stops_the_run(check: Checking) -> None:
         check(HEADER + SOUND + "u1,i2,1500000000000,4,3\n")
 
 
+def test_seconds_some_of_which_look_like_dates_are_in_one_unit(check: Checking) -> None:
+    columns = Columns(user="who", item="what", time="when")
+    rows = "".join(f"u{i % 40},i{i % 31},{19_000_101 + i * 2_501}\n" for i in range(800))
+    report = check("who,what,when\n" + rows, columns=columns)
+    assert find(report, "in one unit").success
+    with pytest.raises(ValidationFailed, match=r"row 1, column 'when': '20200131' looks like a date, as all times do"):
+        check("who,what,when\n" + "u1,i1,20200131\n" * 3, columns=columns)
+
+
 def test_a_small_log_without_times_is_asked_for_less(check: Checking, tmp_path: Path) -> None:
     limits = tmp_path / "strict.yaml"
     text = EXPECTATIONS.read_text(encoding="utf-8")
