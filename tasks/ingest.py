@@ -17,7 +17,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.scratch import working_folder
 from tasks.snapshots import IdType, Origin, Snapshot, SourceFile, Traits, write_snapshot
-from tasks.sources.logs import Log
+from tasks.sources.logs import Log, refuse_changed
 from tasks.sources.reading import Reading, read_log, refuse_unrated
 from tasks.specs import PrepareSpec
 from tasks.splits import split
@@ -26,24 +26,21 @@ from tasks.splits import split
 def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
     """Write a log as a snapshot; the same log prepared the same way gives the snapshot that is there already.
 
-    Raises `InputError` naming file, row, column and value where the log is wrong, or where
-    nothing or nobody is left to train on or to rank.
+    Raises `InputError` naming file, row, column and value where the log is wrong, where a file has changed since its
+    checksum was taken, or where nothing or nobody is left to train on or to rank.
     """
-    before = _stamps(log)
+    refuse_changed(log)
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
         reading = read_log(connection, log, work=work)
         types = _prepare(connection, prepare, reading=reading)
         origin = Origin(
-            sources=tuple(
-                SourceFile(name=file.path.name, bytes=file.path.stat().st_size, sha256=file.sha256)
-                for file in log.files
-            ),
+            sources=tuple(SourceFile(name=file.path.name, bytes=file.size, sha256=file.sha256) for file in log.files),
             spec={
                 "source": log.source.model_dump(mode="json", exclude={"path"}),
                 "prepare": prepare.model_dump(mode="json"),
             },
         )
-        _refuse_changed(log, before)
+        refuse_changed(log)
         traits = Traits(
             labelled="noise" in reading.names,
             user_id_type=types["user_codes"],
@@ -51,17 +48,6 @@ def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
             has_times="time" in reading.names,
         )
         return write_snapshot(connection, work, home=home, traits=traits, origin=origin, in_order=("interactions",))
-
-
-def _stamps(log: Log) -> list[tuple[int, int]]:
-    found = (file.path.stat() for file in log.files)
-    return [(status.st_size, status.st_mtime_ns) for status in found]
-
-
-def _refuse_changed(log: Log, before: list[tuple[int, int]]) -> None:
-    for file, then, now in zip(log.files, before, _stamps(log), strict=True):
-        if then != now:
-            raise InputError(f"{file.path} changed while it was read: try again when it is complete")
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, reading: Reading) -> dict[str, IdType]:

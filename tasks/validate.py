@@ -22,7 +22,7 @@ from tasks.errors import InputError
 from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Manifest, Snapshot, open_snapshot, snapshot_name
 from tasks.sources.layouts import recognise
-from tasks.sources.logs import Log, identity
+from tasks.sources.logs import Log, identity, refuse_changed
 from tasks.sources.reading import read_log
 from tasks.validation.checks import Check
 from tasks.validation.corrupted import corrupted_checks, prepare_comparison
@@ -80,13 +80,15 @@ def validate_log(
     """Check a log as it was found and write its Data Docs to `docs/log-…/index.html`, with the report beside them.
 
     Raises `ValidationFailed` where a critical expectation fails, with the sentence that `tasks.sources.reading` has for
-    it where the log cannot be ingested; `InputError` where the log cannot be read at all.
+    it where the log cannot be ingested; `InputError` where the log cannot be read at all, or has changed since its
+    checksums were taken.
     """
     started = time.perf_counter()
     limits = load_limits(expectations)
     name = f"log-{spec_digest(identity(log))[:12]}"
     with working_folder(docs) as work, engine(work / "spill") as connection:
         refusal, checks = _log_checks(connection, log, limits=limits.raw, now=now or datetime.now(UTC), work=work)
+        refuse_changed(log)
         outcomes = evaluate(checks, connection, subject=name, site=work / _SITE)
         report = ValidationReport(
             suite="raw",

@@ -21,7 +21,7 @@ from tasks.sources.datasets import GENERATED, by_hand, known, remote_of
 from tasks.sources.fetch import Kept, Remote
 from tasks.sources.formats import COLUMNS, formats_named
 from tasks.sources.layouts import recognise_all, refuse_contradiction
-from tasks.sources.logs import Log, LogFile, log_of
+from tasks.sources.logs import Log, log_file, log_of
 from tasks.specs import Columns, PrepareSpec, ShoppersSpec, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
@@ -55,7 +55,7 @@ def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept
     if found.remote is not None:
         fetch = fetch or partial(fetching.fetch, home=home, say=logging.getLogger(__name__).info)
         kept = fetch(found.remote)
-        return Log((LogFile(kept.path, kept.sha256),), _with_format(found.source, (kept.path,)))
+        return Log((log_file(kept.path, sha256=kept.sha256),), _with_format(found.source, (kept.path,)))
     if found.paths:
         return log_of(_with_format(found.source, found.paths), *found.paths)
     path = _generated(source, home)

@@ -15,8 +15,10 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
+from tasks.sources.reading import read_log
 from tasks.sources.source import SHOPPERS_COLUMNS, inspect_source, log_of
 from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec, TemporalSplit
+from tasks.validate import validate_log
 
 Row = tuple[Any, ...]
 Read = Callable[[Path], list[Row]]
@@ -39,7 +41,43 @@ def sequences(snapshot: Snapshot, rows_of: Read) -> dict[str, list[str]]:
     return found
 
 
+def more(path: Path) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("c,1,1\nc,2,2\nc,3,3\n")
+
+
 # What a snapshot says
+
+
+@pytest.mark.parametrize("change", [more, Path.unlink])
+def test_a_log_that_changes_after_its_checksum_was_taken_is_refused(
+    home: Home, write_log: Write, tmp_path: Path, left_in: Callable[[], Any], change: Callable[[Path], None]
+) -> None:
+    path = write_log(LOG)
+    log = log_of(SourceSpec(path=str(path)), path)
+    change(path)
+    with pytest.raises(InputError, match=r"log\.csv changed while it was read: try again when it is complete"):
+        ingest(log, PrepareSpec(), home=home)
+    if path.exists():
+        with pytest.raises(InputError, match=r"log\.csv changed while it was read"):
+            validate_log(log, docs=tmp_path / "docs")
+    assert not left_in()
+
+
+def test_a_log_that_changes_while_it_is_read_is_refused(
+    home: Home, write_log: Write, left_in: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_log(LOG)
+
+    def read_and_grow(*arguments: Any, **options: Any) -> Any:
+        reading = read_log(*arguments, **options)
+        more(path)
+        return reading
+
+    monkeypatch.setattr("tasks.ingest.read_log", read_and_grow)
+    with pytest.raises(InputError, match=r"log\.csv changed while it was read"):
+        ingest(log_of(SourceSpec(path=str(path)), path), PrepareSpec(), home=home)
+    assert not left_in()
 
 
 def test_noise_labels_are_kept_as_kinds(write_log: Write, ingest_file: Ingest, rows_of: Read) -> None:

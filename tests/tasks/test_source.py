@@ -1,6 +1,7 @@
 """The log that a job starts from."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -80,6 +81,8 @@ def test_a_log_is_known_by_its_bytes_and_how_they_are_read(home: Home, write_log
     )
     known = [identity(obtain_log(asked, home=home)) for asked in (one, same, other)]
     assert known[0] == known[1] != known[2]
+    os.utime(str(one.path), (1, 1))
+    assert identity(obtain_log(one, home=home)) == known[0]
     renamed = one.model_copy(update={"columns": Columns(user="item_id", item="user_id")})
     assert identity(obtain_log(renamed, home=home)) != known[0]
 
