@@ -199,6 +199,8 @@ def _named_columns(names: dict[str, str]) -> str:
 
 def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
     line = first_line(path)
+    if "\r" in line:
+        raise InputError(f"{path} has lines that end in a bare carriage return: save it with Unix line ends")
     delimiter = _delimiter(line, default="\t" if kind == ".tsv" else ",")
     header = next(csv.reader([line], delimiter=delimiter))
     names = _wanted(path, columns, header)

@@ -1,5 +1,6 @@
 """Expectations as values, before Great Expectations is asked to evaluate them."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,6 +9,9 @@ from tasks.validation.limits import Severity
 from tasks.validation.report import Json
 
 SAMPLED_ROWS = 20  # of the unexpected rows, kept in the report and the Data Docs
+
+_PARAMETER = re.compile(r"(?<![:\w\\])(:\w+)(?![:\w])")
+"""What SQLAlchemy takes for a parameter in a text: `:name`, and not the `::type` of a cast."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ def finds_few(
 ) -> Check:
     """A query of `sql/validate/` finds unexpected rows for at most a share of the table's rows."""
     sample = sql.load("validate/sample", query=query.strip(), rows=str(SAMPLED_ROWS))
-    # Great Expectations fills slots of its own.
-    escaped = sample.replace("{", "{{").replace("}", "}}")
+    # Great Expectations fills slots of its own, and SQLAlchemy takes what a column is called for a parameter.
+    escaped = _PARAMETER.sub(r"\\\1", sample.replace("{", "{{").replace("}", "}}"))
     options = {"unexpected_rows_query": escaped, "largest_share": largest_share}
     return Check(name, table, column, "ExpectFewUnexpectedRows", options, severity)
 

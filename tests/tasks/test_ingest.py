@@ -303,6 +303,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("log.csv.gz", gzip.compress(LOG.encode() * 99, mtime=0)[:-20], {}, r"log\.csv\.gz is not a whole gzip file"),
     ("log.csv.gz", LOG, {}, "is not a whole gzip file"),
     ("log.csv.gz", gzip.compress(b"", mtime=0), {}, "is empty"),
+    ("log.csv", LOG.replace("\n", "\r"), {}, r"bare carriage return: save it with Unix line ends"),
     ("log.parquet", b"PAR1" + bytes(99), {}, r"log\.parquet is not a whole Parquet file"),
     (
         "log.jsonl",

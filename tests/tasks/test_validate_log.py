@@ -108,6 +108,16 @@ def test_what_a_log_holds_is_text_in_its_docs(check: Checking) -> None:
         assert policy < text.index("<title>"), page
 
 
+@pytest.mark.parametrize("name", ["item :id", ":item", "a :b::c :d:", "100 % {item}", r"\:item"])
+def test_a_column_may_be_called_what_a_query_has_a_meaning_for(check: Checking, name: str) -> None:
+    report = check(HEADER.replace("what", name) + SOUND, columns=COLUMNS.model_copy(update={"item": name}))
+    assert [outcome.crash for outcome in report.outcomes if outcome.crash] == []
+    with pytest.raises(ValidationFailed, match="no user id") as failure:
+        check(HEADER.replace("what", name) + SOUND + ",i3,1500000000,3,4\n", columns=Columns(user="who", item=name))
+    (row,) = find(failure.value.report, "has a user id").rows
+    assert row == {"row": 801, "who": None, name.replace("\\", ""): "i3"}
+
+
 def test_what_ingest_would_refuse_is_told_in_its_sentence(refused: ValidationFailed) -> None:
     assert "log.csv, row 802, column 'who': no user id; see " in str(refused)
     assert "\n" not in str(refused)
