@@ -31,7 +31,8 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
     on keeps item, time and order; `position`, `history` and `train_length` are moved on by what was put in or
     deleted before. Items stay as they are, and so do users, but for the bots behind them.
 
-    Raises `InputError` where `snapshot` has injected noise already, or where it does not admit the noise.
+    Raises `InputError` where `snapshot` has injected noise already, where its log labels noise of that kind itself, or
+    where it does not admit the noise.
     """
     manifest = snapshot.manifest
     if manifest.has_injected_noise:
@@ -42,6 +43,7 @@ def corrupt(snapshot: Snapshot, spec: CorruptSpec, *, home: Home) -> Snapshot:
     if spec.ratio == 0:
         return snapshot
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
+        _refuse_labelled(connection, snapshot, spec.kind)
         log, labels = read_open(connection, snapshot)
         try:
             planned = plan(log, spec.kind, ratio=spec.ratio, seed=spec.seed)
@@ -139,6 +141,16 @@ def changes_of(edits: Edits) -> Changes:
         moved=int(np.isin(edits.exchanged, edits.deleted, invert=True).sum()),
         users_added=0 if edits.added is None else len(edits.added.lengths),
     )
+
+
+def _refuse_labelled(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, kind: str) -> None:
+    """Raise `InputError` where noise of a kind could not be told by its label from what the log labels so itself."""
+    query = sql.load("corrupt/has_label", interactions=sql.literal(str(snapshot.interactions)))
+    if one_row(connection, query, {"kind": kind}) == (True,):
+        raise InputError(
+            f"the log of {snapshot.name} labels noise as {kind!r} itself, from which noise of that kind could not be "
+            "told: choose another kind, or give the log's labels another name"
+        )
 
 
 def _labels(edited: Edited, labels: pa.DictionaryArray, *, kind: str) -> pa.DictionaryArray:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, product
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,24 @@ def test_noise_upon_noise_is_refused(tiny_snapshot: Snapshot, home: Home) -> Non
     noisy = corrupt(tiny_snapshot, CorruptSpec(ratio=0.2), home=home)
     with pytest.raises(InputError, match=f"injected noise already: corrupt the clean one, {tiny_snapshot.name}"):
         corrupt(noisy, CorruptSpec(ratio=0.2), home=home)
+
+
+@pytest.mark.parametrize("kind", ["insert", "replace", "delete"])
+def test_a_log_whose_own_labels_are_those_of_the_noise_is_refused(
+    ingest_file: Callable[..., Snapshot],
+    write_log: Callable[..., Path],
+    home: Home,
+    left_in: Callable[[], list[Path]],
+    kind: NoiseKind,
+) -> None:
+    events = product(range(20), range(10))
+    rows = [f"u{user},{(user + event) % 30},{kind if event == 9 else ''}\n" for user, event in events]
+    snapshot = ingest_file(write_log("user_id,item_id,why\n" + "".join(rows)), noise="why")
+    with pytest.raises(InputError, match=f"labels noise as '{kind}' itself, .*: choose another kind, or give"):
+        corrupt(snapshot, CorruptSpec(kind=kind, ratio=0.2), home=home)
+    assert left_in() == [snapshot.path]
+    other = corrupt(snapshot, CorruptSpec(kind="popular", ratio=0.2), home=home)
+    assert validate(other.path, docs=home.docs).failures == ()
 
 
 def test_a_catalogue_too_small_to_draw_from_is_said(
