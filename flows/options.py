@@ -192,7 +192,12 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--time-col", metavar="NAME", help="column of times (default: the file's order counts)")
     source.add_argument("--order-col", metavar="NAME", help="column of numbers that order events, after time")
     source.add_argument("--rating-col", metavar="NAME", help="column of ratings, for --min-rating")
-    source.add_argument("--noise-col", metavar="NAME", help="column that names known noise, empty where genuine")
+    source.add_argument(
+        "--noise-col",
+        metavar="NAME",
+        help="column that names known noise, or marks it by 1, true or yes; empty, 0, false, no or genuine where there "
+        "is none",
+    )
     source.add_argument(
         "--dataset", type=_name, metavar="NAME", help="name in runs and models (default: after the file)"
     )

@@ -19,8 +19,11 @@ from tasks.sources.logs import Log
 _MICROSECONDS = {"dates": 1.0, "seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}
 
 
-# Of the labels that a log gives its events, these two say that one is meant.
-_NOISE = "CASE WHEN noise_text NOT IN ('', 'genuine') THEN noise_text END"
+_GENUINE = ("", "genuine", "0", "0.0", "false", "f", "no", "n")
+"""Of the labels that a log gives its events those, in any case, that say that one is meant."""
+
+_UNNAMED = ("1", "1.0", "true", "t", "yes", "y")
+"""Those that say that one is noise, and of no kind: it is `natural`."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def _parsing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
         "order_number": numbers["order"],
         "order_integer": "try_cast(order_text AS HUGEINT)" if "order_text" in types else "NULL::HUGEINT",
         "rating": numbers["rating"],
-        "noise_kind": _NOISE if "noise_text" in types else "NULL::VARCHAR",
+        "noise_kind": _noise() if "noise_text" in types else "NULL::VARCHAR",
     }
 
 
@@ -92,6 +95,13 @@ def _date(kind: str | None) -> str:
         return "NULL::BIGINT"
     moment = "try_cast(time_text AS TIMESTAMPTZ)"
     return f"CASE WHEN try_cast(time_text AS DOUBLE) IS NULL AND isfinite({moment}) THEN epoch_us({moment}) END"
+
+
+def _noise() -> str:
+    """SQL for the kind of noise that an event is labelled as; NULL where it is genuine."""
+    genuine, unnamed = (", ".join(map(sql.literal, words)) for words in (_GENUINE, _UNNAMED))
+    word = "lower(trim(noise_text))"
+    return f"CASE WHEN {word} IN ({genuine}) THEN NULL WHEN {word} IN ({unnamed}) THEN 'natural' ELSE noise_text END"
 
 
 def _check(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> float:

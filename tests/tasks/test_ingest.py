@@ -96,6 +96,31 @@ def test_noise_labels_are_kept_as_kinds(write_log: Write, ingest_file: Ingest, r
 
 
 @pytest.mark.parametrize(
+    ("no", "yes"), [("0", "1"), ("False", "True"), ("no", "YES"), ("f", "t"), ("N", "y"), ("0.0", "1.0"), (" 0", "1 ")]
+)
+def test_a_column_that_says_yes_or_no_marks_noise_of_no_kind(
+    write_log: Write, ingest_file: Ingest, rows_of: Read, no: str, yes: str
+) -> None:
+    path = write_log("user_id,item_id,why\n" + "".join(f"a,{n},{yes if n == 2 else no}\n" for n in range(1, 6)))
+    snapshot = ingest_file(path, noise="why")
+    assert [row[NOISE] for row in rows_of(snapshot.interactions)] == [None, "natural", None, None, None]
+    assert snapshot.counts.noisy == 1
+
+
+@pytest.mark.parametrize("kind", ["BOOLEAN", "INTEGER", "DOUBLE"])
+def test_a_parquet_column_that_says_yes_or_no_is_one_too(
+    tmp_path: Path, ingest_file: Ingest, rows_of: Read, kind: str
+) -> None:
+    path = tmp_path / "log.parquet"
+    duckdb.sql(
+        f"COPY (SELECT 'a' AS user_id, n AS item_id, CASE WHEN n < 5 THEN (n = 2)::{kind} END AS why "
+        f"FROM range(1, 6) AS r(n)) TO '{path}'"
+    )
+    snapshot = ingest_file(path, noise="why")
+    assert [row[NOISE] for row in rows_of(snapshot.interactions)] == [None, "natural", None, None, None]
+
+
+@pytest.mark.parametrize(
     ("ids", "kind", "expected"),
     [
         (["10", "9", "-3"], "integer", ["-3", "9", "10"]),
