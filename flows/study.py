@@ -92,7 +92,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
                 raise jobs.failure_of([cell.label for cell in asked.cells], ended.failures)
             if published.failure is not None:
                 get_run_logger().error("the report could not be made", exc_info=published.failure)
-                raise unreported(published)
+                raise unreported(asked.spec.name, published.failure, kept=published.folder / RESULT_FILE)
     return {"folder": str(published.folder), "steps": {"done": steps.done, "cached": steps.cached}}
 
 

@@ -20,7 +20,7 @@ from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
 from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
-from tasks.study.outcome import TUNE_FILE, refuse_taken
+from tasks.study.outcome import TUNE_FILE, refuse_taken, unreported
 from tasks.tuning.expand import Tuning, tune_file
 from tasks.tuning.outcome import Ended, publish_tuning, trial_result, tune_result, validation_of
 from tasks.tuning.result import TrialResult, TuneResult
@@ -86,11 +86,14 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 started=started,
                 seconds=time.monotonic() - began,
             )
-            folder = publish_tuning(result, asked, write_tuning_report, home=home)
+            folder, unmade = publish_tuning(result, asked, write_tuning_report, home=home)
             jobs.record_folder(job, heading, folder)
             told = f"{result.question} ({result.metric})"
             show_table(job, table(result), kind="tune", name=result.name, description=told)
             _check(result, failures)
+            if unmade is not None:
+                get_run_logger().error("the report could not be made", exc_info=unmade)
+                raise unreported(result.name, unmade, kept=folder / TUNE_FILE)
     return {"folder": str(folder), "steps": {"done": steps.done, "cached": steps.cached}}
 
 

@@ -68,13 +68,16 @@ def run_tune(request: TuneRequest, *, json_path: str | None) -> int:
 
 def _show(name: str, home: Home, *, json_path: str | None) -> None:
     """Print what was best, and where it lies."""
+    from tasks.reporting.page import PAGE
     from tasks.tuning.terminal import plain
 
     result = read_tuned(name, home=home)
     assert result is not None
     folder = study_folder(name, home=home)
     print(f"\n{result.question}\n\n{plain(result)}\n")
-    print(f"Report:     {folder / 'report.html'}")
+    page = folder / PAGE
+    if page.exists():
+        print(f"Report:     {page}")
     if result.study is not None:
         print(f"On test:    rec-denoiser study {folder / result.study}")
     if json_path is not None:

@@ -313,14 +313,21 @@ def _effects(result: TuneResult) -> Iterator[Figure]:
 
 
 def _places(values: Sequence[Any], *, is_log: bool) -> tuple[dict[str, float], tuple[Tick, ...] | None]:
-    """Where values stand on an axis, and its ticks: numbers by their size, few or other ones side by side."""
+    """Where values stand on an axis, and its ticks: numbers by their size, few or other ones side by side. What has no
+    logarithm, as the 0 of a method as it comes, stands by itself on the left of what has one.
+    """
     distinct = {repr(value): value for value in values}
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct.values())
-    if numeric and is_log:
-        place = {text: math.log10(value) for text, value in distinct.items()}
+    place = {text: math.log10(value) for text, value in distinct.items() if numeric and is_log and value > 0}
+    if place:
         low, high = min(place.values()), max(place.values())
         exact = sorted({low, (low + high) / 2.0, high})
-        return place, tuple(Tick(at, f"{10.0**at:.2g}") for at in exact)
+        apart = (high - low) / 4.0 or 1.0
+        others = sorted((text for text in distinct if text not in place), key=lambda text: -distinct[text])
+        aside = {text: low - apart * (1 + number) for number, text in enumerate(others)}
+        marks = [Tick(at, f"{10.0**at:.2g}") for at in exact]
+        marks += [Tick(at, value_label(distinct[text])) for text, at in aside.items()]
+        return place | aside, tuple(marks)
     if numeric and len(distinct) > 6:
         return {text: float(value) for text, value in distinct.items()}, None
     ordered = sorted(distinct.values()) if numeric else sorted(distinct.values(), key=str)

@@ -107,18 +107,27 @@ def publish_result(result: StudyResult, ranks: Ranks, *, home: Home) -> Publishe
     failures: list[Exception] = []
     told = [result]
 
+    def report(folder: Path) -> None:
+        told.append(analysed(result, ranks))
+        write_report(told[-1], None, folder)
+
     def write(folder: Path) -> None:
-        try:
-            told.append(analysed(result, ranks))
-            write_report(told[-1], None, folder)
-        except Exception as failure:
-            failures.append(failure)
-            shutil.rmtree(folder)
-            folder.mkdir()
+        failures.extend(attempted(lambda: report(folder), folder))
         (folder / RESULT_FILE).write_text(told[-1].to_json(), encoding="utf-8")
 
     final = publish_folder(result.name, write, home=home)
     return Published(final, told[-1], failures[0] if failures else None)
+
+
+def attempted(report: Callable[[], object], folder: Path) -> tuple[Exception, ...]:
+    """Let `report` fill an empty folder; where it fails, its failure, and the folder is empty again."""
+    try:
+        report()
+    except Exception as failure:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        return (failure,)
+    return ()
 
 
 def publish_folder(name: str, write: Callable[[Path], None], *, home: Home) -> Path:
@@ -132,12 +141,11 @@ def publish_folder(name: str, write: Callable[[Path], None], *, home: Home) -> P
     return final
 
 
-def unreported(published: Published) -> RunFailed:
-    """What a study ends with whose report could not be made."""
-    assert published.failure is not None
+def unreported(name: str, failure: Exception, *, kept: Path) -> RunFailed:
+    """What a study or a search ends with whose report could not be made; `kept` is the file of its result."""
     return RunFailed(
-        f"the report of {published.result.name} could not be made ({reason(published.failure)}); every training is "
-        f"recorded, and what came of them is in {published.folder / RESULT_FILE}"
+        f"the report of {name} could not be made ({reason(failure)}); every training is recorded, and what came of "
+        f"them is in {kept}"
     )
 
 

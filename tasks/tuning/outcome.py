@@ -13,7 +13,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
-from tasks.study.outcome import TUNE_FILE, datasets_of, publish_folder, study_folder
+from tasks.study.outcome import TUNE_FILE, attempted, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import OF_A_METHOD, Settings, nested
 from tasks.train import Trained, training_folder
@@ -89,16 +89,20 @@ def tune_result(
 
 def publish_tuning(
     result: TuneResult, tuning: Tuning, report: Callable[[TuneResult, Path], object], *, home: Home
-) -> Path:
-    """Write the result, its report and the study that follows, in the place of earlier ones; the folder."""
+) -> tuple[Path, Exception | None]:
+    """Write the result, its report and the study that follows, in the place of earlier ones. The folder, and why it has
+    no report where it has none: what the trainings came to is kept whatever becomes of that.
+    """
+    failures: list[Exception] = []
 
     def write(folder: Path) -> None:
+        failures.extend(attempted(lambda: report(result, folder), folder))
         (folder / TUNE_FILE).write_text(result.to_json(), encoding="utf-8")
         if result.study is not None:
             (folder / result.study).write_text(following_study(result, tuning), encoding="utf-8")
-        report(result, folder)
 
-    return publish_folder(result.name, write, home=home)
+    folder = publish_folder(result.name, write, home=home)
+    return folder, failures[0] if failures else None
 
 
 def read_tuned(name: str, *, home: Home) -> TuneResult | None:

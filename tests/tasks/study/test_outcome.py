@@ -103,6 +103,7 @@ def test_a_result_is_kept_where_its_report_cannot_be_made(
     published = publish_result(later, no_ranks, home=home)
     assert read_result("tiny", home=home) == published.result == later
     assert [path.name for path in published.folder.iterdir()] == ["study.json"], "an earlier page would not be its own"
-    told = str(unreported(published))
+    assert published.failure is not None
+    told = str(unreported("tiny", published.failure, kept=published.folder / "study.json"))
     assert told.startswith("the report of tiny could not be made (no user is left); every training is recorded")
     assert str(published.folder / "study.json") in told

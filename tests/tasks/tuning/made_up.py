@@ -6,6 +6,7 @@ from tasks.study.result import Figures
 from tasks.tuning.expand import Tuning
 from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search, Trial
+from tasks.tuning.space import Range
 from tasks.tuning.specs import METRICS
 
 TEXT = """\
@@ -59,7 +60,7 @@ def result(tuning: Tuning) -> TuneResult:
         MethodResult(
             method.name,
             {name: dimension.described for name, dimension in method.space.items()},
-            ("training.learning_rate",),
+            tuple(name for name, held in method.space.items() if isinstance(held, Range) and held.log),
             best_of(tuple(trial for trial in trials if trial.method == method.name)),
             False,
         )

@@ -19,7 +19,7 @@ from tasks.study.outcome import RESULT_FILE, TUNE_FILE, refuse_taken, study_fold
 from tasks.study.settings import experiment
 from tasks.tuning.dryrun import describe_tuning, foreseen_tuning
 from tasks.tuning.expand import read_tuning
-from tasks.tuning.outcome import following_study
+from tasks.tuning.outcome import following_study, publish_tuning, read_tuned
 from tasks.tuning.result import TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
@@ -246,6 +246,37 @@ def test_the_report_is_one_file_that_shows_no_test_figure(file: Path, tmp_path: 
     assert len(rows) == 1 + 3 * 10 * 2
     again: dict[str, Any] = {"page": write_tuning_report(found, tmp_path).read_text(encoding="utf-8")}
     assert again["page"] == page
+
+
+def test_a_usual_value_without_a_logarithm_has_its_place_on_a_logarithmic_axis(file: Path, tmp_path: Path) -> None:
+    tuning = read_tuning(
+        file, ["space.training.weight_decay={low: 1e-4, high: 1e-1, log: true}", "methods=[sasrec-bce]"]
+    )
+    found = result(tuning)
+    assert found.trials[0].settings["training.weight_decay"] == 0.0
+    page = write_tuning_report(found, tmp_path).read_text(encoding="utf-8")
+    chart = page[page.index("by training.weight_decay") :].partition("</svg>")[0]
+    points = re.findall(r'class="point"', chart)
+    assert "sasrec-bce, trial 0, weight decay 0:" in chart
+    assert ">0</text>" in chart, "a tick of its own"
+    assert len(points) == 9, "every trial that has a value"
+
+
+def test_a_search_is_kept_where_its_report_cannot_be_made(file: Path, tmp_path: Path) -> None:
+    tuning, home = read_tuning(file), Home(tmp_path / "home")
+    found = result(tuning)
+
+    def fail(result: TuneResult, folder: Path) -> None:
+        (folder / "half.html").touch()
+        raise ZeroDivisionError("no trial is left")
+
+    folder, failure = publish_tuning(found, tuning, write_tuning_report, home=home)
+    assert failure is None
+    assert {path.name for path in folder.iterdir()} >= {"tune.json", "tuned.yaml", "report.html"}
+    folder, failure = publish_tuning(found, tuning, fail, home=home)
+    assert {path.name for path in folder.iterdir()} == {"tune.json", "tuned.yaml"}
+    assert read_tuned("some", home=home) == found
+    assert str(failure) == "no trial is left"
 
 
 def test_shipped_searches_can_be_read_and_are_no_studies() -> None:
