@@ -31,7 +31,7 @@ Found = dict[int, Data | Exception]
 
 def _run_name() -> str:
     request = StudyRequest.model_validate(runtime.flow_run.parameters["spec"])
-    return " ".join([f"study {Path(request.file).stem}", *request.overrides])[:200]
+    return " ".join([f"study {Path(request.file).stem}", *request.shown])[:200]
 
 
 @flow(name="study", flow_run_name=_run_name)

@@ -33,7 +33,7 @@ TAG_TRIAL = "trial"
 
 def _run_name() -> str:
     request = TuneRequest.model_validate(runtime.flow_run.parameters["spec"])
-    return " ".join([f"tune {Path(request.file).stem}", *request.overrides])[:200]
+    return " ".join([f"tune {Path(request.file).stem}", *request.shown])[:200]
 
 
 @flow(name="tune", flow_run_name=_run_name)

@@ -13,7 +13,7 @@ from tasks.evaluate import RANKS_FILE
 from tasks.home import Home
 from tasks.provenance import Provenance
 from tasks.specs import CellSpec, Spec
-from tasks.track import TAG_PARENT, connect, tracking_uri
+from tasks.track import TAG_PARENT, connect, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,7 @@ def read_run(text: str, *, home: Home) -> HeldRun:
         run = _find(text, client)
         children = _search(f"tags.`{TAG_PARENT}` = '{run.info.run_id}'", client)
     except MlflowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the MLflow runs at {tracking_uri(home)} cannot be read: {reason}") from None
+        raise unreadable(error, home) from None
     shown = run.info.run_id[:SHOWN]
     if children:
         raise InputError(f"{shown} is a job of {len(children)} trainings: name one of them: {_listed(children)}")

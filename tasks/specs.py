@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ModelConfig, TrainingConfig
-from tasks.sources.addresses import without_secrets
+from tasks.sources.addresses import setting_without_secrets, without_secrets, without_secrets_in
 from tasks.sources.datasets import GENERATED, named_after, nearest
 
 
@@ -521,12 +521,31 @@ class StudySpec(Spec):
     reference: str | dict[str, Any]
     execution: ExecutionSpec = ExecutionSpec()
 
+    @field_serializer("base", "axes", "include", "exclude", "reference")
+    def _addresses_without_secrets(self, part: Any) -> Any:
+        return without_secrets_in(part)
 
-class StudyRequest(Spec):
-    """A study to be run: its file, or the name of one in `studies/`, and what is set over it (as "axes.seed=[1]")."""
+
+class FileRequest(Spec):
+    """What a file describes to be run: the file, or the name of one in `studies/`, and what is set over it (as
+    "base.training.epochs=5").
+    """
 
     file: Annotated[str, Field(min_length=1)]
     overrides: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What is set over the file, as it may be shown and kept."""
+        return tuple(map(setting_without_secrets, self.overrides))
+
+    @field_serializer("overrides")
+    def _overrides_without_secrets(self, overrides: tuple[str, ...]) -> tuple[str, ...]:
+        return self.shown
+
+
+class StudyRequest(FileRequest):
+    """A study to be run."""
 
 
 class IngestSpec(LogSpec):

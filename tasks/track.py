@@ -21,10 +21,12 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
+from tasks.sources.addresses import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
+    from mlflow.exceptions import MlflowException
 
 EXPERIMENT = "robustness"
 TAG_KEY = "rec_denoiser.key"
@@ -82,6 +84,14 @@ class DatasetNote:
 def tracking_uri(home: Home) -> str:
     """`MLFLOW_TRACKING_URI` where it is set, else a SQLite database under the state folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _own_database(home)
+
+
+def unreadable(error: "MlflowException", home: Home) -> InputError:
+    """What is said where MLflow's runs cannot be read. A server's password is in no part of it."""
+    uri = tracking_uri(home)
+    shown = without_secrets(uri)
+    reason = str(error).strip().splitlines()[0].replace(uri.rstrip("/"), shown.rstrip("/"))
+    return InputError(f"the MLflow runs at {shown} cannot be read: {reason}")
 
 
 def connect(home: Home) -> "MlflowClient":
@@ -161,7 +171,7 @@ class Tracker:
 
     def run_url(self, run_id: str) -> str:
         """Where the run is shown, once MLflow's user interface is open."""
-        server = self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        server = without_secrets(self.uri) if self.uri.startswith("http") else "http://127.0.0.1:5000"
         return f"{server}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:

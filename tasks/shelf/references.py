@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.errors import InputError
 from tasks.home import Home
 from tasks.register import TAG_SNAPSHOT
 from tasks.snapshots import snapshot_name
-from tasks.track import connect, tracking_uri
+from tasks.track import connect, tracking_uri, unreadable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,8 +150,7 @@ def _asked(home: Home) -> _Mentions:
             made_from = of_run | {snapshot_name(version.tags.get(TAG_SNAPSHOT, ""))}
             models.append((ModelReference(version.name, str(version.version), carried), frozenset(made_from)))
     except MlflowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the MLflow runs at {tracking_uri(home)} cannot be read: {reason}") from None
+        raise unreadable(error, home) from None
     return _Mentions(tuple(runs.values()), tuple(models))
 
 

@@ -1,8 +1,13 @@
 """Addresses of remote files: which they are, and how they are spoken of without giving a secret away."""
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import yaml
 
 REMOTE_SCHEMES = ("http", "https", "s3")
 
@@ -27,6 +32,34 @@ def without_secrets(source: str) -> str:
     bare = re.split(r"[?#]", source[len(scheme) + 3 :], maxsplit=1)[0]
     host, slash, path = bare.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def without_secrets_in(value: Any) -> Any:
+    """Nested values as they may be shown and kept: each text in them that is an address is without its secrets."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {name: without_secrets_in(held) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(without_secrets_in, value))
+    return value
+
+
+def setting_without_secrets(text: str) -> str:
+    """NAME=VALUE, a value as YAML writes it, as it may be shown and kept. What holds an address and is no YAML is left
+    out.
+    """
+    if "://" not in text:
+        return text
+    name, mark, written = text.partition("=")
+    try:
+        value = yaml.safe_load(written)
+    except yaml.YAMLError:
+        return f"{name}{mark}…"
+    shown = without_secrets_in(value)
+    if shown == value:
+        return text
+    return f"{name}{mark}{shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)}"
 
 
 def address_digest(address: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tasks.errors import InputError
+from tasks.sources.addresses import setting_without_secrets
 
 Where = tuple[str | int, ...]
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -100,7 +101,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def _override(values: dict[str, Any], places: dict[Where, str], text: str, form: Form) -> None:
     name, mark, written = text.partition("=")
-    place = f"--set {text}"
+    place = f"--set {setting_without_secrets(text)}"
     part, _, setting = name.strip().partition(".")
     nested = part in form.mappings
     if not mark or part not in form.parts or nested != bool(setting):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from models.config import WrongChoice
 from tasks.errors import InputError
+from tasks.sources.addresses import without_secrets_in
 from tasks.sources.datasets import named_after
 from tasks.specs import NO_FILTER, CellSpec, ExecutionSpec, StudySpec
 from tasks.study.document import Document, Where, read_document, unknown
@@ -160,13 +161,14 @@ class _Selector:
         for name in wanted:
             if name not in known and name not in names():
                 raise document.fault((*path, name), unknown("axis", name, known))
-        self._wanted = {name: held if isinstance(held, list) else [held] for name, held in wanted.items()}
+        listed = {name: held if isinstance(held, list) else [held] for name, held in wanted.items()}
+        self._wanted = without_secrets_in(listed)
         self.complaint = str(document.fault(path, "this exclude matches no cell"))
         self.met = False
 
     def takes(self, draft: _Draft, base: Settings) -> bool:
         held = draft.settings(base) | draft.axes()
-        taken = all(name in held and held[name] in values for name, values in self._wanted.items())
+        taken = all(name in held and without_secrets_in(held[name]) in values for name, values in self._wanted.items())
         self.met = self.met or taken
         return taken
 
@@ -194,7 +196,7 @@ def _value_of(document: Document, axis: str, value: Any, path: Where, *, several
     if axis in names():
         if isinstance(value, Mapping | list) or value is None:
             raise document.fault(path, f"{axis} takes one value at a time")
-        return _Value(axis, value, {axis: value}, path)
+        return _Value(axis, without_secrets_in(value), {axis: value}, path)
     if not all(isinstance(each, Mapping) and "name" in each for each in several):
         raise document.fault(path[:2], unknown("setting", axis, names()))
     return _Value(axis, value["name"], bundle(document, value, path), path)
@@ -351,16 +353,17 @@ def _check_overrides(document: Document, base: Settings, drafts: Sequence[_Draft
     for name, held in base.items():
         path = base_path(document, name)
         if document.is_override(path) and all(settings.get(name) != held for settings in every):
-            raise document.fault(path, f"{name} is {held!r} here, and every cell has another from an axis")
+            told = without_secrets_in(held)
+            raise document.fault(path, f"{name} is {told!r} here, and every cell has another from an axis")
 
 
 def _check_reference(document: Document, reference: str | Axes, cells: Sequence[StudyCell]) -> None:
-    wanted = {"method": reference} if isinstance(reference, str) else reference
+    wanted = without_secrets_in({"method": reference} if isinstance(reference, str) else reference)
     for cell in cells:
         held = {"method": cell.spec.method, **cell.axes}
         if all(held.get(axis) == value for axis, value in wanted.items()):
             return
-    raise document.fault(("reference",), f"no cell of this study is the reference {reference!r}")
+    raise document.fault(("reference",), f"no cell of this study is the reference {without_secrets_in(reference)!r}")
 
 
 def execution_spec(document: Document) -> ExecutionSpec:

@@ -79,7 +79,7 @@ def result_of(
         cells=tuple(_cell_result(cell, number, ended, home) for number, cell in enumerate(study.cells)),
         oracle=ORACLE if ORACLE in methods else None,
         file=request.file,
-        overrides=request.overrides,
+        overrides=request.shown,
     )
     return replace(result, detection=tuple(_detection(result, ended, home)))
 

@@ -13,6 +13,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
+from tasks.sources.addresses import without_secrets_in
 from tasks.study.outcome import TUNE_FILE, attempted, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import OF_A_METHOD, Settings, nested
@@ -24,6 +25,10 @@ from tasks.tuning.space import SEARCHED, Range
 from tasks.tuning.specs import TuneRequest
 
 STUDY_FILE = "tuned.yaml"
+LESS_SECRETS = """\
+# The log's address stands here without user, password and query: give it whole where it needs them, with
+#   --set base.source.path=ADDRESS --set base.dataset=NAME
+"""
 FRESH_SEEDS = 3
 """At least so many seeds in the study that follows: fewer would say nothing about other trainings."""
 
@@ -83,7 +88,7 @@ def tune_result(
         trials=trials,
         study=STUDY_FILE if any(method.best is not None for method in methods) else None,
         file=request.file,
-        overrides=request.overrides,
+        overrides=request.shown,
     )
 
 
@@ -117,7 +122,8 @@ def following_study(result: TuneResult, tuning: Tuning) -> str:
     """
     spec = tuning.spec
     found = {method.name: result.best(method) for method in result.methods}
-    base = {name: value for name, value in spec.base.items() if not name.startswith(SEARCHED)}
+    kept = {name: value for name, value in spec.base.items() if not name.startswith(SEARCHED)}
+    base = without_secrets_in(kept)
     each = [entries for method in tuning.methods if (entries := _entries(method, found[method.name], base))]
     methods = [entry for entries in each for entry in entries]
     fresh = (seed for seed in count(1) if seed not in spec.seeds)
@@ -134,7 +140,7 @@ def following_study(result: TuneResult, tuning: Tuning) -> str:
         f"# Every method of the search {spec.name} as it comes and at its best settings on validation\n"
         f"# ({spec.metric}), where these are others, with seeds that no trial had.\n"
         "# Written by `rec-denoiser tune`; copy it before you change it.\n"
-    )
+    ) + (LESS_SECRETS if base != kept else "")
     written = {part: value for part, value in content.items() if value != {}}
     return head + yaml.safe_dump(written, sort_keys=False, allow_unicode=True, width=110)
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from models.engine.metrics import SELECTION_METRIC
-from tasks.specs import ExecutionSpec, Name, Seed, Spec
+from tasks.sources.addresses import without_secrets_in
+from tasks.specs import ExecutionSpec, FileRequest, Name, Seed, Spec
 
 METRICS = (
     SELECTION_METRIC,
@@ -50,6 +51,10 @@ class TuneSpec(Spec):
     sampler: SamplerSpec = SamplerSpec()
     execution: ExecutionSpec = ExecutionSpec()
 
+    @field_serializer("base")
+    def _addresses_without_secrets(self, base: dict[str, Any]) -> Any:
+        return without_secrets_in(base)
+
     @field_validator("seeds")
     @classmethod
     def _no_seed_twice(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -58,8 +63,5 @@ class TuneSpec(Spec):
         return seeds
 
 
-class TuneRequest(Spec):
-    """A search to be run: its file, or the name of one in `studies/`, and what is set over it (as "trials=8")."""
-
-    file: Annotated[str, Field(min_length=1)]
-    overrides: tuple[str, ...] = ()
+class TuneRequest(FileRequest):
+    """A search to be run."""

@@ -117,6 +117,37 @@ def test_what_is_kept_of_a_command_line_holds_no_secrets() -> None:
     assert _without_secrets("--noise=0,0.2") == "--noise=0,0.2"
 
 
+STUDY = """\
+name: elsewhere
+question: Does it?
+base:
+  model: {dim: 8, length: 12, blocks: 1, heads: 1}
+  training: {epochs: 1}
+axes:
+  method: [sasrec-bce]
+"""
+
+
+@pytest.mark.slow
+def test_a_study_of_a_log_at_an_address_keeps_its_secrets_out_of_all_that_it_leaves(
+    owner: Owner, tmp_path: Path
+) -> None:
+    generate(ShoppersSpec(users=60, items=50), tmp_path / "shop.parquet")
+    owner.files["/shop.parquet"] = (tmp_path / "shop.parquet").read_bytes()
+    (tmp_path / "elsewhere.yaml").write_text(STUDY, encoding="utf-8")
+    address = f"{owner.address.replace('//', '//ann:s3cret@')}/shop.parquet?X-Amz-Signature=deadbeef"
+    made = rec_denoiser(tmp_path, "study", "elsewhere.yaml", "--set", f"base.source.path={address}")
+    assert made.returncode == 0, made.stderr
+    assert owner.heard[0]["authorization"] == "Basic YW5uOnMzY3JldA=="
+    page = (tmp_path / "home" / "studies" / "elsewhere" / "report.html").read_text(encoding="utf-8")
+    assert f"--set base.source.path={owner.address}/shop.parquet" in page
+    leaks = subprocess.run(
+        ["grep", "-rlE", "s3cret|deadbeef", str(tmp_path / "home")], capture_output=True, check=False
+    )
+    assert leaks.stdout == b""
+    assert not any(word in made.stderr + made.stdout for word in ("s3cret", "deadbeef"))
+
+
 @pytest.mark.slow
 def test_a_log_at_an_address_is_fetched_in_the_flow_and_its_secrets_stay_out(owner: Owner, tmp_path: Path) -> None:
     generate(ShoppersSpec(users=30, items=50), tmp_path / "shop.parquet")

@@ -12,7 +12,13 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.home import Home
-from tasks.sources.addresses import address_digest, file_name, without_secrets
+from tasks.sources.addresses import (
+    address_digest,
+    file_name,
+    setting_without_secrets,
+    without_secrets,
+    without_secrets_in,
+)
 from tasks.sources.fetch import Kept, Patience, Remote, fetch, is_kept, probe
 from tests.tasks.servers import Owner, serving
 
@@ -223,9 +229,26 @@ def test_what_is_no_address_is_refused(home: Home, address: str, words: str) -> 
 def test_names_of_addresses() -> None:
     assert without_secrets("https://u:p@h:8/a/b.csv?x=1#y") == "https://h:8/a/b.csv"
     assert without_secrets("logs/what?.csv") == "logs/what?.csv"
+    nested = {"path": "https://u:p@h/a.csv?x=1", "n": [1, "s3://b/c"]}
+    assert without_secrets_in(nested) == {"path": "https://h/a.csv", "n": [1, "s3://b/c"]}
     assert file_name("https://h/a/log%20one.csv.gz?x=/y.zip") == "log_one.csv.gz"
     assert file_name("https://h/") == "h"
     assert file_name("https://h/..") == "log"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("base.source.path=https://u:p,w@h/a.csv?sig=x#y", "base.source.path=https://h/a.csv"),
+        ('axes.source.path=["https://u:p@h/a", s3://b/c]', 'axes.source.path=["https://h/a", "s3://b/c"]'),
+        ("base.source={path: 'https://u:p''@h/a', n: 1}", 'base.source={"path": "https://h/a", "n": 1}'),
+        ("base.source={path: https://u:p@h/a", "base.source=…"),
+        ("base.source.path=https://h/a.csv", "base.source.path=https://h/a.csv"),
+        ("axes.seed=[1,  2]", "axes.seed=[1,  2]"),
+    ],
+)
+def test_what_sets_an_address_is_shown_without_its_secrets(text: str, shown: str) -> None:
+    assert setting_without_secrets(text) == shown
 
 
 def test_one_member_of_an_archive_is_unpacked(get: Callable[..., Kept], owner: Owner) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.runs import read_run
 from tasks.shelf.references import ModelReference, References, last_references, references
 from tasks.track import DatasetNote, Tracker
 
@@ -94,7 +95,9 @@ def test_scored_users_refer_too(home: Home) -> None:
 
 
 def test_a_server_that_is_not_there(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:s3cret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(InputError, match=r"the MLflow runs at http://127\.0\.0\.1:9 cannot be read"):
-        references(["a" * 16], home=home)
+    for ask in (lambda: references(["a" * 16], home=home), lambda: read_run("a" * 8, home=home)):
+        with pytest.raises(InputError, match=r"the MLflow runs at http://127\.0\.0\.1:9 cannot be read") as refused:
+            ask()
+        assert "s3cret" not in str(refused.value)

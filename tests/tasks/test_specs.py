@@ -10,13 +10,16 @@ from tasks.audit.specs import AuditSpec
 from tasks.specs import (
     METHODS,
     CellSpec,
+    FileRequest,
     IngestSpec,
     MethodSpec,
     RecommendSpec,
     RobustnessSpec,
+    StudyRequest,
     default_training,
     named_method,
 )
+from tasks.tuning.specs import TuneRequest
 
 LOGS = (IngestSpec, AuditSpec, RobustnessSpec, RecommendSpec)
 
@@ -61,6 +64,15 @@ def test_what_is_said_of_a_training_is_said_over_the_usual_one_of_the_log() -> N
     assert spec.training.epochs == 100
     cell = CellSpec.model_validate({"method": "mine", "model": {}, "training": {"epochs": 4}})
     assert cell.training.to_dict() == generated.to_dict() | {"epochs": 4}
+
+
+@pytest.mark.parametrize("request_of", [StudyRequest, TuneRequest])
+def test_what_is_set_over_a_file_is_kept_without_an_addresss_secrets(request_of: type[FileRequest]) -> None:
+    address = "base.source.path=https://ann:s3cret@host/log.csv?sig=deadbeef"
+    request = request_of(file="quick", overrides=(address, "trials=8"))
+    assert request.overrides[0] == address, "it is fetched with them"
+    assert request.shown == ("base.source.path=https://host/log.csv", "trials=8")
+    assert request.model_dump(mode="json") == {"file": "quick", "overrides": list(request.shown)}
 
 
 def test_a_shipped_methods_name_is_that_method_wherever_it_is_said() -> None:

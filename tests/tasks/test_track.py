@@ -164,6 +164,11 @@ def test_another_server_is_used_where_it_is_configured(home: Home, monkeypatch: 
     assert tracking_uri(home) == "http://example.org:5000"
 
 
+def test_the_link_to_a_run_has_no_password_in_it(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "uri", "https://ann:s3cret@mlflow.example.org/team")
+    assert tracker.run_url("a").startswith("https://mlflow.example.org/team/#/experiments/")
+
+
 def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlflow_home: Home) -> None:
     trackers = [tracker, Tracker(mlflow_home, experiment="beside")]
     failures: list[BaseException] = []

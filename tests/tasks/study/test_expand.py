@@ -143,6 +143,25 @@ def test_addresses_that_differ_in_their_queries_are_logs_of_their_own(study: Wri
     assert [cell.spec.source.path for cell in cells] == [f"{address}2023", f"{address}2024"] * 2
 
 
+def test_an_address_keeps_its_secrets_for_the_fetch_and_shows_them_nowhere(study: Write) -> None:
+    one, other = (f"https://ann:s3cret@host/{name}.csv?sig=deadbeef" for name in ("one", "other"))
+    text = PLAIN + f"exclude:\n  - {{source.path: '{other}', method: rec-denoiser}}\n"
+    made = study(text, f"axes.source.path=['{one}', '{other}']", "axes.noise.ratio=[0]", "axes.seed=[1]")
+    paths = [(cell.spec.method, cell.spec.source.path) for cell in made.cells]
+    assert sorted(paths, key=str) == sorted(
+        [("sasrec-bce", one), ("rec-denoiser", one), ("sasrec-bce", other)], key=str
+    )
+    assert made.cells[0].axes["source.path"] == "https://host/one.csv"
+    shown = made.spec.model_dump_json() + str(made.axes) + str([(cell.label, cell.axes) for cell in made.cells])
+    in_base = study(PLAIN, f"base.source.path={one}")
+    assert in_base.cells[0].spec.source.path == one
+    shown += in_base.spec.model_dump_json()
+    shown += refusal(lambda: study(PLAIN, f"axes.source.path=['{other}']", f"base.source.path={one}"))
+    shown += refusal(lambda: study(PLAIN, f"base.sourse.path={one}"))
+    assert not re.search("ann|s3cret|deadbeef", shown)
+    assert shown.count("https://host/one.csv") >= 4
+
+
 def test_an_axis_of_one_setting_holds_what_it_says(study: Write) -> None:
     bundle = "axes.dataset=[{name: a, source: {path: a.csv}, training: {epochs: 30}}]"
     (cell,) = study(PLAIN, "axes.training.epochs=[5]", bundle, "axes.seed=[1]", "axes.noise.ratio=[0]",

@@ -192,6 +192,19 @@ def test_the_study_that_follows_finds_the_log_from_everywhere(
     assert tuning.spec.base["source.path"] == "log.csv", "a result holds it as it was given"
 
 
+def test_neither_a_search_nor_the_study_that_follows_shows_an_addresss_secrets(file: Path, tmp_path: Path) -> None:
+    address = "https://ann:s3cret@host/log.csv?sig=deadbeef"
+    tuning = read_tuning(file, [f"base.source={{path: '{address}'}}"])
+    assert tuning.source_cell.source.path == address
+    text = following_study(result(tuning), tuning)
+    written = tmp_path / "tuned.yaml"
+    written.write_text(text, encoding="utf-8")
+    assert {cell.spec.source.path for cell in read_study(written).cells} == {"https://host/log.csv"}
+    assert "give it whole where it needs them, with\n#   --set base.source.path=ADDRESS" in text
+    assert not re.search("ann|s3cret|deadbeef", text + result(tuning).to_json() + tuning.spec.model_dump_json())
+    assert "ADDRESS" not in following_study(result(read_tuning(file)), read_tuning(file))
+
+
 def test_a_method_that_nothing_beat_is_in_the_study_once(file: Path, tmp_path: Path) -> None:
     tuning = read_tuning(file)
     found = result(tuning)
