@@ -3,6 +3,7 @@ them stands.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -67,24 +68,23 @@ class Document:
 def read_document(path: Path, overrides: Iterable[str] = (), *, form: Form = STUDY) -> Document:
     """Read a file of that form, then apply `--set` texts such as "axes.seed=[1, 2]", the later over the earlier.
 
-    Raises `InputError`, with the line, where the file is no YAML mapping, where a key stands twice or is unknown.
+    A part with nothing in it is as if it were left out. Raises `InputError`, with the line, where the file is no YAML
+    mapping, where a key stands twice or is unknown, and where a part is not of its kind.
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: `rec-denoiser {form.command}` lists those that come with the project")
     places: dict[Where, str] = {(): str(path)}
-    values = _composed(path.read_text(encoding="utf-8"), str(path), (), places)
+    values = _composed(_text_of(path), str(path), (), places)
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no {form.what}: a mapping with {', '.join(form.parts)}")
     document = Document(values, places)
     for key in values:
         if key not in form.parts:
             raise document.fault((key,), unknown(f"part of a {form.what}", key, form.parts))
-    for kind, what, parts in ((dict, "mapping", form.mappings), (list, "list", form.lists)):
-        for part in parts:
-            if not isinstance(values.setdefault(part, kind()), kind):
-                raise document.fault((part,), f"{part} has to be a {what}")
+    _check_kinds(document, values, form)
     for text in overrides:
         _override(values, places, text, form)
+    _check_kinds(document, values, form)
     return document
 
 
@@ -97,6 +97,25 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     ]
     meant = f": did you mean {nearest[0]!r}?" if nearest else f": there are {', '.join(known)}"
     return f"there is no {what} {name!r}{meant}"
+
+
+def _text_of(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: this is no UTF-8: save the file in that encoding") from None
+
+
+def _check_kinds(document: Document, values: dict[str, Any], form: Form) -> None:
+    """Put an empty one where a mapping or a list is missing or has nothing in it, and refuse what is neither."""
+    for kind, what, parts in ((dict, "mapping", form.mappings), (list, "list", form.lists)):
+        for part in parts:
+            if values.get(part) is None:
+                values[part] = kind()
+            if not isinstance(values[part], kind):
+                raise document.fault((part,), f"{part} has to be a {what}")
 
 
 def _override(values: dict[str, Any], places: dict[Where, str], text: str, form: Form) -> None:
@@ -156,4 +175,8 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, place: str, at: Where, plac
         return held
     value = loader.construct_object(node)
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    return float(value) if plain and isinstance(value, str) and NUMBER.fullmatch(value) else value
+    if plain and isinstance(value, str) and NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{places.get(at, place)}: {node.value} is no number that can be reckoned with")
+    return value

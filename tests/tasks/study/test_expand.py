@@ -324,6 +324,10 @@ def test_what_is_wrong_is_named_with_its_line(study: Write, old: str, new: str, 
         ("axes=3", "write it as base.SETTING=VALUE"),
         ("base.noise.ratio=lots", "noise.ratio"),
         ("execution.threads=0", "threads: Input should be greater than or equal to 1"),
+        ("include=3", "include has to be a list"),
+        ("exclude={seed: 1}", "exclude has to be a list"),
+        ("base.model.beta=1e999", "1e999 is no number that can be reckoned with"),
+        ("axes.seed=[.nan]", ".nan is no number that can be reckoned with"),
     ],
 )
 def test_an_override_that_cannot_be(study: Write, override: str, message: str) -> None:
@@ -331,6 +335,20 @@ def test_an_override_that_cannot_be(study: Write, override: str, message: str) -
     told = refusal(lambda: study(text, override))
     assert told.startswith(f"--set {override}")
     assert message in told
+
+
+def test_a_part_with_nothing_in_it_is_as_if_it_were_left_out(study: Write) -> None:
+    added = PLAIN + "include:\n  - {noise.ratio: 0.1, seed: 1}\nexclude:\n"
+    assert len(study(added).cells) == 10
+    assert study(added, "include=").cells == study().cells
+    assert study(added, "include=[]").cells == study().cells
+
+
+def test_a_file_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(PLAIN.replace("Does it?", "Hält es?").encode("latin-1"))
+    told = refusal(lambda: read_study(path))
+    assert told == f"{path}, line 2: this is no UTF-8: save the file in that encoding"
 
 
 def test_the_same_experiment_under_two_names_is_refused(study: Write) -> None:
