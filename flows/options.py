@@ -4,7 +4,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     SomeSpec = TypeVar("SomeSpec", bound=Spec)
 
+RENAMED = {"time_limit_minutes": "time_limit", "ratios": "noise", "path": "source"}
+"""By a spec's field the option that sets it, where that has another name."""
 ESTIMATORS = ("arm", "arm-per-token", "ar", "reinforce", "straight-through", "hard-concrete")
 
 
@@ -176,6 +178,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group("data (without --source: the generated shoppers)")
     source.add_argument(
         "--source",
+        type=_named,
         metavar="PATH",
         help="a CSV, TSV, JSON-lines (also .gz) or Parquet file, a quoted pattern of several, an address "
         "(http, https, s3), or a data set that `rec-denoiser datasets` lists",
@@ -415,18 +418,16 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
 
 def tune_request(options: argparse.Namespace) -> "TuneRequest":
     """The request of `tune`'s options."""
-    from tasks.tuning import specs
+    from tasks.tuning.specs import TuneRequest
 
-    at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]
-    return specs.TuneRequest(file=options.file, overrides=(*options.set, *at_a_time))
+    return TuneRequest(file=options.file, overrides=_overrides(options))
 
 
 def study_request(options: argparse.Namespace) -> "StudyRequest":
     """The request of `study`'s options."""
     from tasks.specs import StudyRequest
 
-    at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]
-    return _validated(StudyRequest, {"file": options.file, "overrides": [*options.set, *at_a_time]})
+    return StudyRequest(file=options.file, overrides=_overrides(options))
 
 
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
@@ -442,11 +443,11 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     try:
         methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:
-        raise InputError(str(error)) from None
+        raise InputError(_of_option((), str(error), options)) from None
     _check_effect(model, methods)
     log = _log_part(options)
     settings = _given(options, *_settings_of(TrainingConfig, options))
-    source = _validated(SourceSpec, log["source"])
+    source = _validated(SourceSpec, log["source"], options)
     values = log | {
         "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),
         "filter": left_out,
@@ -462,7 +463,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
             time_limit_minutes="time_limit",
         ),
     }
-    return _validated(RobustnessSpec, values | _given(options, "seeds", "evaluation_seed"))
+    return _validated(RobustnessSpec, values | _given(options, "seeds", "evaluation_seed"), options)
 
 
 def _settings_of(config: type, options: argparse.Namespace) -> list[str]:
@@ -479,14 +480,14 @@ def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
         told = ", ".join(map(_option, unread))
         raise InputError(f"{told}: --history is scored as it is, and no log is read for it: leave one or the other out")
     values = _log_part(options) | _given(options, "alias", "k", "history")
-    return _validated(RecommendSpec, values | {"exclude_seen": not options.include_seen})
+    return _validated(RecommendSpec, values | {"exclude_seen": not options.include_seen}, options)
 
 
 def ingest_spec(options: argparse.Namespace) -> "IngestSpec":
     """The spec of `ingest`'s options."""
     from tasks.specs import IngestSpec
 
-    return _validated(IngestSpec, _log_part(options))
+    return _validated(IngestSpec, _log_part(options), options)
 
 
 def audit_spec(options: argparse.Namespace) -> "AuditSpec":
@@ -496,13 +497,17 @@ def audit_spec(options: argparse.Namespace) -> "AuditSpec":
 
     if options.gain_epochs is not None and options.clean_below is None:
         raise InputError("--gain-epochs: say with --clean-below what is left out of the log whose gain is measured")
-    return _validated(AuditSpec, _log_part(options) | _given(options, "top", "clean_below", "gain_epochs"))
+    return _validated(AuditSpec, _log_part(options) | _given(options, "top", "clean_below", "gain_epochs"), options)
 
 
 def _add_experiment(parser: argparse.ArgumentParser, *, what: str, parts: str, settable: str, written: str) -> None:
     """The options of what a file describes and runs, a study or a search, which consists of `parts`."""
     parser.add_argument(
-        "file", nargs="?", metavar="FILE", help=f"a {what}'s file, or the name of a shipped one (default: list these)"
+        "file",
+        nargs="?",
+        type=_named,
+        metavar="FILE",
+        help=f"a {what}'s file, or the name of a shipped one (default: list these)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help=f"print the {parts}, what is cached, and expected time and memory"
@@ -518,6 +523,12 @@ def _add_experiment(parser: argparse.ArgumentParser, *, what: str, parts: str, s
         "--side-by-side", type=_whole(1), metavar="N", help="trainings at a time (default: as many as cores allow)"
     )
     parser.add_argument("--json", metavar="FILE", help=f"write {written} to FILE as well")
+
+
+def _overrides(options: argparse.Namespace) -> tuple[str, ...]:
+    """What the options of a study or a search set over its file."""
+    at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]
+    return (*options.set, *at_a_time)
 
 
 def _add_run_id(parser: argparse.ArgumentParser, name: str, *, shown: str) -> None:
@@ -567,8 +578,8 @@ def _prepare_part(options: argparse.Namespace) -> dict[str, Any]:
     return both | settings | ({"split": {"kind": "leave-one-out"} | split} if split else {})
 
 
-def _validated(kind: "type[SomeSpec]", values: dict[str, Any]) -> "SomeSpec":
-    """The spec of that kind, or an `InputError` that names the first field that is wrong."""
+def _validated(kind: "type[SomeSpec]", values: dict[str, Any], options: argparse.Namespace) -> "SomeSpec":
+    """The spec of that kind, or an `InputError` that names the option of the first field that is wrong."""
     from pydantic import ValidationError
 
     from tasks.errors import InputError
@@ -581,13 +592,23 @@ def _validated(kind: "type[SomeSpec]", values: dict[str, Any]) -> "SomeSpec":
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden" and "split" in fields:
             message = f"the split {fields[-2]} takes no such option"
-        raise InputError(f"{_option(fields[-1])}: {message}" if fields else message) from None
+        raise InputError(_of_option(fields, message, options)) from None
+
+
+def _of_option(fields: Sequence[str], message: str, options: argparse.Namespace) -> str:
+    """A message about a field of a spec under the name of its option, where there is one. What a configuration says of
+    a setting of its own begins with its name.
+    """
+    setting, _, rest = message.partition(" ")
+    if hasattr(options, setting):
+        return f"{_option(setting)} {rest}"
+    of_fields = [field for field in fields[-1:] if hasattr(options, RENAMED.get(field, field))]
+    return f"{_option(of_fields[0])}: {message}" if of_fields else message
 
 
 def _option(field: str) -> str:
     """The option that sets a field of a spec."""
-    renamed = {"time_limit_minutes": "time_limit", "ratios": "noise", "path": "source"}
-    return "--" + renamed.get(field, field).replace("_", "-")
+    return "--" + RENAMED.get(field, field).replace("_", "-")
 
 
 def _given(options: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
@@ -608,6 +629,12 @@ class _Exported(argparse.Action):
     ) -> None:
         setattr(namespace, self.dest, values)
         os.environ[f"REC_DENOISER_{self.dest.upper()}"] = values
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it names nothing: leave it out, or write a name")
+    return text
 
 
 def _memory(text: str) -> str:

@@ -182,6 +182,13 @@ def test_an_option_that_reaches_no_method_is_refused(arguments: list[str], told:
         spec_of(*arguments)
 
 
+@pytest.mark.parametrize("command", ["run", "ingest", "recommend", "audit", "study", "tune"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_a_log_or_a_file_without_a_name_is_refused(command: str, text: str) -> None:
+    arguments, name = ([text], "FILE") if command in ("study", "tune") else (["--source", text], "--source")
+    assert f"error: {name}: it names nothing" in refusal(command, *arguments)
+
+
 def test_options_of_preparation_reach_the_spec() -> None:
     spec = spec_of(
         *("--min-rating", "3.5", "--duplicates", "first", "--k-core", "5", "--item-core", "3", "--promotion", "0"),
@@ -383,17 +390,18 @@ def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> No
     ("arguments", "said"),
     [
         (["--methods", "sasrec"], "there is no method 'sasrec': choose from sasrec-bce, sasrec-softmax, rec-denoiser"),
-        (["--dim", "51"], "dim (51) must be a multiple of heads (2)"),
+        (["--dim", "51"], "--dim (51) must be a multiple of heads (2)"),
         (["--noise", "0.2,0.2"], "--noise: a noise ratio is given twice"),
         (["--seeds", "1,1"], "a seed is given twice"),
         (["--table-rows", "touched"], "the method sasrec-softmax: table_rows is touched, but this loss or"),
         (["--methods", "rec-denoiser,rec-denoiser"], "two methods have the same name"),
-        (["--learning-rate", "0"], "--training: learning_rate must be positive, not 0.0"),
+        (["--learning-rate", "0"], "--learning-rate must be positive, not 0.0"),
+        (["--clip=-1"], "--clip must be at least 0, not -1.0"),
         (["--time-limit", "0"], "--time-limit: Input should be greater than 0"),
     ],
 )
 def test_options_that_make_no_sense_together(arguments: list[str], said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=f"^{re.escape(said)}"):
         spec_of(*arguments)
 
 
