@@ -135,9 +135,15 @@ def _check(result: TuneResult, failures: Sequence[Exception]) -> None:
     lost = [method.name for method in result.methods if method.best is None]
     other = [failure for failure in failures if not isinstance(failure, RunFailed)]
     if lost:
-        raise RunFailed(f"no trial of {', '.join(lost)} came to an end: {jobs.reason(failures[0])}")
+        raise RunFailed("; ".join(f"no trial of {method} has a result: {_why(result, method)}" for method in lost))
     if other:
         raise RunFailed(
             f"{len(other)} trainings failed for other reasons than diverging; the others are recorded, and the same "
             f"command goes on from here. First: {jobs.reason(other[0])}"
         )
+
+
+def _why(result: TuneResult, method: str) -> str:
+    """Why a method has no result: the first of its trainings that failed, where one did."""
+    failed = (cell.failure for trial in result.of(method) for cell in trial.cells if cell.failure is not None)
+    return next(failed, f"none of its trainings gave a finite {result.metric}")

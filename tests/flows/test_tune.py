@@ -4,13 +4,20 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flows.tune import _check
+from tasks.errors import RunFailed
 from tasks.track import Tracker
+from tasks.tuning.expand import read_tuning
 from tasks.tuning.outcome import read_tuned
+from tasks.tuning.result import TrialResult
+from tests.tasks.tuning import made_up
+from tests.tasks.tuning.made_up import TEXT
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Workplace
@@ -31,6 +38,32 @@ spaces:
 trials: 4
 sampler: {kind: tpe, round: 2, startup: 1}
 """
+
+
+def test_a_method_without_a_result_is_told_with_a_reason_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "some.yaml"
+    file.write_text(TEXT, encoding="utf-8")
+    found = made_up.result(read_tuning(file))
+
+    def without_result(trial: TrialResult) -> TrialResult:
+        reason = {"rec-denoiser": "out of memory"}.get(trial.method)
+        cells = tuple(replace(cell, failure=reason, metrics={}) for cell in trial.cells)
+        return trial if trial.method == "sasrec-bce" else replace(trial, value=None, cells=cells)
+
+    lost = replace(
+        found,
+        trials=tuple(map(without_result, found.trials)),
+        methods=(found.methods[0], *(replace(method, best=None) for method in found.methods[1:])),
+    )
+    with pytest.raises(RunFailed) as told:
+        _check(lost, [RunFailed("diverged")])
+    assert str(told.value) == (
+        "no trial of rec-denoiser has a result: out of memory; no trial of sasrec-gbce has a result: "
+        "none of its trainings gave a finite validation.full_unseen.ndcg_at_10"
+    )
+    with pytest.raises(RunFailed, match=r"1 trainings failed for other reasons than diverging.* First: no space left"):
+        _check(found, [RunFailed("diverged"), OSError("no space left")])
+    _check(found, [RunFailed("diverged")])
 
 
 def result(workplace: "Workplace") -> dict[str, Any]:
