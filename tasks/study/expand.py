@@ -1,5 +1,6 @@
 """From a study's file to its cells."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -140,14 +141,23 @@ class _Draft:
         """A method sets first, so that an axis may change what the method leaves to it; then what stands for several
         settings, so that an axis of one of them holds what it says.
         """
-        ordered = sorted(self.values, key=lambda value: (value.axis != "method", len(value.settings) == 1))
         said: Settings = {}
-        for value in ordered:
+        for value in self._ordered():
             said |= value.settings
         return laid_over(base, said)
 
+    def origins(self, document: Document, base: Settings) -> dict[str, Where]:
+        """By setting, where what it is in the end was written."""
+        found = {name: base_path(document, name) for name in base}
+        for value in self._ordered():
+            found |= dict.fromkeys(value.settings, value.path)
+        return found
+
     def axes(self) -> Axes:
         return {value.axis: value.label for value in self.values if value.label is not None}
+
+    def _ordered(self) -> list[_Value]:
+        return sorted(self.values, key=lambda value: (value.axis != "method", len(value.settings) == 1))
 
 
 class _Selector:
@@ -282,18 +292,23 @@ def _cell_spec(document: Document, base: Settings, draft: _Draft) -> CellSpec:
         return cell_spec(settings)
     except ValidationError as error:
         name, message = first_fault(error)
-        raise document.fault(_path_of(document, draft, name), f"{name}: {message}") from None
+        where = blamed(document, draft.origins(document, base), name, message)
+        raise document.fault(where, f"{name}: {message}" if name else message) from None
     except WrongChoice as error:
-        raise document.fault(_path_of(document, draft, f"model.{error.setting}"), str(error)) from None
+        where = blamed(document, draft.origins(document, base), f"model.{error.setting}", str(error))
+        raise document.fault(where, str(error)) from None
 
 
-def _path_of(document: Document, draft: _Draft, name: str) -> Where:
-    """Where a setting, or one under it, was set."""
-    for value in draft.values:
-        for setting in value.settings:
-            if setting == name or setting.startswith(f"{name}."):
-                return value.path
-    return base_path(document, name)
+def blamed(document: Document, origins: Mapping[str, Where], name: str, message: str) -> Where:
+    """Where that was written which a message about a setting, or about all those under it, complains of: what it names
+    before what it does not, and what is set over the file before what stands there. `origins`: where each was written.
+    """
+    words = set(re.findall(r"\w+", message))
+    under = {setting: path for setting, path in origins.items() if f"{setting}.".startswith(f"{name}.")}
+    named = [path for setting, path in under.items() if setting.rsplit(".", 1)[-1] in words]
+    ranked = [path for path in named if document.is_override(path)] or named
+    ranked = ranked or [path for path in under.values() if document.is_override(path)] or list(under.values())
+    return [*ranked, base_path(document, name)][0]
 
 
 def base_path(document: Document, name: str) -> Where:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from models.config import WrongChoice
 from tasks.specs import METHODS, YIELDING, CellSpec
 from tasks.study.document import Document, Form, Where, read_document, unknown
-from tasks.study.expand import base_path, base_settings, execution_spec
+from tasks.study.expand import base_path, base_settings, blamed, execution_spec
 from tasks.study.files import located
 from tasks.study.settings import Settings, cell_spec, first_fault, method_settings
 from tasks.tuning.space import Dimension, Space, read_space
@@ -130,11 +130,9 @@ def _entry(document: Document, base: Settings, value: Any, number: int) -> tuple
             )
     settings = {**base, **fixed, **{name: base[name] for name in YIELDING_SETTINGS if name in base}}
 
-    def where(setting: str) -> Where:
-        in_base = base_path(document, setting)
-        return ("methods", number) if in_base == ("base",) else in_base
-
-    _checked(document, settings, where)
+    origins = {setting: base_path(document, setting) for setting in settings}
+    origins |= {setting: ("methods", number) for setting, path in origins.items() if path == ("base",)}
+    _checked(document, settings, lambda setting, message: blamed(document, origins, setting, message))
     return settings, fixed
 
 
@@ -196,19 +194,19 @@ def _probes(document: Document, settings: Settings, space: Space, name: str) -> 
         yield from (_at(document, {**settings, setting: value}, written) for value in dimension.ends)
 
 
-def _checked(document: Document, settings: Settings, where: Callable[[str], Where]) -> CellSpec:
-    """The cell of settings. `where` gives, for what is wrong with them, the place where that was written."""
+def _checked(document: Document, settings: Settings, where: Callable[[str, str], Where]) -> CellSpec:
+    """The cell of settings. `where` gives, for a setting and what is said of it, the place where that was written."""
     try:
         return cell_spec(settings)
     except ValidationError as error:
         setting, message = first_fault(error)
-        raise document.fault(where(setting), f"{setting}: {message}") from None
+        raise document.fault(where(setting, message), f"{setting}: {message}" if setting else message) from None
     except WrongChoice as error:
-        raise document.fault(where(f"model.{error.setting}"), str(error)) from None
+        raise document.fault(where(f"model.{error.setting}", str(error)), str(error)) from None
 
 
 def _at(document: Document, settings: Settings, path: Where) -> CellSpec:
-    return _checked(document, settings, lambda _: path)
+    return _checked(document, settings, lambda _, __: path)
 
 
 def _check_read(document: Document, base: Settings, common: Space, methods: Iterable[Method]) -> None:

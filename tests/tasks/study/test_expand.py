@@ -304,7 +304,7 @@ def test_a_method_of_ones_own(study: Write) -> None:
         ("seed: [1, 2]", "model.negatives: []", 8, "the axis model.negatives has to be a list of values"),
         ("dim: 16}", "dim: 16, gate: positional}", 4, "model.gate is 'positional' here, and the method"),
         ("reference:", "execution: {thread: 2}\nreference:", 9, "did you mean 'threads'?"),
-        ("dim: 16}", "dim: 15}", None, "dim (15) must be a multiple of heads (2)"),
+        ("dim: 16}", "dim: 15}", 4, "dim (15) must be a multiple of heads (2)"),
         ("name: tiny", "name: [", None, "this is no YAML"),
     ],
 )  # fmt: skip
@@ -335,6 +335,26 @@ def test_an_override_that_cannot_be(study: Write, override: str, message: str) -
     told = refusal(lambda: study(text, override))
     assert told.startswith(f"--set {override}")
     assert message in told
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place", "message"),
+    [
+        (["base.training.epochs=0"], "--set base.training.epochs=0", "training: epochs must be at least 1"),
+        (["base.training={epochs: 0, patience: 3}"], "--set base.training={epochs: 0, patience: 3}", "epochs"),
+        (["base.model.dim=15"], "--set base.model.dim=15", "dim (15) must be a multiple of heads (2)"),
+        (["base.model.heads=3"], "--set base.model.heads=3", "dim (16) must be a multiple of heads (3)"),
+        (["axes.training.epochs=[1, 0]", "base.training.epochs=5"], "--set axes.training.epochs=[1, 0]", "epochs"),
+        (["base.training.batch_size=9"], "tiny.yaml, line 5", "training: epochs must be at least 1"),
+    ],
+)
+def test_what_is_wrong_is_found_where_it_was_set(study: Write, overrides: list[str], place: str, message: str) -> None:
+    epochs = 0 if "batch_size" in overrides[0] else 2
+    text = PLAIN.replace("axes:\n", f"  training: {{epochs: {epochs}}}\naxes:\n")
+    told = refusal(lambda: study(text, *overrides))
+    assert f"{place}: " in told
+    assert message in told
+    assert "there twice" not in told
 
 
 def test_a_part_with_nothing_in_it_is_as_if_it_were_left_out(study: Write) -> None:
