@@ -440,6 +440,9 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")
     if len(left_out) > ("by" in left_out) and left_out.get("by", "none") == "none":
         raise InputError("--filter-below and --filter-folds say how a filter works: name one with --filter")
+    noise = _given(options, kind="noise_kind", where="noise_where", seed="noise_seed")
+    if noise and options.noise is not None and not any(options.noise):
+        raise InputError(f"{_option(f'noise_{min(noise)}')}: this run has no noise: name a share above 0 with --noise")
     try:
         methods = [named_method(name, **model) for name in options.methods or DEFAULT_METHODS]
     except ValueError as error:
@@ -449,7 +452,7 @@ def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     settings = _given(options, *_settings_of(TrainingConfig, options))
     source = _validated(SourceSpec, log["source"], options)
     values = log | {
-        "noise": _given(options, kind="noise_kind", where="noise_where", ratios="noise", seed="noise_seed"),
+        "noise": noise | _given(options, ratios="noise"),
         "filter": left_out,
         "methods": [method.model_dump() for method in methods],
         "training": default_training(source).to_dict() | settings,

@@ -11,7 +11,7 @@ from tasks.keys import code_digest, step_key
 from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
-from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, InjectedNoise, PrepareSpec
+from tasks.specs import CellSpec, CorruptSpec, InjectedNoise, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 GROUP_CODE = (*TRAIN_CODE, "models.group")
@@ -191,7 +191,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
 
 def _filter(spec: CellSpec) -> dict[str, Any]:
     """The filter's settings; those that are read."""
-    return spec.filter.model_dump(include={"by"} if spec.filter.by == NO_FILTER else None)
+    return spec.filter.effective()
 
 
 def ingest_key(log: Log, prepare: PrepareSpec) -> str:

@@ -176,6 +176,13 @@ class FilterSpec(Spec):
     folds: Annotated[int, Field(ge=1, le=20)] = 1
     seed: Seed = 0
 
+    def effective(self) -> dict[str, Any]:
+        """The settings that this filter reads: two that agree in them leave the same out."""
+        if self.by == NO_FILTER:
+            return {"by": NO_FILTER}
+        looks_around = "reach" in ModelConfig(noise_model=self.by).effective()
+        return self.model_dump(exclude=None if looks_around else {"reach"})
+
 
 class MethodSpec(Spec):
     """A model under the name that tables show. A name in `METHODS` stands for that method, and what is said of the

@@ -58,6 +58,11 @@ class Document:
         """Was this set over the file?"""
         return self.places.get(path, "").startswith("--set ")
 
+    @property
+    def is_as_written(self) -> bool:
+        """Is nothing set over the file?"""
+        return not any(map(self.is_override, self.places))
+
     def fault(self, path: Where, message: str) -> InputError:
         """An error about what stands at `path`, or else at the nearest place above it."""
         while path and path not in self.places:

@@ -34,8 +34,6 @@ Axes = dict[str, Any]
 """By axis the value, of a bundle its name."""
 
 READ_WITH_NOISE = ("noise.kind", "noise.where", "noise.seed", "noise.taken_out")
-READ_WITH_FILTER = ("filter.below", "filter.reach", "filter.folds", "filter.seed")
-WITHOUT = {"noise": "cells without noise", "filter": "cells without a filter"}
 TOLD_ELSEWHERE = ("dataset", "method", "seed", "noise.kind", "noise.ratio", "noise.where", "noise.taken_out")
 """Axes that a cell's label has words for."""
 CALLED = {"noise.seed": "noise seed", "filter.by": "filtered by", "filter.below": "filtered below"}
@@ -249,7 +247,7 @@ def _cells(
         identity = experiment(spec)
         label = _label(spec, axes, name_dataset=name_dataset)
         for axis in unread:
-            who = WITHOUT.get(axis.split(".")[0], spec.method)
+            who = _who(spec, axis)
             shrunk[axis, who] = shrunk.get((axis, who), 0) + 1
         if identity in cells:
             found = cells[identity]
@@ -271,16 +269,25 @@ def _cells(
 
 def _reads(spec: CellSpec, value: _Value) -> bool:
     """Does the cell read any of what a value sets?"""
-    effective = spec.model.effective()
+    return any(reads(spec, name) for name in value.settings)
 
-    def read(name: str) -> bool:
-        if name.startswith("model."):
-            return name.removeprefix("model.") in effective
-        if name in READ_WITH_FILTER:
-            return spec.filter.by != NO_FILTER
-        return name not in READ_WITH_NOISE or spec.noise.ratio > 0
 
-    return any(read(name) for name in value.settings)
+def reads(spec: CellSpec, name: str) -> bool:
+    """Does what comes of a cell depend on the setting of that name?"""
+    part, _, field = name.partition(".")
+    if part in ("model", "filter"):
+        return field in (spec.model if part == "model" else spec.filter).effective()
+    return name not in READ_WITH_NOISE or spec.noise.ratio > 0
+
+
+def _who(spec: CellSpec, axis: str) -> str:
+    """Who does not read an axis."""
+    part = axis.split(".")[0]
+    if part == "noise":
+        return "cells without noise"
+    if part == "filter":
+        return "cells without a filter" if spec.filter.by == NO_FILTER else f"cells filtered by {spec.filter.by}"
+    return spec.method
 
 
 def _cell_spec(document: Document, base: Settings, draft: _Draft) -> CellSpec:
@@ -354,12 +361,23 @@ def _check_effect(document: Document, base: Settings, axes: Sequence[_Axis], cel
     for axis in axes:
         if not any(axis.name in cell.axes for cell in cells):
             raise document.fault(axis.path, f"nothing reads the axis {axis.name}")
-    read = {name for cell in cells for name in cell.spec.model.effective()}
+    specs = [cell.spec for cell in cells]
     for name in base:
-        if name.startswith("model.") and name.removeprefix("model.") not in read:
+        if name.startswith("model.") and not any(reads(spec, name) for spec in specs):
             raise document.fault(base_path(document, name), f"no method of this study reads {name}")
-        if name in READ_WITH_FILTER and all(cell.spec.filter.by == NO_FILTER for cell in cells):
-            raise document.fault(base_path(document, name), f"no cell reads {name}: name a noise model, filter.by")
+    check_data_read(document, base, specs)
+
+
+def check_data_read(document: Document, base: Settings, specs: Sequence[CellSpec]) -> None:
+    """Refuse a setting of the base about a filter or about noise that no cell reads. What is set over a file may have
+    taken its noise out, or its filter: then its own words about them stay.
+    """
+    advice = {"filter": "name a noise model that does, filter.by", "noise": "give a share above 0, noise.ratio"}
+    for name in base:
+        part, path = name.split(".")[0], base_path(document, name)
+        is_asked = document.is_override(path) or document.is_as_written
+        if part in advice and is_asked and not any(reads(spec, name) for spec in specs):
+            raise document.fault(path, f"no cell reads {name}: {advice[part]}")
 
 
 def _check_overrides(document: Document, base: Settings, drafts: Sequence[_Draft]) -> None:

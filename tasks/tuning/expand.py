@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from models.config import WrongChoice
 from tasks.specs import METHODS, YIELDING, CellSpec
 from tasks.study.document import Document, Form, Where, read_document, unknown
-from tasks.study.expand import base_path, base_settings, blamed, execution_spec
+from tasks.study.expand import base_path, base_settings, blamed, check_data_read, execution_spec, reads
 from tasks.study.files import located
 from tasks.study.settings import Settings, cell_spec, first_fault, method_settings
 from tasks.tuning.space import Dimension, Space, read_space
@@ -215,7 +215,8 @@ def _check_read(document: Document, base: Settings, common: Space, methods: Iter
     for setting in common:
         if setting not in searched:
             raise document.fault(("space", setting), f"no method of this search reads {setting}")
-    read = {f"model.{name}" for method in methods for name in cell_spec(method.settings).model.effective()}
+    specs = [cell_spec(method.settings) for method in methods]
     for name in base:
-        if name.startswith("model.") and name not in read | searched:
+        if name.startswith("model.") and name not in searched and not any(reads(spec, name) for spec in specs):
             raise document.fault(base_path(document, name), f"no method of this search reads {name}")
+    check_data_read(document, base, specs)

@@ -396,6 +396,8 @@ def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> No
         (["--table-rows", "touched"], "the method sasrec-softmax: table_rows is touched, but this loss or"),
         (["--methods", "rec-denoiser,rec-denoiser"], "two methods have the same name"),
         (["--learning-rate", "0"], "--learning-rate must be positive, not 0.0"),
+        (["--noise", "0", "--noise-kind", "swap"], "--noise-kind: this run has no noise: name a share above 0"),
+        (["--noise", "0", "--noise-seed", "3"], "--noise-seed: this run has no noise"),
         (["--clip=-1"], "--clip must be at least 0, not -1.0"),
         (["--time-limit", "0"], "--time-limit: Input should be greater than 0"),
     ],

@@ -168,9 +168,11 @@ def test_what_is_filtered_is_not_trained_by_a_training_on_all_of_it(
     study: Study, home: Home, tmp_path: Path, ratio: float, where: str
 ) -> None:
     snapshot = ingested(study, home)
-    sets = ["axes.seed=[1]", f"axes.noise.ratio=[{ratio}]", f"base.noise.where={where}"]
+    path = tmp_path / "tiny.yaml"
+    path.write_text(path.read_text().replace("axes:", f"  noise: {{where: {where}}}\naxes:"), encoding="utf-8")
+    sets = ["axes.seed=[1]", f"axes.noise.ratio=[{ratio}]"]
     methods = "axes.method=[sasrec-bce, {name: filtered, loss: bce, filter: {by: co-occurrence}}]"
-    asked = read_study(tmp_path / "tiny.yaml", [*sets, methods])
+    asked = read_study(path, [*sets, methods])
     plain, left_out = (cell.spec for cell in asked.cells)
     folder = home.steps / "some"
     folder.mkdir(parents=True)

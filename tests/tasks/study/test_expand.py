@@ -201,6 +201,31 @@ def test_a_filter_is_a_methods_own_or_an_axis(study: Write) -> None:
         study(PLAIN, "base.filter.below=0.3")
 
 
+def test_a_filters_reach_is_read_by_what_looks_at_neighbours(study: Write) -> None:
+    axes = ("axes.filter.reach=[4, 8]", "axes.seed=[1]", "axes.noise.ratio=[0.2]", "axes.method=[sasrec-bce]")
+    made = study(PLAIN, "axes.filter.by=[popularity, co-occurrence]", *axes)
+    assert [(cell.spec.filter.by, cell.axes.get("filter.reach")) for cell in made.cells] == [
+        ("popularity", None), ("co-occurrence", 4), ("co-occurrence", 8),
+    ]  # fmt: skip
+    assert made.notes == ("cells filtered by popularity do not read filter.reach: each such cell is there once",)
+    for by in ("popularity", "own-score"):
+        told = refusal(lambda by=by: study(PLAIN, f"base.filter.by={by}", *axes))  # type: ignore[misc]
+        assert "nothing reads the axis filter.reach" in told
+        told = refusal(lambda by=by: study(PLAIN, f"base.filter={{by: {by}, reach: 4}}"))  # type: ignore[misc]
+        assert f"--set base.filter={{by: {by}, reach: 4}}: no cell reads filter.reach" in told
+
+
+def test_what_is_said_of_noise_where_there_is_none_is_refused(study: Write) -> None:
+    for setting in ("kind=swap", "where=histories", "seed=3"):
+        told = refusal(lambda said=setting: study(PLAIN, "axes.noise.ratio=[0]", f"base.noise.{said}"))  # type: ignore[misc]
+        name = setting.partition("=")[0]
+        assert told == f"--set base.noise.{setting}: no cell reads noise.{name}: give a share above 0, noise.ratio"
+    own = PLAIN.replace("axes:\n", "  noise: {kind: swap}\naxes:\n")
+    assert "line 5: no cell reads noise.kind" in refusal(lambda: study(own.replace("[0, 0.2]", "[0]")))
+    assert len(study(own, "axes.noise.ratio=[0]").cells) == 4, "the file's own words stay where its noise is taken out"
+    assert study(own, "base.noise.seed=3").cells[-1].spec.noise.seed == 3
+
+
 def test_without_noise_its_kind_makes_no_cell_twice(study: Write) -> None:
     made = study(PLAIN, "axes.noise.kind=[swap, insert]", "axes.seed=[1]", "axes.method=[sasrec-bce]")
     assert [(cell.spec.noise.ratio, cell.axes.get("noise.kind")) for cell in made.cells] == [

@@ -58,6 +58,8 @@ def file(tmp_path: Path) -> Path:
         ("base.seed=3", "seeds of its own"),
         ("sampler.sed=3", "did you mean 'seed'"),
         ("trials=1", "trials"),
+        ("base.noise={ratio: 0, kind: swap}", "no cell reads noise.kind: give a share above 0"),
+        ("base.filter.below=0.3", "no cell reads filter.below: name a noise model"),
         ("base.training.epochs=0", "training: epochs must be at least 1"),
         ("base.model.heads=3", "dim (16) must be a multiple of heads (3)"),
         ("trails=9", "write it as"),
