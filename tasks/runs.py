@@ -13,7 +13,7 @@ from tasks.evaluate import RANKS_FILE
 from tasks.home import Home
 from tasks.provenance import Provenance
 from tasks.specs import CellSpec, Spec
-from tasks.track import TAG_PARENT, connect, unreadable
+from tasks.track import TAG_PARENT, connect, every_experiment, every_run, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,8 +103,7 @@ def _find(text: str, client: "MlflowClient") -> "Run":
 
 
 def _search(query: str, client: "MlflowClient") -> "list[Run]":
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, query, max_results=1000)) if experiments else []
+    return list(every_run(client, every_experiment(client), query))
 
 
 def _listed(runs: "list[Run]") -> str:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ MODEL_TYPE = "next-item recommender"
 DIGEST_SHOWN = 36
 """As many characters of a data set's digest as MLflow takes."""
 
+RUNS_AT_A_TIME = 1000
 METRICS_IN_A_BATCH = 1000
 PARAMETERS_IN_A_BATCH = 100
 """As many as MLflow takes at once."""
@@ -104,6 +105,30 @@ def connect(home: Home) -> "MlflowClient":
         _write_ahead(home.mlflow / DATABASE)
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+def every_run(client: "MlflowClient", experiments: Sequence[str], query: str = "") -> Iterator["Run"]:
+    """The runs of some experiments that a filter takes, however many."""
+    if experiments:
+        yield from every_page(
+            lambda token: client.search_runs(list(experiments), query, max_results=RUNS_AT_A_TIME, page_token=token)
+        )
+
+
+def every_experiment(client: "MlflowClient") -> list[str]:
+    """The ids of all experiments."""
+    return [found.experiment_id for found in every_page(lambda token: client.search_experiments(page_token=token))]
+
+
+def every_page(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """What every page of a search of MLflow's holds; `search` gives the page of a token, the first of None."""
+    token = None
+    while True:
+        page = search(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 class Tracker:
@@ -353,7 +378,7 @@ class Tracker:
         return runs[0] if runs else None
 
     def _search(self, query: str) -> list["Run"]:
-        return list(self.client.search_runs([self.experiment_id], query, max_results=1000))
+        return list(every_run(self.client, [self.experiment_id], query))
 
     def _fresh(
         self, run_id: str, records: Sequence[tuple[int, Mapping[str, Any]]], *, told_by: str

@@ -2,23 +2,22 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.home import Home
 from tasks.register import TAG_SNAPSHOT
 from tasks.snapshots import snapshot_name
-from tasks.track import connect, tracking_uri, unreadable
+from tasks.track import connect, every_experiment, every_page, every_run, tracking_uri, unreadable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-RUNS_AT_A_TIME = 1000
 SQLITE = "sqlite:///"
 KEPT = "references.json"
 NAME = re.compile(r"[0-9a-f]{16}")
@@ -141,10 +140,13 @@ def _asked(home: Home) -> _Mentions:
 
     try:
         client = connect(home)
-        runs = {run.info.run_id: (_reference(run), _snapshots_of(run)) for run in _runs(client)}
+        runs = {
+            run.info.run_id: (_reference(run), _snapshots_of(run))
+            for run in every_run(client, every_experiment(client))
+        }
         aliases = _aliases(client)
         models = []
-        for version in _all(client.search_model_versions):
+        for version in every_page(lambda token: client.search_model_versions(page_token=token)):
             _, of_run = runs.get(version.run_id or "", (None, frozenset()))
             carried = tuple(sorted(aliases.get((version.name, str(version.version)), ())))
             made_from = of_run | {snapshot_name(version.tags.get(TAG_SNAPSHOT, ""))}
@@ -152,14 +154,6 @@ def _asked(home: Home) -> _Mentions:
     except MlflowException as error:
         raise unreadable(error, home) from None
     return _Mentions(tuple(runs.values()), tuple(models))
-
-
-def _runs(client: "MlflowClient") -> Iterator["Run"]:
-    experiments = [experiment.experiment_id for experiment in _all(client.search_experiments)]
-    if experiments:
-        yield from _all(
-            lambda page_token: client.search_runs(experiments, max_results=RUNS_AT_A_TIME, page_token=page_token)
-        )
 
 
 def _snapshots_of(run: "Run") -> frozenset[str]:
@@ -179,18 +173,7 @@ def _reference(run: "Run") -> RunReference:
 def _aliases(client: "MlflowClient") -> dict[tuple[str, str], list[str]]:
     """The aliases of each version (model's name, number)."""
     found: dict[tuple[str, str], list[str]] = {}
-    for model in _all(client.search_registered_models):
+    for model in every_page(lambda token: client.search_registered_models(page_token=token)):
         for alias, version in model.aliases.items():
             found.setdefault((model.name, str(version)), []).append(alias)
     return found
-
-
-def _all(search: Callable[..., Any]) -> Iterator[Any]:
-    """Every page of a search of MLflow's."""
-    token = None
-    while True:
-        page = search(page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

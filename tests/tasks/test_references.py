@@ -42,11 +42,23 @@ def test_runs_are_found_by_parameter_and_by_dataset(tracker: Tracker, mlflow_hom
 
 
 def test_more_runs_than_a_page_holds(tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.shelf.references.RUNS_AT_A_TIME", 2)
+    monkeypatch.setattr("tasks.track.RUNS_AT_A_TIME", 2)
     name = digest_of("many")[:16]
     for number in range(5):
         tracker.log_params(tracker.open_run(f"key-{number}", name="n"), {"snapshot": name})
     assert len(references([name], home=mlflow_home)[name].runs) == 5
+
+
+def test_a_job_of_more_runs_than_a_page_holds_is_closed_whole_and_counted_whole(
+    tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.track.RUNS_AT_A_TIME", 2)
+    parent = tracker.open_run("many", name="a job of many")
+    children = [tracker.open_run(f"child-{number}", name="n", parent=parent) for number in range(5)]
+    tracker.close_open_runs(parent, "KILLED")
+    assert {tracker.client.get_run(run).info.status for run in (parent, *children)} == {"KILLED"}
+    with pytest.raises(InputError, match="is a job of 5 trainings"):
+        read_run(parent, home=mlflow_home)
 
 
 def test_a_model_refers_to_the_snapshots_it_was_made_from(tracker: Tracker, mlflow_home: Home) -> None:
