@@ -73,14 +73,8 @@ class RunDifference:
 
 def difference(a: HeldRun, b: HeldRun, *, home: Home) -> RunDifference:
     """Compare two runs. Raises `InputError` where their ranks cannot be read."""
-    tests: tuple[PairedTest, ...] = ()
-    untested = None
-    if a.provenance.clean.digest != b.provenance.clean.digest:
-        untested = "the runs stand on different data, so their targets are not the same"
-    elif a.spec.evaluation_seed != b.spec.evaluation_seed:
-        untested = "the runs have different evaluation seeds, so they rank among different candidates"
-    else:
-        tests = paired_tests(a.ranks(home=home), b.ranks(home=home))
+    untested = _untested(a, b)
+    tests = paired_tests(a.ranks(home=home), b.ranks(home=home)) if untested is None else ()
     return RunDifference(
         spec=changes(_settings(a), _settings(b)),
         data=data_changes(a.provenance, b.provenance),
@@ -98,6 +92,19 @@ def paired_tests(a: "pd.DataFrame", b: "pd.DataFrame") -> tuple[PairedTest, ...]
     rng = np.random.default_rng(SEED)
     tables = jointly([_table(a, b, metric, rng) for metric in COMPARED])
     return tuple(map(_paired_test, tables))
+
+
+def _untested(a: HeldRun, b: HeldRun) -> str | None:
+    """Why there can be no test of the two, where there can be none."""
+    if a.provenance.clean.digest != b.provenance.clean.digest:
+        return "the runs stand on different data, so their targets are not the same"
+    if a.spec.evaluation_seed != b.spec.evaluation_seed:
+        return "the runs have different evaluation seeds, so they rank among different candidates"
+    if not (a.is_ranked or b.is_ranked):
+        return "both are trials of a search and were never ranked"
+    if not (a.is_ranked and b.is_ranked):
+        return f"{'A' if b.is_ranked else 'B'} is a trial of a search and was never ranked"
+    return None
 
 
 def _table(a: "pd.DataFrame", b: "pd.DataFrame", metric: str, rng: np.random.Generator) -> Table:

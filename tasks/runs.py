@@ -38,6 +38,11 @@ class HeldRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
+    @property
+    def is_ranked(self) -> bool:
+        """Was its model ranked? A search's trial has no figures but those that settings are chosen by."""
+        return any(name.startswith("test.") for name in self.metrics)
+
     def ranks(self, *, home: Home) -> "pd.DataFrame":
         """The rows of its `ranks.parquet`. Raises `InputError` where the run does not hold it any more."""
         import pandas as pd
@@ -83,8 +88,8 @@ def read_run(text: str, *, home: Home) -> HeldRun:
 
 
 def check_ranked(held: HeldRun) -> None:
-    """Raises `InputError` where the run was never ranked: it has no figures but those that settings are chosen by."""
-    if not any(name.startswith("test.") for name in held.metrics):
+    """Raises `InputError` where the run was never ranked."""
+    if not held.is_ranked:
         raise InputError(
             f"{held.run_id[:SHOWN]} ({held.name}) is a trial of a search and was never ranked: give the search again, "
             "or take a run of the study that it wrote"

@@ -75,6 +75,19 @@ def test_runs_that_rank_something_else_are_not_tested(tiny_snapshot: Snapshot, h
     assert set(found.data) == {"clean.digest"}
 
 
+def test_a_trial_that_was_never_ranked_is_told_from_the_other_all_the_same(tiny_snapshot: Snapshot, home: Home) -> None:
+    ranked = run(tiny_snapshot, "sasrec-bce", {"test.x": 0.25})
+    trial = run(tiny_snapshot, "rec-denoiser", {"chosen.validation.x": 0.5})
+    for a, b, said in ((ranked, trial, "B is a trial"), (trial, ranked, "A is a trial"), (trial, trial, "both are")):
+        found = difference(a, b, home=home)
+        assert str(found.untested).startswith(said)
+        assert str(found.untested).endswith("never ranked")
+        assert found.tests == ()
+    found = difference(ranked, trial, home=home)
+    assert found.spec["method"] == ("sasrec-bce", "rec-denoiser")
+    assert {pair.name: pair.difference for pair in found.metrics} == {"chosen.validation.x": None, "test.x": None}
+
+
 def test_the_test_is_the_paired_one_over_users() -> None:
     rng = np.random.default_rng(4)
     first = rng.integers(0, 30, 200)
