@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.settings import get_current_settings
@@ -30,11 +32,23 @@ def deploy() -> int:
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)
         raise RunFailed("Prefect did not take every deployment of prefect.yaml; what it says stands above")
-    names = _deployed()
+    names, left_over = told_apart(_deployed(), (PROJECT_ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     print(f"Deployed to {url}: {', '.join(names)}")
+    if left_over:
+        print("In the same pool, and not in prefect.yaml: each runs on until it is deleted by hand")
+        print("\n".join(f"  PREFECT_API_URL={url} .venv/bin/prefect deployment delete {name}" for name in left_over))
     print("A worker runs them:    .venv/bin/rec-denoiser worker")
     print(f"One at once, by hand:  PREFECT_API_URL={url} .venv/bin/prefect deployment run {names[-1]} --watch")
     return 0
+
+
+def told_apart(deployed: Mapping[str, tuple[str, str]], file: str) -> tuple[list[str], list[str]]:
+    """The flow/name of those deployments that a file like `prefect.yaml` has, and of the others. `deployed`: by
+    flow/name the entrypoint and the name.
+    """
+    asked = {(str(each["entrypoint"]), str(each["name"])) for each in yaml.safe_load(file)["deployments"]}
+    names = sorted(deployed)
+    return [name for name in names if deployed[name] in asked], [name for name in names if deployed[name] not in asked]
 
 
 def work() -> NoReturn:
@@ -55,9 +69,15 @@ def _server() -> str:
     return url
 
 
-def _deployed() -> list[str]:
-    """flow/name of every deployment in our pool."""
+def _deployed() -> dict[str, tuple[str, str]]:
+    """By flow/name the entrypoint and the name of every deployment in our pool."""
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL]))
     with get_client(sync_client=True) as client:
         deployments = client.read_deployments(work_pool_filter=pool)
-        return sorted(f"{client.read_flow(deployment.flow_id).name}/{deployment.name}" for deployment in deployments)
+        return {
+            f"{client.read_flow(deployment.flow_id).name}/{deployment.name}": (
+                str(deployment.entrypoint),
+                deployment.name,
+            )
+            for deployment in deployments
+        }

@@ -111,3 +111,13 @@ def test_no_two_deployments_share_a_name(content: dict[str, Any]) -> None:
     names = [name for name, _ in deployments(content)]
     assert len(names) == len(set(names))
     assert "flows/robustness.py:robustness shoppers" in names
+
+
+def test_a_deployment_that_is_no_longer_in_the_file_is_told_from_those_that_are(text: str) -> None:
+    from flows.deploying import told_apart
+
+    content = yaml.safe_load(text)
+    asked = {f"flow-{number}/{each['name']}": (each["entrypoint"], each["name"])
+             for number, each in enumerate(content["deployments"])}  # fmt: skip
+    gone = {"robustness/old": ("flows/robustness.py:robustness", "old"), "gone/shoppers": ("flows/x.py:x", "shoppers")}
+    assert told_apart(asked | gone, text) == (sorted(asked), sorted(gone))

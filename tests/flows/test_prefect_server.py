@@ -103,6 +103,11 @@ def test_deploying_again_keeps_what_a_person_has_set(server: Server) -> None:
     server.prefect("--no-prompt", "deploy", "--all")
     assert server.limits()["rec-denoiser-gpu"]["limit"] == 7
     assert server.ask("/deployments/count", deployments={"tags": {"all_": ["shoppers"]}}) == 5
+    server.prefect("--no-prompt", "deploy", "flows/data.py:ingest", "--name", "gone", "--pool", "rec-denoiser")
+    told = server.workplace.run("flows.cli", "deploy")
+    server.prefect("deployment", "delete", "ingest/gone")
+    assert "ingest/gone" not in told.splitlines()[0]
+    assert ".venv/bin/prefect deployment delete ingest/gone" in told
     variables = server.ask("/deployments/name/robustness/shoppers")["job_variables"]
     assert variables["working_dir"] == str(PROJECT_ROOT)
 
