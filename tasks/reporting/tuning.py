@@ -353,14 +353,15 @@ def _how(result: TuneResult) -> str:
 def _again(result: TuneResult) -> str:
     spec = json.dumps(result.spec, ensure_ascii=False, indent=2, sort_keys=True)
     command = command_of("tune", result.file, result.overrides)
+    said = "This runs the search again, from the cache"
     if result.study is not None:
-        command += f"\nrec-denoiser study var/studies/{result.name}/{result.study}"
+        command += f"\nrec-denoiser study {result.study}"
+        said += f". The second command compares what it found on test: {result.study} is the file beside this page"
     facts = [*flat_entries("code", result.code), *flat_entries("execution", result.execution)]
     return (
         words(
             "p",
-            "The first command runs the search again, from the cache; the second compares what it found on test."
-            + (UNNAMED if result.file is None else ""),
+            f"{said}.{UNNAMED if result.file is None else ''}",
         )
         + element("pre", words("code", command))
         + entries(facts)

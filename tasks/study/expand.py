@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.config import WrongChoice
-from tasks.errors import InputError
 from tasks.sources.addresses import without_secrets_in
 from tasks.sources.datasets import named_after
 from tasks.specs import NO_FILTER, CellSpec, ExecutionSpec, StudySpec
@@ -432,14 +431,3 @@ def _label(spec: CellSpec, axes: Axes, *, name_dataset: bool) -> str:
     ]
     dataset = [spec.dataset] if name_dataset else []
     return ", ".join([*dataset, spec.method, *extra, f"noise {spec.noise.described}", f"seed {spec.seed}"])
-
-
-def listed(folder: Path) -> list[tuple[Path, str]]:
-    """The studies in a folder with their questions."""
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            found.append((path, read_study(path).spec.question))
-        except InputError as error:
-            found.append((path, str(error)))
-    return found

@@ -259,6 +259,9 @@ def test_the_report_is_one_file_that_shows_no_test_figure(file: Path, tmp_path: 
     assert not re.search(r"(test|promotion)\.(full|sampled)", page)
     assert page.count('class="chart"') == 5, "best so far, and a chart a setting"
     assert "diverged" in page
+    assert "rec-denoiser study tuned.yaml" in page
+    assert "tuned.yaml is the file beside this page" in page
+    assert "var/studies" not in page
     rows = (tmp_path / "tables" / "trials.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 1 + 3 * 10 * 2
     again: dict[str, Any] = {"page": write_tuning_report(found, tmp_path).read_text(encoding="utf-8")}
