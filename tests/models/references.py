@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models.engine.batches import Batch
+from models.networks.attention import AttentionMask
 from models.networks.backbone import Backbone
 
 Weights = dict[str, np.ndarray]
@@ -27,11 +28,33 @@ def perturbed(network: Backbone, *, seed: int = 0) -> Backbone:
     return network
 
 
-def window_states(network: Backbone, batch: Batch, window: int, size: int) -> np.ndarray:
+def window_states(
+    network: Backbone, batch: Batch, window: int, size: int, *, gate: AttentionMask | None = None
+) -> np.ndarray:
     """[size, dim]: the hidden states of one window's events."""
     end = int(batch.ends[window])
-    states: np.ndarray = network.encode(batch).detach().flatten(0, 1)[end - size + 1 : end + 1].double().numpy()
+    hidden = network.encode(batch, gate=gate).detach().flatten(0, 1)
+    states: np.ndarray = hidden[end - size + 1 : end + 1].double().numpy()
     return states
+
+
+def factors(*, layers: int, heads: int, length: int) -> np.ndarray:
+    """[layers, heads, length, length]: what attention is multiplied by for each pair of positions; a third are 0."""
+    drawn = np.random.default_rng(0).uniform(-0.5, 1, (layers, heads, length, length))
+    return drawn.clip(min=0).astype(np.float32)
+
+
+def of_window(cells: np.ndarray | None, layer: int, size: int) -> np.ndarray | None:
+    """[heads, size, size]: the `factors` of a layer among the positions that a window of this size has."""
+    return None if cells is None else cells[layer, :, -size:, -size:]
+
+
+def gate_of(cells: np.ndarray | None) -> AttentionMask | None:
+    """The gate that multiplies by the `factors`, if there are any."""
+    if cells is None:
+        return None
+    grid = torch.from_numpy(cells).flatten(2)
+    return lambda context: grid[context.layer][:, context.batch.position_pairs].transpose(0, 1)
 
 
 def normed(rows: np.ndarray, weights: Weights, name: str, epsilon: float) -> np.ndarray:
@@ -52,10 +75,14 @@ def attention(
     *,
     heads: int,
     causal: bool,
+    mask: np.ndarray | None = None,
     more_keys: Any = None,
     more_values: Any = None,
 ) -> np.ndarray:
-    """`more_keys(t, s)` and `more_values(t, s)` give vectors [dim] that are added to key and value of the pair."""
+    """The share of key s in what t attends to, a softmax over all that t sees, is multiplied by `mask[head, t, s]`, and
+    what is thereby lost stays lost (Rec-Denoiser, eq. 5). `more_keys(t, s)` and `more_values(t, s)` give vectors [dim]
+    that are added to key and value of the pair.
+    """
     q, k, v = (
         linear(rows, weights, f"{name}.{part}") for rows, part in ((queries, "query"), (keys, "key"), (keys, "value"))
     )
@@ -70,6 +97,8 @@ def attention(
             logits = np.array([q[t, part] @ key[part] / math.sqrt(size) for key in pair_keys])
             shares = np.exp(logits - logits.max())
             shares /= shares.sum()
+            if mask is not None:
+                shares = shares * mask[head, t, list(seen)]
             out[t, part] = sum(share * value[part] for share, value in zip(shares, pair_values, strict=True))
     return out
 
@@ -79,4 +108,8 @@ def sasrec_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) 
     queries = normed(x, weights, f"{block}.attention_norm", 1e-8)
     mixed = attention(queries, x, weights, f"{block}.attention", causal=True, **attending)
     y = normed(queries + mixed, weights, f"{block}.forward_norm", 1e-8)
-    return y + linear(np.maximum(linear(y, weights, f"{block}.inner"), 0), weights, f"{block}.outer")
+    return y + feed_forward(y, weights, block)
+
+
+def feed_forward(x: np.ndarray, weights: Weights, block: str) -> np.ndarray:
+    return linear(np.maximum(linear(x, weights, f"{block}.inner"), 0), weights, f"{block}.outer")

@@ -16,7 +16,17 @@ from models.engine.sequences import Sequences, Targets
 from models.networks.backbone import NextItem
 from models.networks.bert4rec import BERT4Rec, BidirectionalBlock
 from tests.models.conftest import MakeLog
-from tests.models.references import perturbed, window_states
+from tests.models.references import (
+    attention,
+    factors,
+    gate_of,
+    linear,
+    normed,
+    of_window,
+    perturbed,
+    weights_of,
+    window_states,
+)
 
 LENGTH = 7
 LENGTHS = [2, 4, 9, 3, 5]
@@ -63,6 +73,27 @@ def scores_by_torch(model: BERT4Rec, items: list[int]) -> Tensor:
     return (hidden @ weights["items.weight"][1:MASK].T + weights["output_bias"][1:]).detach()
 
 
+def states_by_hand(model: BERT4Rec, items: list[int], cells: np.ndarray) -> np.ndarray:
+    """[events, dim + 1] of one window under the `factors`, which torch's layers do not take."""
+    weights = weights_of(model)
+    size = len(items)
+
+    def gelu(rows: np.ndarray) -> np.ndarray:
+        return np.vectorize(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)(rows)
+
+    x = weights["items.weight"][items] + weights["positions.weight"][LENGTH - size :]
+    x = normed(x, weights, "first_norm", 1e-12)
+    for number in range(2):
+        block = f"blocks.{number}"
+        mask = of_window(cells, number, size)
+        mixed = attention(x, x, weights, f"{block}.attention", heads=3, causal=False, mask=mask)
+        x = normed(x + linear(mixed, weights, f"{block}.projection"), weights, f"{block}.attention_norm", 1e-12)
+        inner = gelu(linear(x, weights, f"{block}.inner"))
+        x = normed(x + linear(inner, weights, f"{block}.outer"), weights, f"{block}.forward_norm", 1e-12)
+    hidden = normed(gelu(linear(x, weights, "output")), weights, "output_norm", 1e-12)
+    return np.concatenate([hidden, np.ones((size, 1))], axis=1)
+
+
 def masked(sequences: Sequences, *, share: float = 0.4, last_share: float = 0.5, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     masking = Masking(item=MASK, share=share, last_share=last_share)
@@ -91,6 +122,20 @@ def test_equals_torchs_own_layers(make_log: MakeLog) -> None:
         shown, _, _ = parts(batch, window, size)
         ours = window_states(model, batch, window, size) @ table.T
         np.testing.assert_allclose(ours, scores_by_torch(model, shown).numpy(), atol=1e-5)
+
+
+def test_under_a_gate_equals_the_second_implementation(make_log: MakeLog) -> None:
+    """A gate multiplies attention after its softmax, and what it takes is not shared out among the rest."""
+    model, sequences = network(), make_log(lengths=LENGTHS).sequences
+    batch = masked(sequences)
+    cells = factors(layers=2, heads=3, length=LENGTH)
+    for window, length in enumerate([*LENGTHS, *LENGTHS[:3]]):
+        size = min(length, LENGTH)
+        shown, _, _ = parts(batch, window, size)
+        ours = window_states(model, batch, window, size, gate=gate_of(cells))
+        np.testing.assert_allclose(ours, states_by_hand(model, shown, cells), atol=1e-5)
+        open_gate = states_by_hand(model, shown, np.ones_like(cells))
+        np.testing.assert_allclose(window_states(model, batch, window, size), open_gate, atol=1e-5)
 
 
 def test_when_it_ranks_the_mask_stands_after_the_history(make_log: MakeLog) -> None:

@@ -14,8 +14,21 @@ from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
 from tests.models.conftest import MakeLog
+from tests.models.references import (
+    Weights,
+    attention,
+    factors,
+    feed_forward,
+    gate_of,
+    normed,
+    of_window,
+    sasrec_block,
+    weights_of,
+    window_states,
+)
 
-CONFIG = ModelConfig(dim=12, blocks=2, heads=3, length=7)
+LENGTH = 7
+CONFIG = ModelConfig(dim=12, blocks=2, heads=3, length=LENGTH)
 
 
 def backbone(norm: str = "authors") -> SASRec:
@@ -31,70 +44,40 @@ def backbone(norm: str = "authors") -> SASRec:
     return model.backbone
 
 
-def by_hand(network: SASRec, items: list[int], norm: str) -> np.ndarray:
-    """One user's hidden states by loops over positions, in float64, without padding."""
-    weights: dict[str, Any] = {name: value.double().numpy() for name, value in network.state_dict().items()}
-    dim = weights["items.weight"].shape[1]
-    first = network.length - len(items)
-
-    def normed(rows: np.ndarray, name: str) -> np.ndarray:
-        centred = rows - rows.mean(1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-8)
-        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-
-    def linear(rows: np.ndarray, name: str) -> np.ndarray:
-        return rows @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-    def attention(queries: np.ndarray, keys: np.ndarray, block: str) -> np.ndarray:
-        q, k, v = (
-            linear(rows, f"{block}.attention.{name}")
-            for rows, name in ((queries, "query"), (keys, "key"), (keys, "value"))
-        )
-        out = np.zeros_like(q)
-        heads = 3
-        size = dim // heads
-        for head in range(heads):
-            part = slice(head * size, (head + 1) * size)
-            for t in range(len(items)):
-                logits = [q[t, part] @ k[s, part] / math.sqrt(size) for s in range(t + 1)]
-                exponentials = np.exp(np.array(logits) - max(logits))
-                out[t, part] = (exponentials / exponentials.sum()) @ v[: t + 1, part]
-        return out
-
-    def feed_forward(rows: np.ndarray, block: str) -> np.ndarray:
-        return linear(np.maximum(linear(rows, f"{block}.inner"), 0), f"{block}.outer")
-
-    x = weights["items.weight"][items] * math.sqrt(dim) + weights["positions.weight"][first:]
+def by_hand(network: SASRec, items: list[int], norm: str, cells: np.ndarray | None = None) -> np.ndarray:
+    """One user's hidden states by loops over positions, in float64, without padding; under the `factors`, if any."""
+    weights = weights_of(network)
+    size = len(items)
+    block = {"authors": sasrec_block, "pre": pre_norm_block, "post": post_norm_block}[norm]
+    x = weights["items.weight"][items] * math.sqrt(12) + weights["positions.weight"][LENGTH - size :]
     for number in range(2):
-        block = f"blocks.{number}"
-        if norm == "authors":
-            queries = normed(x, f"{block}.attention_norm")
-            y = normed(queries + attention(queries, x, block), f"{block}.forward_norm")
-            x = y + feed_forward(y, block)
-        elif norm == "pre":
-            inner = normed(x, f"{block}.attention_norm")
-            x = x + attention(inner, inner, block)
-            x = x + feed_forward(normed(x, f"{block}.forward_norm"), block)
-        else:
-            x = normed(x + attention(x, x, block), f"{block}.attention_norm")
-            x = normed(x + feed_forward(x, block), f"{block}.forward_norm")
-    return normed(x, "last_norm")
+        x = block(x, weights, f"blocks.{number}", heads=3, mask=of_window(cells, number, size))
+    return normed(x, weights, "last_norm", 1e-8)
 
 
+def pre_norm_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) -> np.ndarray:
+    inner = normed(x, weights, f"{block}.attention_norm", 1e-8)
+    x = x + attention(inner, inner, weights, f"{block}.attention", causal=True, **attending)
+    return x + feed_forward(normed(x, weights, f"{block}.forward_norm", 1e-8), weights, block)
+
+
+def post_norm_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) -> np.ndarray:
+    mixed = attention(x, x, weights, f"{block}.attention", causal=True, **attending)
+    y = normed(x + mixed, weights, f"{block}.attention_norm", 1e-8)
+    return normed(y + feed_forward(y, weights, block), weights, f"{block}.forward_norm", 1e-8)
+
+
+@pytest.mark.parametrize("cells", [None, factors(layers=2, heads=3, length=LENGTH)], ids=["open", "gated"])
 @pytest.mark.parametrize("norm", ["authors", "pre", "post"])
-def test_equals_the_second_implementation(make_log: MakeLog, norm: str) -> None:
+def test_equals_the_second_implementation(make_log: MakeLog, norm: str, cells: np.ndarray | None) -> None:
+    """A gate multiplies attention after its softmax, and what it takes is not shared out among the rest."""
     network = backbone(norm)
-    log = make_log(lengths=[2, 4, 9, 3, 5])
-    sequences = log.sequences
-    users = torch.arange(5)
-    sizes = sequences.offsets.diff()
-    batch = windows(sequences, users, sizes, length=7, with_targets=False)
-    hidden = network.encode(batch).detach().flatten(0, 1)
+    sequences = make_log(lengths=[2, 4, 9, 3, 5]).sequences
+    batch = windows(sequences, torch.arange(5), sequences.offsets.diff(), length=LENGTH, with_targets=False)
     for user in range(5):
-        items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-7:]
-        end = int(batch.ends[user])
-        ours = hidden[end - len(items) + 1 : end + 1].numpy()
-        np.testing.assert_allclose(ours, by_hand(network, items, norm), atol=1e-5)
+        items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
+        ours = window_states(network, batch, user, len(items), gate=gate_of(cells))
+        np.testing.assert_allclose(ours, by_hand(network, items, norm, cells), atol=1e-5)
 
 
 def test_padding_future_items_and_other_users_have_no_influence(make_log: MakeLog) -> None:

@@ -15,7 +15,7 @@ from models.networks.backbone import NextItem
 from models.networks.sse_pt import SSEPT
 from models.recommender import Draws
 from tests.models.conftest import MakeLog
-from tests.models.references import normed, perturbed, sasrec_block, weights_of
+from tests.models.references import factors, gate_of, normed, of_window, perturbed, sasrec_block, weights_of
 
 LENGTH = 7
 LENGTHS = [4, 3, 9, 5, 6]
@@ -34,13 +34,13 @@ def network(sequences: Sequences, **settings: float) -> SSEPT:
     return backbone
 
 
-def scores_by_hand(model: SSEPT, items: list[int], person: np.ndarray) -> np.ndarray:
+def scores_by_hand(model: SSEPT, items: list[int], person: np.ndarray, cells: np.ndarray | None = None) -> np.ndarray:
     """[events, items]: inner products with [item; user]."""
     weights = weights_of(model)
     x = np.concatenate([weights["items.weight"][items] * np.sqrt(8), np.tile(person * 2, (len(items), 1))], axis=1)
     x = x + weights["positions.weight"][LENGTH - len(items) :]
     for number in range(2):
-        x = sasrec_block(x, weights, f"blocks.{number}", heads=2)
+        x = sasrec_block(x, weights, f"blocks.{number}", heads=2, mask=of_window(cells, number, len(items)))
     hidden = normed(x, weights, "last_norm", 1e-8)
     table = weights["items.weight"][1:]
     return hidden @ np.concatenate([table, np.tile(person * 2, (len(table), 1))], axis=1).T
@@ -51,12 +51,13 @@ def draws_for(sequences: Sequences, seed: int) -> Draws:
     return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
 
 
-def test_equals_the_second_implementation(make_log: MakeLog) -> None:
+@pytest.mark.parametrize("cells", [None, factors(layers=2, heads=2, length=LENGTH)], ids=["open", "gated"])
+def test_equals_the_second_implementation(make_log: MakeLog, cells: np.ndarray | None) -> None:
     sequences = make_log(lengths=LENGTHS).sequences
     model = network(sequences)
     sizes = sequences.offsets.diff()
     batch = windows(sequences, torch.arange(5), sizes, length=LENGTH, with_targets=False)
-    scores = (model.encode(batch) @ model.item_table()[1:].T).detach().flatten(0, 1)
+    scores = (model.encode(batch, gate=gate_of(cells)) @ model.item_table()[1:].T).detach().flatten(0, 1)
     people = weights_of(model)["users.weight"]
     assert sequences.train_lengths.tolist() == [2, 1, 7, 3, 4]
     trained = people[[0, 2, 3, 4]].mean(0)
@@ -64,7 +65,7 @@ def test_equals_the_second_implementation(make_log: MakeLog) -> None:
         items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
         end = int(batch.ends[user])
         ours = scores[end - len(items) + 1 : end + 1].numpy()
-        expected = scores_by_hand(model, items, trained if user == 1 else people[user])
+        expected = scores_by_hand(model, items, trained if user == 1 else people[user], cells)
         np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 

@@ -16,7 +16,16 @@ from models.networks import tisasrec
 from models.networks.backbone import NextItem
 from models.networks.tisasrec import OwnIntervals, PlacesAndIntervals, TiSASRec, intervals
 from tests.models.conftest import MakeLog
-from tests.models.references import normed, perturbed, sasrec_block, weights_of, window_states
+from tests.models.references import (
+    factors,
+    gate_of,
+    normed,
+    of_window,
+    perturbed,
+    sasrec_block,
+    weights_of,
+    window_states,
+)
 
 LENGTH = 7
 MOST = 5
@@ -55,7 +64,7 @@ def buckets(times: list[int]) -> np.ndarray:
     return found
 
 
-def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray) -> np.ndarray:
+def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray, cells: np.ndarray | None = None) -> np.ndarray:
     weights = weights_of(model)
     first = LENGTH - len(items)
     x = weights["items.weight"][items] * np.sqrt(12)
@@ -65,6 +74,7 @@ def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray) -> np.ndarr
             weights,
             f"blocks.{number}",
             heads=3,
+            mask=of_window(cells, number, len(items)),
             more_keys=lambda t, s: (
                 weights["position_keys.weight"][first + s] + weights["interval_keys"][interval[t, s]]
             ),
@@ -75,14 +85,17 @@ def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray) -> np.ndarr
     return normed(x, weights, "last_norm", 1e-8)
 
 
-def test_equals_the_second_implementation(make_log: MakeLog) -> None:
+@pytest.mark.parametrize("cells", [None, factors(layers=2, heads=3, length=LENGTH)], ids=["open", "gated"])
+def test_equals_the_second_implementation(make_log: MakeLog, cells: np.ndarray | None) -> None:
+    """A gate multiplies attention, and thereby all that is attended to: items, positions and intervals."""
     model, sequences = network(), timed(make_log)
     batch = batch_of(sequences)
     assert len(batch.items) < 5, "several windows share a row"
     for user, times in TIMES.items():
         items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
-        expected = by_hand(model, items, buckets(times[-LENGTH:]))
-        np.testing.assert_allclose(window_states(model, batch, user, len(items)), expected, atol=1e-5)
+        expected = by_hand(model, items, buckets(times[-LENGTH:]), cells)
+        ours = window_states(model, batch, user, len(items), gate=gate_of(cells))
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 def test_without_times_events_are_equally_spaced(make_log: MakeLog) -> None:
