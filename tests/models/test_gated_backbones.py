@@ -10,12 +10,14 @@ from torch import Tensor
 from models import catalogue
 from models.catalogue import build
 from models.config import ModelConfig
+from models.denoising.controls import Controlled
 from models.denoising.denoised import Denoised
 from models.engine.batches import Batch, UnseenItems, history_batches
 from models.engine.randomness import Streams
 from models.engine.sequences import InteractionLog
 from models.networks.backbone import AroundNextItem
 from models.recommender import Draws, Recommender
+from tests.models.references import perturbed
 
 ITEMS = 30
 BACKBONES = tuple(catalogue.BACKBONES)
@@ -58,13 +60,16 @@ def ranked_with(model: Recommender, log: InteractionLog) -> Batch:
     return batch
 
 
+def training_batch(model: Recommender, log: InteractionLog, draws: Draws) -> Batch:
+    order = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(log.sequences, batch_size=8, generator=order, draws=draws)
+    return batch
+
+
 def trained_once(model: Recommender, log: InteractionLog) -> tuple[Tensor, Tensor]:
     """The losses of one batch, and the queries after a step of Adam on it."""
     draws = draws_for(log)
-    (batch,) = model.training_batches(
-        log.sequences, batch_size=8, generator=torch.Generator().manual_seed(0), draws=draws
-    )
-    loss = model.loss(batch, draws)
+    loss = model.loss(training_batch(model, log, draws), draws)
     optimizer = torch.optim.Adam(model.parameter_groups(1e-2))
     loss.objective().backward()
     optimizer.step()
@@ -116,6 +121,26 @@ def test_a_control_trains_every_backbone(log: InteractionLog, backbone: str, gat
     losses, queries = trained_once(built(config_of(backbone, gate=gate), log), log)
     assert torch.isfinite(losses).all()
     assert torch.isfinite(queries).all()
+
+
+@pytest.mark.parametrize(("backbone", "gate"), product(BACKBONES, catalogue.CONTROLS))
+def test_a_control_is_trained_under_its_mask(log: InteractionLog, backbone: str, gate: str) -> None:
+    """The loss is the backbone's own with attention masked as the control masks it, drawn from the same draws."""
+    narrow = {"gate_keep": 0.5, "attention_top": 2, "sparse_stride": 2, "sparse_width": 1}
+    model = built(config_of(backbone, gate=gate, **narrow), log)
+    assert isinstance(model, Controlled)
+    perturbed(model.base.backbone)
+    batch = training_batch(model, log, draws_for(log))
+    terms = model.loss(batch, draws_for(log)).terms
+
+    def own_terms(*, masked: bool) -> Tensor:
+        draws = draws_for(log)
+        shown, negatives = model.base.drawn(batch, draws)
+        mask = model.control.in_training(draws) if masked else None
+        return model.base.position_losses(shown, negatives, dropout=draws.dropout(), gate=mask)
+
+    torch.testing.assert_close(terms, own_terms(masked=True), rtol=0, atol=0)
+    assert not torch.allclose(terms, own_terms(masked=False), rtol=1e-3)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
