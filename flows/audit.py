@@ -30,6 +30,7 @@ def _run_name() -> str:
 def audit(spec: AuditSpec = AuditSpec()) -> dict[str, Any]:
     """Judge every interaction of a log that may be trained on."""
     home = Home.from_environment()
+    ensure_limits()
     with leased(home) as held:
         steps = Steps(home)
         snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
@@ -52,7 +53,6 @@ def _gains(
 ) -> tuple[Gain, ...]:
     """Train on both, and compare."""
     execution = resolve(ExecutionSpec())
-    ensure_limits()
     cells = compared_cells(spec, snapshot, cleaned, execution)
     heading = jobs.Heading(
         study="audit",
