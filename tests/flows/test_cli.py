@@ -1,6 +1,5 @@
 """The command line: what it understands, what it says, and how it ends."""
 
-import argparse
 import io
 import json
 import os
@@ -41,20 +40,15 @@ from tasks.specs import (
     default_training,
 )
 from tasks.track import Tracker
+from tests.command_lines import words
 
-COMMANDS = ("run", "ingest", "datasets", "snapshots", "recommend", "audit", "explain", "deploy", "worker", "ui")
+COMMANDS: Any = next(action.choices for action in parser()._actions if action.choices)
+"""By name each command's parser, which its options' help texts hang on."""
 SLOW_TO_LOAD = {"torch", "prefect", "mlflow", "duckdb", "pandas", "numpy", "pydantic", "great_expectations"}
 
 
 def spec_of(*arguments: str) -> RobustnessSpec:
     return robustness_spec(parser().parse_args(["run", *arguments]))
-
-
-def subparser(name: str) -> argparse.ArgumentParser:
-    """A command's parser, which its options' help texts hang on."""
-    choices: Any = next(action.choices for action in parser()._actions if action.choices)
-    found: argparse.ArgumentParser = choices[name]
-    return found
 
 
 def refusal(*arguments: str) -> str:
@@ -147,7 +141,7 @@ def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> 
     values |= {"cleaning": "sampled"}
     values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
     values |= {"attention_alpha": 1.3}
-    options = {action.dest for action in subparser("run")._actions} & {field.name for field in fields(config)}
+    options = {action.dest for action in COMMANDS["run"]._actions} & {field.name for field in fields(config)}
     assert len(options) >= 10
     for option in options:
         value = values.get(option, 4 if isinstance(getattr(config(), option), int) else 0.25)
@@ -320,7 +314,7 @@ def test_help_names_the_defaults_that_hold() -> None:
     }
     said = {
         action.dest: found[1]
-        for action in subparser("run")._actions
+        for action in COMMANDS["run"]._actions
         if (found := re.search(r"\(default ([^)]+)\)", action.help or ""))
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
@@ -329,26 +323,26 @@ def test_help_names_the_defaults_that_hold() -> None:
         "negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}",
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
-    assert next(a for a in subparser("run")._actions if a.dest == "methods").help == (
+    assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (
         f"of {', '.join(METHODS)} (default the first four)"
     )
-    recommend = {action.dest: action.help or "" for action in subparser("recommend")._actions}
+    recommend = {action.dest: action.help or "" for action in COMMANDS["recommend"]._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]
     assert f"default {RecommendSpec().alias})" in recommend["alias"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example_that_it_understands(command: str) -> None:
-    text = subparser(command).format_help()
-    examples = re.findall(r"^ {2}rec-denoiser (.+?(?:\\\n.+)?)$", text, flags=re.MULTILINE)
-    assert examples
+    text = COMMANDS[command].format_help()
+    examples = re.findall(r"^ {2}(?:\w+=\S+ )?rec-denoiser (.+?(?:\\\n.+)?)$", text, flags=re.MULTILINE)
+    assert any(example.split()[0] == command for example in examples)
     for example in examples:
-        assert parser().parse_args(example.replace("\\\n", " ").split())
+        assert parser().parse_args(words(example))
 
 
 def test_the_items_of_the_examples_exist() -> None:
     known = set(simulate(ShoppersSpec(users=10)).item_ids)
-    pages = [parser(), *map(subparser, ("recommend", "explain"))]
+    pages = [parser(), COMMANDS["recommend"], COMMANDS["explain"]]
     histories = re.findall(r"--history (\S+\d)", "".join(page.format_help() for page in pages))
     assert len(histories) == 3
     assert {item for history in histories for item in history.split(",")} <= known
@@ -356,7 +350,7 @@ def test_the_items_of_the_examples_exist() -> None:
 
 def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "88")
-    pages = [parser().format_help(), *(subparser(command).format_help() for command in COMMANDS)]
+    pages = [parser().format_help(), *(command.format_help() for command in COMMANDS.values())]
     assert max(len(line) for page in pages for line in page.splitlines()) <= 88
     assert all(f"\n  {command} " in pages[0] for command in COMMANDS)
 
