@@ -10,7 +10,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.sources.datasets import known
 from tasks.sources.source import inspect_source, is_here
-from tasks.specs import METHODS, ShoppersSpec, default_training
+from tasks.specs import ShoppersSpec, default_training
 from tasks.study.expand import Study, read_study
 from tasks.study.files import located, shipped, shipped_searches
 
@@ -443,11 +443,9 @@ def test_every_shipped_study_is_whole_and_says_how_to_run_it() -> None:
         assert made.spec.question.endswith("?")
         header = path.read_text(encoding="utf-8").partition("name:")[0]
         assert f"#   rec-denoiser study studies/{path.name}\n" in header
-        assert f"{len(made.cells)} cells" in header
         says_what_it_takes(header)
     for path in shipped_searches():
         says_what_it_takes(path.read_text(encoding="utf-8").partition("name:")[0])
-    assert set(METHODS) >= {"sasrec-bce"}
 
 
 def test_a_learned_gate_never_stands_without_the_control_that_learns_nothing() -> None:
