@@ -38,6 +38,7 @@ from tests.models.conftest import MakeLog
 
 SMALL = ModelConfig(dim=8, heads=2, length=6)
 ITEMS = 40
+BACKBONES = ("sasrec", "bert4rec", "tisasrec", "sse-pt")
 
 
 def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
@@ -559,7 +560,7 @@ def test_ends_of_one_window_share_a_pass_over_what_is_left_of_it() -> None:
 ATTENTIVE = {"drop_below": 0.0, "attention_power": 2.0}
 
 
-@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "tisasrec", "sse-pt"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_without_power_or_doubt_attention_is_what_it_is_to_the_bit(backbone: str) -> None:
     log, _ = planted_log(kind="uniform", share=0.2, users=8)
     log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
@@ -756,10 +757,7 @@ def test_a_stored_model_ranks_as_the_trained_one(tmp_path: Path) -> None:
     model = build(config, ITEMS, seed=1)
     model.prepare(log.sequences)
     save_model(model, config, tmp_path, item_count=ITEMS)
-    protocol = Protocol.of(log.sequences, log.targets["test"], seed=0)
-    ranks = [rank(one, log.sequences, log.targets["test"], protocol) for one in (model, load_model(tmp_path))]
-    for name, values in ranks[0].items():
-        np.testing.assert_array_equal(values, ranks[1][name])
+    assert_same_ranks(model, load_model(tmp_path), log)
 
 
 def test_a_training_goes_on_where_it_was_and_comes_out_the_same(tmp_path: Path) -> None:
@@ -785,17 +783,57 @@ def test_a_training_goes_on_where_it_was_and_comes_out_the_same(tmp_path: Path) 
         assert torch.equal(values, resumed.model.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "tisasrec", "sse-pt"])
-def test_every_backbone_trains_and_ranks_beside_it(backbone: str) -> None:
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("settings", [{"cleaning": "sampled"}, {"drop_events": 0.25}], ids=["sampled", "dropped"])
+def test_what_an_epoch_leaves_of_a_log_keeps_its_time_and_its_user(backbone: str, settings: dict[str, Any]) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2, users=60)
+    model = aware(log, backbone=backbone, user_dim=4, length=30, **settings)
+    assert model.noise is not None
+    verdict = model.noise.verdict(log.sequences)
+    numbers = torch.arange(len(verdict))
+    numbered = replace(log.sequences, items=numbers.int() + 1, times=numbers**2)  # each event has an item of its own
+    model._cleaned = (numbered, replace(numbered, keep=verdict))
+    order = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(numbered, batch_size=60, generator=order, draws=draws_for(log))
+    assert batch.targets is not None
+    assert batch.times is not None
+    assert batch.keep is not None
+    real = batch.segments > 0
+    masks = backbone == "bert4rec"
+    events = (batch.targets if masks else batch.items)[real] - 1
+    assert 0.6 * 60 * 28 < len(set(events.tolist())) < 0.9 * 60 * 28
+    assert torch.equal(batch.users[real], events // 30)
+    assert torch.equal(batch.times[real], events**2)
+    hidden = torch.zeros_like(real).flatten().index_fill(0, batch.cells, masks).view_as(real)[real]
+    assert torch.equal(batch.keep[real], torch.where(hidden, 1.0, verdict[events]))
+    assert torch.equal(batch.items[real][hidden], torch.full((int(hidden.sum()),), ITEMS + 1))
+    if not masks:
+        following = batch.targets[real] - 1
+        assert torch.equal(following // 30, events // 30)
+        goes_on = batch.segments[:, 1:] == batch.segments[:, :-1]
+        assert torch.equal(batch.targets[:, :-1][goes_on & real[:, 1:]], batch.items[:, 1:][goes_on & real[:, 1:]])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    "settings", [{"robust": "symmetric"}, {"cleaning": "sampled", "drop_events": 0.25}], ids=["robust", "drawn"]
+)
+def test_every_backbone_trains_beside_it_and_ranks_as_stored(
+    backbone: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     log, _ = planted_log(kind="uniform", share=0.2, users=30)
     log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
-    settings = {"backbone": backbone, "noise_model": "co-occurrence", "user_dim": 4, "robust": "symmetric"}
-    model = build(ModelConfig.from_dict(SMALL.to_dict() | settings), ITEMS, seed=1, user_count=30)
+    common = {"backbone": backbone, "noise_model": "co-occurrence", "user_dim": 4}
+    config = ModelConfig.from_dict(SMALL.to_dict() | common | settings)
+    model, untrained = (build(config, ITEMS, seed=1, user_count=30) for _ in range(2))
     training = Training(
         model, log, log, TrainingConfig(epochs=1), seed=1, evaluation_seed=0, device=torch.device("cpu")
     )
-    progress = training.run(checkpoint=None, on_epoch=lambda _: None)
-    assert progress.best_epoch == 1
+    training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert torch.isfinite(model.item_table()).all()
+    assert not torch.equal(model.item_table(), untrained.item_table())
+    save_model(model, config, tmp_path, item_count=ITEMS, user_count=30)
+    assert_same_ranks(model, load_model(tmp_path), log)
 
 
 def test_a_verdict_that_leaves_nothing_is_refused() -> None:
@@ -807,6 +845,16 @@ def test_a_verdict_that_leaves_nothing_is_refused() -> None:
         model.prepare(replace(log.sequences))
 
 
+def assert_same_ranks(one: Recommender, other: Recommender, log: InteractionLog) -> None:
+    """In every protocol, and not all the same."""
+    targets = log.targets["test"]
+    protocol = Protocol.of(log.sequences, targets, seed=0)
+    ranks, others = (rank(model, log.sequences, targets, protocol) for model in (one, other))
+    assert len(set(ranks["full_unseen"].tolist())) > 1
+    for name, values in ranks.items():
+        np.testing.assert_array_equal(values, others[name])
+
+
 def batch_of(model: NoiseAware, log: InteractionLog) -> Batch:
     """A training batch of all users."""
     generator = torch.Generator().manual_seed(0)
@@ -816,9 +864,10 @@ def batch_of(model: NoiseAware, log: InteractionLog) -> Batch:
     return batch
 
 
-def aware(log: InteractionLog, **settings: float | str) -> NoiseAware:
+def aware(log: InteractionLog, **settings: Any) -> NoiseAware:
     config = {"noise_model": "co-occurrence", "reach": 3, "spare": 0, "target_power": 0.0, **settings}
-    model = build(ModelConfig.from_dict(SMALL.to_dict() | config), ITEMS, seed=1)
+    users = log.sequences.user_count
+    model = build(ModelConfig.from_dict(SMALL.to_dict() | config), ITEMS, seed=1, user_count=users)
     assert isinstance(model, NoiseAware)
     model.prepare(log.sequences)
     return model
