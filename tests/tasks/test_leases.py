@@ -2,9 +2,10 @@
 
 import json
 import select
-import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -15,15 +16,37 @@ from tasks.leases import abandoned, lease, nobody_at_work
 HOLDER = """
 import sys, time
 from pathlib import Path
-import pytest
-
 from tasks.home import Home
 from tasks.leases import lease
+print("starting", flush=True)
 with lease(home=Home(Path(sys.argv[1]))) as held:
     held.note(flow_run="f", mlflow_run="m")
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+@contextmanager
+def holder(home: Home) -> Iterator[Callable[..., bytes]]:
+    """A process that takes a lease and keeps it until the end, from the moment at which nothing but the lease is left
+    to wait for; `said(within=seconds)` is the next that it says, if anything.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(home.root)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdout is not None
+    output = process.stdout
+
+    def said(*, within: float) -> bytes:
+        return output.readline() if select.select([output], [], [], within)[0] else b""
+
+    try:
+        with output:
+            assert said(within=120) == b"starting\n"
+            yield said
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_held_lease_is_nobody_elses_and_leaves_nothing(home: Home) -> None:
@@ -41,15 +64,9 @@ def test_without_a_state_folder_nothing_is_abandoned(home: Home) -> None:
 
 
 def test_what_a_killed_process_held_is_taken_once(home: Home) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(home.root)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline() == "held\n"
+    with holder(home) as said:
+        assert said(within=60) == b"held\n"
         assert list(abandoned(home=home)) == []
-        process.send_signal(signal.SIGKILL)
-        process.wait()
     assert list(abandoned(home=home)) == [{"flow_run": "f", "mlflow_run": "m"}]
     assert list(abandoned(home=home)) == []
 
@@ -64,18 +81,12 @@ def test_a_clean_up_that_fails_leaves_the_lease_for_the_next(home: Home) -> None
 
 
 def test_nobody_begins_while_nobody_may_work(home: Home) -> None:
-    with nobody_at_work(home=home):
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(home.root)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert not select.select([process.stdout], [], [], 3)[0]
-    try:
-        assert process.stdout.readline() == "held\n"
+    with ExitStack() as stack:
+        with nobody_at_work(home=home):
+            said = stack.enter_context(holder(home))
+            assert said(within=0.5) == b""
+        assert said(within=60) == b"held\n"
         with pytest.raises(InputError, match="another process is at work"), nobody_at_work(home=home):
             pass
-    finally:
-        process.kill()
-        process.wait()
     with nobody_at_work(home=home):
         assert len(list(abandoned(home=home))) == 1
