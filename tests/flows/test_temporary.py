@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -92,11 +91,11 @@ def test_a_killed_command_leaves_no_server(tmp_path: Path, start: Callable[..., 
     process = start(600)
     wait_until(lambda: "under way" in process.stdout.readline(), within=400)
     assert len(left_behind(tmp_path)) == 2
-    time.sleep(8)  # until the server has heard of the task run's end
+    wait_until(lambda: states(tmp_path, "task_run") == ["COMPLETED"], within=60)  # the server has heard of its end
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: not left_behind(tmp_path), within=60)
-    assert states(tmp_path, "task_run") == ["COMPLETED"], "what it had heard is written down"
+    assert states(tmp_path, "task_run") == ["COMPLETED"], "what was written down is there"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from models.engine.training import Epoch
 from models.group import train_group
 
 ROOT = Path(__file__).resolve().parents[2]
+EPOCHS = 60
+"""More than a training gets through before it can be killed, however busy the machine."""
 Request = Callable[..., dict[str, Any]]
 
 
@@ -51,7 +53,7 @@ def request_for(tmp_path_factory: pytest.TempPathFactory) -> Request:
     def make(folder: Path, **changes: Any) -> dict[str, Any]:
         return {
             "log": str(log), "clean": str(log), "folder": str(folder), "device": "cpu", "threads": 1,
-            "model": {"dim": 8, "length": 8, "gate": "positional"}, "training": {"epochs": 30, "patience": 30},
+            "model": {"dim": 8, "length": 8, "gate": "positional"}, "training": {"epochs": EPOCHS, "patience": EPOCHS},
             "seed": 1, "evaluation_seed": 0, "seconds": None,
         } | changes  # fmt: skip
 
@@ -130,7 +132,7 @@ def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
 
     heard: list[Epoch] = []
     train(request_for(folder), on_epoch=heard.append)
-    assert [epoch.epoch for epoch in heard] == list(range(1, 31))
+    assert [epoch.epoch for epoch in heard] == list(range(1, EPOCHS + 1))
     assert_same_training(folder, undisturbed)
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
         "model.json", "result.json", "weights.pt",
@@ -148,13 +150,13 @@ def test_past_its_time_limit_it_leaves_a_checkpoint_to_go_on_from(
         train(request_for(folder, seconds=0.05), on_epoch=ignore)
     assert (folder / "checkpoint.pt").exists()
     report = train(request_for(folder), on_epoch=ignore)
-    assert report["epochs"] == 30
+    assert report["epochs"] == EPOCHS
     assert_same_training(folder, undisturbed)
 
 
 def test_a_finished_training_is_not_done_again(request_for: Request, undisturbed: Path) -> None:
     written = (undisturbed / "weights.pt").stat().st_mtime_ns
-    assert train(request_for(undisturbed), on_epoch=ignore)["epochs"] == 30
+    assert train(request_for(undisturbed), on_epoch=ignore)["epochs"] == EPOCHS
     assert (undisturbed / "weights.pt").stat().st_mtime_ns == written
 
 

@@ -160,6 +160,7 @@ def test_the_standard_error_of_a_mean_is_the_textbooks() -> None:
     assert standard_error(resampled(np.array([1.0])), column(0)) == math.inf
 
 
+@pytest.mark.slow
 def test_six_thousand_users_take_about_a_second() -> None:
     values = np.random.default_rng(0).random((6040, 8))
     sample = cluster(values, np.arange(6040))
