@@ -39,7 +39,7 @@ unit: setup ## the tests that are not marked slow (ARGS="-k name" and the like a
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow: setup ## the tests that are marked slow: servers, workers, long runs
-	@$(BIN)/pytest -m slow $(ARGS)
+	@$(BIN)/pytest -m slow --hypothesis-profile=searching $(ARGS)
 
 format: setup ## repair style and format where that can be done by machine
 	@$(BIN)/ruff check --fix --quiet . || true

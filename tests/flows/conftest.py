@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from tasks.home import PROJECT_ROOT, Home
+from tests.conftest import unused_port
 
 FOREIGN = ("PREFECT_", "MLFLOW_", "REC_DENOISER_")
 
@@ -133,16 +133,10 @@ def wait_until() -> Callable[..., Any]:
     return until
 
 
-@pytest.fixture(scope="module")
-def free_port() -> int:
-    """A port that nothing listens on."""
-    return _free_port()
-
-
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server, for commands that would each start one of their own otherwise."""
-    place, port = _workplace(tmp_path_factory.mktemp("server")), _free_port()
+    place, port = _workplace(tmp_path_factory.mktemp("server")), unused_port()
     interface = place.start("flows.cli", "ui", "prefect", "--port", str(port))
     try:
         place.wait_for_page(f"http://127.0.0.1:{port}/api/health", interface, within=300)
@@ -157,13 +151,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     yield place
     for started in reversed(place.started):
         started.end()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _workplace(folder: Path) -> Workplace:

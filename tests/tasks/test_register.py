@@ -209,8 +209,9 @@ def test_two_at_once_make_one_version(offer: Offer, mlflow_home: Home, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
-def test_it_answers_over_http_and_refuses_a_bad_schema(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
-    port = 5986
+def test_it_answers_over_http_and_refuses_a_bad_schema(
+    shop: Shop, mlflow_home: Home, tmp_path: Path, free_port: int
+) -> None:
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": tracking_uri(mlflow_home),
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -219,12 +220,12 @@ def test_it_answers_over_http_and_refuses_a_bad_schema(shop: Shop, mlflow_home: 
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "models", "serve", "-m", shop.registered.uri, "--env-manager", "local",
-             "--port", str(port), "--workers", "1"],
+             "--port", str(free_port), "--workers", "1"],
             cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
-            wait_for(f"http://127.0.0.1:{port}/ping", seconds=90)
-            url = f"http://127.0.0.1:{port}/invocations"
+            wait_for(f"http://127.0.0.1:{free_port}/ping", process, seconds=90)
+            url = f"http://127.0.0.1:{free_port}/invocations"
             history = ids_of(shop, 1, 2)
             status, answer = post(url, {"dataframe_records": [{"history": history}], "params": {"k": 4}})
             assert status == 200
@@ -269,9 +270,11 @@ def direct_answer(shop: Shop, home: Home, histories: list[list[Any]]) -> dict[st
     return server.predict(None, pd.DataFrame({"history": histories}), {"k": 3, "exclude_seen": False}).to_dict("list")
 
 
-def wait_for(url: str, *, seconds: float) -> None:
+def wait_for(url: str, server: "subprocess.Popen[bytes]", *, seconds: float) -> None:
+    """Until the server answers there."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
