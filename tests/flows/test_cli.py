@@ -224,7 +224,7 @@ def test_what_says_how_a_log_is_read_is_refused_beside_a_history(monkeypatch: py
     values = {"format": "pairs", "duplicates": "first", "split": "users", "targets": "last", "promotion": "0.1"}
     history, reading = ["recommend", "--history", "a,b"], 0
     for title in ("data (without --source: the generated shoppers)", "preparation"):
-        (group,) = (group for group in subparser("recommend")._action_groups if group.title == title)
+        (group,) = (group for group in COMMANDS["recommend"]._action_groups if group.title == title)
         for action in group._group_actions:
             (option,) = action.option_strings
             value = values.get(action.dest, "5")
