@@ -5,18 +5,23 @@ still there; Prefect shows it as Cached.
 """
 
 import shutil
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, Literal, TypeVar
 
 from prefect import Task, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.task_runners import TaskRunner
@@ -44,7 +49,7 @@ from tasks.train import Trained, asked_of, gist, train, train_group, training_fo
 from tasks.validate import validate, validate_log
 from tasks.validation.report import ValidationReport, describe
 from tasks.watching import SYSTEM_FILE, watched
-from tasks.workers import WorkerDied, stop_workers
+from tasks.workers import WorkerDied, WorkerStopped, stop_workers
 
 Json = dict[str, Any]
 Work = TypeVar("Work")
@@ -53,7 +58,21 @@ LIMITS = {"cpu": "rec-denoiser-cpu", "cuda": "rec-denoiser-gpu"}
 
 TAG_TRAINING_CODE = "rec_denoiser.training_sha256"
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LOOKS = 2.0
 DATA_STEP_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """The steps of a `SideBySide` that wait for a slot of Prefect's: who has `head` looks for one. Once it is `closing`
+    they wait no longer.
+    """
+
+    head: threading.Lock = field(default_factory=threading.Lock)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+
+QUEUE: ContextVar[_Queue] = ContextVar("queue")
 
 
 def _key(context: Any, parameters: Mapping[str, Any]) -> str:  # noqa: ARG001
@@ -348,11 +367,13 @@ class SideBySide(Generic[Work]):
         self._waiting: deque[tuple[Work, Callable[[], PrefectFuture[Any]]]] = deque()
         self._under_way: dict[PrefectFuture[Any], Work] = {}
         self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+        self._queue = _Queue()
 
     def __enter__(self) -> "SideBySide[Work]":
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self._queue.closing.set()
         _stop(self._under_way)
 
     def add(self, work: Work, step: "Task[..., Any]", *, key: str, **parameters: Any) -> None:
@@ -388,7 +409,13 @@ class SideBySide(Generic[Work]):
     def _start(
         self, step: "Task[..., Any]", key: str, parameters: Mapping[str, Any]
     ) -> Callable[[], PrefectFuture[Any]]:
-        return lambda: self._steps.submit(step, key=key, runner=self._runner, **parameters)
+        def start() -> PrefectFuture[Any]:
+            # A step runs in a copy of the context in which it is submitted.
+            context = copy_context()
+            context.run(QUEUE.set, self._queue)
+            return context.run(lambda: self._steps.submit(step, key=key, runner=self._runner, **parameters))
+
+        return start
 
 
 def snapshot_named(name: str) -> Snapshot:
@@ -541,8 +568,36 @@ def _slot(device: str) -> Iterator[None]:
     if not server_is_shared():
         yield
         return
-    with concurrency(LIMITS[device], occupy=1, strict=True):
+    queue = QUEUE.get(None) or _Queue()
+    with ExitStack() as held:
+        with queue.head:
+            while not _has_taken(LIMITS[device], held):
+                if queue.closing.wait(SECONDS_BETWEEN_LOOKS):
+                    raise WorkerStopped("it was told to stop while it waited for a slot")
         yield
+
+
+def _has_taken(limit: str, held: ExitStack) -> bool:
+    """Take a slot of a limit into `held`; False where others have all of them just now. Prefect would wait by itself,
+    and nothing could end its waiting.
+    """
+    if not _has_room(limit):
+        return False
+    try:
+        held.enter_context(concurrency(limit, occupy=1, strict=True, max_retries=0))
+    except ConcurrencySlotAcquisitionError as refused:
+        answer = getattr(refused.__cause__, "response", None)
+        if answer is not None and answer.status_code == HTTPStatus.LOCKED:
+            return False
+        raise
+    return True
+
+
+def _has_room(limit: str) -> bool:
+    """Does a limit look as if it had a free slot? Prefect calls it an error to ask for one in vain."""
+    with get_client(sync_client=True) as client:
+        found = client.read_global_concurrency_limit_by_name(limit)
+    return not found.active or found.active_slots < found.limit
 
 
 class _Told:

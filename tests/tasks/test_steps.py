@@ -5,16 +5,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
+import httpx
 import pytest
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
 from tasks import steps as steps_module
 from tasks.steps import SideBySide
+from tasks.workers import WorkerStopped
 
 
 class Threads:
-    """Stands for `Steps`: runs what it is given in threads of its own, without Prefect."""
+    """Stands for `Steps`: runs what it is given in threads of its own, without Prefect, and as Prefect does in a copy
+    of the context.
+    """
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._executor = executor
@@ -22,7 +29,7 @@ class Threads:
 
     def submit(self, step: Callable[[], None], *, key: str, runner: Any) -> "Future[None]":
         self.begun.append(key)
-        return self._executor.submit(step)
+        return self._executor.submit(copy_context().run, step)
 
     def failure(self, future: "Future[None]") -> BaseException | None:
         return future.exception()
@@ -101,6 +108,93 @@ def test_an_interruption_lets_none_of_the_waiting_begin(threads: Threads) -> Non
         interrupted()
     time.sleep(0.05)
     assert threads.begun == ["0"]
+
+
+class Slots:
+    """Stands for Prefect's limit: refuses as Prefect does where no slot is free."""
+
+    def __init__(self, free: int, status: int = 423) -> None:
+        self.free = free
+        self.status = status
+        self.asked = threading.Event()
+        self.seems_free = False
+
+    def look(self, limit: str) -> bool:
+        self.asked.set()
+        return self.seems_free or self.free > 0
+
+    @contextmanager
+    def __call__(self, limit: str, *, occupy: int, strict: bool, max_retries: int) -> Iterator[None]:
+        if not self.free:
+            answer = httpx.Response(self.status, request=httpx.Request("POST", "http://server"))
+            refused = httpx.HTTPStatusError("refused", request=answer.request, response=answer)
+            raise ConcurrencySlotAcquisitionError(f"Unable to acquire slots on {limit}") from refused
+        self.free -= occupy
+        try:
+            yield
+        finally:
+            self.free += occupy
+
+
+@pytest.fixture
+def slots(monkeypatch: pytest.MonkeyPatch) -> Slots:
+    slots = Slots(0)
+    monkeypatch.setattr(steps_module, "server_is_shared", lambda: True)
+    monkeypatch.setattr(steps_module, "concurrency", slots)
+    monkeypatch.setattr(steps_module, "_has_room", slots.look)
+    return slots
+
+
+def hold_a_slot() -> None:
+    with steps_module._slot("cpu"):
+        pass
+
+
+@pytest.mark.parametrize("seems_free", [False, True])
+def test_who_waits_for_a_slot_of_others_is_stopped_with_the_rest(
+    threads: Threads, slots: Slots, *, seems_free: bool
+) -> None:
+    slots.seems_free = seems_free
+    ended: list[BaseException] = []
+
+    def wait_for_a_slot() -> None:
+        try:
+            hold_a_slot()
+        except WorkerStopped as stopped:
+            ended.append(stopped)
+
+    def interrupted() -> None:
+        step: Any = wait_for_a_slot
+        with side_by_side(threads, 3) as work:
+            for number in range(3):
+                work.add(str(number), step, key=str(number))
+            work.fill()
+            assert slots.asked.wait(10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    deadline = time.monotonic() + 10
+    while len(ended) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(ended) == 3
+
+
+def test_a_slot_that_becomes_free_is_taken_and_given_back(
+    threads: Threads, slots: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps_module, "SECONDS_BETWEEN_LOOKS", 0.01)
+    step: Any = hold_a_slot
+    with side_by_side(threads, 1) as work:
+        work.add("waiting", step, key="waiting")
+        work.fill()
+        assert slots.asked.wait(10)
+        slots.free = 1
+        assert list(work) == [("waiting", None)]
+    assert slots.free == 1
+    slots.free, slots.status, slots.seems_free = 0, 500, True
+    with pytest.raises(ConcurrencySlotAcquisitionError):
+        hold_a_slot()
 
 
 def test_a_training_warns_once_of_what_every_epoch_warns_of(
