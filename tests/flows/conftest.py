@@ -70,6 +70,10 @@ class Workplace:
     def home(self) -> Home:
         return Home(self.folder / "home")
 
+    def trainings(self) -> dict[str, int]:
+        """By folder when each training's result was written."""
+        return {path.parent.name: path.stat().st_mtime_ns for path in self.home.steps.glob("train/*/result.json")}
+
     def start(self, *module: str) -> Started:
         """Start `python -m module …` as a terminal would."""
         output = self.folder / f"output-{len(self.started)}.log"

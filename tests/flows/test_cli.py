@@ -41,6 +41,7 @@ from tasks.specs import (
 )
 from tasks.track import Tracker
 from tests.command_lines import words
+from tests.flows.commands import environment, rec_denoiser
 
 COMMANDS: Any = next(action.choices for action in parser()._actions if action.choices)
 """By name each command's parser, which its options' help texts hang on."""
@@ -59,23 +60,6 @@ def refusal(*arguments: str) -> str:
     assert ended.value.code == 2
     assert said.getvalue().count("\n") == 1
     return said.getvalue()
-
-
-def rec_denoiser(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        cwd=folder,
-        env=environment(folder) | variables,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-
-
-def environment(folder: Path) -> dict[str, str]:
-    folders = {"REC_DENOISER_HOME": str(folder / "home"), "TMPDIR": str(folder), "PYTHONPATH": str(PROJECT_ROOT)}
-    return dict(os.environ) | folders
 
 
 def test_memory_is_handed_on_to_this_process_and_its_children(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from flows.data import Snapshots
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
-from tasks.execution import Execution
 from tasks.filter import filtered
 from tasks.home import Home
 from tasks.ingest import ingest
@@ -25,8 +24,8 @@ from tasks.steps import Steps
 from tasks.study import dryrun
 from tasks.study.expand import read_study
 from tests.tasks.corners import corners_csv
+from tests.tasks.made_up import EXECUTION
 
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 HALF = FilterSpec(by="co-occurrence", below=0.5)
 WHERE = ("both", "training", "histories")
 STUDY = """\

@@ -15,9 +15,8 @@ from tasks.shoppers import generate
 from tasks.sources import datasets
 from tasks.sources.datasets import DATASETS
 from tasks.specs import IngestSpec, ShoppersSpec
-from tests.flows.test_cli import rec_denoiser
-from tests.tasks.servers import Owner, serving
-from tests.tasks.test_fetch import archive
+from tests.flows.commands import rec_denoiser
+from tests.tasks.servers import Owner, archive, serving
 
 
 @pytest.fixture

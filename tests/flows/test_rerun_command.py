@@ -1,31 +1,16 @@
 """`rerun` and `diff` as a person gives them, after a small job."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tasks.home import PROJECT_ROOT
 from tasks.shoppers import generate
 from tasks.specs import ShoppersSpec
+from tests.flows.commands import rec_denoiser
 
 pytestmark = pytest.mark.slow
-
-
-def rec_denoiser(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        cwd=folder,
-        env=os.environ | {"REC_DENOISER_HOME": str(folder / "home"), "PYTHONPATH": str(PROJECT_ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
 
 
 def test_a_run_is_made_again_even_when_its_snapshots_are_gone(tmp_path: Path) -> None:

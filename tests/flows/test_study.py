@@ -67,11 +67,6 @@ def without_points(told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def trainings(workplace: "Workplace") -> dict[str, int]:
-    """By folder when each training's result was written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in workplace.home.steps.glob("train/*/result.json")}
-
-
 def test_a_study_from_its_file_to_its_report(
     workplace: "Workplace", tiny: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,12 +142,12 @@ def test_a_study_from_its_file_to_its_report(
 @pytest.mark.slow
 def test_a_cell_of_another_study_is_not_run_again(workplace: "Workplace", tiny: Path) -> None:
     run(workplace, str(tiny))
-    before = trainings(workplace)
+    before = workplace.trainings()
     wider = ("--set", "name=wider", "--set", "axes.seed=[1, 2]", "--set", "axes.method=[sasrec-bce]")
     dry = run(workplace, str(tiny), *wider, "--dry-run")
     assert "cached: 1 trained, 1 ranked" in dry
     run(workplace, str(tiny), *wider)
-    after = trainings(workplace)
+    after = workplace.trainings()
     assert len(after) == len(before) + 1
     assert {folder: after[folder] for folder in before} == before
     first, second = result(workplace, "tiny")["cells"][0], result(workplace, "wider")["cells"][0]
@@ -188,12 +183,12 @@ def test_a_log_that_cannot_be_used_fails_its_own_cells(workplace: "Workplace", t
 @pytest.mark.slow
 def test_trainings_that_differ_in_data_and_seed_are_stacked_and_say_so(workplace: "Workplace", tiny: Path) -> None:
     """Those of the plain backbone are; those of the denoiser are trained alone."""
-    before = set(trainings(workplace))
+    before = set(workplace.trainings())
     arguments = ("--set", "name=stacked", "--set", "axes.seed=[5, 6]", "--set", "execution.stacked=2")
     run(workplace, str(tiny), *arguments)
     told = result(workplace, "stacked")
     assert {cell["status"] for cell in told["cells"]} == {"done"}
-    made = {name: workplace.home.steps / "train" / name for name in set(trainings(workplace)) - before}
+    made = {name: workplace.home.steps / "train" / name for name in set(workplace.trainings()) - before}
     groups = [json.loads((folder / "result.json").read_text(encoding="utf-8"))["group"] for folder in made.values()]
     assert sorted(map(len, groups)) == [0, 0, 2, 2]
     (group,) = {tuple(group) for group in groups if group}
@@ -209,16 +204,16 @@ def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path)
         *("--set", "base.training.epochs=40", "--set", "base.training.patience=40", "--set", "axes.seed=[5, 6]"),
         *("--set", "name=killed", "--side-by-side", "1"),
     )
-    before = set(trainings(workplace))
+    before = set(workplace.trainings())
     started = workplace.start("flows.cli", "study", str(tiny), *longer)
     deadline = time.monotonic() + 240
-    while len(set(trainings(workplace)) - before) < 1 or not list(workplace.home.steps.glob("train/*/checkpoint.pt")):
+    while len(set(workplace.trainings()) - before) < 1 or not list(workplace.home.steps.glob("train/*/checkpoint.pt")):
         assert started.process.poll() is None, started.output.read_text(encoding="utf-8")
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(started.process.pid, signal.SIGKILL)
     started.process.wait()
-    finished = {folder: when for folder, when in trainings(workplace).items() if folder not in before}
+    finished = {folder: when for folder, when in workplace.trainings().items() if folder not in before}
     interrupted = [path.parent for path in workplace.home.steps.glob("train/*/checkpoint.pt")]
     again = time.time() * 1000
     run(workplace, str(tiny), *longer)
@@ -227,7 +222,7 @@ def test_killed_and_started_again_it_goes_on(workplace: "Workplace", tiny: Path)
         assert next(epoch["epoch"] for epoch in history if epoch["timestamp"] > again) > 1, "it went on"
     told = result(workplace, "killed")
     assert {cell["status"] for cell in told["cells"]} == {"done"}
-    after = trainings(workplace)
+    after = workplace.trainings()
     assert {folder: after[folder] for folder in finished} == finished
     tracker = Tracker(workplace.home)
     runs = tracker.client.search_runs([tracker.experiment_id], "tags.study = 'killed'")

@@ -72,11 +72,6 @@ def result(workplace: "Workplace") -> dict[str, Any]:
     return content
 
 
-def trainings(workplace: "Workplace") -> dict[str, int]:
-    """By folder when each training's result was written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in workplace.home.steps.glob("train/*/result.json")}
-
-
 @pytest.mark.slow
 def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Workplace") -> None:
     path: Path = workplace.folder / "tiny.yaml"
@@ -85,13 +80,13 @@ def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Wor
     assert workplace.run("flows.cli", "tune", str(path), "--set", "metric=test.full_unseen.ndcg_at_10", status=2) == ""
     started = workplace.start("flows.cli", "tune", str(path))
     deadline = time.monotonic() + 240
-    while len(trainings(workplace)) < 2:
+    while len(workplace.trainings()) < 2:
         assert started.process.poll() is None, started.output.read_text(encoding="utf-8")
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(started.process.pid, signal.SIGKILL)
     started.process.wait()
-    finished = trainings(workplace)
+    finished = workplace.trainings()
 
     output = workplace.run("flows.cli", "tune", str(path), "--json", "figures.json")
     assert "rec-denoiser" in output
@@ -99,7 +94,7 @@ def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Wor
     found = read_tuned("tiny-search", home=workplace.home)
     assert found is not None
     assert (workplace.folder / "figures.json").read_text(encoding="utf-8") == found.to_hand_on().to_json()
-    after = trainings(workplace)
+    after = workplace.trainings()
     assert {folder: after[folder] for folder in finished} == finished
     assert len(after) == 8
     assert [(trial["method"], trial["number"]) for trial in told["trials"] if trial["number"] == 0] == [

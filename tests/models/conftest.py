@@ -1,6 +1,6 @@
 """Small logs as the models read them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -28,3 +28,12 @@ def make_log() -> MakeLog:
         return InteractionLog(Sequences(items, offsets, train_lengths, item_count), targets)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Digits depend on the number of threads, which what runs in this process does not set."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

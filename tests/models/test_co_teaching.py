@@ -17,7 +17,7 @@ from models.engine.training import Training
 from models.networks.backbone import NextItem
 from models.storage import load_model, save_model
 from tests.models.conftest import MakeLog
-from tests.models.test_estimators import draws_for
+from tests.models.made_up import draws_for
 
 ITEMS = 30
 BACKBONES = ["sasrec", "bert4rec", "tisasrec", "sse-pt"]
@@ -49,13 +49,13 @@ def one_batch(model: CoTeaching, log: InteractionLog) -> Batch:
 def test_each_trains_on_the_positions_that_the_other_finds_easiest(log: InteractionLog, backbone: str) -> None:
     model = taught(log, backbone=backbone)
     batch = one_batch(model, log)
-    shown, negatives = model.base.drawn(batch, draws_for(log.sequences, seed=9))
+    shown, negatives = model.base.drawn(batch, draws_for(log.sequences))
     networks = (model.base, model.peer)
     losses = [network.position_losses(shown, negatives, dropout=None) for network in networks]
     count = len(losses[0])
     for step, share in ((0, 0.0), (5, 0.2), (10, 0.4), (99, 0.4)):
         model.zero_grad()
-        told = model.loss(batch, replace(draws_for(log.sequences, seed=9), step=step))
+        told = model.loss(batch, replace(draws_for(log.sequences), step=step))
         told.objective().backward()
         kept = count - int(count * share)
         for number, network in enumerate(networks):
@@ -90,7 +90,7 @@ def test_dropout_and_negatives(log: InteractionLog) -> None:
     for dropout, alike in ((0.0, True), (0.5, False)):
         model = taught(log, dropout=dropout, truncate=0.0)
         model.peer.load_state_dict(model.base.state_dict())
-        told = model.loss(one_batch(model, log), draws_for(log.sequences, seed=9))
+        told = model.loss(one_batch(model, log), draws_for(log.sequences))
         assert torch.equal(told.data_term(), told.penalties["peer"]) == alike
 
 

@@ -57,15 +57,6 @@ def test_a_compiled_training_is_the_plain_one_up_to_rounding(make_log: MakeLog, 
     assert plain.validate_if_due() == pytest.approx(compiled.validate_if_due())
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Several add the gradients of a lookup in the order in which they come to it."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(usual)
-
-
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")

@@ -20,8 +20,7 @@ from models.engine.training import Training
 from models.networks.attention import GateContext
 from models.networks.backbone import NextItem
 from tests.models.conftest import MakeLog
-from tests.models.test_estimators import TINY, draws_for, repeated, tiny_model
-from tests.models.test_noise import auroc, planted_log
+from tests.models.made_up import TINY, auroc, draws_for, planted_log, repeated, tiny_model
 
 ITEMS = 30
 MASK = ITEMS + 1

@@ -10,12 +10,12 @@ from torch import Tensor
 from models.catalogue import CONTROLS, build
 from models.config import ModelConfig
 from models.denoising.controls import Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
-from models.engine.batches import UnseenItems, windows
-from models.engine.randomness import Streams
+from models.engine.batches import windows
 from models.networks.attention import GateContext
 from models.recommender import Draws
 from models.storage import load_model, save_model
 from tests.models.conftest import MakeLog
+from tests.models.made_up import draws_for
 
 SMALL = ModelConfig(dim=8, blocks=2, heads=2, length=6, dropout=0.0)
 
@@ -26,10 +26,8 @@ def context_of(make_log: MakeLog, attention: Tensor, layer: int = 0) -> GateCont
     return GateContext(q=attention, k=attention, attention=attention, batch=batch, layer=layer)
 
 
-def draws_of(make_log: MakeLog, seed: int = 0) -> Draws:
-    log = make_log(lengths=[8, 5])
-    unseen = UnseenItems(log.sequences, log.sequences.train_lengths)
-    return Draws(Streams(seed, Draws.NAMES, device=torch.device("cpu")), unseen)
+def draws_of(make_log: MakeLog) -> Draws:
+    return draws_for(make_log(lengths=[8, 5]).sequences, seed=0)
 
 
 def test_the_fixed_mask_is_drawn_once_by_the_seed(tmp_path: Path) -> None:

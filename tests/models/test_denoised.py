@@ -15,24 +15,19 @@ from models.denoising.contextual import ContextualGate
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import StraightThrough
 from models.denoising.gates import COLLAPSED_BELOW, PositionalGate
-from models.engine.batches import UnseenItems, training_batches, windows
-from models.engine.randomness import Streams
-from models.engine.sequences import InteractionLog, Sequences
-from models.recommender import Draws, Recommender
+from models.engine.batches import training_batches, windows
+from models.engine.sequences import InteractionLog
+from models.recommender import Recommender
 from tests.models.conftest import MakeLog
+from tests.models.made_up import draws_for
 
 SMALL = ModelConfig(dim=8, blocks=2, heads=2, length=6)
-
-
-def draws_for(sequences: Sequences, seed: int) -> Draws:
-    streams = Streams(seed, Draws.NAMES, device=torch.device("cpu"))
-    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
 
 
 def trained_once(model: Recommender, log: InteractionLog) -> tuple[Tensor, Tensor]:
     """The losses and the queries of one batch; one step of Adam follows."""
     (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
-    loss = model.loss(batch, draws_for(log.sequences, seed=9))
+    loss = model.loss(batch, draws_for(log.sequences))
     queries = model.query(batch)
     optimizer = torch.optim.Adam(model.parameter_groups(1e-2), fused=True)
     loss.objective().backward()
@@ -140,7 +135,7 @@ def test_how_open_a_gate_is_said_to_be_is_how_open_its_mask_is(make_log: MakeLog
         weights += torch.randn(weights.shape, generator=torch.Generator().manual_seed(0))
     (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
     told = model.explain(batch)
-    model.loss(batch, draws_for(log.sequences, seed=9))
+    model.loss(batch, draws_for(log.sequences))
     visible = batch.visible[None, :, None].expand_as(told["mask"])
     shares = [float((layer[batch.visible[:, None].expand_as(layer)] > 0).double().mean()) for layer in told["mask"]]
     share = fmean(shares)

@@ -9,18 +9,15 @@ import torch
 from torch import Tensor
 
 from models.catalogue import ESTIMATORS, build
-from models.config import ModelConfig
 from models.denoising.denoised import Denoised
 from models.denoising.estimators import Ar, Arm, BatchCredit, Estimator, HardConcrete, Reinforce, TokenCredit
 from models.denoising.gates import PositionalGate
-from models.engine.batches import Batch, UnseenItems, windows
-from models.engine.randomness import Streams
-from models.engine.sequences import InteractionLog, Sequences
+from models.engine.batches import Batch
+from models.engine.sequences import InteractionLog
 from models.networks.backbone import NextItem
-from models.recommender import Draws
 from tests.models.conftest import MakeLog
+from tests.models.made_up import TINY, draws_for, repeated, tiny_model
 
-TINY = ModelConfig(dim=4, blocks=2, heads=1, length=3, dropout=0.0, loss="softmax")
 UNBIASED: dict[str, Callable[[], Estimator]] = {
     "arm": lambda: Arm(BatchCredit()),
     "arm-per-token": lambda: Arm(TokenCredit()),
@@ -30,26 +27,6 @@ UNBIASED: dict[str, Callable[[], Estimator]] = {
     "reinforce-per-token": lambda: Reinforce(TokenCredit()),
 }
 CAUSAL = torch.ones(3, 3).tril().bool().expand(2, 3, 3)
-
-
-def draws_for(sequences: Sequences, seed: int) -> Draws:
-    streams = Streams(seed, Draws.NAMES, device=torch.device("cpu"))
-    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
-
-
-def tiny_model(item_count: int, *, length: int = TINY.length) -> NextItem:
-    model = build(replace(TINY, length=length), item_count, seed=2)
-    assert isinstance(model, NextItem)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2.5)
-    return model
-
-
-def repeated(log: InteractionLog, copies: int, *, length: int = 3) -> Batch:
-    """The first user's first events, so many times."""
-    users, stops = torch.zeros(copies, dtype=torch.int64), torch.full((copies,), length)
-    return windows(log.sequences, users, stops, length=length, with_targets=True)
 
 
 def exact_gradient(base: NextItem, gate: PositionalGate, batch: Batch) -> Tensor:

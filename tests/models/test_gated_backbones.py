@@ -12,11 +12,11 @@ from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.controls import Controlled
 from models.denoising.denoised import Denoised
-from models.engine.batches import Batch, UnseenItems, history_batches
-from models.engine.randomness import Streams
+from models.engine.batches import Batch, history_batches
 from models.engine.sequences import InteractionLog
 from models.networks.backbone import AroundNextItem
 from models.recommender import Draws, Recommender
+from tests.models.made_up import draws_for
 from tests.models.references import perturbed
 
 ITEMS = 30
@@ -48,11 +48,6 @@ def built(config: ModelConfig, log: InteractionLog) -> Recommender:
     return model
 
 
-def draws_for(log: InteractionLog) -> Draws:
-    streams = Streams(9, Draws.NAMES, device=torch.device("cpu"))
-    return Draws(streams, UnseenItems(log.sequences, log.sequences.train_lengths))
-
-
 def ranked_with(model: Recommender, log: InteractionLog) -> Batch:
     targets = log.targets["test"]
     sizes = [len(targets)]
@@ -68,7 +63,7 @@ def training_batch(model: Recommender, log: InteractionLog, draws: Draws) -> Bat
 
 def trained_once(model: Recommender, log: InteractionLog) -> tuple[Tensor, Tensor]:
     """The losses of one batch, and the queries after a step of Adam on it."""
-    draws = draws_for(log)
+    draws = draws_for(log.sequences)
     loss = model.loss(training_batch(model, log, draws), draws)
     optimizer = torch.optim.Adam(model.parameter_groups(1e-2))
     loss.objective().backward()
@@ -130,11 +125,11 @@ def test_a_control_is_trained_under_its_mask(log: InteractionLog, backbone: str,
     model = built(config_of(backbone, gate=gate, **narrow), log)
     assert isinstance(model, Controlled)
     perturbed(model.base.backbone)
-    batch = training_batch(model, log, draws_for(log))
-    terms = model.loss(batch, draws_for(log)).terms
+    batch = training_batch(model, log, draws_for(log.sequences))
+    terms = model.loss(batch, draws_for(log.sequences)).terms
 
     def own_terms(*, masked: bool) -> Tensor:
-        draws = draws_for(log)
+        draws = draws_for(log.sequences)
         shown, negatives = model.base.drawn(batch, draws)
         mask = model.control.in_training(draws) if masked else None
         return model.base.position_losses(shown, negatives, dropout=draws.dropout(), gate=mask)

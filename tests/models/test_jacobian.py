@@ -1,5 +1,7 @@
 """The Jacobian term against exact Jacobians."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,13 +9,12 @@ from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.denoised import Denoised
 from models.denoising.jacobian import JacobianPenalty, Trace, squared_jacobian, traced
-from models.engine.batches import Batch, UnseenItems, windows
-from models.engine.randomness import Streams
+from models.engine.batches import Batch, windows
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
-from models.recommender import Draws
 from tests.models.conftest import MakeLog
+from tests.models.made_up import draws_for
 
 CONFIG = ModelConfig(dim=4, blocks=2, heads=2, length=4, dropout=0.0, loss="softmax")
 
@@ -74,8 +75,7 @@ def test_it_is_there_in_every_kth_step_as_many_times_as_strong(make_log: MakeLog
 
     def penalty(every: int, step: int) -> float | None:
         model = Denoised(build(CONFIG, 6, seed=2), None, None, JacobianPenalty(0.5, every=every))  # type: ignore[arg-type]
-        streams = Streams(1, Draws.NAMES, device=torch.device("cpu"))
-        draws = Draws(streams, UnseenItems(log.sequences, log.sequences.train_lengths), step=step)
+        draws = replace(draws_for(log.sequences, seed=1), step=step)
         loss = model.loss(batch, draws)
         loss.objective().backward()
         assert all(parameter.grad is not None for parameter in model.base.backbone.blocks.parameters())

@@ -26,43 +26,18 @@ from models.denoising.noise.own_score import OwnScore
 from models.denoising.noise.popularity import LIFT_FEATURES
 from models.denoising.noise.seam import NoiseModel, training_events
 from models.denoising.noise_aware import NoiseAware
-from models.engine.batches import Batch, UnseenItems, compacted, training_batches, windows
-from models.engine.randomness import Streams
+from models.engine.batches import Batch, compacted, training_batches, windows
 from models.engine.ranking import Protocol, rank
-from models.engine.sequences import InteractionLog, Sequences, Targets, training_part
+from models.engine.sequences import InteractionLog, Sequences, training_part
 from models.engine.training import Training
 from models.networks.attention import GateContext
-from models.recommender import Draws, Recommender
+from models.recommender import Recommender
 from models.storage import load_model, save_model
 from tests.models.conftest import MakeLog
+from tests.models.made_up import ITEMS, auroc, draws_for, planted_log
 
 SMALL = ModelConfig(dim=8, heads=2, length=6)
-ITEMS = 40
 BACKBONES = ("sasrec", "bert4rec", "tisasrec", "sse-pt")
-
-
-def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
-    """Users who walk through one of four corners of the catalogue, popular items more often, with replaced items in
-    their training parts; and which events are noise.
-    """
-    draw = np.random.default_rng(0)
-    weights = 1.0 / np.arange(1, 11)
-    corner = np.repeat(draw.integers(4, size=users), length)
-    items = 1 + corner * 10 + draw.choice(10, size=users * length, p=weights / weights.sum())
-    place = np.tile(np.arange(length), users)
-    noise = (draw.random(len(items)) < share) & (place < length - 2)
-    others = draw.integers(1, ITEMS + 1, len(items)) if kind == "uniform" else draw.permutation(items)
-    noise &= others != items
-    offsets = torch.arange(users + 1) * length
-    sequences = Sequences(
-        torch.from_numpy(np.where(noise, others, items)).int(), offsets, torch.full((users,), length - 2), ITEMS
-    )
-    everyone = torch.arange(users)
-    targets = {
-        split: Targets(everyone, sequences.items[offsets[1:] - back].long(), torch.full((users,), length - back))
-        for split, back in (("validation", 2), ("test", 1))
-    }
-    return InteractionLog(sequences, targets), torch.from_numpy(noise)
 
 
 def recurring_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
@@ -85,14 +60,6 @@ def recurring_log(*, kind: str, share: float, users: int = 400, length: int = 30
     return InteractionLog(sequences, {}), torch.from_numpy(noise)
 
 
-def auroc(scores: Tensor, labels: Tensor) -> float:
-    """By counting pairs."""
-    noisy, genuine = scores[labels], scores[~labels].sort().values
-    below = torch.searchsorted(genuine, noisy).double()
-    up_to = torch.searchsorted(genuine, noisy, right=True).double()
-    return float((below + up_to).mean() / 2 / len(genuine))
-
-
 def trained_histories(log: InteractionLog) -> list[list[int]]:
     sequences = log.sequences
     starts = zip(sequences.offsets.tolist(), sequences.train_lengths.tolist(), strict=False)
@@ -113,11 +80,6 @@ def prepared(name: str, log: InteractionLog) -> NoiseModel:
     model = NOISE_MODELS[name](ModelConfig(reach=3), log.sequences.item_count)
     model.prepare(log.sequences)
     return model
-
-
-def draws_for(log: InteractionLog) -> Draws:
-    streams = Streams(9, Draws.NAMES, device=torch.device("cpu"))
-    return Draws(streams, UnseenItems(log.sequences, log.sequences.train_lengths))
 
 
 def test_logistic_regression_of_one_yes_or_no_is_the_log_odds_ratio() -> None:
@@ -426,7 +388,7 @@ def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:
     model = aware(log, drop_below=0.5, target_power=2.0)
     assert model.noise is not None
     verdict = model.noise.verdict(log.sequences)
-    draws = draws_for(log)
+    draws = draws_for(log.sequences)
     generator = torch.Generator().manual_seed(0)
     (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
     for user in (0, 17, 399):
@@ -453,7 +415,7 @@ def test_a_sampled_log_has_each_event_as_often_as_it_is_likely_genuine() -> None
     assert model.noise is not None
     verdict = model.noise.verdict(log.sequences)
     assert float(verdict.min()) < 0.1
-    draws, generator = draws_for(log), torch.Generator().manual_seed(0)
+    draws, generator = draws_for(log.sequences), torch.Generator().manual_seed(0)
     marked = replace(log.sequences, items=torch.arange(1, len(verdict) + 1, dtype=torch.int32))
     model._cleaned = (marked, replace(marked, keep=verdict))
     seen = torch.zeros(len(verdict) + 1)
@@ -479,7 +441,7 @@ def test_a_sampled_log_has_each_event_as_often_as_it_is_likely_genuine() -> None
 def test_dropped_events_are_others_in_each_epoch_and_as_many_as_asked_for() -> None:
     log, _ = planted_log(kind="uniform", share=0.2)
     model = build(replace(SMALL, length=30, drop_events=0.25), ITEMS, seed=1)
-    draws, generator = draws_for(log), torch.Generator().manual_seed(0)
+    draws, generator = draws_for(log.sequences), torch.Generator().manual_seed(0)
     epochs = []
     for _ in range(2):
         (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
@@ -623,7 +585,7 @@ def test_attention_is_weighed_by_what_each_event_was_judged_in_training_and_by_i
         return encode(batch, **options)
 
     model.base.backbone.encode = recording  # type: ignore[method-assign]
-    draws = draws_for(log)
+    draws = draws_for(log.sequences)
     generator = torch.Generator().manual_seed(0)
     (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
     model.loss(batch, draws)
@@ -725,7 +687,10 @@ def test_with_nothing_to_do_it_is_the_backbone_to_the_bit(make_log: MakeLog) -> 
     judged = build(ModelConfig.from_dict(SMALL.to_dict() | idle | {"target_power": 1.0}), 30, seed=3)
     (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
     sure = replace(batch, target_keep=torch.ones_like(batch.real[:, :, 0]))
-    losses = [model.loss(shown, draws_for(log)) for model, shown in ((build(SMALL, 30, seed=3), batch), (judged, sure))]
+    losses = [
+        model.loss(shown, draws_for(log.sequences))
+        for model, shown in ((build(SMALL, 30, seed=3), batch), (judged, sure))
+    ]
     assert torch.equal(losses[0].objective(), losses[1].objective())
 
 
@@ -794,7 +759,7 @@ def test_what_an_epoch_leaves_of_a_log_keeps_its_time_and_its_user(backbone: str
     numbered = replace(log.sequences, items=numbers.int() + 1, times=numbers**2)  # each event has an item of its own
     model._cleaned = (numbered, replace(numbered, keep=verdict))
     order = torch.Generator().manual_seed(0)
-    (batch,) = model.training_batches(numbered, batch_size=60, generator=order, draws=draws_for(log))
+    (batch,) = model.training_batches(numbered, batch_size=60, generator=order, draws=draws_for(log.sequences))
     assert batch.targets is not None
     assert batch.times is not None
     assert batch.keep is not None
@@ -859,7 +824,7 @@ def batch_of(model: NoiseAware, log: InteractionLog) -> Batch:
     """A training batch of all users."""
     generator = torch.Generator().manual_seed(0)
     (batch,) = model.training_batches(
-        log.sequences, batch_size=log.sequences.user_count, generator=generator, draws=draws_for(log)
+        log.sequences, batch_size=log.sequences.user_count, generator=generator, draws=draws_for(log.sequences)
     )
     return batch
 
@@ -886,14 +851,14 @@ def with_corrupted_inputs(config: ModelConfig, log: InteractionLog) -> tuple[Bat
 
     model.base.backbone.encode = recording  # type: ignore[method-assign]
     batch = batch_of(model, log)
-    model.loss(batch, draws_for(log))
+    model.loss(batch, draws_for(log.sequences))
     return batch, shown[0]
 
 
 def trained(model: Recommender, log: InteractionLog) -> list[Tensor]:
     """The queries and weights after a step of Adam."""
     model.prepare(log.sequences)
-    draws = draws_for(log)
+    draws = draws_for(log.sequences)
     generator = torch.Generator().manual_seed(0)
     (batch,) = model.training_batches(log.sequences, batch_size=8, generator=generator, draws=draws)
     optimizer = torch.optim.Adam(model.parameter_groups(1e-2))

@@ -1,6 +1,5 @@
 """Trainings stacked as one: each is what it is alone."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,8 @@ from models.engine.training import Epoch, Running, Training
 from models.errors import Diverged
 from tests.models.conftest import MakeLog
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = ModelConfig(dim=8, blocks=2, heads=2, length=8, dropout=0.3)
 SHORT = TrainingConfig(epochs=2, batch_size=5, learning_rate=3e-3)
 LONGER = replace(SHORT, epochs=3)
@@ -27,14 +28,6 @@ SETTINGS = (
     {"loss": "sampled-softmax", "negatives": 6},
     {"loss": "softmax", "norm": "post", "gate": "fixed-random"},
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

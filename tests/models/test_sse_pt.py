@@ -8,13 +8,12 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig
-from models.engine.batches import UnseenItems, training_batches, windows
-from models.engine.randomness import Streams
+from models.engine.batches import training_batches, windows
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sse_pt import SSEPT
-from models.recommender import Draws
 from tests.models.conftest import MakeLog
+from tests.models.made_up import draws_for
 from tests.models.references import factors, gate_of, normed, of_window, perturbed, sasrec_block, weights_of
 
 LENGTH = 7
@@ -44,11 +43,6 @@ def scores_by_hand(model: SSEPT, items: list[int], person: np.ndarray, cells: np
     hidden = normed(x, weights, "last_norm", 1e-8)
     table = weights["items.weight"][1:]
     return hidden @ np.concatenate([table, np.tile(person * 2, (len(table), 1))], axis=1).T
-
-
-def draws_for(sequences: Sequences, seed: int) -> Draws:
-    streams = Streams(seed, Draws.NAMES, device=torch.device("cpu"))
-    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
 
 
 @pytest.mark.parametrize("cells", [None, factors(layers=2, heads=2, length=LENGTH)], ids=["open", "gated"])
@@ -108,7 +102,7 @@ def test_what_is_replaced_is_replaced_as_the_authors_do(make_log: MakeLog) -> No
     model = network(sequences, keep_items=0.6, keep_users=0.5)
     batch = next(training_batches(sequences, length=LENGTH, batch_size=40, generator=torch.Generator().manual_seed(0)))
     assert batch.targets is not None
-    shown = model.training_view(batch, draws_for(sequences, 1))
+    shown = model.training_view(batch, draws_for(sequences, seed=1))
     assert shown.targets is not None
     users: list[list[int]] = []
     agreeing: list[tuple[bool, bool]] = []
@@ -135,7 +129,7 @@ def test_nothing_is_replaced_when_all_is_kept_nor_outside_training(make_log: Mak
     sequences = make_log(lengths=LENGTHS).sequences
     model = network(sequences, keep_items=1.0, keep_users=1.0)
     batch = next(training_batches(sequences, length=LENGTH, batch_size=5, generator=torch.Generator().manual_seed(0)))
-    shown = model.training_view(batch, draws_for(sequences, 1))
+    shown = model.training_view(batch, draws_for(sequences, seed=1))
     assert torch.equal(shown.items, batch.items)
     assert torch.equal(shown.targets, batch.targets)  # type: ignore[arg-type]
     assert torch.equal(shown.users, batch.users)

@@ -1,8 +1,10 @@
 """Servers of the tests' own, on this machine: an owner of a file, as well behaved as a test wants it."""
 
+import io
 import re
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -49,6 +51,15 @@ def serving(owner: Owner) -> Iterator[Owner]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    """A ZIP archive of these files, by name."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, content in files.items():
+            written.writestr(name, content)
+    return packed.getvalue()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -25,7 +25,6 @@ from tasks.audit.specs import AuditSpec
 from tasks.corrupt import corrupt
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated
-from tasks.execution import Execution
 from tasks.filter import JUDGED_BY, filtered
 from tasks.home import Home
 from tasks.ingest import ingest
@@ -34,6 +33,7 @@ from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tests.tasks.corners import LENGTH, USERS, corners_csv
+from tests.tasks.made_up import EXECUTION
 
 Ingest = Callable[..., Snapshot]
 Write = Callable[..., Path]
@@ -173,8 +173,7 @@ def test_an_interval_reaches_further_on_the_side_that_planted_noise_was_misread_
 def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Home, tmp_path: Path) -> None:
     spec = AuditSpec(source=SourceSpec(path="corners.csv"), clean_below=0.4, gain_epochs=3)
     kept = Snapshot(noisy.path, noisy.manifest.model_copy(update={"digest": "0" * 64}))
-    execution = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
-    as_it_is, cleaned = compared_cells(spec, noisy, kept, execution)
+    as_it_is, cleaned = compared_cells(spec, noisy, kept, EXECUTION)
     assert (as_it_is.snapshot, cleaned.snapshot, cleaned.histories, cleaned.clean) == (noisy, kept, kept, noisy)
     assert (as_it_is.training, as_it_is.training.epochs) == (cleaned.training, 3)
     assert (as_it_is.spec.filter.by, cleaned.spec.filter.below) == ("none", 0.4)

@@ -1,10 +1,8 @@
 """Files that lie elsewhere: fetched once, whole, and said what they are."""
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +18,7 @@ from tasks.sources.addresses import (
     without_secrets_in,
 )
 from tasks.sources.fetch import Kept, Patience, Remote, fetch, is_kept, probe
-from tests.tasks.servers import Owner, serving
+from tests.tasks.servers import Owner, archive, serving
 
 CONTENT = b"user_id,item_id\n" + b"".join(b"u%d,i%d\n" % (n % 97, n) for n in range(60_000))
 QUICK = Patience(timeout=5.0, attempts=3, pause=0.01)
@@ -336,11 +334,3 @@ def test_a_store_out_of_reach_is_said(home: Home, bucket: Owner, monkeypatch: py
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="cannot be reached"):
         probe(Remote("s3://logs/day/log.csv"), home=home)
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as written:
-        for name, content in files.items():
-            written.writestr(name, content)
-    return packed.getvalue()

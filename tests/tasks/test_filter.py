@@ -17,7 +17,6 @@ from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
 from tasks.errors import InputError
-from tasks.execution import Execution
 from tasks.filter import PROGRAM, filter_key, filter_metrics, filtered, suspected, verdict_on
 from tasks.home import Home
 from tasks.plan import Data, cell_of, corruptions, parameters
@@ -30,9 +29,9 @@ from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, named_
 from tasks.study.outcome import datasets_of
 from tasks.validate import validate
 from tests.tasks.corners import LENGTH, USERS, corners_csv
+from tests.tasks.made_up import EXECUTION
 
 HALF = FilterSpec(by="co-occurrence", below=0.5)
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
 Read = Callable[[Path], list[tuple[Any, ...]]]
 

@@ -15,7 +15,6 @@ import pytest
 from models.engine.metrics import PROTOCOLS, SELECTION_METRIC
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
-from tasks.execution import Execution
 from tasks.home import Home
 from tasks.job import (
     Heading,
@@ -38,8 +37,8 @@ from tasks.snapshots import Snapshot
 from tasks.specs import NoiseSpec, RobustnessSpec, SourceSpec, named_method
 from tasks.track import TAG_NOTE, Tracker
 from tasks.train import Trained
+from tests.tasks.made_up import EXECUTION
 
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 METHODS = tuple(named_method(name) for name in ("sasrec-bce", "sasrec-softmax", "rec-denoiser"))
 
 

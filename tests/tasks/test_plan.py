@@ -19,8 +19,7 @@ from tasks.specs import (
     SourceSpec,
     named_method,
 )
-
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+from tests.tasks.made_up import EXECUTION
 
 
 def corrupted(snapshot: Snapshot, ratio: float) -> Snapshot:

@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 
 from models.engine.metrics import PROTOCOLS
-from tasks.execution import Execution
 from tasks.home import Home
 from tasks.plan import Data, cell_of
 from tasks.provenance import provenance
@@ -19,8 +18,7 @@ from tasks.rundiff import difference, paired_tests
 from tasks.runs import HeldRun
 from tasks.snapshots import Snapshot
 from tasks.specs import CellSpec, named_method
-
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+from tests.tasks.made_up import EXECUTION
 
 
 def run(snapshot: Snapshot, method: str, metrics: dict[str, float], **more: Any) -> HeldRun:

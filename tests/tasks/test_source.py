@@ -18,8 +18,7 @@ from tasks.sources.fetch import Kept, Remote
 from tasks.sources.logs import identity
 from tasks.sources.source import inspect_source, is_here, obtain_log
 from tasks.specs import Columns, ShoppersSpec, SourceSpec
-from tests.tasks.servers import Owner, serving
-from tests.tasks.test_fetch import archive
+from tests.tasks.servers import Owner, archive, serving
 
 TEXT = "user_id,item_id\na,1\na,2\na,3\n"
 

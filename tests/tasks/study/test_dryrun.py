@@ -10,7 +10,6 @@ import pytest
 
 from models.config import ModelConfig
 from tasks.corrupt import corrupt
-from tasks.execution import Execution
 from tasks.filter import filter_key
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
@@ -23,8 +22,8 @@ from tasks.specs import CellSpec, CorruptSpec, SourceSpec
 from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, kind_of, rates, sizes_of, slower, work
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study
+from tests.tasks.made_up import EXECUTION
 
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 TEXT = """\
 name: tiny
 question: Does it?

@@ -7,14 +7,12 @@ import pandas as pd
 import pytest
 
 from tasks.errors import InputError
-from tasks.execution import Execution
 from tasks.home import Home
 from tasks.specs import StudyRequest
 from tasks.study.expand import Study, read_study
 from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder, unreported
 from tasks.study.result import CellResult, StudyResult
-
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
+from tests.tasks.made_up import EXECUTION
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 
 from models.engine.training import CURVES
 from tasks.errors import InputError
-from tasks.execution import Execution
 from tasks.home import Home
 from tasks.reporting.tuning import write_tuning_report
 from tasks.study.dryrun import GUESSED
@@ -24,9 +23,8 @@ from tasks.tuning.result import TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
 from tasks.tuning.specs import METRICS
+from tests.tasks.made_up import EXECUTION
 from tests.tasks.tuning.made_up import TEXT, result, trials_of, value_of
-
-EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
 
 
 @pytest.fixture

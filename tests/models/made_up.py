@@ -1,0 +1,72 @@
+"""Models, logs and draws that are made up in several tests."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.catalogue import build
+from models.config import ModelConfig
+from models.engine.batches import Batch, UnseenItems, windows
+from models.engine.randomness import Streams
+from models.engine.sequences import InteractionLog, Sequences, Targets
+from models.networks.backbone import NextItem
+from models.recommender import Draws
+
+TINY = ModelConfig(dim=4, blocks=2, heads=1, length=3, dropout=0.0, loss="softmax")
+ITEMS = 40
+"""Of a `planted_log`."""
+
+
+def draws_for(sequences: Sequences, *, seed: int = 9) -> Draws:
+    """What a training step on the log draws; the same for the same seed."""
+    streams = Streams(seed, Draws.NAMES, device=torch.device("cpu"))
+    return Draws(streams, UnseenItems(sequences, sequences.train_lengths))
+
+
+def tiny_model(item_count: int, *, length: int = TINY.length) -> NextItem:
+    model = build(replace(TINY, length=length), item_count, seed=2)
+    assert isinstance(model, NextItem)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2.5)
+    return model
+
+
+def repeated(log: InteractionLog, copies: int, *, length: int = 3) -> Batch:
+    """The first user's first events, so many times."""
+    users, stops = torch.zeros(copies, dtype=torch.int64), torch.full((copies,), length)
+    return windows(log.sequences, users, stops, length=length, with_targets=True)
+
+
+def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
+    """Users who walk through one of four corners of the catalogue, popular items more often, with replaced items in
+    their training parts; and which events are noise.
+    """
+    draw = np.random.default_rng(0)
+    weights = 1.0 / np.arange(1, 11)
+    corner = np.repeat(draw.integers(4, size=users), length)
+    items = 1 + corner * 10 + draw.choice(10, size=users * length, p=weights / weights.sum())
+    place = np.tile(np.arange(length), users)
+    noise = (draw.random(len(items)) < share) & (place < length - 2)
+    others = draw.integers(1, ITEMS + 1, len(items)) if kind == "uniform" else draw.permutation(items)
+    noise &= others != items
+    offsets = torch.arange(users + 1) * length
+    sequences = Sequences(
+        torch.from_numpy(np.where(noise, others, items)).int(), offsets, torch.full((users,), length - 2), ITEMS
+    )
+    everyone = torch.arange(users)
+    targets = {
+        split: Targets(everyone, sequences.items[offsets[1:] - back].long(), torch.full((users,), length - back))
+        for split, back in (("validation", 2), ("test", 1))
+    }
+    return InteractionLog(sequences, targets), torch.from_numpy(noise)
+
+
+def auroc(scores: Tensor, labels: Tensor) -> float:
+    """By counting pairs."""
+    noisy, genuine = scores[labels], scores[~labels].sort().values
+    below = torch.searchsorted(genuine, noisy).double()
+    up_to = torch.searchsorted(genuine, noisy, right=True).double()
+    return float((below + up_to).mean() / 2 / len(genuine))

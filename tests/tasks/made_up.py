@@ -1,0 +1,5 @@
+"""What is made up in several tests."""
+
+from tasks.execution import Execution
+
+EXECUTION = Execution("cpu", "some processor", 1, "float32", "3.11.0", {"torch": "2.13.0"})
