@@ -23,8 +23,8 @@ from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, Source
 from tasks.steps import Steps
 from tasks.study import dryrun
 from tasks.study.expand import read_study
+from tests.tasks.builders import EXECUTION
 from tests.tasks.corners import corners_csv
-from tests.tasks.made_up import EXECUTION
 
 HALF = FilterSpec(by="co-occurrence", below=0.5)
 WHERE = ("both", "training", "histories")

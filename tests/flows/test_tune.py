@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tasks.tuning.builders import TEXT
 
 from flows.tune import _check
 from tasks.errors import RunFailed
@@ -16,8 +17,7 @@ from tasks.track import Tracker
 from tasks.tuning.expand import read_tuning
 from tasks.tuning.outcome import read_tuned
 from tasks.tuning.result import TrialResult
-from tests.tasks.tuning import made_up
-from tests.tasks.tuning.made_up import TEXT
+from tests.tasks.tuning import builders
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Workplace
@@ -43,7 +43,7 @@ sampler: {kind: tpe, round: 2, startup: 1}
 def test_a_method_without_a_result_is_told_with_a_reason_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "some.yaml"
     file.write_text(TEXT, encoding="utf-8")
-    found = made_up.result(read_tuning(file))
+    found = builders.result(read_tuning(file))
 
     def without_result(trial: TrialResult) -> TrialResult:
         reason = {"rec-denoiser": "out of memory"}.get(trial.method)

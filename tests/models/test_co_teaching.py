@@ -16,8 +16,8 @@ from models.engine.sequences import InteractionLog
 from models.engine.training import Training
 from models.networks.backbone import NextItem
 from models.storage import load_model, save_model
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
-from tests.models.made_up import draws_for
 
 ITEMS = 30
 BACKBONES = ["sasrec", "bert4rec", "tisasrec", "sse-pt"]

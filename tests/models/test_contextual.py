@@ -19,8 +19,8 @@ from models.engine.sequences import InteractionLog
 from models.engine.training import Training
 from models.networks.attention import GateContext
 from models.networks.backbone import NextItem
+from tests.models.builders import TINY, auroc, draws_for, planted_log, repeated, tiny_model
 from tests.models.conftest import MakeLog
-from tests.models.made_up import TINY, auroc, draws_for, planted_log, repeated, tiny_model
 
 ITEMS = 30
 MASK = ITEMS + 1

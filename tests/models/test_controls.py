@@ -14,8 +14,8 @@ from models.engine.batches import windows
 from models.networks.attention import GateContext
 from models.recommender import Draws
 from models.storage import load_model, save_model
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
-from tests.models.made_up import draws_for
 
 SMALL = ModelConfig(dim=8, blocks=2, heads=2, length=6, dropout=0.0)
 

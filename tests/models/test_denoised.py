@@ -18,8 +18,8 @@ from models.denoising.gates import COLLAPSED_BELOW, PositionalGate
 from models.engine.batches import training_batches, windows
 from models.engine.sequences import InteractionLog
 from models.recommender import Recommender
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
-from tests.models.made_up import draws_for
 
 SMALL = ModelConfig(dim=8, blocks=2, heads=2, length=6)
 

@@ -15,8 +15,8 @@ from models.denoising.gates import PositionalGate
 from models.engine.batches import Batch
 from models.engine.sequences import InteractionLog
 from models.networks.backbone import NextItem
+from tests.models.builders import TINY, draws_for, repeated, tiny_model
 from tests.models.conftest import MakeLog
-from tests.models.made_up import TINY, draws_for, repeated, tiny_model
 
 UNBIASED: dict[str, Callable[[], Estimator]] = {
     "arm": lambda: Arm(BatchCredit()),

@@ -16,7 +16,7 @@ from models.engine.batches import Batch, history_batches
 from models.engine.sequences import InteractionLog
 from models.networks.backbone import AroundNextItem
 from models.recommender import Draws, Recommender
-from tests.models.made_up import draws_for
+from tests.models.builders import draws_for
 from tests.models.references import perturbed
 
 ITEMS = 30

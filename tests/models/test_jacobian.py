@@ -13,8 +13,8 @@ from models.engine.batches import Batch, windows
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
-from tests.models.made_up import draws_for
 
 CONFIG = ModelConfig(dim=4, blocks=2, heads=2, length=4, dropout=0.0, loss="softmax")
 

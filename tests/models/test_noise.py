@@ -33,8 +33,8 @@ from models.engine.training import Training
 from models.networks.attention import GateContext
 from models.recommender import Recommender
 from models.storage import load_model, save_model
+from tests.models.builders import ITEMS, auroc, draws_for, planted_log
 from tests.models.conftest import MakeLog
-from tests.models.made_up import ITEMS, auroc, draws_for, planted_log
 
 SMALL = ModelConfig(dim=8, heads=2, length=6)
 BACKBONES = ("sasrec", "bert4rec", "tisasrec", "sse-pt")

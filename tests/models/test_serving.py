@@ -17,7 +17,7 @@ from models.engine.sequences import Sequences, Targets
 from models.recommender import Recommender
 from models.serving import Server
 from models.storage import save_model
-from tests.models.made_up import ITEMS, planted_log
+from tests.models.builders import ITEMS, planted_log
 
 IDS = {"string": [f"{number:03}" for number in range(1, 31)], "integer": [number * 7 for number in range(1, 31)]}
 CONFIG = ModelConfig(dim=8, length=6, gate="positional")

@@ -12,8 +12,8 @@ from models.engine.batches import training_batches, windows
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sse_pt import SSEPT
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
-from tests.models.made_up import draws_for
 from tests.models.references import factors, gate_of, normed, of_window, perturbed, sasrec_block, weights_of
 
 LENGTH = 7

@@ -32,8 +32,8 @@ from tasks.reporting.audit import gain_words
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
+from tests.tasks.builders import EXECUTION
 from tests.tasks.corners import LENGTH, USERS, corners_csv
-from tests.tasks.made_up import EXECUTION
 
 Ingest = Callable[..., Snapshot]
 Write = Callable[..., Path]

@@ -28,8 +28,8 @@ from tasks.snapshots import Snapshot
 from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, named_method
 from tasks.study.outcome import datasets_of
 from tasks.validate import validate
+from tests.tasks.builders import EXECUTION
 from tests.tasks.corners import LENGTH, USERS, corners_csv
-from tests.tasks.made_up import EXECUTION
 
 HALF = FilterSpec(by="co-occurrence", below=0.5)
 

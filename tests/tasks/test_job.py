@@ -37,7 +37,7 @@ from tasks.snapshots import Snapshot
 from tasks.specs import NoiseSpec, RobustnessSpec, SourceSpec, named_method
 from tasks.track import TAG_NOTE, Tracker
 from tasks.train import Trained
-from tests.tasks.made_up import EXECUTION
+from tests.tasks.builders import EXECUTION
 
 METHODS = tuple(named_method(name) for name in ("sasrec-bce", "sasrec-softmax", "rec-denoiser"))
 

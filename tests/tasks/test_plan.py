@@ -19,7 +19,7 @@ from tasks.specs import (
     SourceSpec,
     named_method,
 )
-from tests.tasks.made_up import EXECUTION
+from tests.tasks.builders import EXECUTION
 
 
 def corrupted(snapshot: Snapshot, ratio: float) -> Snapshot:

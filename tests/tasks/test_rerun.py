@@ -175,10 +175,10 @@ def test_a_run_made_again_on_the_same_cpu_is_the_same_to_the_bit(
 def held(place: Place, monkeypatch: pytest.MonkeyPatch) -> HeldRun:
     """A run whose training was not one: its ranks are made up."""
     monkeypatch.chdir(place.folder)
-    return read_run(tracked(place, spec_of(FIRST, seed=9), made_up(place.folder)), home=place.home)
+    return read_run(tracked(place, spec_of(FIRST, seed=9), builders(place.folder)), home=place.home)
 
 
-def made_up(folder: Path) -> Callable[[Cell, Execution], tuple[Trained, Evaluated]]:
+def builders(folder: Path) -> Callable[[Cell, Execution], tuple[Trained, Evaluated]]:
     def make(cell: Cell, execution: Execution) -> tuple[Trained, Evaluated]:
         import json
 

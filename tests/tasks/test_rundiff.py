@@ -18,7 +18,7 @@ from tasks.rundiff import difference, paired_tests
 from tasks.runs import HeldRun
 from tasks.snapshots import Snapshot
 from tasks.specs import CellSpec, named_method
-from tests.tasks.made_up import EXECUTION
+from tests.tasks.builders import EXECUTION
 
 
 def run(snapshot: Snapshot, method: str, metrics: dict[str, float], **more: Any) -> HeldRun:

@@ -22,7 +22,7 @@ from tasks.specs import CellSpec, CorruptSpec, SourceSpec
 from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, kind_of, rates, sizes_of, slower, work
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study
-from tests.tasks.made_up import EXECUTION
+from tests.tasks.builders import EXECUTION
 
 TEXT = """\
 name: tiny

@@ -12,7 +12,7 @@ from tasks.specs import StudyRequest
 from tasks.study.expand import Study, read_study
 from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder, unreported
 from tasks.study.result import CellResult, StudyResult
-from tests.tasks.made_up import EXECUTION
+from tests.tasks.builders import EXECUTION
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tasks.tuning.builders import TEXT, result, trials_of, value_of
 
 from models.engine.training import CURVES
 from tasks.errors import InputError
@@ -23,8 +24,7 @@ from tasks.tuning.result import TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
 from tasks.tuning.specs import METRICS
-from tests.tasks.made_up import EXECUTION
-from tests.tasks.tuning.made_up import TEXT, result, trials_of, value_of
+from tests.tasks.builders import EXECUTION
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is made up in several tests."""
+"""What several tests stand on."""
 
 from tasks.execution import Execution
 

@@ -1,4 +1,4 @@
-"""Models, logs and draws that are made up in several tests."""
+"""What several tests stand on: models, logs and draws."""
 
 from dataclasses import replace
 
