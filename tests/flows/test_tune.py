@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.tasks.tuning.builders import TEXT
 
 from flows.tune import _check
 from tasks.errors import RunFailed
@@ -18,6 +17,7 @@ from tasks.tuning.expand import read_tuning
 from tasks.tuning.outcome import read_tuned
 from tasks.tuning.result import TrialResult
 from tests.tasks.tuning import builders
+from tests.tasks.tuning.builders import TEXT
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Workplace

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.tasks.tuning.builders import TEXT, result
-
 from tasks.audit.findings import BINS, Findings, Group, Suspect
 from tasks.audit.gain import Gain
 from tasks.explain import explain, history_given
@@ -17,6 +15,7 @@ from tasks.statistics.estimates import Estimate
 from tasks.tuning.expand import read_tuning
 from tests.tasks.explanations import ITEMS, held
 from tests.tasks.study_results import METHODS, detection, study
+from tests.tasks.tuning.builders import TEXT, result
 
 
 def study_page(folder: Path) -> Path:

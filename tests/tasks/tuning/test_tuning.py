@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tasks.tuning.builders import TEXT, result, trials_of, value_of
 
 from models.engine.training import CURVES
 from tasks.errors import InputError
@@ -25,6 +24,7 @@ from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
 from tasks.tuning.specs import METRICS
 from tests.tasks.builders import EXECUTION
+from tests.tasks.tuning.builders import TEXT, result, trials_of, value_of
 
 
 @pytest.fixture
