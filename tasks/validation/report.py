@@ -89,10 +89,10 @@ def describe(outcome: Outcome, *, rows_shown: int = 3) -> str:
         return f"“{outcome.name}” ({where}) could not be evaluated: {outcome.crash}"
     if outcome.unexpected is None:
         return f"“{outcome.name}” fails ({where}): found {outcome.observed}"
-    many = "1 unexpected row" if outcome.unexpected == 1 else f"{outcome.unexpected:,} unexpected rows"
+    many = "1 row" if outcome.unexpected == 1 else f"{outcome.unexpected:,} rows"
     rows = "; ".join(_row_in_words(row) for row in outcome.rows[:rows_shown])
     first = "" if outcome.unexpected <= len(outcome.rows[:rows_shown]) else "the first "
-    return f"“{outcome.name}” fails ({where}): {many}" + (f", {first}{rows}" if rows else "")
+    return f"“{outcome.name}” fails ({where}) in {many}" + (f": {first}{rows}" if rows else "")
 
 
 def failure_sentence(report: ValidationReport, *, rows_shown: int) -> str:

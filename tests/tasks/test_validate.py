@@ -180,7 +180,7 @@ def test_a_missing_row_is_seen_in_the_count(broken: ValidationFailed) -> None:
 def test_the_message_names_expectation_table_column_rows_and_docs(broken: ValidationFailed) -> None:
     message = str(broken)
     assert isinstance(broken, InputError)
-    assert "“the user is never null” fails (table interactions, column user): 1 unexpected row, " in message
+    assert "“the user is never null” fails (table interactions, column user) in 1 row: " in message
     assert "position 9" in message
     assert str(broken.report.docs) in message
     assert "\n" not in message
