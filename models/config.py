@@ -34,7 +34,10 @@ AT_MOST_STACKED: Mapping[str, int] = {"cpu": 1, "cuda": 32}
 """By device how many trainings are stacked unless another number is asked for: one keeps a CPU as busy as many do."""
 TABLE_ROWS = ("auto", "all", "touched")
 TOUCHED_FROM = 100_000
-"""Items from which "auto" updates touched rows alone: above every catalogue whose published figures are Adam's."""
+"""Items from which "auto" updates touched rows alone: below it, what that spares is about what it costs."""
+TOUCHED_BETA2 = 0.9
+"""The least beta2 with which rows can be left behind: with less, the mean square of one that waits fades so much faster
+than its mean that Adam's epsilon, which `models.engine.adam` has no closed form for, decides how far it moves."""
 ONE_PASS = ("ar", "reinforce", "straight-through", "hard-concrete")
 """Estimators that run the network once a step."""
 _OF_LEARNED = ("estimator", "gate_logit", "gate_rate", "beta", "beta_on", "passes")
@@ -282,8 +285,8 @@ class TrainingConfig(_Config):
     warmup: steps in which the learning rate rises from 0; decay: the share of it that is lost, linearly, from there to
         the last of `epochs` (1: down to 0)
     table_rows: of an item table, "touched" has a step update the rows that it reads alone, so that its price does not
-        grow with the catalogue (`models.engine.adam`: rare items then move as by lazy Adam); "all" is Adam; "auto"
-        takes "touched" from `TOUCHED_FROM` items on, where loss and backbone allow it
+        grow with the catalogue: the others catch up when they are read (`models.engine.adam`), so that both are Adam;
+        "auto" takes "touched" from `TOUCHED_FROM` items on, where loss and backbone allow it
     validate_every: epochs between validations; patience: validations without a better one before it stops; min_steps:
         optimiser steps that it takes in any case, since on a small log a network ranks by popularity alone for some 150
         steps before it learns more, and does no better at any of them
@@ -319,13 +322,15 @@ class TrainingConfig(_Config):
 
         `possible`: its loss and backbone allow it. Raises `ValueError` where that is asked for and not possible.
         """
+        if self.table_rows == "touched" and self.beta2 < TOUCHED_BETA2:
+            raise ValueError(f"table_rows is touched, which takes a beta2 of {TOUCHED_BETA2} or more, not {self.beta2}")
         if self.table_rows == "touched" and not possible:
             raise ValueError(
                 "table_rows is touched, but this loss or backbone reads the whole item table in every step: take a "
                 "loss that samples (bce, bpr, gbce, gbce-shared, sampled-softmax) with sasrec or tisasrec, or all rows"
             )
         if self.table_rows == "auto":
-            return possible and item_count >= TOUCHED_FROM
+            return possible and item_count >= TOUCHED_FROM and self.beta2 >= TOUCHED_BETA2
         return self.table_rows == "touched"
 
 

@@ -110,10 +110,6 @@ class Recommender(nn.Module):
         """
         return ()
 
-    def rows_read(self, positions: int) -> int:
-        """Of its `row_tables`, how many rows a training step of so many positions looks up, repetitions included."""
-        raise self._missing("rows_read")
-
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
     ) -> Iterator[Batch]:

@@ -1,29 +1,33 @@
-"""Adam, of all of a parameter or of the rows that a step touches.
+"""Adam, of all of a parameter, or of the rows that a step reads while the others catch up when they are read again.
 
 `torch.optim.Adam` does the same for whole parameters, with the same kernel and to the same bits, but imports torch's
 compiler when it is made: two seconds of each training's process, which many trainings are not much longer than.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from models.engine.rows import RowTable, WholeTable, touched
+from models.engine.rows import RowTable, touched
 
 EPSILON = 1e-8
+LONGEST_WAIT = 1000
+"""Steps after which all rows of a table catch up."""
+ROWS_AT_A_TIME = 1 << 16
 
 
 class Adam:
     """Kingma & Ba 2015; with a group's `weight_decay` AdamW (Loshchilov & Hutter 2019), decoupled.
 
-    Of a `RowTable` the touched rows move, and the others, with their moments, stay as they are. Rows that every step
-    touches move as Adam moves them. Adam itself goes on to move a row by its old gradients' mean, and lets both moments
-    fade, in the steps that do not touch it; here they wait until it is touched again ("lazy" Adam), which is another
-    optimiser for rare items. Weight decay takes its share of a row in the steps that touch it. The count of steps that
-    corrects the moments' bias is that of all steps. Of a `WholeTable` all rows move, as Adam moves them.
+    Of a `RowTable` a step moves the rows that have a gradient, and leaves the others behind. Adam goes on to move these
+    by their old gradients' mean, while both moments fade and weight decay takes its share: what it has done to a row
+    `Meanwhile` knows in closed form, and it is made up for before the row is read again. Until `settle` the rows that
+    wait, and their moments, are those of an earlier step.
     """
 
     def __init__(self, groups: Iterable[Mapping[str, Any]], *, betas: tuple[float, float]) -> None:
@@ -31,7 +35,10 @@ class Adam:
         self.param_groups = [{"weight_decay": 0.0} | dict(group) for group in groups]
         self.betas = betas
         self._state: dict[nn.Parameter, dict[str, Tensor]] = {}
-        self._gradients: dict[WholeTable, Tensor] = {}  # zero between steps
+        tables = [parameter for parameter in self._parameters() if isinstance(parameter, RowTable)]
+        self._meanwhile = {table: Meanwhile(table, betas) for table in tables}
+        for table in tables:
+            table.catch_up = partial(self._catch_up, table)
 
     def zero_grad(self) -> None:
         for parameter in self._parameters():
@@ -42,38 +49,33 @@ class Adam:
         """Raises `TypeError` where a `RowTable` has a gradient of all its rows."""
         for group in self.param_groups:
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
-            whole = [each for each in moving if isinstance(each, WholeTable) or not isinstance(each, RowTable)]
-            self._move_whole(whole, [self._dense(each) for each in whole], group)
-            for parameter in moving:
-                if isinstance(parameter, WholeTable):
-                    self._gradients[parameter].index_fill_(0, _gradient(parameter)._indices()[0], 0.0)
-                elif isinstance(parameter, RowTable):
-                    self._move_rows(parameter, group)
+            self._move_whole([each for each in moving if not isinstance(each, RowTable)], group)
+            for table in moving:
+                if isinstance(table, RowTable):
+                    self._move_rows(table, group)
+
+    def settle(self) -> None:
+        """Bring every row up to the last step: parameters and moments are those of Adam then."""
+        for table in self._meanwhile:
+            self._settle(table)
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments of each parameter, in the groups' order."""
+        """The moments of each parameter, in the groups' order, after `settle`."""
+        self.settle()
         return {"state": [self._state.get(parameter, {}) for parameter in self._parameters()]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from moments that belong to the parameters as they are."""
         parameters = self._parameters()
         self._state = {one: dict(held) for one, held in zip(parameters, state["state"], strict=True) if held}
+        for table, meanwhile in self._meanwhile.items():
+            meanwhile.restart(done=int(self._held(table)["step"]))
 
-    def _dense(self, parameter: nn.Parameter) -> Tensor:
-        """The gradient of all of a parameter; that of a `WholeTable` lies in the table's own memory, which is cleared
-        row by row after the step.
-        """
-        gradient = _gradient(parameter)
-        if not isinstance(parameter, WholeTable):
-            return gradient
-        if parameter not in self._gradients:
-            self._gradients[parameter] = torch.zeros_like(parameter, requires_grad=False)
-        return self._gradients[parameter].index_add_(0, gradient._indices()[0], gradient._values())
-
-    def _move_whole(self, parameters: list[nn.Parameter], gradients: list[Tensor], group: Mapping[str, Any]) -> None:
+    def _move_whole(self, parameters: list[nn.Parameter], group: Mapping[str, Any]) -> None:
         held = [self._held(parameter) for parameter in parameters]
         adam(
             list(parameters),
-            gradients,
+            [_gradient(parameter) for parameter in parameters],
             [each["mean"] for each in held],
             [each["square"] for each in held],
             [],
@@ -94,15 +96,41 @@ class Adam:
         if not gradient.is_sparse:
             raise TypeError("the whole item table has a gradient: such a model trains with all rows")
         rows, values = touched(gradient)
-        held, (beta1, beta2) = self._held(table), self.betas
+        held, meanwhile, (beta1, beta2) = self._held(table), self._meanwhile[table], self.betas
         held["step"] += 1
-        mean = held["mean"][rows].lerp_(values, 1 - beta1)
-        square = held["square"][rows].mul_(beta2).addcmul_(values, values, value=1 - beta2)
-        held["mean"][rows], held["square"][rows] = mean, square
-        done = held["step"].double()
-        scale = square.sqrt_().div_((1 - beta2**done).sqrt()).add_(EPSILON)
-        moved = table[rows].mul_(1 - group["lr"] * group["weight_decay"])
-        table[rows] = moved.sub_(mean.div_(scale).mul_(group["lr"] / (1 - beta1**done)))
+        mean = held["mean"].index_select(0, rows).lerp_(values, 1 - beta1)
+        square = held["square"].index_select(0, rows).mul_(beta2).addcmul_(values, values, value=1 - beta2)
+        held["mean"].index_copy_(0, rows, mean)
+        held["square"].index_copy_(0, rows, square)
+        rate, decay, done = group["lr"], group["weight_decay"], meanwhile.done + 1
+        scale = square.sqrt_().div_((1 - beta2**done) ** 0.5).add_(EPSILON)
+        moved = table.index_select(0, rows).mul_(1 - rate * decay)
+        table.index_copy_(0, rows, moved.addcdiv_(mean, scale, value=-rate / (1 - beta1**done)))
+        meanwhile.step(rows, rate=rate, decay=decay)
+        if meanwhile.steps >= LONGEST_WAIT:
+            self._settle(table)
+
+    def _settle(self, table: RowTable) -> None:
+        meanwhile = self._meanwhile[table]
+        if meanwhile.steps:
+            for rows in torch.arange(len(table), device=table.device).split(ROWS_AT_A_TIME):
+                self._catch_up(table, rows)
+            meanwhile.restart(done=meanwhile.done)
+
+    @torch.no_grad()
+    def _catch_up(self, table: RowTable, numbers: Tensor) -> None:
+        held, meanwhile = self._held(table), self._meanwhile[table]
+        rows, (kept, moved, mean_left, square_left) = meanwhile.of(numbers)
+        if not len(rows):
+            return
+        mean, square = held["mean"].index_select(0, rows), held["square"].index_select(0, rows)
+        ratio = mean.div(square.sqrt().add_(meanwhile.epsilon))
+        # By `data`: what was read before keeps its gradient, as its rows are none of those that change.
+        values = table.data
+        values.index_copy_(0, rows, values.index_select(0, rows).mul_(kept).sub_(ratio.mul_(moved)))
+        held["mean"].index_copy_(0, rows, mean.mul_(mean_left))
+        held["square"].index_copy_(0, rows, square.mul_(square_left))
+        meanwhile.caught_up(rows)
 
     def _held(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """step: scalar, the steps that it has had a gradient in; mean, square: its moments, of its shape."""
@@ -114,6 +142,74 @@ class Adam:
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
+
+
+class Meanwhile:
+    """What Adam has done to rows of a table that no gradient has reached, by the number of steps that they have waited.
+
+    A row whose moments were m and v has m β1^j and v β2^j in the j-th step that it waits. In that step, the t-th of
+    all, Adam moves it by −rate c m β1^j / (√v β2^(j/2) + ε √(1 − β2^t)), where c = √(1 − β2^t) / (1 − β1^t): but for ε
+    the multiple rate c (β1 / √β2)^j of m / √v, which is the same for all rows. So are the sums of these multiples over
+    the steps, each less what weight decay takes of it in the steps that follow. ε, beside which √v fades, is taken to
+    fade with it.
+    """
+
+    def __init__(self, table: RowTable, betas: tuple[float, float]) -> None:
+        self._betas = betas
+        self._like = table.data[:0]
+        self._current = torch.zeros(len(table), dtype=torch.int64, device=table.device)
+        self.restart(done=0)
+
+    @property
+    def steps(self) -> int:
+        """That have been taken since all rows were up to date."""
+        return len(self._moved) - 1
+
+    @property
+    def epsilon(self) -> float:
+        """Adam's, beside the root of the mean square as it is before its bias is corrected."""
+        return EPSILON * (1 - self._betas[1] ** self.done) ** 0.5
+
+    def restart(self, *, done: int) -> None:
+        """All rows are up to date, after so many steps."""
+        self.done = done
+        self._current.fill_(done)
+        self._kept, self._moved = np.ones(1), np.zeros(1)
+        self._shares = self._table()
+
+    def step(self, rows: Tensor, *, rate: float, decay: float) -> None:
+        """One is taken, in which these rows [n] move by a gradient."""
+        beta1, beta2 = self._betas
+        self.done += 1
+        self.caught_up(rows)
+        kept = 1 - rate * decay
+        multiple = rate * (1 - beta2**self.done) ** 0.5 / (1 - beta1**self.done)
+        waited = np.arange(1, len(self._moved) + 1)
+        self._moved = np.append(0.0, kept * self._moved + multiple * (beta1 / beta2**0.5) ** waited)
+        self._kept = np.append(1.0, kept * self._kept)
+        self._shares = self._table()
+
+    def of(self, numbers: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """numbers […] → those of the rows that wait [n] (on a GPU, which would have to be waited for, of all), and by
+        row [n, 1]: the share that weight decay has left of it, the multiple of its ratio of moments that it has moved
+        back by, and what is left of the moments.
+        """
+        rows = numbers.flatten()
+        waited = self.done - self._current.index_select(0, rows)
+        if not rows.is_cuda:
+            some = waited.nonzero().squeeze(1)
+            rows, waited = rows.index_select(0, some), waited.index_select(0, some)
+        return rows, self._shares.index_select(0, waited).split(1, dim=1)
+
+    def caught_up(self, rows: Tensor) -> None:
+        """These rows [n] are up to date."""
+        self._current.index_fill_(0, rows, self.done)
+
+    def _table(self) -> Tensor:
+        """[steps + 1, 4]: by the number of steps that were waited, what `of` says."""
+        waited = np.arange(len(self._moved))
+        columns = (self._kept, self._moved, *(beta**waited for beta in self._betas))
+        return torch.from_numpy(np.stack(columns, axis=1)).to(self._like)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

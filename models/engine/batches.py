@@ -105,7 +105,7 @@ class Batch:
 
     def events(self, grid: Tensor) -> Tensor:
         """[rows, length, …] → [events, …]: the values at `cells`."""
-        return grid.flatten(0, 1)[self.cells]
+        return grid.flatten(0, 1).index_select(0, self.cells)
 
     def grid(self, values: Tensor) -> Tensor:
         """[events] → [rows, length]: the inverse of `events`, with zeros elsewhere."""

@@ -137,8 +137,6 @@ class _Stack:
         self.first = trainings[0]
         for training in trainings:
             training.model.train()
-            for table in training.model.row_tables():
-                table.sparse = False  # stacked, a table is differentiated whole
         self.parameters, self.buffers = stack_module_state([training.model for training in trainings])
         names = {parameter: name for name, parameter in self.first.model.named_parameters()}
         optimizer = self.first.optimizer

@@ -2,11 +2,10 @@
 
 Where a step of a sampled loss touches some ten thousand items, whatever the catalogue holds, a dense gradient and Adam
 over the whole table cost as much as the catalogue is large. A table marked by `by_rows` has gradients of its touched
-rows alone, and `models.engine.adam` moves those alone. One marked by `gradients_by_rows` has such gradients, too, but
-all of it moves: Adam, less the dense gradients that a step would make for each lookup, clear and add up.
+rows alone, and `models.engine.adam` moves those alone: the others catch up when they are read again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -14,32 +13,29 @@ from torch import Tensor, nn
 
 
 class RowTable(nn.Parameter):
-    """A table [rows, dim] whose gradient is sparse: a parameter like any other, known by its type."""
+    """A table [rows, dim] whose gradient is sparse: a parameter like any other, known by its type.
 
+    Whoever moves it may leave rows behind that no step reads, and sets `catch_up`, which is given the numbers […] of
+    those that are about to be read.
+    """
 
-class WholeTable(RowTable):
-    """One of which an optimiser moves all rows, those without a gradient as well."""
+    catch_up: Callable[[Tensor], None] | None = None
 
 
 def by_rows(embedding: nn.Embedding) -> None:
     """Have a step read, differentiate and move the embedding's touched rows alone. Before an optimiser is made of its
     weight.
     """
-    embedding.sparse = True
     embedding.weight = RowTable(embedding.weight.data)
 
 
-def gradients_by_rows(embedding: nn.Embedding) -> None:
-    """Have the embedding's gradients be those of its touched rows, from which all of it moves. Before an optimiser is
-    made of its weight.
-    """
-    embedding.sparse = True
-    embedding.weight = WholeTable(embedding.weight.data)
-
-
 def gathered(table: Tensor, numbers: Tensor) -> Tensor:
-    """table [rows, dim], numbers […] → […, dim]; of a `RowTable` with a gradient of those rows alone."""
-    return F.embedding(numbers, table, sparse=isinstance(table, RowTable))
+    """table [rows, dim], numbers […] → […, dim], without a gradient of row 0, which is padding; of a `RowTable` with a
+    gradient of those rows alone.
+    """
+    if isinstance(table, RowTable) and table.catch_up is not None:
+        table.catch_up(numbers)
+    return F.embedding(numbers, table, padding_idx=0, sparse=isinstance(table, RowTable))
 
 
 def touched(gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from models.engine.compiled import Compilable, CompiledLoss, compiling
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
-from models.engine.rows import by_rows, clip, gradients_by_rows
+from models.engine.rows import by_rows, clip
 from models.engine.sequences import InteractionLog
 from models.errors import Diverged
 from models.recommender import Draws, Recommender
@@ -34,9 +34,6 @@ CURVES = (
     "validation.sampled100.ndcg_at_10",
     "validation.sampled100.hit_at_10",
 )
-LOOKED_UP_MANY = 2
-"""A step that looks up at most the catalogue's items over this has gradients of the rows that it looks up."""
-
 
 Losses = Callable[[Batch, Draws], tuple[Tensor, Tensor]]
 """What the optimiser descends, and the loss that is told."""
@@ -154,11 +151,9 @@ class Training:
         if running.compiled and self.touches_rows:
             raise ValueError("a step that updates touched rows alone cannot be compiled: leave one of the two out")
         self._losses = losses_of(self.model, running, device=device)
-        for table in tables:
-            if self.touches_rows:
+        if self.touches_rows:
+            for table in tables:
                 by_rows(table)
-            elif device.type == "cpu" and not running.compiled and self._reads_little():
-                gradients_by_rows(table)
         self.optimizer = _optimizer(self.model, config)
         self.progress = Progress()
         self._ended_steps = 0
@@ -236,6 +231,7 @@ class Training:
             total = value if total is None else total + value
             steps += 1
             self.progress.steps += 1
+        self.optimizer.settle()
         return self.epoch_figures(float(total) / steps if total is not None else 0.0)
 
     def _gradients(self, batch: Batch) -> Tensor:
@@ -272,12 +268,6 @@ class Training:
         if number % self.config.validate_every and number != self.config.epochs:
             return {}
         return self._validate(number)
-
-    def _reads_little(self) -> bool:
-        """Does a step look up fewer rows of the item table than pay for a gradient of all of it?"""
-        sequences = self.log.sequences
-        positions = (sequences.train_lengths - 1).clamp(0, self.model.length).sum() / self.steps_of_epoch
-        return LOOKED_UP_MANY * self.model.rows_read(math.ceil(positions)) <= sequences.item_count
 
     def _step(self) -> None:
         """The optimiser's next step, at the rate and with the clipping that are configured."""

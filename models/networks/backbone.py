@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch, Masking, masked_batches
 from models.engine.losses import Objective
 from models.engine.randomness import Dropout
+from models.engine.rows import gathered
 from models.engine.sequences import Sequences
 from models.networks.attention import AttentionMask
 from models.recommender import Draws, Loss, Recommender
@@ -49,7 +49,7 @@ class Backbone(nn.Module):
 
     def item_embeddings(self, items: Tensor) -> Tensor:
         """items [rows, length] → [rows, length, dim]: the embeddings as the table has them, without a gradient."""
-        return F.embedding(items, self.items.weight.detach())
+        return gathered(self.items.weight, items).detach()
 
     def item_table(self) -> Tensor:
         """[items + 1, dim]: the output embeddings, padding first."""
@@ -72,10 +72,6 @@ class NextItem(Recommender):
 
     def row_tables(self) -> tuple[nn.Embedding, ...]:
         return self.backbone.row_tables() if self.objective.negatives else ()
-
-    def rows_read(self, positions: int) -> int:
-        negatives = self.objective.negatives
-        return 2 * positions + (negatives if self.objective.shares_negatives else negatives * positions)
 
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
@@ -127,7 +123,7 @@ class NextItem(Recommender):
     def query(self, batch: Batch, *, gate: AttentionMask | None = None) -> Tensor:
         if self.backbone.masking is not None:
             batch = replace(batch, bidirectional=True)
-        return self.backbone.encode(batch, gate=gate).flatten(0, 1)[batch.ends]
+        return self.backbone.encode(batch, gate=gate).flatten(0, 1).index_select(0, batch.ends)
 
     def item_table(self) -> Tensor:
         return self.backbone.item_table()
@@ -150,9 +146,6 @@ class AroundNextItem(Recommender):
 
     def row_tables(self) -> tuple[nn.Embedding, ...]:
         return self.base.row_tables()
-
-    def rows_read(self, positions: int) -> int:
-        return self.base.rows_read(positions)
 
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws

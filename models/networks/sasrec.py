@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.engine.randomness import Dropout, once
+from models.engine.rows import gathered
 from models.networks.attention import AttentionMask, Relations, SelfAttention
 from models.networks.backbone import Backbone
 
@@ -59,7 +60,8 @@ class SASRec(Backbone):
         return self.items.weight
 
     def _embedded(self, batch: Batch, dropout: Dropout | None) -> Tensor:
-        hidden = self.items(batch.items) * self.items.embedding_dim**0.5 + self.positions(batch.positions)
+        items = gathered(self.items.weight, batch.items)
+        hidden = items * self.items.embedding_dim**0.5 + self.positions(batch.positions)
         if dropout is not None:
             hidden = dropout(hidden, self.dropout)
         return hidden * batch.real

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.engine.randomness import Dropout, once
+from models.engine.rows import gathered
 from models.networks.attention import AttentionMask, split_heads
 from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
@@ -74,7 +75,7 @@ class TiSASRec(Backbone):
         return self.items.weight
 
     def _embedded(self, batch: Batch, dropout: Dropout | None) -> Tensor:
-        hidden = self.items(batch.items) * self.items.embedding_dim**0.5
+        hidden = gathered(self.items.weight, batch.items) * self.items.embedding_dim**0.5
         if dropout is not None:
             hidden = dropout(hidden, self.dropout)
         return hidden * batch.real

@@ -1,4 +1,4 @@
-"""Our Adam against torch's, to the bit, and its updates of touched rows against lazy Adam as loops over rows."""
+"""Our Adam against torch's: whole parameters to the bit, tables of which it moves the rows that are read up to ε."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from models.catalogue import BACKBONES, LOSSES, build
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from models.engine import rows
-from models.engine.adam import Adam
-from models.engine.rows import RowTable, WholeTable, by_rows, gathered, gradients_by_rows
+from models.engine.adam import LONGEST_WAIT, Adam
+from models.engine.rows import RowTable, by_rows, gathered
 from models.engine.training import Epoch, Training
+from models.networks.backbone import Backbone
 from tests.models.conftest import MakeLog
 
 RATE, BETAS, EPSILON = 0.05, (0.9, 0.98), 1e-8
@@ -25,11 +26,10 @@ def table_of(count: int, dim: int) -> nn.Embedding:
     return table
 
 
-def steps(*, count: int, every: bool) -> list[Tensor]:
-    """What each of 12 steps touches, some rows more than once."""
+def steps(number: int, *, count: int, each: int) -> list[Tensor]:
+    """What each of so many steps touches of `count` rows behind the first, some more than once."""
     generator = torch.Generator().manual_seed(1)
-    drawn = [torch.randint(count, (5,), generator=generator) for _ in range(12)]
-    return [torch.cat([one, torch.arange(count)]) if every else one for one in drawn]
+    return [torch.randint(1, count, (each,), generator=generator) for _ in range(number)]
 
 
 def trained(table: nn.Embedding, optimizer: Adam | torch.optim.Optimizer, touched: list[Tensor]) -> np.ndarray:
@@ -72,34 +72,58 @@ def test_whole_parameters_move_as_torchs_adam_moves_them_to_the_bit(decay: float
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_rows_that_every_step_touches_move_as_adam_moves_them(decay: float) -> None:
-    touched = steps(count=7, every=True)
-    dense, sparse = table_of(7, 4), table_of(7, 4)
-    by_rows(sparse)
-    group = {"params": list(sparse.parameters()), "lr": RATE, "weight_decay": decay}
-    reference = torch.optim.AdamW(dense.parameters(), lr=RATE, betas=BETAS, weight_decay=decay)
-    expected, found = trained(dense, reference, touched), trained(sparse, Adam([group], betas=BETAS), touched)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("number", "count", "each"), [(300, 60, 5), (LONGEST_WAIT + 200, 400, 1)])
+def test_rows_that_wait_end_where_torchs_adam_has_moved_them(decay: float, number: int, count: int, each: int) -> None:
+    """With a rate that falls; in the second case longer than any row may wait. Weights and both moments, in float64."""
+    touched = steps(number, count=count, each=each)
+    whole, by_row = table_of(count, 4).double(), table_of(count, 4).double()
+    by_rows(by_row)
+    reference = torch.optim.AdamW(whole.parameters(), lr=RATE, betas=BETAS, weight_decay=decay)
+    group = {"params": list(by_row.parameters()), "lr": RATE, "weight_decay": decay}
+    ours = Adam([group], betas=BETAS)
+    for done, numbers in enumerate(touched):
+        for table, optimizer in ((whole, reference), (by_row, ours)):
+            optimizer.param_groups[0]["lr"] = RATE * (1 - done / number)
+            trained(table, optimizer, [numbers])
+    assert not torch.equal(by_row.weight, whole.weight), "no row waits"
+    (held,) = ours.state_dict()["state"]
+    (expected,) = reference.state_dict()["state"].values()
+    torch.testing.assert_close(by_row.weight.detach(), whole.weight.detach(), rtol=0, atol=5e-5)
+    torch.testing.assert_close(held["mean"], expected["exp_avg"], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(held["square"], expected["exp_avg_sq"], rtol=1e-6, atol=1e-7)
+    assert float(held["step"]) == number
 
 
-def test_other_rows_and_their_moments_stay_until_they_are_touched_again() -> None:
-    touched = steps(count=40, every=False)
-    table = table_of(40, 4)
+def test_a_row_has_caught_up_when_it_is_read() -> None:
+    """By a lookup, without a step or a settlement after it; rows that are not read wait on."""
+    touched = steps(60, count=40, each=2)
+    whole, by_row = table_of(40, 4), table_of(40, 4)
+    by_rows(by_row)
+    trained(whole, torch.optim.Adam(whole.parameters(), lr=RATE, betas=BETAS), touched)
+    ours = Adam([{"params": list(by_row.parameters()), "lr": RATE}], betas=BETAS)
+    trained(by_row, ours, touched)
+    behind = (by_row.weight - whole.weight).abs().amax(1).detach() > 1e-3
+    some = behind.nonzero().squeeze(1)[:3]
+    assert 3 < int(behind.sum()) < 40
+    torch.testing.assert_close(gathered(by_row.weight, some), whole.weight[some], rtol=1e-5, atol=2e-5)
+    still = (by_row.weight - whole.weight).abs().amax(1).detach() > 1e-3
+    assert int(still.sum()) == int(behind.sum()) - 3
+
+
+def test_the_gradient_of_what_was_read_before_is_not_disturbed_by_rows_that_catch_up() -> None:
+    """Two lookups of one pass: the second moves rows of the table that the first has read from."""
+    table = table_of(30, 4)
     by_rows(table)
-    before = table.weight.detach().numpy().copy()
-    expected, mean, square = before.astype(float), np.zeros((40, 4)), np.zeros((40, 4))
-    for done, numbers in enumerate(touched, start=1):
-        for row in set(numbers.tolist()):
-            gradient = numbers.tolist().count(row) * 2 * (expected[row] - row % 3)
-            mean[row] = BETAS[0] * mean[row] + (1 - BETAS[0]) * gradient
-            square[row] = BETAS[1] * square[row] + (1 - BETAS[1]) * gradient**2
-            corrected = np.sqrt(square[row] / (1 - BETAS[1] ** done)) + EPSILON
-            expected[row] -= RATE * mean[row] / (1 - BETAS[0] ** done) / corrected
-    found = trained(table, Adam([{"params": list(table.parameters()), "lr": RATE}], betas=BETAS), touched)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    untouched = sorted(set(range(40)) - set(torch.cat(touched).tolist()))
-    assert untouched
-    assert (found[untouched] == before[untouched]).all()
+    ours = Adam([{"params": list(table.parameters()), "lr": RATE}], betas=BETAS)
+    trained(table, ours, steps(20, count=30, each=3))
+    first, second = torch.tensor([1, 2, 3]), torch.tensor([3, 20, 21])
+    ours.zero_grad()
+    product = gathered(table.weight, first) * gathered(table.weight, second)
+    product.sum().backward()  # type: ignore[no-untyped-call]
+    assert table.weight.grad is not None
+    expected = torch.zeros_like(table.weight)
+    expected.index_add_(0, first, table.weight[second].detach()).index_add_(0, second, table.weight[first].detach())
+    torch.testing.assert_close(table.weight.grad.to_dense(), expected)
 
 
 def test_clipping_counts_a_row_that_is_touched_twice_once() -> None:
@@ -134,7 +158,7 @@ def training_of(make_log: MakeLog, model: ModelConfig, **settings: object) -> Tr
     ],
     ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}",
 )
-def test_a_step_of_a_sampled_loss_moves_the_rows_that_it_reads_alone(make_log: MakeLog, model: ModelConfig) -> None:
+def test_a_step_of_a_sampled_loss_reads_and_moves_few_rows(make_log: MakeLog, model: ModelConfig) -> None:
     training = training_of(make_log, model, clip=1.0, weight_decay=0.1)
     table = training.model.item_table()
     before = table.detach().clone()
@@ -174,6 +198,9 @@ def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_lo
     assert auto.touches_rows(TOUCHED_FROM, possible=True)
     assert not auto.touches_rows(TOUCHED_FROM, possible=False)
     assert not TrainingConfig(table_rows="all").touches_rows(TOUCHED_FROM, possible=True)
+    assert not TrainingConfig(beta2=0.85).touches_rows(TOUCHED_FROM, possible=True)
+    with pytest.raises(ValueError, match=r"a beta2 of 0.9 or more, not 0.85"):
+        training_of(make_log, ModelConfig(), beta2=0.85)
     assert not training_of(make_log, ModelConfig(), table_rows="auto").touches_rows
     for model in (ModelConfig(loss="softmax"), ModelConfig(backbone="bert4rec")):
         assert not training_of(make_log, model, table_rows="auto").touches_rows
@@ -188,40 +215,51 @@ def test_the_configuration_knows_which_models_read_the_whole_table(backbone: str
     assert bool(build(config, 9, seed=1, user_count=3).row_tables()) != config.reads_whole_table
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_a_table_with_gradients_by_rows_moves_whole_as_torchs_adam_moves_it(decay: float) -> None:
-    """Rows that a step does not touch move, too, and those that it touches twice have both gradients."""
-    kind = torch.optim.AdamW if decay else torch.optim.Adam
-    ours, theirs = table_of(9, 5), table_of(9, 5)
-    gradients_by_rows(ours)
-    optimizer = Adam([{"params": [ours.weight], "lr": RATE, "weight_decay": decay}], betas=BETAS)
-    touched = steps(count=9, every=False)
-    expected = trained(theirs, kind([theirs.weight], lr=RATE, weight_decay=decay, betas=BETAS), touched)
-    np.testing.assert_allclose(trained(ours, optimizer, touched), expected, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(),
+        ModelConfig(loss="bpr", backbone="tisasrec"),
+        ModelConfig(loss="gbce", negatives=30),
+        ModelConfig(loss="sampled-softmax", negatives=30, robust="truncated"),
+        ModelConfig(gate="positional", gamma=1e-3),
+        ModelConfig(robust="co-teaching"),
+    ],
+    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}-{model.robust}",
+)
+def test_a_training_by_rows_is_the_one_that_moves_all_of_them(make_log: MakeLog, model: ModelConfig) -> None:
+    """In float64, up to ε: weights, moments, losses and validation, with clipping, weight decay, a rate that falls."""
+    by_row, whole = (
+        training_of(make_log, model, clip=1.0, weight_decay=0.1, decay=0.5, table_rows=rows)
+        for rows in ("touched", "all")
+    )
+    for each in (by_row, whole):
+        each.model.double()
+    assert isinstance(by_row.model.item_table(), RowTable)
+    assert not isinstance(whole.model.item_table(), RowTable)
+    for _ in range(4):
+        figures, expected = (each.train_epoch() | each.validate_if_due() for each in (by_row, whole))
+        assert figures == pytest.approx(expected, rel=1e-5)
+    for (name, one), other in zip(by_row.model.named_parameters(), whole.model.parameters(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), rtol=0, atol=1e-6, err_msg=name)
+    for mine, its in zip(*(each.optimizer.state_dict()["state"] for each in (by_row, whole)), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-8)
 
 
-def test_a_step_that_looks_up_few_of_many_items_is_that_of_a_dense_gradient(
-    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weights, moments and validation, with clipping, after steps of which each looks up a tenth of the catalogue."""
-    log = make_log(lengths=[6] * 20, item_count=2000)
-    model = ModelConfig(dim=8, heads=1, blocks=1, length=5)
-
-    def after_steps() -> Training:
-        settings = TrainingConfig(batch_size=10, clip=0.5)
-        built = build(model, 2000, seed=1)
-        training = Training(built, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
-        for _ in range(3):
-            training.train_epoch()
-        return training
-
-    by_rows_of_gradient = after_steps()
-    monkeypatch.setattr("models.engine.training.LOOKED_UP_MANY", 10**9)
-    dense = after_steps()
-    kinds = [type(each.model.item_table()) for each in (by_rows_of_gradient, dense)]
-    assert kinds == [WholeTable, nn.Parameter]
-    assert [each.touches_rows for each in (by_rows_of_gradient, dense)] == [False, False]
-    for one, other in zip(by_rows_of_gradient.model.parameters(), dense.model.parameters(), strict=True):
-        torch.testing.assert_close(one.detach(), other.detach(), rtol=1e-4, atol=1e-6)
-    for mine, its in zip(*(each.optimizer.state_dict()["state"] for each in (by_rows_of_gradient, dense)), strict=True):
-        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-7)
+def test_embeddings_that_a_gate_reads_have_caught_up(make_log: MakeLog) -> None:
+    """The contextual gate plants items that no window of the batch holds."""
+    model = ModelConfig(gate="contextual", estimator="hard-concrete")
+    training = training_of(make_log, model)
+    for batch in training.model.training_batches(
+        training.log.sequences, batch_size=2, generator=training.order["order"], draws=training.draws
+    ):
+        training._gradients(batch)
+        training._step()
+    table, every = training.model.item_table(), torch.arange(401)
+    behind = table.detach().clone()
+    backbone = next(part for part in training.model.modules() if isinstance(part, Backbone))
+    read = backbone.item_embeddings(every)
+    training.optimizer.settle()
+    assert not read.requires_grad
+    assert torch.equal(read, table)
+    assert not torch.equal(read, behind)
