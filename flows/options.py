@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from models.config import SELECTED_BY
 from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("decay", _within(0, 1), "R", "share of the learning rate lost by the last epoch (default 0 [0])"),
     ):
         training.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
+    training.add_argument(
+        "--select-by",
+        choices=SELECTED_BY,
+        metavar="METRIC",
+        help="of validation, what chooses the weights and stops a training: ndcg_at_10 or hit_at_10 behind "
+        "full_unseen. or sampled100. (default full_unseen.ndcg_at_10)",
+    )
     training.add_argument(
         "--table-rows",
         choices=("auto", "all", "touched"),

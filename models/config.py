@@ -32,6 +32,8 @@ torch's autocast takes for safe, products of matrices above all, go in bfloat16,
 items in full softmax. Other losses, weights and the optimiser stay float32, and so does ranking."""
 AT_MOST_STACKED: Mapping[str, int] = {"cpu": 1, "cuda": 32}
 """By device how many trainings are stacked unless another number is asked for: one keeps a CPU as busy as many do."""
+SELECTED_BY = ("full_unseen.ndcg_at_10", "full_unseen.hit_at_10", "sampled100.ndcg_at_10", "sampled100.hit_at_10")
+"""What of `models.engine.metrics.VALIDATED` can choose a training's weights."""
 TABLE_ROWS = ("auto", "all", "touched")
 TOUCHED_FROM = 100_000
 """Items from which "auto" updates touched rows alone: below it, what that spares is about what it costs."""
@@ -287,6 +289,8 @@ class TrainingConfig(_Config):
     table_rows: of an item table, "touched" has a step update the rows that it reads alone, so that its price does not
         grow with the catalogue: the others catch up when they are read (`models.engine.adam`), so that both are Adam;
         "auto" takes "touched" from `TOUCHED_FROM` items on, where loss and backbone allow it
+    select_by: the validation metric that chooses the weights and stops the training; between trainings, and on
+        promotion, NDCG@10 in full ranking decides in any case
     validate_every: epochs between validations; patience: validations without a better one before it stops; min_steps:
         optimiser steps that it takes in any case, since on a small log a network ranks by popularity alone for some 150
         steps before it learns more, and does no better at any of them
@@ -301,6 +305,7 @@ class TrainingConfig(_Config):
     warmup: int = 0
     decay: float = 0.0
     table_rows: Literal["auto", "all", "touched"] = "auto"
+    select_by: str = SELECTED_BY[0]
     validate_every: int = 1
     patience: int = 10
     min_steps: int = 250
@@ -314,8 +319,9 @@ class TrainingConfig(_Config):
             raise ValueError(f"beta2 must lie in [0, 1), not {self.beta2}")
         _at_least(self, 0, "weight_decay", "clip", "warmup", "min_steps")
         _in_unit_interval(self, "decay")
-        if self.table_rows not in TABLE_ROWS:
-            raise ValueError(f"table_rows must be {' or '.join(TABLE_ROWS)}, not {self.table_rows!r}")
+        for name, known in (("table_rows", TABLE_ROWS), ("select_by", SELECTED_BY)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
 
     def touches_rows(self, item_count: int, *, possible: bool) -> bool:
         """Does a training with a catalogue of this size update the touched rows of its item table alone?

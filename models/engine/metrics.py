@@ -13,7 +13,14 @@ PROTOCOLS = ("full_unseen", "full_all", "sampled100")
 """The whole catalogue less what the user had interacted with; the whole catalogue; 100 unseen negatives."""
 
 SELECTION_METRIC = "validation.full_unseen.ndcg_at_10"
-"""What chooses a checkpoint, and the model that is registered."""
+"""What chooses the model that is registered, and a checkpoint where nothing else is asked for."""
+VALIDATED = (
+    SELECTION_METRIC,
+    "validation.full_unseen.hit_at_10",
+    "validation.sampled100.ndcg_at_10",
+    "validation.sampled100.hit_at_10",
+)
+"""What a training measures on validation."""
 
 Ranks = Mapping[str, NDArray[np.float32]]
 """By protocol, one rank a target."""

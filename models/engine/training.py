@@ -20,20 +20,13 @@ from models.config import FULL_PRECISION, PRECISIONS, TrainingConfig
 from models.engine.adam import Adam
 from models.engine.batches import Batch, UnseenItems
 from models.engine.compiled import Compilable, CompiledLoss, compiling
-from models.engine.metrics import SELECTION_METRIC, summary
+from models.engine.metrics import VALIDATED, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
 from models.engine.rows import by_rows, clip
 from models.engine.sequences import InteractionLog
 from models.errors import Diverged
 from models.recommender import Draws, Recommender
-
-CURVES = (
-    SELECTION_METRIC,
-    "validation.full_unseen.hit_at_10",
-    "validation.sampled100.ndcg_at_10",
-    "validation.sampled100.hit_at_10",
-)
 
 Losses = Callable[[Batch, Draws], tuple[Tensor, Tensor]]
 """What the optimiser descends, and the loss that is told."""
@@ -279,11 +272,12 @@ class Training:
     def _validate(self, epoch: int) -> dict[str, float]:
         ranks = rank(self.model, self.log.sequences, self.log.targets["validation"], self.protocol)
         metrics = summary(ranks, "validation")
-        if metrics[SELECTION_METRIC] > self.progress.best_value:
-            self.progress.best_value = metrics[SELECTION_METRIC]
+        value = metrics[f"validation.{self.config.select_by}"]
+        if value > self.progress.best_value:
+            self.progress.best_value = value
             self.progress.best_epoch = epoch
             self.keep_as_best()
-        return {name: metrics[name] for name in CURVES}
+        return {name: metrics[name] for name in VALIDATED}
 
     def keep_as_best(self) -> None:
         """Into the tensors that are there: a second copy of a large item table would come to its memory."""

@@ -8,13 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.config import WrongChoice
+from models.engine.metrics import VALIDATED
 from tasks.specs import METHODS, YIELDING, CellSpec
 from tasks.study.document import Document, Form, Where, read_document, unknown
 from tasks.study.expand import base_path, base_settings, blamed, check_data_read, execution_spec, reads
 from tasks.study.files import located
 from tasks.study.settings import Settings, cell_spec, first_fault, method_settings
 from tasks.tuning.space import Dimension, Space, read_space
-from tasks.tuning.specs import METRICS, SamplerSpec, TuneRequest, TuneSpec
+from tasks.tuning.specs import SamplerSpec, TuneRequest, TuneSpec
 
 SEARCH = Form(
     what="search",
@@ -99,14 +100,14 @@ def _spec(document: Document) -> TuneSpec:
     values = dict(document.values)
     if not values["seeds"]:
         del values["seeds"]
-    metric = values.get("metric", METRICS[0])
+    metric = values.get("metric", VALIDATED[0])
     if isinstance(metric, str) and metric.split(".")[0] in ("test", "promotion"):
         raise document.fault(
             ("metric",),
-            f"{metric} is not of validation, and nothing else chooses settings: take {METRICS[0]}",
+            f"{metric} is not of validation, and nothing else chooses settings: take {VALIDATED[0]}",
         )
-    if metric not in METRICS:
-        raise document.fault(("metric",), unknown("validation metric of trainings", str(metric), METRICS))
+    if metric not in VALIDATED:
+        raise document.fault(("metric",), unknown("validation metric of trainings", str(metric), VALIDATED))
     for key in values["sampler"]:
         if key not in SamplerSpec.model_fields:
             raise document.fault(("sampler", key), unknown("setting of the sampler", key, SamplerSpec.model_fields))

@@ -8,14 +8,6 @@ from models.engine.metrics import SELECTION_METRIC
 from tasks.sources.addresses import without_secrets_in
 from tasks.specs import ExecutionSpec, FileRequest, Name, Seed, Spec
 
-METRICS = (
-    SELECTION_METRIC,
-    "validation.full_unseen.hit_at_10",
-    "validation.sampled100.ndcg_at_10",
-    "validation.sampled100.hit_at_10",
-)
-"""What a training measures on validation after each epoch."""
-
 
 class SamplerSpec(Spec):
     """How a search draws the settings of its trials.

@@ -124,7 +124,7 @@ def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> 
     values = {"truncate_ramp": 7, "planted": "uniform", "beta_on": "sum", "passes": "stacked", "norm": "pre"}
     values |= {"cleaning": "sampled"}
     values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
-    values |= {"attention_alpha": 1.3}
+    values |= {"attention_alpha": 1.3, "select_by": "sampled100.hit_at_10"}
     options = {action.dest for action in COMMANDS["run"]._actions} & {field.name for field in fields(config)}
     assert len(options) >= 10
     for option in options:
@@ -263,6 +263,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         "time_limit": spec.execution.time_limit_minutes,
         "evaluation_seed": spec.evaluation_seed,
         "table_rows": spec.training.table_rows,
+        "select_by": spec.training.select_by,
         "user_core": spec.prepare.user_core,
         "item_core": spec.prepare.item_core,
         "min_events": spec.prepare.split.min_events if isinstance(spec.prepare.split, LeaveOneOut) else None,

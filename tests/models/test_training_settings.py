@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from models.catalogue import build
-from models.config import NO_GATE, ModelConfig, TrainingConfig
+from models.config import NO_GATE, SELECTED_BY, ModelConfig, TrainingConfig
+from models.engine.metrics import SELECTION_METRIC, VALIDATED, summary
+from models.engine.ranking import rank
 from models.engine.training import Training, learning_rate
 from tests.models.conftest import MakeLog
 
@@ -134,3 +136,25 @@ def test_patience_ends_no_training_before_its_least_steps(make_log: MakeLog, min
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must"):
         TrainingConfig.from_dict(settings)
+
+
+def test_what_chooses_the_weights_is_what_was_asked_for(make_log: MakeLog) -> None:
+    """The best epoch of each metric, and the weights that it had; NDCG@10 in full ranking where nothing is said."""
+    log = make_log(lengths=[6] * 40)
+    chosen = {}
+    for metric in SELECTED_BY:
+        model = build(ModelConfig(dim=8, length=6), 30, seed=1)
+        config = TrainingConfig(epochs=12, batch_size=8, learning_rate=1e-2, patience=12, select_by=metric)
+        training = Training(model, log, log, config, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+        progress = training.run(checkpoint=None, on_epoch=lambda _: None)
+        values = [epoch.metrics[f"validation.{metric}"] for epoch in progress.history]
+        assert progress.best_value == max(values)
+        assert progress.best_epoch == 1 + values.index(max(values))
+        ranks = rank(model, log.sequences, log.targets["validation"], training.protocol)
+        assert summary(ranks, "validation")[f"validation.{metric}"] == max(values)
+        chosen[metric] = progress.best_epoch
+    assert len(set(chosen.values())) > 1
+    assert [f"validation.{metric}" for metric in SELECTED_BY] == list(VALIDATED)
+    assert f"validation.{TrainingConfig().select_by}" == SELECTION_METRIC
+    with pytest.raises(ValueError, match=r"select_by must be full_unseen\.ndcg_at_10 or .*, not 'ndcg'"):
+        TrainingConfig(select_by="ndcg")

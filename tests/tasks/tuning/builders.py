@@ -2,12 +2,12 @@
 
 import math
 
+from models.engine.metrics import SELECTION_METRIC
 from tasks.study.result import Figures
 from tasks.tuning.expand import Tuning
 from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search, Trial
 from tasks.tuning.space import Range
-from tasks.tuning.specs import METRICS
 
 TEXT = """\
 name: some
@@ -69,7 +69,7 @@ def result(tuning: Tuning) -> TuneResult:
     return TuneResult(
         name="some",
         question="At which settings?",
-        metric=METRICS[0],
+        metric=SELECTION_METRIC,
         spec=tuning.spec.model_dump(mode="json"),
         notes=tuning.notes,
         code={"rec_denoiser.code": "0123"},
@@ -85,6 +85,6 @@ def result(tuning: Tuning) -> TuneResult:
 
 
 def cell(seed: int, value: float, *, failed: bool) -> TrialCell:
-    metrics: dict[str, float] = {} if failed else {METRICS[0]: value}
+    metrics: dict[str, float] = {} if failed else {SELECTION_METRIC: value}
     figures = Figures(2, 3, 4.5, 1000, 2**29)
     return TrialCell(seed, "failed" if failed else "done", "diverged" if failed else None, metrics, figures, "k", "run")

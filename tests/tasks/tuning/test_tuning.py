@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from models.engine.training import CURVES
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.reporting.tuning import write_tuning_report
@@ -22,7 +21,6 @@ from tasks.tuning.outcome import following_study, publish_tuning, read_tuned
 from tasks.tuning.result import TrialResult, TuneResult, best_of
 from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
-from tasks.tuning.specs import METRICS
 from tests.tasks.builders import EXECUTION
 from tests.tasks.tuning.builders import TEXT, result, trials_of, value_of
 
@@ -74,10 +72,6 @@ def test_an_unknown_part_is_refused_with_its_line(file: Path) -> None:
     file.write_text(TEXT.replace("trials:", "trails:"), encoding="utf-8")
     with pytest.raises(InputError, match=r"line 18: there is no part of a search 'trails': did you mean 'trials'"):
         read_tuning(file)
-
-
-def test_only_what_trainings_measure_on_validation_can_be_sought() -> None:
-    assert set(METRICS) == set(CURVES)
 
 
 def test_a_method_searches_what_it_reads(file: Path) -> None:
