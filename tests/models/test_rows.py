@@ -17,7 +17,14 @@ from models.engine.training import Epoch, Training
 from models.networks.backbone import Backbone
 from tests.models.conftest import MakeLog
 
-RATE, BETAS, EPSILON = 0.05, (0.9, 0.98), 1e-8
+RATE, BETAS = 0.05, (0.9, 0.98)
+SAMPLED = [
+    ModelConfig(),
+    ModelConfig(loss="bpr", backbone="tisasrec"),
+    ModelConfig(loss="gbce", negatives=30),
+    ModelConfig(loss="sampled-softmax", negatives=30, robust="truncated"),
+    ModelConfig(gate="positional", gamma=1e-3),
+]
 
 
 def table_of(count: int, dim: int) -> nn.Embedding:
@@ -149,13 +156,7 @@ def training_of(make_log: MakeLog, model: ModelConfig, **settings: object) -> Tr
 
 @pytest.mark.parametrize(
     "model",
-    [
-        ModelConfig(),
-        ModelConfig(loss="bpr", backbone="tisasrec"),
-        ModelConfig(loss="gbce", negatives=30),
-        ModelConfig(loss="sampled-softmax", negatives=30, robust="truncated"),
-        ModelConfig(gate="positional", gamma=1e-3),
-    ],
+    SAMPLED,
     ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}",
 )
 def test_a_step_of_a_sampled_loss_reads_and_moves_few_rows(make_log: MakeLog, model: ModelConfig) -> None:
@@ -217,14 +218,7 @@ def test_the_configuration_knows_which_models_read_the_whole_table(backbone: str
 
 @pytest.mark.parametrize(
     "model",
-    [
-        ModelConfig(),
-        ModelConfig(loss="bpr", backbone="tisasrec"),
-        ModelConfig(loss="gbce", negatives=30),
-        ModelConfig(loss="sampled-softmax", negatives=30, robust="truncated"),
-        ModelConfig(gate="positional", gamma=1e-3),
-        ModelConfig(robust="co-teaching"),
-    ],
+    [*SAMPLED, ModelConfig(robust="co-teaching")],
     ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}-{model.robust}",
 )
 def test_a_training_by_rows_is_the_one_that_moves_all_of_them(make_log: MakeLog, model: ModelConfig) -> None:
