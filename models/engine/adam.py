@@ -19,6 +19,8 @@ EPSILON = 1e-8
 LONGEST_WAIT = 1000
 """Steps after which all rows of a table catch up."""
 ROWS_AT_A_TIME = 1 << 16
+NOT_WAITED_FOR = ("cuda",)
+"""Devices on which it takes longer to hear which rows wait than to compute for those as well that do not."""
 
 
 class Adam:
@@ -120,9 +122,9 @@ class Adam:
     @torch.no_grad()
     def _catch_up(self, table: RowTable, numbers: Tensor) -> None:
         held, meanwhile = self._held(table), self._meanwhile[table]
-        rows, (kept, moved, mean_left, square_left) = meanwhile.of(numbers)
-        if not len(rows):
+        if not meanwhile.steps:
             return
+        rows, (kept, moved, mean_left, square_left) = meanwhile.of(numbers)
         mean, square = held["mean"].index_select(0, rows), held["square"].index_select(0, rows)
         ratio = mean.div(square.sqrt().add_(meanwhile.epsilon))
         # By `data`: what was read before keeps its gradient, as its rows are none of those that change.
@@ -190,13 +192,13 @@ class Meanwhile:
         self._shares = self._table()
 
     def of(self, numbers: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """numbers […] → those of the rows that wait [n] (on a GPU, which would have to be waited for, of all), and by
-        row [n, 1]: the share that weight decay has left of it, the multiple of its ratio of moments that it has moved
-        back by, and what is left of the moments.
+        """numbers […] → those of the rows that wait [n] (of all, where that is not waited for), and by row [n, 1]: the
+        share that weight decay has left of it, the multiple of its ratio of moments that it has moved back by, and what
+        is left of the moments.
         """
         rows = numbers.flatten()
         waited = self.done - self._current.index_select(0, rows)
-        if not rows.is_cuda:
+        if rows.device.type not in NOT_WAITED_FOR:
             some = waited.nonzero().squeeze(1)
             rows, waited = rows.index_select(0, some), waited.index_select(0, some)
         return rows, self._shares.index_select(0, waited).split(1, dim=1)

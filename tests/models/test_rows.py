@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.catalogue import BACKBONES, LOSSES, build
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
-from models.engine import rows
+from models.engine import adam, rows
 from models.engine.adam import LONGEST_WAIT, Adam
 from models.engine.rows import RowTable, by_rows, gathered
 from models.engine.training import Epoch, Training
@@ -25,6 +25,13 @@ SAMPLED = [
     ModelConfig(loss="sampled-softmax", negatives=30, robust="truncated"),
     ModelConfig(gate="positional", gamma=1e-3),
 ]
+
+
+@pytest.fixture(params=["rows-that-wait", "all-that-are-read"], autouse=True)
+def caught_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which rows catch up when some are read: as on a CPU, or as on a GPU."""
+    if request.param == "all-that-are-read":
+        monkeypatch.setattr(adam, "NOT_WAITED_FOR", ("cpu",))
 
 
 def table_of(count: int, dim: int) -> nn.Embedding:
