@@ -12,6 +12,8 @@ from models.networks.attention import AttentionMask
 from models.networks.backbone import Backbone
 
 Weights = dict[str, np.ndarray]
+Kept = tuple[np.ndarray | float, np.ndarray | float]
+"""What a feed-forward layer's inner and outer values are multiplied by, as by dropout."""
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -103,13 +105,16 @@ def attention(
     return out
 
 
-def sasrec_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) -> np.ndarray:
+def sasrec_block(
+    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
+) -> np.ndarray:
     """The authors' wiring."""
     queries = normed(x, weights, f"{block}.attention_norm", 1e-8)
     mixed = attention(queries, x, weights, f"{block}.attention", causal=True, **attending)
     y = normed(queries + mixed, weights, f"{block}.forward_norm", 1e-8)
-    return y + feed_forward(y, weights, block)
+    return y + feed_forward(y, weights, block, kept=kept)
 
 
-def feed_forward(x: np.ndarray, weights: Weights, block: str) -> np.ndarray:
-    return linear(np.maximum(linear(x, weights, f"{block}.inner"), 0), weights, f"{block}.outer")
+def feed_forward(x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0)) -> np.ndarray:
+    inner = np.maximum(linear(x, weights, f"{block}.inner"), 0) * kept[0]
+    return linear(inner, weights, f"{block}.outer") * kept[1]

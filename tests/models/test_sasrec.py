@@ -10,11 +10,13 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import windows
+from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
 from tests.models.conftest import MakeLog
 from tests.models.references import (
+    Kept,
     Weights,
     attention,
     factors,
@@ -44,27 +46,36 @@ def backbone(norm: str = "authors") -> SASRec:
     return model.backbone
 
 
+def pre_norm_block(
+    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
+) -> np.ndarray:
+    inner = normed(x, weights, f"{block}.attention_norm", 1e-8)
+    x = x + attention(inner, inner, weights, f"{block}.attention", causal=True, **attending)
+    return x + feed_forward(normed(x, weights, f"{block}.forward_norm", 1e-8), weights, block, kept=kept)
+
+
+def post_norm_block(
+    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
+) -> np.ndarray:
+    mixed = attention(x, x, weights, f"{block}.attention", causal=True, **attending)
+    y = normed(x + mixed, weights, f"{block}.attention_norm", 1e-8)
+    return normed(y + feed_forward(y, weights, block, kept=kept), weights, f"{block}.forward_norm", 1e-8)
+
+
+BLOCKS = {"authors": sasrec_block, "pre": pre_norm_block, "post": post_norm_block}
+
+
+def embedded(weights: Weights, items: list[int]) -> np.ndarray:
+    return weights["items.weight"][items] * math.sqrt(12) + weights["positions.weight"][LENGTH - len(items) :]
+
+
 def by_hand(network: SASRec, items: list[int], norm: str, cells: np.ndarray | None = None) -> np.ndarray:
     """One user's hidden states by loops over positions, in float64, without padding; under the `factors`, if any."""
     weights = weights_of(network)
-    size = len(items)
-    block = {"authors": sasrec_block, "pre": pre_norm_block, "post": post_norm_block}[norm]
-    x = weights["items.weight"][items] * math.sqrt(12) + weights["positions.weight"][LENGTH - size :]
+    x = embedded(weights, items)
     for number in range(2):
-        x = block(x, weights, f"blocks.{number}", heads=3, mask=of_window(cells, number, size))
+        x = BLOCKS[norm](x, weights, f"blocks.{number}", heads=3, mask=of_window(cells, number, len(items)))
     return normed(x, weights, "last_norm", 1e-8)
-
-
-def pre_norm_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) -> np.ndarray:
-    inner = normed(x, weights, f"{block}.attention_norm", 1e-8)
-    x = x + attention(inner, inner, weights, f"{block}.attention", causal=True, **attending)
-    return x + feed_forward(normed(x, weights, f"{block}.forward_norm", 1e-8), weights, block)
-
-
-def post_norm_block(x: np.ndarray, weights: Weights, block: str, **attending: Any) -> np.ndarray:
-    mixed = attention(x, x, weights, f"{block}.attention", causal=True, **attending)
-    y = normed(x + mixed, weights, f"{block}.attention_norm", 1e-8)
-    return normed(y + feed_forward(y, weights, block), weights, f"{block}.forward_norm", 1e-8)
 
 
 @pytest.mark.parametrize("cells", [None, factors(layers=2, heads=3, length=LENGTH)], ids=["open", "gated"])
@@ -78,6 +89,33 @@ def test_equals_the_second_implementation(make_log: MakeLog, norm: str, cells: n
         items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
         ours = window_states(network, batch, user, len(items), gate=gate_of(cells))
         np.testing.assert_allclose(ours, by_hand(network, items, norm, cells), atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", BLOCKS)
+def test_dropout_falls_on_embeddings_attention_and_twice_on_each_feed_forward_layer(
+    make_log: MakeLog, norm: str
+) -> None:
+    """The probabilities of attention are dropped after the softmax, and those that stay are scaled."""
+    network = backbone(norm)
+    log = make_log(lengths=[LENGTH])
+    batch = windows(log.sequences, torch.tensor([0]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
+    masks: list[np.ndarray] = []
+
+    def draw(values: torch.Tensor, probability: float) -> torch.Tensor:
+        assert probability == 0.2
+        mask = keep_mask(values, probability, generator=generator)
+        masks.append(mask[0].double().numpy())
+        return mask
+
+    generator = torch.Generator().manual_seed(5)
+    ours = network.encode(batch, dropout=Dropout(draw))[0].detach().numpy()
+    on_embeddings, *of_blocks = masks
+    weights = weights_of(network)
+    x = embedded(weights, log.sequences.items.tolist()) * on_embeddings
+    for number, (cells, inner, outer) in enumerate((of_blocks[:3], of_blocks[3:])):
+        x = BLOCKS[norm](x, weights, f"blocks.{number}", heads=3, mask=cells, kept=(inner, outer))
+    np.testing.assert_allclose(ours, normed(x, weights, "last_norm", 1e-8), atol=1e-5)
+    assert all((mask == 0).any() for mask in masks)
 
 
 def test_padding_future_items_and_other_users_have_no_influence(make_log: MakeLog) -> None:
