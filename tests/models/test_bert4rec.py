@@ -1,6 +1,7 @@
 """BERT4Rec against torch's own encoder layer, its masked windows, and how it ranks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import Batch, Masking, history_batches, masked_batches, masked_windows, windows
+from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences, Targets
 from models.networks.backbone import NextItem
 from models.networks.bert4rec import BERT4Rec, BidirectionalBlock
@@ -22,7 +24,6 @@ from tests.models.references import (
     gate_of,
     linear,
     normed,
-    of_window,
     perturbed,
     weights_of,
     window_states,
@@ -73,8 +74,12 @@ def scores_by_torch(model: BERT4Rec, items: list[int]) -> Tensor:
     return (hidden @ weights["items.weight"][1:MASK].T + weights["output_bias"][1:]).detach()
 
 
-def states_by_hand(model: BERT4Rec, items: list[int], cells: np.ndarray) -> np.ndarray:
-    """[events, dim + 1] of one window under the `factors`, which torch's layers do not take."""
+def states_by_hand(
+    model: BERT4Rec, items: list[int], cells: Sequence[np.ndarray], kept: Sequence[np.ndarray | float] = (1.0,) * 5
+) -> np.ndarray:
+    """[events, dim + 1] of one window, which torch's layers do not take: by layer under the factors `cells` [heads,
+    events, events] of attention; `kept` multiplies the embeddings, and by layer what its two halves add.
+    """
     weights = weights_of(model)
     size = len(items)
 
@@ -82,14 +87,15 @@ def states_by_hand(model: BERT4Rec, items: list[int], cells: np.ndarray) -> np.n
         return np.vectorize(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)(rows)
 
     x = weights["items.weight"][items] + weights["positions.weight"][LENGTH - size :]
-    x = normed(x, weights, "first_norm", 1e-12)
+    x = normed(x, weights, "first_norm", 1e-12) * kept[0]
     for number in range(2):
-        block = f"blocks.{number}"
-        mask = of_window(cells, number, size)
-        mixed = attention(x, x, weights, f"{block}.attention", heads=3, causal=False, mask=mask)
-        x = normed(x + linear(mixed, weights, f"{block}.projection"), weights, f"{block}.attention_norm", 1e-12)
+        block, (on_attention, on_forward) = f"blocks.{number}", kept[1 + 2 * number : 3 + 2 * number]
+        mixed = attention(x, x, weights, f"{block}.attention", heads=3, causal=False, mask=cells[number])
+        attended = linear(mixed, weights, f"{block}.projection") * on_attention
+        x = normed(x + attended, weights, f"{block}.attention_norm", 1e-12)
         inner = gelu(linear(x, weights, f"{block}.inner"))
-        x = normed(x + linear(inner, weights, f"{block}.outer"), weights, f"{block}.forward_norm", 1e-12)
+        outer = linear(inner, weights, f"{block}.outer") * on_forward
+        x = normed(x + outer, weights, f"{block}.forward_norm", 1e-12)
     hidden = normed(gelu(linear(x, weights, "output")), weights, "output_norm", 1e-12)
     return np.concatenate([hidden, np.ones((size, 1))], axis=1)
 
@@ -133,9 +139,29 @@ def test_under_a_gate_equals_the_second_implementation(make_log: MakeLog) -> Non
         size = min(length, LENGTH)
         shown, _, _ = parts(batch, window, size)
         ours = window_states(model, batch, window, size, gate=gate_of(cells))
-        np.testing.assert_allclose(ours, states_by_hand(model, shown, cells), atol=1e-5)
-        open_gate = states_by_hand(model, shown, np.ones_like(cells))
+        np.testing.assert_allclose(ours, states_by_hand(model, shown, cells[..., -size:, -size:]), atol=1e-5)
+        open_gate = states_by_hand(model, shown, np.ones((2, 3, size, size)))
         np.testing.assert_allclose(window_states(model, batch, window, size), open_gate, atol=1e-5)
+
+
+def test_dropout_falls_on_embeddings_attention_and_what_each_half_of_a_block_adds(make_log: MakeLog) -> None:
+    """The probabilities of attention are dropped after the softmax, and those that stay are scaled."""
+    model, sequences = network(), make_log(lengths=[LENGTH]).sequences
+    batch = windows(sequences, torch.tensor([0]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
+    masks: list[np.ndarray] = []
+
+    def draw(values: Tensor, probability: float) -> Tensor:
+        assert probability == 0.2
+        mask = keep_mask(values, probability, generator=generator)
+        masks.append(mask[0].double().numpy())
+        return mask
+
+    generator = torch.Generator().manual_seed(5)
+    ours = model.encode(replace(batch, bidirectional=True), dropout=Dropout(draw))[0].detach().numpy()
+    cells = [masks[1], masks[4]]
+    expected = states_by_hand(model, sequences.items.tolist(), cells, [masks[0], *masks[2:4], *masks[5:]])
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    assert all((mask == 0).any() for mask in masks)
 
 
 def test_when_it_ranks_the_mask_stands_after_the_history(make_log: MakeLog) -> None:

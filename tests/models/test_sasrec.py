@@ -91,11 +91,12 @@ def test_equals_the_second_implementation(make_log: MakeLog, norm: str, cells: n
         np.testing.assert_allclose(ours, by_hand(network, items, norm, cells), atol=1e-5)
 
 
+@pytest.mark.parametrize("gate", [None, factors(layers=2, heads=3, length=LENGTH)], ids=["open", "gated"])
 @pytest.mark.parametrize("norm", BLOCKS)
 def test_dropout_falls_on_embeddings_attention_and_twice_on_each_feed_forward_layer(
-    make_log: MakeLog, norm: str
+    make_log: MakeLog, norm: str, gate: np.ndarray | None
 ) -> None:
-    """The probabilities of attention are dropped after the softmax, and those that stay are scaled."""
+    """The probabilities of attention are dropped after softmax and gate, and those that stay are scaled."""
     network = backbone(norm)
     log = make_log(lengths=[LENGTH])
     batch = windows(log.sequences, torch.tensor([0]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
@@ -108,12 +109,13 @@ def test_dropout_falls_on_embeddings_attention_and_twice_on_each_feed_forward_la
         return mask
 
     generator = torch.Generator().manual_seed(5)
-    ours = network.encode(batch, dropout=Dropout(draw))[0].detach().numpy()
+    ours = network.encode(batch, dropout=Dropout(draw), gate=gate_of(gate))[0].detach().numpy()
     on_embeddings, *of_blocks = masks
     weights = weights_of(network)
     x = embedded(weights, log.sequences.items.tolist()) * on_embeddings
     for number, (cells, inner, outer) in enumerate((of_blocks[:3], of_blocks[3:])):
-        x = BLOCKS[norm](x, weights, f"blocks.{number}", heads=3, mask=cells, kept=(inner, outer))
+        mask = cells if gate is None else cells * gate[number]
+        x = BLOCKS[norm](x, weights, f"blocks.{number}", heads=3, mask=mask, kept=(inner, outer))
     np.testing.assert_allclose(ours, normed(x, weights, "last_norm", 1e-8), atol=1e-5)
     assert all((mask == 0).any() for mask in masks)
 
