@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.result import write
-from models.config import AT_MOST_STACKED, FULL_PRECISION, PRECISIONS, ModelConfig
+from models.config import AT_MOST_STACKED, FULL_PRECISION, PRECISIONS, ModelConfig, TrainingConfig
 from models.engine.metrics import SELECTION_METRIC, summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -187,7 +187,7 @@ def groups(folder: Path, cells: list[dict[str, Any]], *, most: int) -> list[tupl
     alike: dict[str, list[int]] = {}
     for number, cell in enumerate(cells):
         try:
-            stackable = ModelConfig.from_dict(cell["model"]).can_be_stacked
+            stackable = ModelConfig.from_dict(cell["model"]).can_be_stacked and _moves_all_rows(folder, cell)
         except ValueError:
             stackable = False  # its own training says what is wrong with it
         kind = [cell[name] for name in ("effective", "training", "clean")]
@@ -211,12 +211,30 @@ def _cell(folder: Path, number: int, cell: dict[str, Any], options: argparse.Nam
     """Train and rank what is not yet, and tell of it. Raises `RuntimeError`."""
     place = _place(folder, number)
     if not _trained(place):
-        compiled = options.compile and ModelConfig.from_dict(cell["model"]).can_be_compiled(options.device)
+        compiled = options.compile and _can_be_compiled(folder, cell, options.device)
         request = _common(options) | _training(folder, cell, place) | {"seconds": None, "compiled": compiled}
         _worker(folder, "models", "train", request, place)
     if not (place / RANKS_FILE).exists():
         _worker(folder, "models", "rank", _common(options) | _ranking(folder, cell, place), place)
     return _outcome(place)
+
+
+def _can_be_compiled(folder: Path, cell: dict[str, Any], device: str) -> bool:
+    try:
+        return ModelConfig.from_dict(cell["model"]).can_be_compiled(device) and _moves_all_rows(folder, cell)
+    except ValueError:
+        return False  # its own training says what is wrong with it
+
+
+def _moves_all_rows(folder: Path, cell: dict[str, Any]) -> bool:
+    """Does a step of the cell's training update its whole item table? Otherwise it is neither stacked nor compiled.
+
+    Raises `ValueError` where its settings make no sense.
+    """
+    with np.load(folder / cell["log"], allow_pickle=False) as stored:
+        items = int(stored["item_count"])
+    possible = not ModelConfig.from_dict(cell["model"]).reads_whole_table
+    return not TrainingConfig.from_dict(cell["training"]).touches_rows(items, possible=possible)
 
 
 def _place(folder: Path, number: int) -> Path:

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import bare
+from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from tasks.corrupt import corrupt
 from tasks.filter import filtered
 from tasks.home import PROJECT_ROOT, Home
@@ -116,6 +118,22 @@ def test_a_packed_cell_has_the_logs_that_the_whole_project_would_use(
         ):
             assert (packed / cell[name]).read_bytes() == export_log(snapshot, home=home).read_bytes(), (cell, name)
     assert [cell["filter"] for cell in cells] == [FilterSpec().model_dump(), left_out.model_dump()] * 3
+
+
+@pytest.mark.parametrize(
+    ("items", "rows", "together"), [(50, "auto", 2), (TOUCHED_FROM, "auto", 1), (50, "touched", 1)]
+)
+def test_what_moves_touched_rows_alone_is_neither_stacked_nor_compiled(
+    tmp_path: Path, items: int, rows: str, together: int
+) -> None:
+    log = {"train_lengths": np.array([3, 4]), "item_count": np.asarray(items)}
+    np.savez(tmp_path / "log.npz", allow_pickle=False, **log)
+    model, training = ModelConfig(), TrainingConfig.from_dict({"table_rows": rows})
+    cell = {"log": "log.npz", "clean": "log.npz", "model": model.to_dict(), "effective": model.effective()}
+    cells = [cell | {"training": training.to_dict(), "seed": seed} for seed in (1, 2)]
+    assert [len(numbers) for numbers in bare.groups(tmp_path, cells, most=8)] == [together] * (2 // together)
+    assert bare._can_be_compiled(tmp_path, cells[0], "cuda") == (together == 2)
+    assert not bare._can_be_compiled(tmp_path, cells[0] | {"model": {"backbone": "bert4rec"}}, "cuda")
 
 
 def run(packed: Path) -> dict[str, Any]:
