@@ -243,6 +243,7 @@ def _json_lines(path: Path, columns: Columns) -> Layout:
     if not seen:
         raise InputError(f"{path} is empty: it holds no JSON objects")
     names = _wanted(path, columns, list(seen))
+    _refuse_alike(path, names)
     fields = ", ".join(f"{sql.literal(name)}: 'VARCHAR'" for name in dict.fromkeys(names.values()))
     return Layout(
         format=COLUMNS,
@@ -257,6 +258,18 @@ def _json_lines(path: Path, columns: Columns) -> Layout:
         },
         unread=_unread(names, list(seen)),
     )
+
+
+def _refuse_alike(path: Path, names: dict[str, str]) -> None:
+    """Raise `InputError` where two fields that are to be read differ in case alone: to DuckDB they are the same."""
+    seen: dict[str, str] = {}
+    for name in names.values():
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InputError(
+                f"{path}: the columns {other!r} and {name!r} differ in case alone, and of JSON lines only one of them "
+                "can be read: rename one"
+            )
 
 
 def _json_object(path: Path, text: str, *, number: int) -> dict[str, object]:

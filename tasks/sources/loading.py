@@ -106,7 +106,7 @@ def _append(connection: duckdb.DuckDBPyConnection, layout: Layout, *, path: Path
         raise
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
         broken = broken_json_line(path) if layout.kind == "JSON lines" else None
-        raise broken or _reading_error(path, layout, str(error)) from None
+        raise broken or _reading_error(path, layout, str(error).replace(str(link), str(path))) from None
     return int(count)
 
 

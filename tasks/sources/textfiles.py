@@ -50,12 +50,15 @@ def beginning_of(path: Path, *, lines: int = 100) -> Beginning:
 
 
 def first_line(path: Path) -> str:
-    """The first line. Raises `InputError` where there is none, or it is not UTF-8."""
+    """The first line. Raises `InputError` where there is none, it holds nothing, or it is not UTF-8."""
     with open_bytes(path) as file:
-        line = decoded(path, file.readline(_LONGEST_LINE), number=1)
+        line = file.readline(_LONGEST_LINE)
     if not line:
         raise InputError(f"{path} is empty: its first line holds nothing")
-    return line
+    text = decoded(path, line, number=1)
+    if not text.strip():
+        raise InputError(f"{path}, line 1: a blank line where the names of the columns belong, delete it")
+    return text
 
 
 def numbered_lines(path: Path, *, most: int | None = None) -> Iterator[tuple[int, str]]:

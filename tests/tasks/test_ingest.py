@@ -328,6 +328,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("log.csv.gz", gzip.compress(LOG.encode() * 99, mtime=0)[:-20], {}, r"log\.csv\.gz is not a whole gzip file"),
     ("log.csv.gz", LOG, {}, "is not a whole gzip file"),
     ("log.csv.gz", gzip.compress(b"", mtime=0), {}, "is empty"),
+    ("log.csv", "\n" + LOG, {}, r"log\.csv, line 1: a blank line where the names of the columns belong"),
     ("log.csv", LOG.replace("\n", "\r"), {}, r"bare carriage return: save it with Unix line ends"),
     ("log.parquet", b"PAR1" + bytes(99), {}, r"log\.parquet is not a whole Parquet file"),
     (
@@ -350,6 +351,18 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         "row 2, column 'user_id': no user id",
     ),
     ("log.jsonl", '{"user_id": 1}\n', {}, "no column 'item_id'"),
+    (
+        "log.jsonl",
+        '{"id": 1, "ID": 2}\n',
+        {"user": "id", "item": "ID"},
+        "the columns 'id' and 'ID' differ in case alone",
+    ),
+    (
+        "log.jsonl",
+        '{"user_id": 1, "user_id": 2, "item_id": 2}\n',
+        {},
+        r'error in file "[^"]*/log\.jsonl", in line 1: .* has duplicate key "user_id"',
+    ),
     ("log.json", '[{"user_id": 1, "item_id": 2}]', {}, "holds a JSON array: write one object a line"),
     ("log.jsonl", "\n\n", {}, "is empty"),
     (
