@@ -8,8 +8,9 @@ where they are known, a column `times` with as many microseconds since 1970 (UTC
 are taken to be equally spaced. Where it is known, a column `trained` says how many of a row's first events the model
 was trained on, else none: a noise model has counted those, and does not let them vouch for themselves. A model that
 reads users takes each row for one whom it does not know. Parameters: `k`, how many items a row; `exclude_seen`, whether
-items of the history are left out. Output, a row for each input row: `items`, raw ids by falling score; `scores`;
-`basis`, "history", or "popularity" where the history holds no item that the model knows. Unknown items are passed over.
+items of the history are left out. Output, a row for each input row, under its index: `items`, raw ids by falling score;
+`scores`; `basis`, "history", or "popularity" where the history holds no item that the model knows. Unknown items are
+passed over.
 """
 
 import json
@@ -80,7 +81,7 @@ class Server(PythonModel):
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), BLOCK):
             rows += self._recommend(histories[start : start + BLOCK], k, exclude_seen=bool(chosen["exclude_seen"]))
-        return pd.DataFrame(rows, columns=["items", "scores", "basis"])
+        return pd.DataFrame(rows, columns=["items", "scores", "basis"], index=model_input.index)
 
     def known(self, history: Any, times: Any, trained: Any, *, row: int = 0) -> History:
         """The events whose raw ids the model knows. Of all, known or not, the first `trained` were trained on. Raises

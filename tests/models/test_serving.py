@@ -118,6 +118,14 @@ def test_many_users_at_once(server: Server, ids: list[Any]) -> None:
     assert [answer["items"] for answer in answers[:30]] == [answer["items"] for answer in answers[600:630]]
 
 
+def test_an_answer_has_the_index_of_its_question(server: Server, ids: list[Any]) -> None:
+    users = pd.DataFrame({"history": [[ids[2]], [], [ids[8]]]}, index=["ann", "bob", "eve"])
+    some = server.predict(None, users.loc[["eve", "bob"]], {"k": 3})
+    assert list(some.index) == ["eve", "bob"]
+    assert some.loc["eve", "items"] == server.predict(None, users, {"k": 3}).loc["eve", "items"]
+    assert server.predict(None, users.iloc[:0]).empty
+
+
 def test_what_was_trained_on_scores_as_it_was_evaluated() -> None:
     """With a noise model that takes a user's own sightings off its counts: of users that it counted, and of users held
     out, whose histories look the same.
