@@ -79,10 +79,14 @@ def run_recommend(spec: RecommendSpec) -> int:
     outcome = follow(lambda: recommend(spec))
     if "path" in outcome:
         print(f"\n{outcome['users']:,} users scored by {outcome['model']}: {outcome['path']}")
+        if outcome["by_popularity"]:
+            print(f"{outcome['by_popularity']:,} of them by popularity: the model knows none of their items")
         return 0
     print(f"\n{outcome['model']}, by {outcome['basis']}:")
     for item, score in zip(outcome["items"], outcome["scores"], strict=True):
         print(f"  {score:9.4f}  {item}")
+    if outcome["unknown"]:
+        print(f"Passed over, for the model does not know them: {', '.join(outcome['unknown'])}")
     return 0
 
 

@@ -60,13 +60,15 @@ def training_snapshot(model: "PyFuncModel", *, home: Home) -> Snapshot | None:
 
 
 def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exclude_seen: bool) -> dict[str, Any]:
-    """items, scores and basis for one history of raw ids.
+    """items, scores and basis for one history of raw ids, and which of these are unknown to the model.
 
     Raises `InputError` where the model's ids are numbers and one of the history's is not.
     """
     ids = _as_ids(model, list(history))
     answer = _predict(model, pd.DataFrame({"history": [ids]}), k=k, exclude_seen=exclude_seen)
-    return {str(name): value for name, value in answer.iloc[0].to_dict().items()}
+    known = set(model.unwrap_python_model().ids)
+    unknown = [raw for raw, own in zip(history, ids, strict=True) if own not in known]
+    return {str(name): value for name, value in answer.iloc[0].to_dict().items()} | {"unknown": unknown}
 
 
 def recommend_all(
@@ -93,6 +95,13 @@ def recommend_all(
         pd.concat(pieces, ignore_index=True).to_parquet(partial)
         partial.replace(path)
     return path
+
+
+def scored_by_popularity(path: Path) -> int:
+    """How many users of a file that `recommend_all` wrote are offered what is popular: the model knows none of their
+    items.
+    """
+    return int((pd.read_parquet(path, columns=["basis"])["basis"] == "popularity").sum())
 
 
 def read_otherwise(snapshot: Snapshot, *, trained_on: Snapshot) -> str | None:

@@ -38,7 +38,14 @@ from tasks.ingest import ingest
 from tasks.own_server import server_is_shared
 from tasks.plan import Cell, training_code
 from tasks.receipts import holds, write_receipt
-from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one, training_snapshot
+from tasks.recommend import (
+    load_registered,
+    read_otherwise,
+    recommend_all,
+    recommend_one,
+    scored_by_popularity,
+    training_snapshot,
+)
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, fetch
@@ -295,7 +302,12 @@ def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Js
         k=spec.k,
         exclude_seen=spec.exclude_seen,
     )
-    return {"model": f"{name} version {champion.version}", "users": snapshot.counts.users, "path": str(path)}
+    return {
+        "model": f"{name} version {champion.version}",
+        "users": snapshot.counts.users,
+        "by_popularity": scored_by_popularity(path),
+        "path": str(path),
+    }
 
 
 @task(name="recommend one", cache_policy=NO_CACHE, task_run_name=_name)

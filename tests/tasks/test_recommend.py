@@ -13,7 +13,14 @@ from models.storage import save_model
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
-from tasks.recommend import load_registered, read_otherwise, recommend_all, recommend_one, training_snapshot
+from tasks.recommend import (
+    load_registered,
+    read_otherwise,
+    recommend_all,
+    recommend_one,
+    scored_by_popularity,
+    training_snapshot,
+)
 from tasks.register import register
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
@@ -32,6 +39,15 @@ def test_one_history_of_raw_ids(shop: Shop, mlflow_home: Home) -> None:
     assert len(answer["items"]) == len(answer["scores"]) == 4
     assert known not in map(str, answer["items"])
     assert answer["scores"] == sorted(answer["scores"], reverse=True)
+
+
+def test_items_that_the_model_does_not_know_are_named(shop: Shop, mlflow_home: Home) -> None:
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    known = str(model.predict(pd.DataFrame({"history": [[]]}))["items"][0][0])
+    answer = recommend_one(model, ("4711", known, "4712"), k=4, exclude_seen=True)
+    assert (answer["basis"], answer["unknown"]) == ("history", ["4711", "4712"])
+    assert recommend_one(model, (known,), k=4, exclude_seen=True)["unknown"] == []
+    assert recommend_one(model, ("4711",), k=4, exclude_seen=True)["basis"] == "popularity"
 
 
 @pytest.mark.parametrize("shop", ["integer"], indirect=True)
@@ -128,6 +144,18 @@ def test_the_model_is_told_what_it_was_trained_on(
     log.write_text("\n".join(["user_id,item_id", *(f"{user},{item.format(raw)}" for user, raw in rows)]) + "\n")
     later = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
     assert told(later, trained_on) == dict.fromkeys(users["user_id"], 6) | {"u1": 3, "new": 0}
+
+
+def test_who_is_offered_what_is_popular_is_counted(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    log = tmp_path / "strangers.csv"
+    rows = [(user, 9000 + event) for user in ("x", "y") for event in range(4)] + [("z", 1), ("z", 2), ("z", 3)]
+    spelt = "{:03}" if shop.snapshot.manifest.item_id_type == "string" else "{}"
+    log.write_text("user_id,item_id\n" + "".join(f"{user},{spelt.format(item)}\n" for user, item in rows))
+    strangers = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
+    for snapshot, count in ((strangers, 2), (shop.snapshot, 0)):
+        path = recommend_all(model, snapshot, tmp_path, trained_on=None, k=3, exclude_seen=True)
+        assert scored_by_popularity(path) == count
 
 
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])
