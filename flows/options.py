@@ -1,6 +1,7 @@
 """The command line's options, and the specs that they ask for."""
 
 import argparse
+import csv
 import math
 import os
 import re
@@ -291,9 +292,9 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     wanted = parser.add_argument_group("what to recommend")
     wanted.add_argument(
         "--history",
-        type=_list_of(str),
+        type=_ids,
         metavar="ID,ID",
-        help="one user's item ids, oldest first (default: a log's users)",
+        help="one user's item ids, oldest first; one that has a comma in double quotes (default: a log's users)",
     )
     wanted.add_argument("--k", type=_whole(1), metavar="N", help="items for each user (default 10)")
     wanted.add_argument("--include-seen", action="store_true", help="offer items of the history too")
@@ -311,7 +312,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     answer = parser.add_argument_group("which answer")
     history = answer.add_mutually_exclusive_group(required=True)
     history.add_argument("--user", metavar="ID", help="that to a user of the log that the model was trained on")
-    history.add_argument("--history", type=_list_of(str), metavar="ID,ID", help="that to these items, oldest first")
+    history.add_argument("--history", type=_ids, metavar="ID,ID", help="that to these items, oldest first")
     answer.add_argument("--k", type=_whole(1), default=10, metavar="N", help="offered items (default 10)")
     told = parser.add_argument_group("where it is told, beside the terminal")
     told.add_argument("--out", metavar="PAGE.html", help="a page with the attention as pictures, and two CSV files")
@@ -704,11 +705,20 @@ def _whole(least: int, *, most: int = 2**31 - 1) -> Callable[[str], int]:
     return parse
 
 
+def _ids(text: str) -> list[str]:
+    """Raw ids as in CSV: one that has commas in it stands in double quotes."""
+    lines = csv.reader(text.splitlines(keepends=True), skipinitialspace=True)
+    return _without_gaps([part.strip() for line in lines for part in line], text)
+
+
 def _list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     def parse_list(text: str) -> list[Any]:
-        parts = [part.strip() for part in text.split(",")]
-        if not all(parts):
-            raise argparse.ArgumentTypeError(f"{text!r} has an empty place: part the values by single commas")
-        return [parse(part) for part in parts]
+        return [parse(part) for part in _without_gaps([part.strip() for part in text.split(",")], text)]
 
     return parse_list
+
+
+def _without_gaps(parts: list[str], text: str) -> list[str]:
+    if not parts or not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty place: part the values by single commas")
+    return parts

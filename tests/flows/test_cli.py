@@ -316,6 +316,20 @@ def test_help_names_the_defaults_that_hold() -> None:
     assert f"default {RecommendSpec().alias})" in recommend["alias"]
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("phone-017, charger-004", ["phone-017", "charger-004"]),
+        ('"cable, 2 m", 5" disk', ["cable, 2 m", '5" disk']),
+        ('"the ""big"", red one"', ['the "big", red one']),
+        ("1\n2,3\n", ["1", "2", "3"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["recommend", "explain"])
+def test_an_id_with_a_comma_stands_in_quotes(command: str, text: str, ids: list[str]) -> None:
+    assert parser().parse_args([command, "--history", text]).history == ids
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example_that_it_understands(command: str) -> None:
     text = COMMANDS[command].format_help()
@@ -354,6 +368,7 @@ def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.Monk
         (["run", "--dataset", "My Log"], "--dataset: 'My Log' is not made of"),
         (["run", "--norm", "post-ish"], "--norm: invalid choice"),
         (["recommend", "--history", ""], "--history: '' has an empty place"),
+        (["explain", "--history", "a,,b"], "--history: 'a,,b' has an empty place"),
         (["audit", "--clean-below", "0"], "--clean-below: 0 does not lie between 0.001 and 1"),
         (["audit", "--top", "0"], "--top: 0 does not lie between 1 and 10000"),
         (["ui", "mlflow", "--port", "70000"], "--port: 70000 does not lie between 1 and 65535"),
