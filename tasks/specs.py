@@ -7,7 +7,18 @@ field that changes no result (a path's spelling, a label for the screen) does no
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ModelConfig, TrainingConfig
 from tasks.sources.addresses import setting_without_secrets, without_secrets, without_secrets_in
@@ -191,6 +202,13 @@ class MethodSpec(Spec):
 
     name: Name
     model: ModelConfig
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A name alone, or with what is said beside it. Prefect's server and its forms hold parameters to this."""
+        whole = handler.resolve_ref_schema(handler(core_schema))
+        named = {"type": "string", "title": "Named method", "enum": list(METHODS)}
+        return {"anyOf": [named, {**whole, "required": ["name"]}], "description": whole["description"]}
 
     @model_validator(mode="before")
     @classmethod

@@ -80,6 +80,37 @@ def test_every_flow_takes_its_parameters(content: dict[str, Any]) -> None:
         flow.validate_parameters(parameters)
 
 
+def test_the_server_takes_every_parameter(content: dict[str, Any]) -> None:
+    """It holds what is asked for to the flow's schema, before the flow sees it."""
+    for name, deployment in deployments(content):
+        assert refused_by_the_server(flow_of(deployment), deployment["parameters"]) == [], name
+
+
+@pytest.mark.parametrize(
+    "method", ["sasrec-softmax", {"name": "rec-denoiser", "model": {"dim": 64}}, {"name": "rec-denoiser"}], ids=str
+)
+def test_the_server_takes_a_method_by_its_name(method: Any) -> None:
+    from flows.robustness import robustness
+
+    assert refused_by_the_server(robustness, {"spec": {"methods": [method]}}) == []
+
+
+@pytest.mark.parametrize("method", ["sasrec-sofmax", {"name": "mine", "model": {"dimension": 64}}], ids=str)
+def test_the_server_takes_no_misspelt_method(method: Any) -> None:
+    from flows.robustness import robustness
+
+    assert refused_by_the_server(robustness, {"spec": {"methods": [method]}})
+
+
+def refused_by_the_server(flow: Any, parameters: Mapping[str, Any]) -> list[str]:
+    """What a Prefect server says against parameters."""
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.schema_tools.validation import validate
+
+    schema = parameter_schema(flow).model_dump_for_openapi()
+    return [error.message for error in validate(dict(parameters), schema, raise_on_error=False)]
+
+
 def test_a_misspelt_parameter_is_refused(content: dict[str, Any]) -> None:
     from prefect.exceptions import ParameterTypeError
 
