@@ -295,7 +295,7 @@ def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[i
     for number in numbers:
         if not isinstance(failure, InputError):
             get_run_logger().error("%s failed: %s", job.cells[number].label, jobs.reason(failure))
-        jobs.record_failure(job, number)
+        jobs.record_failure(job, number, failure)
     return dict.fromkeys(numbers, failure)
 
 

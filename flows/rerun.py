@@ -129,8 +129,8 @@ def _recorded(run: HeldRun, cell: Cell, execution: Execution, tracker: Tracker, 
     try:
         jobs.describe(tracker, run_id, cell, execution)
         yield run_id
-    except Exception:
-        tracker.close_open_runs(run_id, "FAILED")
+    except Exception as failure:
+        tracker.close_open_runs(run_id, "FAILED", failure=jobs.reason(failure))
         raise
     except BaseException:
         tracker.close_open_runs(run_id, "KILLED")

@@ -103,8 +103,8 @@ def tracked_job(
                 tracker.log_datasets(parent, *(_note(cell, cell.clean, context="clean") for cell in by_log))
                 tracker.log_text(parent, {"spec.json": heading.spec})
             yield Job(tracker, cells, parent, children, tags)
-        except Exception:
-            tracker.close_open_runs(parent, "FAILED")
+        except Exception as failure:
+            tracker.close_open_runs(parent, "FAILED", failure=reason(failure))
             raise
         except BaseException:
             tracker.close_open_runs(parent, "KILLED")
@@ -247,10 +247,12 @@ def cell_tags(cell: Cell) -> dict[str, str]:
     return {"dataset": cell.dataset, "method": cell.method, "noise_kind": kind}
 
 
-def record_failure(job: Job, number: int) -> None:
-    """Close the run of a training that failed, or whose ranking did; one that had finished before stays as it is."""
+def record_failure(job: Job, number: int, failure: Exception) -> None:
+    """Close the run of a training that failed, or whose ranking did, and have it say why; one that had finished before
+    stays as it is.
+    """
     if not job.tracker.is_finished(job.children[number]):
-        job.tracker.close_run(job.children[number], "FAILED")
+        job.tracker.close_run(job.children[number], "FAILED", failure=reason(failure))
 
 
 def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exception:

@@ -46,11 +46,15 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - Curves are by epoch. `test.…` are figures of the chosen weights, `chosen.validation…` those that chose them;
   `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them. `noise.…`
   says how well the labelled noise in what was trained on is told, as `metrics.noise.own_score.auroc`.
+- A run that failed says why in its tag `failure`.
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
   The model that it trained is among the logged models, with the figures of the chosen weights.
 """
 FINAL = ("test.", "promotion.", "chosen.", "noise.", "filter.")
 """What names of figures of the chosen weights begin with in MLflow."""
+
+TAG_FAILURE = "failure"
+"""Why a run failed, in a line; one that is taken up again has it no more."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
 EPOCHS_TOLD_BY = "train.loss"
@@ -166,6 +170,8 @@ class Tracker:
                 run_id: str = found.info.run_id
                 self.client.update_run(run_id, status="RUNNING")
                 self._open.add(run_id)
+                if TAG_FAILURE in found.data.tags:
+                    self.client.delete_tag(run_id, TAG_FAILURE)
                 self.set_tags(run_id, every_tag)
                 return run_id
             identity = {TAG_KEY: key} | ({TAG_PARENT: parent} if parent else {})
@@ -180,19 +186,23 @@ class Tracker:
         """Does the run hold all that it is going to hold?"""
         return self._status(run_id) == "FINISHED"
 
-    def close_run(self, run_id: str, status: str) -> None:
-        """`status` is FINISHED, FAILED or KILLED."""
+    def close_run(self, run_id: str, status: str, *, failure: str | None = None) -> None:
+        """`status` is FINISHED, FAILED or KILLED; `failure` says in a line why it failed."""
         with self._writing():
             if self._status(run_id) != status:
+                if failure is not None:
+                    self.set_tags(run_id, {TAG_FAILURE: failure})
                 self.client.set_terminated(run_id, status=status)
             self._open.discard(run_id)
 
-    def close_open_runs(self, parent: str, status: str) -> None:
-        """Close the parent and its children where they are still running; what is closed keeps its status."""
+    def close_open_runs(self, parent: str, status: str, *, failure: str | None = None) -> None:
+        """Close the parent and its children where they are still running; what is closed keeps its status. `failure`
+        says in a line why they failed.
+        """
         children = self._search(f"tags.`{TAG_PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
         for run_id in [*(child.info.run_id for child in children), parent]:
             if self._status(run_id) == "RUNNING":
-                self.close_run(run_id, status)
+                self.close_run(run_id, status, failure=failure)
 
     def run_url(self, run_id: str) -> str:
         """Where the run is shown, once MLflow's user interface is open."""

@@ -108,6 +108,13 @@ def statuses(home: Home, spec: RobustnessSpec) -> list[str]:
     return [run.info.status for run in [*parents, *runs.values()]]
 
 
+def failures_told(home: Home, spec: RobustnessSpec) -> list[str]:
+    """What the job's runs say of why they failed."""
+    runs = runs_of(home, spec)
+    parents = runs.pop("parent")
+    return [run.data.tags["failure"] for run in [*parents, *runs.values()] if "failure" in run.data.tags]
+
+
 def test_what_a_finished_job_is_told_to_say_follows_its_last_start(
     spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, tmp_path: Path
 ) -> None:
@@ -253,12 +260,12 @@ def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
         ):  # fmt: skip
             for number in range(6):
                 if number in failures:
-                    record_failure(job, number)
+                    record_failure(job, number, failures[number])
                 else:
                     record(job, number, *finished)
                 run_of = job.tracker.client.get_run(job.children[number])
                 assert run_of.info.status == ("FAILED" if number in failures else "FINISHED")
-            record_failure(job, 0)
+            record_failure(job, 0, RunFailed("no"))
             assert job.tracker.client.get_run(job.children[0]).info.status == "FINISHED", "what was good is not lost"
             raise failure_of([cell.label for cell in cells], failures)
 
@@ -269,8 +276,11 @@ def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
     assert f"{cells[1].label}: ValueError: no; {cells[4].label} / {cells[5].label}: diverged" in message
     assert "\n" not in message
     assert sorted(statuses(mlflow_home, spec)) == ["FAILED"] * 4 + ["FINISHED"] * 3
+    told_by_runs = failures_told(mlflow_home, spec)
+    assert sorted(told_by_runs) == sorted(["ValueError: no", "diverged", "diverged", message[:300]])
     run(spec, tiny_snapshot, mlflow_home, finished)
     assert statuses(mlflow_home, spec) == ["FINISHED"] * 7
+    assert failures_told(mlflow_home, spec) == [], "what went well in the end has not failed"
 
 
 def test_input_that_no_cell_can_use_is_bad_input_of_the_job(tiny_snapshot: Snapshot) -> None:
