@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.server import leased
 from tasks.filter import filter_key
 from tasks.home import Home
+from tasks.ingest import origin_of
 from tasks.keys import step_key
 from tasks.plan import Data, corrupt_key, corruptions, ingest_key
 from tasks.snapshots import Snapshot
@@ -62,7 +63,7 @@ def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, 
     key = ingest_key(log, prepare)
     snapshot = snapshot_named(steps.run(ingest_step, log, prepare, key=key, label=dataset))
     check_snapshot(snapshot, steps, label=dataset)
-    return snapshot
+    return snapshot.asked_as(origin_of(log, prepare))
 
 
 class Snapshots:

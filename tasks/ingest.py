@@ -33,13 +33,6 @@ def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:
         reading = read_log(connection, log, work=work)
         types = _prepare(connection, prepare, reading=reading)
-        origin = Origin(
-            sources=tuple(SourceFile(name=file.path.name, bytes=file.size, sha256=file.sha256) for file in log.files),
-            spec={
-                "source": log.source.model_dump(mode="json", exclude={"path"}),
-                "prepare": prepare.model_dump(mode="json"),
-            },
-        )
         refuse_changed(log)
         traits = Traits(
             labelled="noise" in reading.names,
@@ -47,7 +40,19 @@ def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
             item_id_type=types["item_codes"],
             has_times="time" in reading.names,
         )
+        origin = origin_of(log, prepare)
         return write_snapshot(connection, work, home=home, traits=traits, origin=origin, in_order=("interactions",))
+
+
+def origin_of(log: Log, prepare: PrepareSpec) -> Origin:
+    """Where the snapshot of a log comes from."""
+    return Origin(
+        sources=tuple(SourceFile(name=file.path.name, bytes=file.size, sha256=file.sha256) for file in log.files),
+        spec={
+            "source": log.source.model_dump(mode="json", exclude={"path"}),
+            "prepare": prepare.model_dump(mode="json"),
+        },
+    )
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, reading: Reading) -> dict[str, IdType]:

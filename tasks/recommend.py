@@ -12,9 +12,10 @@ import sql
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.runs import read_run
 from tasks.scratch import working_folder
-from tasks.snapshots import Manifest, Snapshot, open_snapshot, snapshot_name
-from tasks.specs import PrepareSpec
+from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
+from tasks.specs import LogSpec
 from tasks.track import connect
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ LARGEST = 2**63 - 1
 
 @dataclass(frozen=True)
 class Loaded:
-    """A registered model that is ready to score, and which version it is."""
+    """A registered model that is ready to score, which version it is, and the run that trained it."""
 
     model: "PyFuncModel"
     version: str
+    run_id: str
 
 
 def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
@@ -47,7 +49,20 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
                 f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
             ) from None
         raise
-    return Loaded(mlflow.pyfunc.load_model(f"models:/{name}/{version.version}"), str(version.version))
+    model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
+    return Loaded(model, str(version.version), str(version.run_id))
+
+
+def training_log(loaded: Loaded, *, home: Home) -> LogSpec | None:
+    """The log that a registered model was to be trained on, and how it was to be read and prepared; None where its run
+    is gone, or written by another version.
+
+    The snapshot's manifest does not say so: its content may have been asked for in another way before.
+    """
+    try:
+        return read_run(loaded.run_id, home=home).spec
+    except InputError:
+        return None
 
 
 def training_snapshot(model: "PyFuncModel", *, home: Home) -> Snapshot | None:
@@ -104,11 +119,11 @@ def scored_by_popularity(path: Path) -> int:
     return int((pd.read_parquet(path, columns=["basis"])["basis"] == "popularity").sum())
 
 
-def read_otherwise(snapshot: Snapshot, *, trained_on: Snapshot) -> str | None:
-    """In a sentence, how the log that a model learned from was read and prepared otherwise than the snapshot's; None
-    where it was not.
+def read_otherwise(asked: LogSpec, snapshot: Snapshot, *, trained_as: LogSpec, trained_on: Snapshot) -> str | None:
+    """In a sentence, how the log that a model learned from, `trained_on` as `trained_as` asked for it, was read and
+    prepared otherwise than the snapshot that was `asked` for; None where it was not.
     """
-    there, here = _reading(trained_on.manifest), _reading(snapshot.manifest)
+    there, here = _reading(trained_as, trained_on), _reading(asked, snapshot)
     told = [f"{name}: {here[name]}, there {there[name]}" for name in there if there[name] != here[name]]
     return f"the log is read otherwise than the one that the model learned from ({'; '.join(told)})" if told else None
 
@@ -126,13 +141,12 @@ def raw_ids(history: Sequence[str], *, integers: bool) -> list[Any]:
     return [int(raw) for raw in history]
 
 
-def _reading(manifest: Manifest) -> dict[str, str]:
+def _reading(asked: LogSpec, snapshot: Snapshot) -> dict[str, str]:
     """What decides on histories, by the option that says it."""
-    prepare = PrepareSpec.model_validate(manifest.spec.get("prepare", {}))
-    columns = manifest.spec.get("source", {}).get("columns", {})
+    prepare = asked.prepare
     return {
-        "times (--time-col)": "yes" if manifest.has_times else "none",
-        "numbers to order by (--order-col)": "yes" if columns.get("order") else "none",
+        "times (--time-col)": "yes" if snapshot.manifest.has_times else "none",
+        "numbers to order by (--order-col)": "yes" if asked.source.columns.order else "none",
         "--min-rating": "none" if prepare.min_rating is None else f"{prepare.min_rating:g}",
         "--duplicates": prepare.duplicates,
         "--user-core": str(prepare.user_core),

@@ -160,6 +160,13 @@ class Snapshot:
         """Rows of the tables."""
         return self.manifest.counts
 
+    def asked_as(self, origin: Origin) -> "Snapshot":
+        """This snapshot as what is asked for now makes it. The manifest in its folder says what made it first, which
+        may have been another file, or read and prepared in another way, of the same content.
+        """
+        now = {name: getattr(origin, name) for name in Origin.model_fields} | {"clean": origin.clean or self.digest}
+        return Snapshot(self.path, self.manifest.model_copy(update=now))
+
     @property
     def interactions(self) -> Path:
         """user, item, time, position, noise_kind; sorted by user and position."""

@@ -44,6 +44,7 @@ from tasks.recommend import (
     recommend_all,
     recommend_one,
     scored_by_popularity,
+    training_log,
     training_snapshot,
 )
 from tasks.register import Registered, register
@@ -291,9 +292,11 @@ def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Js
     home = Home.from_environment()
     name = registered_name(spec.dataset)
     champion = load_registered(name, alias=spec.alias, home=home)
-    trained_on = training_snapshot(champion.model, home=home)
-    if trained_on is not None and (otherwise := read_otherwise(snapshot, trained_on=trained_on)):
-        get_run_logger().warning("%s", otherwise)
+    trained_on, trained_as = training_snapshot(champion.model, home=home), training_log(champion, home=home)
+    if trained_on is not None and trained_as is not None:
+        otherwise = read_otherwise(spec, snapshot, trained_as=trained_as, trained_on=trained_on)
+        if otherwise is not None:
+            get_run_logger().warning("%s", otherwise)
     path = recommend_all(
         champion.model,
         snapshot,

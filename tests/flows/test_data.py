@@ -1,5 +1,6 @@
 """The snapshots that cells stand on: which are made, each once, and that a dry run finds the same."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from flows import data as making
-from flows.data import Snapshots
+from flows.data import Snapshots, checked_snapshot
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
@@ -17,9 +18,9 @@ from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.plan import Cell, cell_of, ingest_key
 from tasks.receipts import write_receipt
-from tasks.snapshots import Snapshot
+from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, SourceSpec
+from tasks.specs import CellSpec, Columns, CorruptSpec, FilterSpec, InjectedNoise, PrepareSpec, SourceSpec
 from tasks.steps import Steps
 from tasks.study import dryrun
 from tasks.study.expand import read_study
@@ -86,6 +87,35 @@ def specs(tmp_path: Path) -> dict[tuple[str, float, str], CellSpec]:
     path.write_text(STUDY.format(log=tmp_path / "log.csv"), encoding="utf-8")
     cells = [cell.spec for cell in read_study(path).cells]
     return {(spec.method, spec.noise.ratio, spec.noise.where): spec for spec in cells}
+
+
+def test_a_snapshot_of_equal_content_says_what_was_asked_for_this_time(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report names the file that was read, and a rerun looks for that one."""
+    monkeypatch.setattr(making, "get_run_logger", lambda: SimpleNamespace(info=print, warning=print))
+    steps = SimpleNamespace(reports=[])
+
+    def run(step: Any, log: Any, prepare: Any = None, **_: Any) -> Any:
+        if step.name == "ingest":
+            return ingest(log, prepare, home=home).name
+        return {"docs": str(tmp_path / "docs"), "subject": "", "expectations": [], "warnings": []}
+
+    steps.run = run
+    rows = corners_csv()
+    (tmp_path / "log.csv").write_text(rows, encoding="utf-8")
+    (tmp_path / "quoted.csv").write_text(re.sub(r"^(\w+)", r'"\1"', rows, flags=re.MULTILINE), encoding="utf-8")
+
+    def asked(name: str, prepare: PrepareSpec) -> Snapshot:
+        source = SourceSpec(path=str(tmp_path / name), columns=Columns(time="ts", noise="noise"))
+        return checked_snapshot(source, prepare, dataset="log", steps=cast(Steps, steps), home=home)
+
+    first, second = asked("log.csv", PrepareSpec()), asked("quoted.csv", PrepareSpec(user_core=1))
+    assert second.path == first.path
+    assert [snapshot.manifest.sources[0].name for snapshot in (first, second)] == ["log.csv", "quoted.csv"]
+    assert second.manifest.sources[0].sha256 != first.manifest.sources[0].sha256
+    assert [snapshot.manifest.spec["prepare"]["user_core"] for snapshot in (first, second)] == [0, 1]
+    assert open_snapshot(second.path) == first, "what is kept stays as it was"
 
 
 def at(spec: CellSpec, where: str) -> CellSpec:

@@ -13,20 +13,25 @@ from models.storage import save_model
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
+from tasks.job import describe
+from tasks.plan import Data, plan
 from tasks.recommend import (
+    Loaded,
     load_registered,
     read_otherwise,
     recommend_all,
     recommend_one,
     scored_by_popularity,
+    training_log,
     training_snapshot,
 )
 from tasks.register import register
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
-from tasks.specs import PrepareSpec, SourceSpec
+from tasks.specs import CellSpec, IngestSpec, PrepareSpec, SourceSpec, named_method
 from tasks.track import Tracker
 from tasks.train import Trained
+from tests.tasks.builders import EXECUTION
 from tests.tasks.conftest import Shop
 
 
@@ -100,13 +105,50 @@ def test_a_log_read_otherwise_than_the_models_is_told(
 ) -> None:
     rows = "".join(f"u{user},i{event},{1_500_000_000 + event}\n" for user in range(4) for event in range(5))
     path = write_log("user_id,item_id,ts\n" + rows)
-    trained_on = ingest_file(path)
-    assert read_otherwise(ingest_file(path), trained_on=trained_on) is None
-    timed = ingest_file(path, time="ts", prepare=PrepareSpec(duplicates="last"))
-    assert read_otherwise(timed, trained_on=trained_on) == (
+    trained_on, plain = ingest_file(path), IngestSpec(source=SourceSpec(path=str(path)))
+    assert read_otherwise(plain, ingest_file(path), trained_as=plain, trained_on=trained_on) is None
+    last = plain.model_copy(update={"prepare": PrepareSpec(duplicates="last")})
+    timed = ingest_file(path, time="ts", prepare=last.prepare)
+    assert read_otherwise(last, timed, trained_as=plain, trained_on=trained_on) == (
         "the log is read otherwise than the one that the model learned from "
         "(times (--time-col): yes, there none; --duplicates: last, there keep)"
     )
+
+
+def test_what_was_asked_for_is_compared_and_not_what_made_the_same_content_before(
+    ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path]
+) -> None:
+    """Nobody in the first log has fewer than two events; in the one that it has become, somebody has."""
+    rows = [f"u{user},i{event}\n" for user in range(4) for event in range(5)]
+    path = write_log("user_id,item_id\n" + "".join(rows))
+    plain = IngestSpec(source=SourceSpec(path=str(path)))
+    cored = plain.model_copy(update={"prepare": PrepareSpec(user_core=2)})
+    trained_on = ingest_file(path, prepare=cored.prepare)
+    assert ingest_file(path) == trained_on, "of equal content, and the manifest is the first request's"
+    path.write_text("user_id,item_id\n" + "".join([*rows, "new,i0\n"]), encoding="utf-8")
+    grown = ingest_file(path)
+    assert read_otherwise(plain, grown, trained_as=plain, trained_on=trained_on) is None
+    told = read_otherwise(plain, grown, trained_as=cored, trained_on=trained_on)
+    assert told is not None
+    assert "(--user-core: 0, there 2)" in told
+
+
+def test_what_a_champion_was_asked_to_learn_from_is_what_its_run_says(
+    shop: Shop, mlflow_home: Home, tracker: Tracker
+) -> None:
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    assert training_log(champion, home=mlflow_home) is None, "its run holds no spec"
+    spec = CellSpec(
+        source=SourceSpec(path="shop.csv"),
+        prepare=PrepareSpec(user_core=2),
+        method="sasrec-bce",
+        model=named_method("sasrec-bce").model,
+    )
+    (cell,) = plan([spec], lambda _: Data(shop.snapshot, shop.snapshot), EXECUTION)
+    run_id = tracker.open_run("trained", name="trained")
+    describe(tracker, run_id, cell, EXECUTION)
+    tracker.close_run(run_id, "FINISHED")
+    assert training_log(Loaded(champion.model, champion.version, run_id), home=mlflow_home) == spec
 
 
 def test_the_model_is_told_what_it_was_trained_on(
