@@ -225,8 +225,12 @@ def test_the_configuration_knows_which_models_read_the_whole_table(backbone: str
 
 @pytest.mark.parametrize(
     "model",
-    [*SAMPLED, ModelConfig(robust="co-teaching")],
-    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}-{model.robust}",
+    [
+        *SAMPLED,
+        ModelConfig(robust="co-teaching"),
+        ModelConfig(noise_model="co-occurrence", cleaning="sampled", drop_below=0.0, corrupt_inputs=0.3),
+    ],
+    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}-{model.noise_model}-{model.robust}",
 )
 def test_a_training_by_rows_is_the_one_that_moves_all_of_them(make_log: MakeLog, model: ModelConfig) -> None:
     """In float64, up to ε: weights, moments, losses and validation, with clipping, weight decay, a rate that falls."""
