@@ -69,6 +69,24 @@ def test_its_expectation_is_the_exact_squared_norm() -> None:
     assert float(draws.std()) / len(draws) ** 0.5 < 0.05 * expected
 
 
+def test_it_is_that_of_a_window_however_many_a_batch_has_and_however_often_it_is_passed() -> None:
+    """γ weighs the mean over windows; of a pass over several copies of a batch the first counts."""
+    model = build(CONFIG, 6, seed=2)
+    assert isinstance(model, NextItem)
+    normal = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(3))
+
+    def penalty(batch: Batch, *, copies: int = 1) -> float:
+        trace: Trace = []
+        with traced(model.backbone.blocks, trace):
+            model.backbone.encode(batch.stacked(copies))
+        term = JacobianPenalty(0.5)(trace, batch, normals=lambda rows, *_: normal.expand(rows, -1, -1))
+        return float(term.detach())
+
+    of_one = penalty(windows_of(4))
+    assert penalty(windows_of(4, 4, 4)) == pytest.approx(of_one, rel=1e-5)
+    assert penalty(windows_of(4, 4), copies=2) == pytest.approx(of_one, rel=1e-5)
+
+
 def test_it_is_there_in_every_kth_step_as_many_times_as_strong(make_log: MakeLog) -> None:
     log = make_log(lengths=[6, 5], item_count=6)
     batch = windows(log.sequences, torch.arange(2), torch.tensor([4, 3]), length=4, with_targets=True)
