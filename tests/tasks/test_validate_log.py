@@ -93,6 +93,14 @@ def test_what_is_odd_is_reported_with_its_rows(
     assert outcome.unexpected == unexpected
 
 
+def test_a_number_written_as_two_ids_is_reported(check: Checking) -> None:
+    users = [f"{number}{ending}" for number in range(-1, 40) for ending in ("", ".0")] + ["77.0", "v7", "v7.0"]
+    rows = "".join(f"{user},i{n % 31},{1_500_000_000 + n * 97},3,{n}\n" for n, user in enumerate(users))
+    outcome = find(check(HEADER + rows), "user_id looks like one")
+    assert outcome.unexpected == 41
+    assert {"user_id": "«-1.0»", "events": 1}.items() <= outcome.rows[0].items()
+
+
 def test_what_a_log_holds_is_text_in_its_docs(check: Checking) -> None:
     script, column = "<script>alert(1)</script>", "<img src=x onerror=alert(2)>"
     repeated = f"{script},{script},1500000000\n" * 300
