@@ -12,6 +12,9 @@ from tasks.home import PROJECT_ROOT, Home
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 PREFECT_PORT = 4200
 LINE = "%(asctime)s  %(message)s"
+PROGRESS_AT_THE_END = "Still processing items"
+"""What Prefect says, of its own log lines, where a run ends soon."""
+
 INTERRUPTIONS = ("aborted by an interrupt signal", "cancelled by the task runner", "WorkerStopped(")
 """What Prefect says of a flow run and its task runs after Ctrl-C."""
 
@@ -79,6 +82,8 @@ class _SentencesOnly(logging.Filter):
             message = record.getMessage()
             if "Finished in state" in message or any(interruption in message for interruption in INTERRUPTIONS):
                 return False
+        if record.getMessage().startswith(PROGRESS_AT_THE_END):
+            return False
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         return bad_input_in(error) is None and not isinstance(error, RunFailed)
 

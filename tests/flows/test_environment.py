@@ -67,5 +67,7 @@ def test_only_faults_of_the_program_show_their_traceback() -> None:
         crash = "Crash detected! Execution was aborted by an interrupt signal."
         record = logging.LogRecord("prefect.flow_runs", logging.ERROR, "f", 1, crash, (), None)
         assert not handler.filter(record)
+        waiting = "Still processing items: 1 items remaining..."
+        assert not handler.filter(logging.LogRecord("APILogWorker", logging.WARNING, "f", 1, waiting, (), None))
     finally:
         root.removeHandler(handler)
