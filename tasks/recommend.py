@@ -1,8 +1,9 @@
 """Score users with a registered model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,14 +101,21 @@ def recommend_all(
     `trained_on` is the snapshot that the model was trained on: as far as a user's first events are the same as in the
     training part there, the model is told so. Without it everybody is a stranger.
 
-    The file's name says what was asked for; one of an earlier run gives way to the new one.
+    Items that the model does not know are passed over. The file's name says what was asked for; one of an earlier run
+    gives way to the new one. Raises `InputError` where the model knows no item of anybody's.
     """
     path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
     with working_folder(folder) as work:
         pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot, trained_on)]
+        offered = pd.concat(pieces, ignore_index=True)
+        if (offered["basis"] == "popularity").all():
+            raise InputError(
+                "the model knows no item of this log: is it another than the one that the model learned from, or are "
+                "its item ids written otherwise?"
+            )
         partial = work / path.name
-        pd.concat(pieces, ignore_index=True).to_parquet(partial)
+        offered.to_parquet(partial)
         partial.replace(path)
     return path
 
@@ -136,9 +144,13 @@ def raw_ids(history: Sequence[str], *, integers: bool) -> list[Any]:
     if not integers:
         return list(history)
     for raw in history:
-        if not WHOLE_NUMBER.fullmatch(raw) or abs(int(raw)) > LARGEST:
+        if not _is_integer(raw):
             raise InputError(f"the model's item ids are whole numbers of 64 bits, which {raw!r} is not")
     return [int(raw) for raw in history]
+
+
+def _is_integer(raw: str) -> bool:
+    return WHOLE_NUMBER.fullmatch(raw) is not None and abs(int(raw)) <= LARGEST
 
 
 def _reading(asked: LogSpec, snapshot: Snapshot) -> dict[str, str]:
@@ -171,7 +183,7 @@ def _files(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
-    table = pd.DataFrame({"history": [_as_ids(model, list(history)) for history in users["history"]]})
+    table = pd.DataFrame({"history": _ids_of_all(model, users["history"])})
     reads = model.metadata.get_input_schema().input_names()
     if "times" in reads and "times" in users:
         table["times"] = [[int(time) for time in times] for times in users["times"]]
@@ -187,4 +199,19 @@ def _predict(model: "PyFuncModel", table: pd.DataFrame, *, k: int, exclude_seen:
 
 
 def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:
-    return raw_ids(history, integers="string" not in str(model.metadata.get_input_schema()))
+    return raw_ids(history, integers=_knows_integers(model))
+
+
+def _ids_of_all(model: "PyFuncModel", histories: Iterable[Sequence[str]]) -> list[list[Any]]:
+    """Histories in the type of the model's ids. What can be none of them stands there as one that it does not know: an
+    event keeps its place.
+    """
+    if not _knows_integers(model):
+        return [list(history) for history in histories]
+    known = set(model.unwrap_python_model().ids)
+    unknown = next(number for number in count() if number not in known)
+    return [[int(raw) if _is_integer(raw) else unknown for raw in history] for history in histories]
+
+
+def _knows_integers(model: "PyFuncModel") -> bool:
+    return "string" not in str(model.metadata.get_input_schema())

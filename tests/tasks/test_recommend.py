@@ -200,6 +200,36 @@ def test_who_is_offered_what_is_popular_is_counted(shop: Shop, mlflow_home: Home
         assert scored_by_popularity(path) == count
 
 
+def test_an_item_that_can_be_none_of_the_models_is_passed_over(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    """Else one new item whose id is no number would cost everybody their recommendations."""
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    spelt = "{:03}" if shop.snapshot.manifest.item_id_type == "string" else "{}"
+    log = tmp_path / "log.csv"
+
+    def offered(*items: str) -> pd.DataFrame:
+        rows = [("u", item) for item in items] + [("v", spelt.format(number)) for number in (1, 2, 3)]
+        log.write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in rows))
+        snapshot = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
+        path = recommend_all(model, snapshot, tmp_path, trained_on=None, k=3, exclude_seen=True)
+        return pd.read_parquet(path).set_index("user_id")
+
+    known = [spelt.format(number) for number in (4, 5, 6)]
+    without, beside = offered(*known), offered(known[0], "brand-new", *known[1:])
+    assert list(beside.loc["u", "items"]) == list(without.loc["u", "items"])
+    assert beside.loc["u", "scores"] == pytest.approx(without.loc["u", "scores"])
+
+
+def test_a_log_of_which_the_model_knows_nothing_is_refused(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id\n" + "".join(f"u{n % 4},{n % 9}.0\n" for n in range(40)))
+    snapshot = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(), home=mlflow_home)
+    folder = tmp_path / "scored"
+    with pytest.raises(InputError, match="knows no item of this log"):
+        recommend_all(model, snapshot, folder, trained_on=None, k=3, exclude_seen=True)
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])
 def test_a_model_that_is_not_there_is_said(shop: Shop, mlflow_home: Home, name: str, alias: str) -> None:
     with pytest.raises(InputError, match="run the main job"):
