@@ -62,7 +62,7 @@ def named_after(path: str) -> str:
     """A file's name as the name of a dataset: `../data/ML-1M.parquet` → `ml-1m`; of an address, without its secrets."""
     path = unquote(without_secrets(path)) if scheme_of(path) else path
     stem = re.split(r"[\\/]", path.rstrip("/\\"))[-1].lower()
-    stem = re.sub(r"(\.u)?(\.(gz|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
+    stem = re.sub(r"(\.u)?(\.(gz|zst|csv|tsv|txt|parquet|jsonl|ndjson|json|dat|data))+$", "", stem)
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:60] or "log"
 
 
