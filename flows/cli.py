@@ -27,6 +27,7 @@ from flows.options import (
     audit_spec,
     ingest_spec,
     recommend_spec,
+    refuse_without_file,
     robustness_spec,
     study_request,
     tune_request,
@@ -447,6 +448,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> int:
+    refuse_without_file(options, "study")
     from flows.studying import dry_run, list_studies, run_study
 
     if options.file is None:
@@ -461,6 +463,7 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
+    refuse_without_file(options, "tune")
     from flows.tuning import dry_run, list_searches, run_tune
 
     if options.file is None:

@@ -537,6 +537,15 @@ def _add_experiment(parser: argparse.ArgumentParser, *, what: str, parts: str, s
     parser.add_argument("--json", metavar="FILE", help=f"write {written} to FILE as well")
 
 
+def refuse_without_file(options: argparse.Namespace, command: str) -> None:
+    """Raise `InputError` where options say what to do with a file, and none is named: a list would come of it."""
+    from tasks.errors import InputError
+
+    given = [name for name in ("dry_run", "set", "side_by_side", "json") if getattr(options, name)]
+    if options.file is None and given:
+        raise InputError(f"{_option(given[0])}: name a file, `rec-denoiser {command}` lists those that are shipped")
+
+
 def _overrides(options: argparse.Namespace) -> tuple[str, ...]:
     """What the options of a study or a search set over its file."""
     at_a_time = [] if options.side_by_side is None else [f"execution.side_by_side={options.side_by_side}"]

@@ -230,6 +230,7 @@ def test_what_says_how_a_log_is_read_is_refused_beside_a_history(monkeypatch: py
         ("u.data", "u"),
         ("C:\\logs\\Sales 2024.csv", "sales-2024"),
         ("my.data.2024.jsonl.gz", "my.data.2024"),
+        ("sales.csv.zst", "sales"),
         ("购物.csv", "log"),
     ],
 )
@@ -436,6 +437,17 @@ def test_wrong_sources_are_refused_before_anything_starts(
         assert f"rec-denoiser: error: {option} {value} " in capsys.readouterr().err
     assert not list((tmp_path / "home").glob("prefect/*.db"))
     assert not (tmp_path / "home" / "snapshots").exists()
+
+
+@pytest.mark.parametrize("command", ["study", "tune"])
+@pytest.mark.parametrize("options", [["--dry-run"], ["--json", "a.json"], ["--set", "name=x"], ["--side-by-side", "2"]])
+def test_what_is_to_be_done_with_a_file_needs_one(
+    capsys: pytest.CaptureFixture[str], command: str, options: list[str]
+) -> None:
+    assert main([command, *options]) == 2
+    said = capsys.readouterr()
+    assert f"{options[0]}: name a file, `rec-denoiser {command}` lists those that are shipped" in said.err
+    assert said.out == ""
 
 
 def test_what_could_only_fail_at_the_end_is_refused_at_the_start(
