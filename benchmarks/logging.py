@@ -133,7 +133,7 @@ def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, h
     with lease(home=home) as held:
         opened = tracked_job((cell,), heading, execution=execution, flow_run="none", held=held, home=home)
         job: Job = clock.timed(opened.__enter__)()
-        with job.tracker.curves(job.children[0]) as curves:
+        with job.tracker.curves(job.children[0], warn=print) as curves:
             trained = _train(
                 cell, execution, folder, home, on_epoch=clock.timed(curves),
                 watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),

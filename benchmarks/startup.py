@@ -99,7 +99,7 @@ def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]
         opened = tracked_job((cell,), heading, execution=execution, flow_run="none", held=held, home=home)
         before = now()
         job = left.enter_context(opened)
-        with job.tracker.curves(job.children[0]) as curves:
+        with job.tracker.curves(job.children[0], warn=print) as curves:
             for epoch in trained.result()["history"]:
                 curves(epoch)
         record(job, 0, trained, ranked)

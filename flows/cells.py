@@ -291,11 +291,15 @@ def _warn_again(cell: Cell) -> None:
 
 
 def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[int, Exception]:
-    """Say and record that cells failed."""
+    """Say and record that cells failed; where it cannot be recorded, that is said, and the others go on."""
     for number in numbers:
+        label = job.cells[number].label
         if not isinstance(failure, InputError):
-            get_run_logger().error("%s failed: %s", job.cells[number].label, jobs.reason(failure))
-        jobs.record_failure(job, number, failure)
+            get_run_logger().error("%s failed: %s", label, jobs.reason(failure))
+        try:
+            jobs.record_failure(job, number, failure)
+        except Exception as unrecorded:
+            get_run_logger().error("that %s failed is not in MLflow: %s", label, jobs.reason(unrecorded))
     return dict.fromkeys(numbers, failure)
 
 

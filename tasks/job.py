@@ -273,8 +273,11 @@ def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exce
 
 
 def reason(failure: Exception) -> str:
-    """A failure in a line: its message, of a longer one the last line, which is where a traceback says what it was."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    """A failure in a line: its message, of a longer one the last line, which is where a traceback says what it was. A
+    database's comes before the statement that it refused.
+    """
+    told = str(failure).partition("\n[SQL: ")[0]
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
     return lines[-1][:LONGEST_REASON] if lines else type(failure).__name__
 
 

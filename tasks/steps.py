@@ -469,7 +469,7 @@ def _train(
     trained = Trained(folder)
     if all(path.exists() for path in trained.files):
         return trained
-    with _slot(execution.device), tracker.curves(run_id) as curves:
+    with _slot(execution.device), tracker.curves(run_id, warn=get_run_logger().warning) as curves:
         return train(
             cell.snapshot,
             cell.clean,
@@ -516,7 +516,8 @@ def _train_group(
     ]
     with ExitStack() as stack:
         stack.enter_context(_slot(execution.device))
-        curves = [stack.enter_context(tracker.curves(run_id)) for run_id in run_ids]
+        warn = get_run_logger().warning
+        curves = [stack.enter_context(tracker.curves(run_id, warn=warn)) for run_id in run_ids]
         told = [
             _Told(each, label=cell.label, epochs=cell.training.epochs) for each, cell in zip(curves, cells, strict=True)
         ]

@@ -243,15 +243,19 @@ class Tracker:
             fresh = {name: self._fresh(run_id, records, told_by=name) for name, records in curves.items()}
             groups = [_metrics_of(step, record) for records in fresh.values() for step, record in records]
             groups += [[metric] for metric in self._fresh_final(run_id, final or {}, timestamp, model, dataset)]
-            for batch in _batches(groups):
-                self.client.log_batch(run_id, metrics=batch)
+            try:
+                for batch in _batches(groups):
+                    self.client.log_batch(run_id, metrics=batch)
+            except Exception:
+                self._forget_figures(run_id)
+                raise
             for name, records in fresh.items():
                 if records:
                     self._last_steps[run_id, name] = max(step for step, _ in records)
 
-    def curves(self, run_id: str) -> "Curves":
-        """A writer of a run's epochs as they come."""
-        return Curves(self, run_id)
+    def curves(self, run_id: str, *, warn: Callable[[str], None]) -> "Curves":
+        """A writer of a run's epochs as they come. `warn` hears in a sentence that they could not be written."""
+        return Curves(self, run_id, warn=warn)
 
     def chosen_epoch(self, run_id: str) -> int:
         """The epoch whose weights were chosen, 0 where the run does not say."""
@@ -421,6 +425,11 @@ class Tracker:
             if held.get(name) != value
         ]
 
+    def _forget_figures(self, run_id: str) -> None:
+        """What this tracker has written is not known any more after a failure: some of it may have arrived."""
+        self._without_figures.discard(run_id)
+        self._last_steps = {held: step for held, step in self._last_steps.items() if held[0] != run_id}
+
     def _last_step(self, run_id: str, name: str) -> int:
         """The last step at which the run holds the metric, 0 where it holds none."""
         if (run_id, name) not in self._last_steps:
@@ -460,11 +469,16 @@ class Tracker:
 class Curves:
     """Hears a training's epochs and writes them to its run in groups, so that a curve grows as it trains; the longer a
     write takes, the longer until the next one, so that writing takes a two-hundredth of the time at most.
+
+    No training ends because MLflow does not answer: what cannot be written waits for the next time, and is in the
+    training's result, with which its run is recorded.
     """
 
-    def __init__(self, tracker: Tracker, run_id: str) -> None:
+    def __init__(self, tracker: Tracker, run_id: str, *, warn: Callable[[str], None]) -> None:
         self._tracker = tracker
         self._run_id = run_id
+        self._warn = warn
+        self._has_warned = False
         self._waiting: list[Mapping[str, Any]] = []
         self._next = time.monotonic() + SECONDS_BETWEEN_WRITES
 
@@ -480,9 +494,19 @@ class Curves:
         self._write()
 
     def _write(self) -> None:
+        from mlflow.exceptions import MlflowException
+
         started = time.monotonic()
-        self._tracker.log_figures(self._run_id, history=self._waiting)
-        self._waiting = []
+        try:
+            self._tracker.log_figures(self._run_id, history=self._waiting)
+            self._waiting = []
+        except MlflowException as error:
+            if not self._has_warned:
+                self._has_warned = True
+                self._warn(
+                    f"MLflow does not take the curves of the run {self._run_id[:8]}, which follow when the training is "
+                    f"done: {str(error).splitlines()[0]}"
+                )
         ended = time.monotonic()
         self._next = ended + max(SECONDS_BETWEEN_WRITES, (ended - started) / SHARE_FOR_WRITING)
 

@@ -290,6 +290,8 @@ def test_input_that_no_cell_can_use_is_bad_input_of_the_job(tiny_snapshot: Snaps
     assert failure_of(labels, dict.fromkeys(range(6), wrong)) is wrong
     assert isinstance(failure_of(labels, dict.fromkeys(range(5), wrong)), RunFailed)
     assert reason(ZeroDivisionError()) == "ZeroDivisionError"
+    locked = "(sqlite3.OperationalError) database is locked"
+    assert reason(RuntimeError(f"{locked}\n[SQL: INSERT\nINTO tags]\n(Background on …)")) == locked
 
 
 def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(

@@ -52,6 +52,34 @@ def test_history_written_again_or_in_part_has_one_value_a_step(tracker: Tracker,
     assert points(tracker, run_id, "train.loss")[2] == (3, 1 / 3)
 
 
+def test_a_training_goes_on_where_mlflow_does_not_answer_and_its_curves_are_whole_in_the_end(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that goes away, or a database that somebody else has locked; the last write may have arrived."""
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.setattr("tasks.track.SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr("tasks.track.SHARE_FOR_WRITING", 1e9)
+    run_id, told = tracker.open_run("k", name="run"), list[str]()
+    log_batch, written = tracker.client.log_batch, list[int]()
+
+    def unreliable(run: str, **content: Any) -> None:
+        log_batch(run, **content)
+        written.append(len(content["metrics"]))
+        if len(written) in (2, 3):
+            raise MlflowException("database is locked\n[SQL: INSERT …]")
+
+    monkeypatch.setattr(tracker.client, "log_batch", unreliable)
+    with tracker.curves(run_id, warn=told.append) as curves:
+        for record in epochs(1, 2, 3):
+            curves(record)
+    (sentence,) = told
+    assert sentence.startswith(f"MLflow does not take the curves of the run {run_id[:8]}, which follow when")
+    assert sentence.endswith("database is locked"), "without the statement"
+    tracker.log_figures(run_id, history=epochs(1, 2, 3, 4))
+    assert [step for step, _ in points(tracker, run_id, "train.loss")] == [1, 2, 3, 4]
+
+
 def test_a_long_history_is_written_whole(tracker: Tracker) -> None:
     run_id = tracker.open_run("k", name="run")
     tracker.log_figures(run_id, history=epochs(*range(1, 124)))
@@ -178,7 +206,7 @@ def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlf
         try:
             run_id = mine.open_run(f"thread-{number}", name="run")
             mine.log_params(run_id, {"seed": number})
-            with mine.curves(run_id) as curves:
+            with mine.curves(run_id, warn=print) as curves:
                 for record in epochs(*range(1, 31)):
                     curves(record)
             mine.log_figures(run_id, final={"test.full_unseen.ndcg_at_10": number / 10}, timestamp=1)
