@@ -55,12 +55,14 @@ class Heading:
     @classmethod
     def of(cls, spec: RobustnessSpec) -> "Heading":
         """That of the main job."""
-        worst = spec.noise.described(max(spec.noise.ratios))
-        name = f"{spec.dataset}: {len(spec.methods)} methods, noise up to {worst}"
+        worst = max(spec.noise.ratios)
+        methods = "1 method" if len(spec.methods) == 1 else f"{len(spec.methods)} methods"
+        noise = f"noise up to {spec.noise.described(worst)}" if worst else "no noise"
         note = (
-            f"Which of {', '.join(method.name for method in spec.methods)} survives noise on {spec.dataset}: "
+            f"How {', '.join(method.name for method in spec.methods)} does on {spec.dataset} with {noise}: "
             "the table is in `comparison.md`; the best on validation is registered."
         )
+        name = f"{spec.dataset}: {methods}, {noise}"
         return cls(study="robustness", name=name, note=note, spec=spec.model_dump_json(indent=1))
 
 

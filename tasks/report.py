@@ -31,7 +31,7 @@ DETECTION_LEGEND = (
     "score: how unlikely the trained model finds an interaction beside its user's others; popularity: how rare its "
     "item is; gate: how little attention is let through to it."
 )
-DETECTORS = {"own_score": "own score"}
+DETECTORS = {"own_score": "own score", "noise_model": "noise model"}
 """How detectors are called whose column has another name."""
 
 

@@ -8,6 +8,7 @@ from tasks.audit.gain import Gain
 from tasks.reporting.charts import Caption, Columns, column_chart
 from tasks.reporting.grid import Column, Frame, Grid, Item, html
 from tasks.reporting.shell import document, entries, links
+from tasks.reporting.sights import signed
 from tasks.reporting.svg import element, words
 from tasks.statistics.estimates import Estimate
 
@@ -119,10 +120,10 @@ def gain_words(found: Gain) -> str:
     """One sentence without its full stop: both values, and the gain with its interval."""
     among = "all unseen items" if "full" in found.metric else "100 sampled items"
     change = found.gain
-    limits = "" if change.low is None or change.high is None else f" ({change.low:+.1f} to {change.high:+.1f} %)"
+    limits = "" if change.low is None or change.high is None else f" ({signed(change.low)} to {signed(change.high)} %)"
     return (
         f"NDCG@10 on validation among {among}: {found.as_it_is:.4f} on the log as it is, {found.cleaned:.4f} on the "
-        f"cleaned one, {change.value or 0:+.1f} %{limits}"
+        f"cleaned one, {signed(change.value or 0.0)} %{limits}"
     )
 
 

@@ -1,6 +1,6 @@
 """Noise detection in a study: its table, and in words what its figures stand on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
@@ -9,7 +9,7 @@ from tasks.statistics import seeds
 from tasks.study.result import Detection, Place, StudyResult
 
 NAME = "noise-detection"
-DETECTORS = {"own_score": "own score"}
+DETECTORS = {"own_score": "own score", "noise_model": "noise model"}
 """How detectors are called whose column has another name."""
 
 EVERY_KIND = "all"
@@ -143,8 +143,8 @@ def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
         Item(first.method),
         Item(DETECTORS.get(first.detector, first.detector)),
         Item(f"{value:.3f}{half}", value=value, note=_limits(held)),
-        _mean([found.average_precision for found in held], "{:.3f}"),
-        _mean([found.caught for found in held], "{:.1%}"),
+        _mean([found.average_precision for found in held], "{:.3f}".format),
+        _mean([found.caught for found in held], percent),
         Item(percent(share), value=share),
         Item(str(len(areas)), value=len(areas)),
     )
@@ -185,9 +185,9 @@ def _limits(held: Sequence[Detection]) -> str:
     return f"{fmean(low for low, _ in limits):.3f} to {fmean(high for _, high in limits):.3f}"
 
 
-def _mean(values: Sequence[float | None], form: str) -> Item:
+def _mean(values: Sequence[float | None], form: Callable[[float], str]) -> Item:
     known = [value for value in values if value is not None]
-    return Item(form.format(fmean(known)), value=fmean(known)) if len(known) == len(values) else Item(DASH)
+    return Item(form(fmean(known)), value=fmean(known)) if len(known) == len(values) else Item(DASH)
 
 
 def _ends(values: Sequence[int]) -> Sequence[int]:

@@ -384,7 +384,8 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
             title=f"By {quantity}",
             caption=(
                 "Absolute difference to the reference in each part of the targets, with intervals over users that are "
-                "not corrected for how many parts there are: a slice says where to look, and proves nothing."
+                "not corrected for how many parts there are. A filled marker is a difference whose interval leaves 0 "
+                "out, and no verdict: a slice says where to look, and proves nothing."
                 + _some(len(panels), len(cuts), "charts")
             ),
             panels=tuple(panels),

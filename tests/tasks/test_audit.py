@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -197,5 +198,7 @@ def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Ho
     assert 0 < change.low < change.value < change.high
     told = gain_words(found[0])
     assert f"{means[0]:.4f} on the log as it is, {means[1]:.4f} on the cleaned one, {change.value:+.1f} % (" in told
+    lost = replace(found[0], gain=replace(change, value=-0.9, low=-32.8))
+    assert "−0.9 % (−32.8 to +" in gain_words(lost), "signs as in a study's report"
     with pytest.raises(ValueError, match="there is no cleaned log"):
         AuditSpec(gain_epochs=3)

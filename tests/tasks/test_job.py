@@ -283,6 +283,14 @@ def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
     assert failures_told(mlflow_home, spec) == [], "what went well in the end has not failed"
 
 
+def test_a_job_is_called_after_what_it_does() -> None:
+    """A nightly job of one method on the log as it is."""
+    one = RobustnessSpec(methods=METHODS[:1], noise=NoiseSpec(ratios=(0.0,)))
+    assert Heading.of(one).name == "shoppers: 1 method, no noise"
+    three = RobustnessSpec(methods=METHODS, noise=NoiseSpec(kind="swap", ratios=(0.0, 0.2)))
+    assert Heading.of(three).name == "shoppers: 3 methods, noise up to 20% swap"
+
+
 def test_input_that_no_cell_can_use_is_bad_input_of_the_job(tiny_snapshot: Snapshot) -> None:
     job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
     wrong = InputError("no user has a validation target")

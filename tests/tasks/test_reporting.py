@@ -391,10 +391,26 @@ def test_seeds_are_meant_and_popularity_is_drawn_once(noise: tuple[StudyResult, 
     drawing = next(figure for figure in figures(result) if figure.name == "detection").panels[0]
     assert drawing.count("popularity: area 0.615") == 2  # in the legend and in the words for who does not see it
     assert f"better, own score: area {np.mean([found.auroc for found in own[:2]]):.3f}" in drawing
+    caught, share = np.mean([found.caught for found in own[:2]]), np.mean([found.positives / 2000 for found in own[:2]])
+    assert f">{100 * caught:.3g} %<" in text
+    assert f">{100 * share:.3g} %<" in text
     areas = [found.auroc for found in own[:2]]
     half = stats.t.ppf(0.975, 1) * np.std(areas, ddof=1) / 2**0.5
     assert f"{np.mean(areas):.3f} ± {half:.3f}" in text
     assert len(table(tmp_path / "tables" / "noise-detection.csv")) == 12
+
+
+def test_a_noise_model_is_called_so_and_not_as_its_column(noise: tuple[StudyResult, Ranks], tmp_path: Path) -> None:
+    judged = replace(detection("better", 0.25, strength=1.0), detector="noise_model")
+    write_report(replace(noise[0], detection=(judged,)), None, tmp_path)
+    told = (tmp_path / "tables" / "noise-detection.md").read_text()
+    assert "| better | noise model |" in told
+
+
+def test_a_slice_with_a_filled_marker_is_not_taken_for_significant(page: Path) -> None:
+    """In the figure of differences a filled marker is a verdict."""
+    told = re.sub(r"<[^>]+>", " ", page.read_text().partition('id="figure-slices-popularity')[2].partition("<svg")[0])
+    assert "A filled marker is a difference whose interval leaves 0 out, and no verdict" in told
 
 
 def test_a_file_of_before_has_detections_without_intervals(noise: tuple[StudyResult, Ranks], tmp_path: Path) -> None:
