@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tasks.reporting.analysis import FULL, SAMPLED, is_loudest
+from tasks.reporting.analysis import FULL, SAMPLED, is_loudest, variant
 from tasks.reporting.sights import Sight, by_dataset, interval_words, judged, oracles, place_words, sights, signed
 from tasks.statistics.crossed import SeedSquares, pooled
 from tasks.study.result import StudyResult
@@ -114,7 +114,9 @@ def _best(result: StudyResult, found: Sequence[Sight]) -> list[str]:
             tops.append((row.method, f"{row.over_users.value or 0.0:.4f}{interval}"))
         (first, full), (second, sampled) = tops
         where = place_words(sight.place, result)
-        if first == second:
+        if not set(sight.methods) - oracles(result) - {first}:
+            told = f"{first} has an NDCG@10 of {full} in the full ranking; among 100 negatives {sampled}."
+        elif first == second:
             told = f"{first} has the highest NDCG@10 under both protocols ({full}; among 100 negatives {sampled})."
         else:
             told = (
@@ -137,7 +139,10 @@ def _differences(result: StudyResult, found: Sequence[Sight]) -> list[Statement]
     if not held:
         if any(sight.reference not in sight.methods for sight in found):
             return []
-        return [Statement("There is one method only, so nothing is compared.")]
+        finished = {method for sight in found for method in sight.methods}
+        alone = listed(sorted(finished)) if {variant(cell, result) for cell in result.cells} - finished else None
+        why = f"Only {alone} has a finished training" if alone else "There is one method only"
+        return [Statement(f"{why}, so nothing is compared.")]
     if all(kind == NEITHER for _, kind, _, _, _ in held):
         count = f"{len(held)} comparisons" if len(held) > 1 else "one comparison"
         references = listed(dict.fromkeys(entry[0] for entry in held))

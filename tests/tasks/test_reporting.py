@@ -788,6 +788,27 @@ def test_where_the_reference_failed_nothing_is_compared_and_that_is_said(tmp_pat
     assert write_report(alone, None, tmp_path).exists()
 
 
+def test_a_method_that_is_left_alone_by_others_failures_is_not_called_the_only_or_the_best_one() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1, 2))
+
+    def told(*cells: CellResult) -> str:
+        return " ".join(map(str, answer(analysed(replace(result, cells=cells), ranks, resamples=RESAMPLES))))
+
+    plain = [cell for cell in result.cells if cell.method == "plain"]
+    failed = [
+        replace(cell, status="failed", failure="no time stamps", ranks=None, metrics={})
+        for cell in result.cells
+        if cell.method == "better"
+    ]
+    left = told(*plain, *failed)
+    assert "Only plain has a finished training, so nothing is compared." in left
+    assert "2 of 4 cells failed" in left
+    assert "There is one method only, so nothing is compared." in told(*plain)
+    for said in (left, told(*plain)):
+        assert "plain has an NDCG@10 of 0." in said
+        assert "highest" not in said
+
+
 def test_a_study_whose_cells_all_failed_still_has_a_page(tmp_path: Path) -> None:
     result, ranks = study(methods=("plain",), ratios=(0.0,), seeds=(1,))
     failed = replace(result.cells[0], status="failed", failure="no memory was left", ranks=None, metrics={})
