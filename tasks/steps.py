@@ -617,7 +617,9 @@ def _has_room(limit: str) -> bool:
 
 
 class _Told:
-    """Hears a training's epochs: passes them on, says how it goes now and then, and each warning once."""
+    """Hears a training's epochs: passes them on, says how it goes now and then, and each warning once. One that goes on
+    from a checkpoint tells its earlier epochs first.
+    """
 
     def __init__(self, pass_on: Callable[[Mapping[str, Any]], None], *, label: str, epochs: int) -> None:
         self._pass_on = pass_on
@@ -625,6 +627,8 @@ class _Told:
         self._epochs = epochs
         self._logger = get_run_logger()
         self._said = time.monotonic()
+        self._since = time.time() * 1000
+        self._earlier = 0
         self._best = 0.0
         self._warned: set[str] = set()
         self._logger.info("%s: training starts, at most %s epochs", label, epochs)
@@ -636,6 +640,12 @@ class _Told:
                 self._warned.add(gist(warning))
                 self._logger.warning("%s: %s", self._label, warning)
         self._best = max(self._best, record["metrics"].get(SELECTION_METRIC) or 0.0)
+        if record["timestamp"] < self._since:
+            self._earlier = record["epoch"]
+            return
+        if self._earlier:
+            self._logger.info("%s: it goes on after epoch %s", self._label, self._earlier)
+            self._earlier = 0
         now = time.monotonic()
         if now - self._said > SECONDS_BETWEEN_LINES:
             self._said = now
