@@ -13,6 +13,7 @@ import pandas as pd
 import sql
 from tasks.audit.judge import Judged
 from tasks.engine import engine
+from tasks.reporting.svg import isolated
 from tasks.statistics import roc
 from tasks.statistics.estimates import Estimate
 
@@ -164,7 +165,8 @@ def reason(row: Mapping[Any, Any], *, typical: float, mean_item_events: float) -
     rare = f", and rare: {_times(events, 'event')} in the log" if events < mean_item_events else ""
     if not row["neighbours"]:
         return f"the user has no other event to compare it with{rare}"
-    near = [f"{row[f'item_{side}']} {side}" for side in ("before", "after") if row[f"item_{side}"] is not None]
+    beside = {side: row[f"item_{side}"] for side in ("before", "after")}
+    near = [f"{isolated(str(item))} {side}" for side, item in beside.items() if item is not None]
     around = f"the {_times(int(row['neighbours']), 'item')} around it ({', '.join(near)})"
     meetings, expected = int(row["meetings"]), float(row["expected_meetings"])
     usual = f"by chance {expected:.1f}, for half of all events at least {typical:.1f} times chance"

@@ -10,7 +10,7 @@ from tasks.reporting.grid import Column, Frame, Grid, Item, html
 from tasks.reporting.heatmap import Cell, Matrix, heat_map, hue_key
 from tasks.reporting.scales import signless
 from tasks.reporting.shell import document, links
-from tasks.reporting.svg import element, words
+from tasks.reporting.svg import element, isolated, words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +82,7 @@ def gate_words(explanation: Explanation) -> Iterator[str]:
 
 def _page(explanation: Explanation, files: Mapping[str, str], stem: str) -> str:
     settings = explanation.settings
-    whom = "a history" if explanation.user is None else f"user {explanation.user}"
+    whom = "a history" if explanation.user is None else f"user {isolated(explanation.user)}"
     byline = [explanation.model, settings["backbone"], f"loss {settings['loss']}", f"gate {settings['gate']}"]
     opening = (
         words("h1", f"What {whom} is offered, and why")
@@ -106,7 +106,7 @@ def _summary(explanation: Explanation) -> str:
         return "The history holds every item that there is, so nothing is offered."
     first = explanation.offers[0]
     told = carriers(first, explanation.seen)
-    return f"{first.item} comes first. It is carried most by: {told}."
+    return f"{isolated(first.item)} comes first. It is carried most by: {told}."
 
 
 def _offered(explanation: Explanation) -> str:
@@ -348,7 +348,8 @@ def _attention_frame(explanation: Explanation) -> Frame:
 def _named(event: Event, seen: Sequence[Event]) -> str:
     """An event's item, with its place where the item is there more than once."""
     alike = sum(other.item == event.item for other in seen)
-    return event.item if alike == 1 else f"{event.item} (place {event.place})"
+    name = isolated(event.item)
+    return name if alike == 1 else f"{name} (place {event.place})"
 
 
 def _signed(value: float) -> str:

@@ -1,9 +1,12 @@
 """SVG and HTML as text: every attribute and every word escaped, numbers short, always well-formed XML."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TURNING = ("R", "AL", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI")
+"""Unicode's classes of signs that turn the direction of what stands beside them."""
 
 
 def escape(text: object) -> str:
@@ -12,6 +15,14 @@ def escape(text: object) -> str:
     for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
         clean = clean.replace(sign, entity)
     return clean
+
+
+def isolated(name: str) -> str:
+    """A name as a part of a sentence. One in Hebrew or Arabic, or with marks of direction in it, would pull the numbers
+    after it to its other side, next to another name; Unicode's isolates keep its direction to itself.
+    """
+    turns = any(unicodedata.bidirectional(sign) in _TURNING for sign in name)
+    return f"\u2068{name}\u2069" if turns else name
 
 
 def element(tag: str, content: str | Iterable[str] = "", **attributes: object) -> str:

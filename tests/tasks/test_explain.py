@@ -119,6 +119,18 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     assert json.loads(json.dumps(told.to_dict()))["attention"]["places"] == list(told.labels)
 
 
+def test_numbers_stay_beside_the_names_that_they_are_of_in_any_script(tmp_path: Path) -> None:
+    """A name in Hebrew would pull the number after it to its other side, next to the name before it."""
+    told = explain(held(), history_given(ITEMS[:5]), user="a\u202eb", k=2)
+    hebrew = replace(told, events=tuple(replace(event, item="שלום") for event in told.events))
+    first = carriers(hebrew.offers[0], hebrew.seen)
+    assert first.startswith("\u2068שלום\u2069 (place ")
+    page = write_explanation(hebrew, tmp_path / "why.html")[0].read_text(encoding="utf-8")
+    assert f"carried most by: {first}." in page
+    assert "What user \u2068a\u202eb\u2069 is offered" in page
+    assert "\u2068" not in carriers(told.offers[0], told.seen), "others stay as they are"
+
+
 def test_what_a_noise_model_takes_from_attention_is_told() -> None:
     settings = {"gate": "none", "noise_model": "popularity", "drop_below": 0.0, "attention_power": 1.0}
     told = explain(held(**settings), history_given(ITEMS[:5]), user=None, k=2)
