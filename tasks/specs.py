@@ -7,18 +7,7 @@ field that changes no result (a path's spelling, a label for the screen) does no
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ModelConfig, TrainingConfig
 from tasks.sources.addresses import setting_without_secrets, without_secrets, without_secrets_in
@@ -195,20 +184,25 @@ class FilterSpec(Spec):
         return self.model_dump(exclude=None if looks_around else {"reach"})
 
 
+def _or_its_name(schema: dict[str, Any]) -> None:
+    """Have the schema of a method take a name alone, too, or with what is said beside it. Prefect's server and its
+    forms hold parameters to it.
+    """
+    whole = {**schema, "required": ["name"]}
+    named = {"type": "string", "title": "Named method", "enum": list(METHODS)}
+    schema.clear()
+    schema |= {"anyOf": [named, whole], "description": whole["description"]}
+
+
 class MethodSpec(Spec):
     """A model under the name that tables show. A name in `METHODS` stands for that method, and what is said of the
     model beside it is added to what it fixes.
     """
 
+    model_config = ConfigDict(json_schema_extra=_or_its_name)
+
     name: Name
     model: ModelConfig
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A name alone, or with what is said beside it. Prefect's server and its forms hold parameters to this."""
-        whole = handler.resolve_ref_schema(handler(core_schema))
-        named = {"type": "string", "title": "Named method", "enum": list(METHODS)}
-        return {"anyOf": [named, {**whole, "required": ["name"]}], "description": whole["description"]}
 
     @model_validator(mode="before")
     @classmethod
