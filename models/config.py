@@ -14,6 +14,8 @@ NO_ROBUST_LOSS = "none"
 CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
+READ_TIMES = ("tisasrec",)
+"""Backbones that need the log's time stamps."""
 STACKED: Mapping[str, tuple[str, ...]] = {
     "backbone": ("sasrec",),
     "gate": (NO_GATE, "fixed-random", "top-k", "sparse-transformer"),
@@ -226,6 +228,11 @@ class ModelConfig(_Config):
     def reads_whole_table(self) -> bool:
         """Does a training step read every row of the item table?"""
         return any(getattr(self, part) in names for part, names in READ_WHOLE.items())
+
+    @property
+    def needs_times(self) -> bool:
+        """Does it read the times of events?"""
+        return self.backbone in READ_TIMES
 
     @property
     def can_be_stacked(self) -> bool:

@@ -10,9 +10,11 @@ import pytest
 
 from flows import data as making
 from flows.data import Snapshots, checked_snapshot
+from models.config import ModelConfig
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
+from tasks.errors import InputError
 from tasks.filter import filtered
 from tasks.home import Home
 from tasks.ingest import ingest
@@ -197,3 +199,17 @@ def test_what_cannot_be_made_is_tried_once_and_fails_every_cell_that_needs_it(
             snapshots.of(specs["filtered", 0.25, where])
     assert len(tried) == 2, "the noisy and the clean log"
     assert snapshots.of(specs["sasrec-bce", 0.25, "both"]).trained_on.manifest.has_injected_noise
+
+
+def test_a_method_that_reads_times_is_refused_on_a_log_without_before_anything_is_trained(
+    home: Home, specs: dict[tuple[str, float, str], CellSpec]
+) -> None:
+    """Others go on; with times it is made."""
+    spec = specs["sasrec-bce", 0, "both"]
+    tisasrec = spec.model_copy(update={"method": "tisasrec", "model": ModelConfig(backbone="tisasrec")})
+    assert Snapshots(cast(Steps, PlainSteps(home)), home).of(tisasrec).clean.manifest.has_times
+    untimed = SourceSpec(path=spec.source.path)
+    snapshots = Snapshots(cast(Steps, PlainSteps(home)), home)
+    assert not snapshots.of(spec.model_copy(update={"source": untimed})).clean.manifest.has_times
+    with pytest.raises(InputError, match="the method tisasrec reads the times of events, which the log does not have"):
+        snapshots.of(tisasrec.model_copy(update={"source": untimed}))

@@ -218,9 +218,13 @@ def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_lo
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_configuration_knows_which_models_read_the_whole_table(backbone: str, loss: str) -> None:
+def test_the_configuration_knows_which_models_read_the_whole_table_and_which_read_times(
+    backbone: str, loss: str
+) -> None:
     config = ModelConfig(backbone=backbone, loss=loss, dim=4, length=4)
-    assert bool(build(config, 9, seed=1, user_count=3).row_tables()) != config.reads_whole_table
+    built = build(config, 9, seed=1, user_count=3)
+    assert bool(built.row_tables()) != config.reads_whole_table
+    assert ("times" in built.needs) == config.needs_times
 
 
 @pytest.mark.parametrize(
