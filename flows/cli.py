@@ -267,12 +267,22 @@ class _Parser(argparse.ArgumentParser):
         return parsed, rest
 
 
+class _Version(argparse.Action):
+    """Say which version is installed, which takes looking for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        parser.exit(0, f"{PROGRAM} {version(PROGRAM)}\n")
+
+
 def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, usage="%(prog)s COMMAND [options]", description=OVERVIEW, epilog=EXAMPLES)
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is")
     # The overview lists the commands, with more room than argparse would.
     commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS, prog=PROGRAM)
 

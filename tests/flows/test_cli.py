@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from contextlib import redirect_stderr
 from dataclasses import fields
@@ -409,6 +410,11 @@ def test_help_answers_without_loading_what_takes_long(tmp_path: Path) -> None:
     asked = "import sys; from flows.cli import _parser; _parser().format_help(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
     assert not SLOW_TO_LOAD & set(loaded.stdout.split())
+
+
+def test_the_version_is_that_of_the_project(tmp_path: Path) -> None:
+    declared = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert rec_denoiser(tmp_path, "--version").stdout == f"rec-denoiser {declared}\n"
 
 
 def test_wrong_sources_are_refused_before_anything_starts(
