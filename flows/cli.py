@@ -273,7 +273,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         from importlib.metadata import version
 
-        parser.exit(0, f"{PROGRAM} {version(PROGRAM)}\n")
+        print(PROGRAM, version(PROGRAM))
+        parser.exit()
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
