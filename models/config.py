@@ -35,7 +35,7 @@ items in full softmax. Other losses, weights and the optimiser stay float32, and
 AT_MOST_STACKED: Mapping[str, int] = {"cpu": 1, "cuda": 32}
 """By device how many trainings are stacked unless another number is asked for: one keeps a CPU as busy as many do."""
 SELECTED_BY = ("full_unseen.ndcg_at_10", "full_unseen.hit_at_10", "sampled100.ndcg_at_10", "sampled100.hit_at_10")
-"""What of `models.engine.metrics.VALIDATED` can choose a training's weights."""
+"""What a training measures on validation, the usual first, any of which can choose its weights."""
 TABLE_ROWS = ("auto", "all", "touched")
 TOUCHED_FROM = 100_000
 """Items from which "auto" updates touched rows alone: below it, what that spares is about what it costs."""

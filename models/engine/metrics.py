@@ -8,19 +8,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.config import SELECTED_BY
+
 CUTOFFS = (5, 10, 20)
 PROTOCOLS = ("full_unseen", "full_all", "sampled100")
 """The whole catalogue less what the user had interacted with; the whole catalogue; 100 unseen negatives."""
 
-SELECTION_METRIC = "validation.full_unseen.ndcg_at_10"
-"""What chooses the model that is registered, and a checkpoint where nothing else is asked for."""
-VALIDATED = (
-    SELECTION_METRIC,
-    "validation.full_unseen.hit_at_10",
-    "validation.sampled100.ndcg_at_10",
-    "validation.sampled100.hit_at_10",
-)
+VALIDATED = tuple(f"validation.{metric}" for metric in SELECTED_BY)
 """What a training measures on validation."""
+SELECTION_METRIC = VALIDATED[0]
+"""What chooses the model that is registered, and a checkpoint where nothing else is asked for."""
 
 Ranks = Mapping[str, NDArray[np.float32]]
 """By protocol, one rank a target."""
