@@ -115,7 +115,8 @@ class Batch:
 
 def of_one_window(segments: Tensor) -> Tensor:
     """segments [rows, length] → [rows, length, length] bool: are the two events of one window?"""
-    return (segments[:, :, None] == segments[:, None, :]) & (segments > 0)[:, :, None]
+    without_padding = segments.masked_fill(segments == 0, -1)
+    return without_padding[:, :, None] == segments[:, None, :]
 
 
 def visibility(segments: Tensor) -> Tensor:
@@ -235,7 +236,8 @@ def placed(
     window, within, cells = plan.unbind()
     users, skipped, first_position, ends, numbers = per_window.unbind()
     in_history = skipped[window] + within
-    source = sequences.offsets[users[window]] + in_history
+    user = users[window]
+    source = sequences.offsets[user] + in_history
     if appended is not None:  # its place may lie behind the last event of all
         source = source.clamp(max=len(sequences.items) - 1)
 
@@ -247,13 +249,13 @@ def placed(
         return None if sequences.keep is None else laid_out(sequences.keep[events], torch.float32)
 
     def trained() -> Tensor:
-        part = in_history < sequences.train_lengths[users[window]]
+        part = in_history < sequences.train_lengths[user]
         return laid_out(part if sequences.trained is None else sequences.trained[source], torch.bool)
 
     items = laid_out(sequences.items[source])
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
-        users=laid_out(users[window]),
+        users=laid_out(user),
         positions=laid_out(first_position[window] + within),
         segments=laid_out(numbers[window]),
         cells=cells,
@@ -356,7 +358,7 @@ def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, int]:
     there are. An empty window takes one cell.
     """
     taken = np.maximum(sizes, 1)
-    places = np.empty((3, len(sizes)), dtype=np.int64)
+    rows, columns, numbers = ([0] * len(sizes) for _ in range(3))
     open_rows: list[tuple[int, int, int]] = []  # free cells, row, windows in it; by free cells
     row_count = 0
     for window, size in zip(np.argsort(-taken, kind="stable").tolist(), np.sort(-taken).tolist(), strict=True):
@@ -366,10 +368,10 @@ def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, int]:
         else:
             free, row, windows_in_row = length, row_count, 0
             row_count += 1
-        places[:, window] = row, length - free, windows_in_row + 1
+        rows[window], columns[window], numbers[window] = row, length - free, windows_in_row + 1
         if free + size > 0:
             insort(open_rows, (free + size, row, windows_in_row + 1))
-    return torch.from_numpy(places), row_count
+    return torch.from_numpy(np.array([rows, columns, numbers], dtype=np.int64)), row_count
 
 
 class UnseenItems:

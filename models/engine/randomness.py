@@ -52,8 +52,8 @@ class Dropout:
 
     def __call__(self, values: Tensor, probability: float) -> Tensor:
         """`values` with each element zeroed with `probability`, the others scaled to keep the mean."""
-        if probability == 0.0:
-            return values
+        if probability == 0.0 or self._copies == 1:
+            return self.shared(values, probability)
         passes = values.unflatten(0, (self._copies, -1))
         return (passes * self._mask(passes[0], probability)).flatten(0, 1)
 

@@ -1,11 +1,16 @@
-"""Item tables of which a step reads, differentiates and updates only the rows that it touches.
+"""Item tables of which a step reads and differentiates only the rows that it touches.
 
 Where a step of a sampled loss touches some ten thousand items, whatever the catalogue holds, a dense gradient and Adam
 over the whole table cost as much as the catalogue is large. A table marked by `by_rows` has gradients of its touched
 rows alone, and `models.engine.adam` moves those alone: the others catch up when they are read again.
+
+A catalogue of some ten thousand items is moved as a whole more cheaply than by rows. But autograd would make a gradient
+of the whole table for each lookup, and add these up: a table marked by `in_place` keeps one, to whose rows lookups add,
+and of which a step clears those that the last one used.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +27,58 @@ class RowTable(nn.Parameter):
     catch_up: Callable[[Tensor], None] | None = None
 
 
+class InPlaceTable(nn.Parameter):
+    """A table [rows, dim] whose lookups add their gradients up in one tensor, of all rows, kept from step to step.
+
+    It becomes `grad` with the first lookup's backward pass after `grad` was None. What is read of the table otherwise
+    may be differentiated beside the lookups, which themselves cannot be differentiated twice.
+    """
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+        self._kept: Tensor | None = None
+        self._looked_up: list[Tensor] = []
+        read_otherwise = self._read_otherwise = [False]
+
+        def reached(gradient: Tensor | None) -> None:  # not knowing the table, which would then be freed late
+            read_otherwise[0] |= gradient is not None
+
+        self.register_hook(reached)  # type: ignore[no-untyped-call]
+
+    def collect(self, numbers: Tensor, gradient: Tensor) -> None:
+        """Add a lookup's gradients […, dim] to those of its rows `numbers` […]; row 0, which is padding, has none."""
+        if self.grad is None:
+            self.grad = self._cleared()
+        rows = numbers.flatten()
+        self.grad.index_add_(0, rows, gradient.flatten(0, -2))
+        self.grad[0] = 0
+        self._looked_up.append(rows)
+
+    def _cleared(self) -> Tensor:
+        if self._kept is None or self._read_otherwise[0]:
+            self._kept = torch.zeros_like(self.data)
+        for rows in self._looked_up:
+            self._kept.index_fill_(0, rows, 0)
+        self._looked_up.clear()
+        self._read_otherwise[0] = False
+        return self._kept
+
+
+class _LookUp(torch.autograd.Function):
+    """Of an `InPlaceTable`."""
+
+    @staticmethod
+    def forward(ctx: Any, table: InPlaceTable, numbers: Tensor) -> Tensor:
+        ctx.table, ctx.numbers = table, numbers
+        return F.embedding(numbers, table)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:
+        ctx.table.collect(ctx.numbers, gradient)
+        return None, None
+
+
 def by_rows(embedding: nn.Embedding) -> None:
     """Have a step read, differentiate and move the embedding's touched rows alone. Before an optimiser is made of its
     weight.
@@ -29,10 +86,18 @@ def by_rows(embedding: nn.Embedding) -> None:
     embedding.weight = RowTable(embedding.weight.data)
 
 
+def in_place(embedding: nn.Embedding) -> None:
+    """Have lookups add up the embedding's gradient in place. Before an optimiser is made of its weight."""
+    embedding.weight = InPlaceTable(embedding.weight.data)
+
+
 def gathered(table: Tensor, numbers: Tensor) -> Tensor:
     """table [rows, dim], numbers […] → […, dim], without a gradient of row 0, which is padding; of a `RowTable` with a
     gradient of those rows alone.
     """
+    if isinstance(table, InPlaceTable):
+        rows: Tensor = _LookUp.apply(table, numbers)  # type: ignore[no-untyped-call]
+        return rows
     if isinstance(table, RowTable) and table.catch_up is not None:
         table.catch_up(numbers)
     return F.embedding(numbers, table, padding_idx=0, sparse=isinstance(table, RowTable))

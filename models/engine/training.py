@@ -23,7 +23,7 @@ from models.engine.compiled import Compilable, CompiledLoss, compiling
 from models.engine.metrics import VALIDATED, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
-from models.engine.rows import by_rows, clip
+from models.engine.rows import by_rows, clip, in_place
 from models.engine.sequences import InteractionLog
 from models.errors import Diverged
 from models.recommender import Draws, Recommender
@@ -144,9 +144,11 @@ class Training:
         if running.compiled and self.touches_rows:
             raise ValueError("a step that updates touched rows alone cannot be compiled: leave one of the two out")
         self._losses = losses_of(self.model, running, device=device)
-        if self.touches_rows:
-            for table in tables:
+        for table in tables:
+            if self.touches_rows:
                 by_rows(table)
+            elif device.type == "cpu" and not running.compiled:
+                in_place(table)
         self.optimizer = _optimizer(self.model, config)
         self.progress = Progress()
         self._ended_steps = 0

@@ -80,7 +80,9 @@ class SelfAttention(nn.Module):
         gate: AttentionMask | None,
         relations: Relations | None = None,
     ) -> Tensor:
-        """queries, keys: [rows, length, dim] → [rows, length, dim]. A cell that sees nothing gets zeros."""
+        """queries, keys: [rows, length, dim] → [rows, length, dim]; of a cell without an event any numbers, which no
+        other cell sees.
+        """
 
         def read() -> tuple[Tensor, Tensor, Tensor, Tensor]:
             return self._read(queries, keys, batch, relations)
@@ -95,7 +97,7 @@ class SelfAttention(nn.Module):
             mixed = attention @ v
         else:
             mixed = attention @ (v + relations.position_values) + relations.values(attention)
-        return mixed.transpose(1, 2).flatten(2) * batch.real
+        return mixed.transpose(1, 2).flatten(2)
 
     def _read(
         self, queries: Tensor, keys: Tensor, batch: Batch, relations: Relations | None

@@ -1,5 +1,8 @@
-"""Our Adam against torch's: whole parameters to the bit, tables of which it moves the rows that are read up to ε."""
+"""Our Adam against torch's: whole parameters to the bit, tables of which it moves the rows that are read up to ε; and
+gradients that are added up in place against autograd's.
+"""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +14,9 @@ from torch import Tensor, nn
 from models.catalogue import BACKBONES, LOSSES, build
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from models.engine import adam, rows
+from models.engine import training as training_loop
 from models.engine.adam import LONGEST_WAIT, Adam
-from models.engine.rows import RowTable, by_rows, gathered
+from models.engine.rows import InPlaceTable, RowTable, by_rows, gathered, in_place
 from models.engine.training import Epoch, Training
 from models.networks.backbone import Backbone
 from tests.models.conftest import MakeLog
@@ -153,6 +157,48 @@ def test_clipping_counts_a_row_that_is_touched_twice_once() -> None:
     assert float(dense.weight.grad.norm()) == pytest.approx(0.5, rel=1e-4)
 
 
+def lookups(table: nn.Embedding, *, seed: int, also_whole: bool) -> Tensor:
+    """A loss of two lookups of some rows each, padding and repetitions among them, and of all rows where asked."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (torch.randint(0, 40, shape, generator=generator) for shape in ((3, 4), (12,)))
+    loss = (gathered(table.weight, first).flatten(0, 1) * gathered(table.weight, second)).square().sum()
+    return loss + (table.weight.sin().sum() if also_whole else 0.0)
+
+
+def test_lookups_in_place_have_autograds_gradient_in_every_step() -> None:
+    """Of rows that another step used and this one does not, and after a step that read the table otherwise too; with
+    gradients that are forgotten between steps or go on adding up.
+    """
+    plain, ours = table_of(40, 4).double(), table_of(40, 4).double()
+    in_place(ours)
+    for seed, (also_whole, forgets) in enumerate(
+        [(False, True), (False, True), (True, True), (False, True), (False, False), (True, False), (False, True)]
+    ):
+        for table in (plain, ours):
+            if forgets:
+                table.weight.grad = None
+            lookups(table, seed=seed, also_whole=also_whole).backward()  # type: ignore[no-untyped-call]
+        assert plain.weight.grad is not None
+        assert ours.weight.grad is not None
+        torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+        assert also_whole or bool((ours.weight.grad[1:] == 0).all(1).any()), "every row is read"
+
+
+def test_a_model_that_adds_up_in_place_can_be_copied() -> None:
+    ours = table_of(40, 4)
+    in_place(ours)
+    lookups(ours, seed=0, also_whole=True).backward()  # type: ignore[no-untyped-call]
+    copied = copy.deepcopy(ours)
+    assert isinstance(copied.weight, InPlaceTable)
+    for table in (ours, copied):
+        table.weight.grad = None
+        lookups(table, seed=1, also_whole=False).backward()  # type: ignore[no-untyped-call]
+    assert copied.weight.grad is not None
+    assert ours.weight.grad is not None
+    assert torch.equal(copied.weight.grad, ours.weight.grad)
+    assert copied.weight.grad is not ours.weight.grad
+
+
 def training_of(make_log: MakeLog, model: ModelConfig, **settings: object) -> Training:
     log = make_log(lengths=[5, 6, 9, 4, 8, 7], item_count=400)
     log = replace(log, sequences=replace(log.sequences, times=torch.arange(len(log.sequences.items)) ** 2))
@@ -225,6 +271,29 @@ def test_the_configuration_knows_which_models_read_the_whole_table_and_which_rea
     built = build(config, 9, seed=1, user_count=3)
     assert bool(built.row_tables()) != config.reads_whole_table
     assert ("times" in built.needs) == config.needs_times
+
+
+@pytest.mark.parametrize(
+    "model",
+    SAMPLED,
+    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}",
+)
+def test_a_training_in_place_is_the_one_with_autograds_gradients(
+    make_log: MakeLog, monkeypatch: pytest.MonkeyPatch, model: ModelConfig
+) -> None:
+    """In float64, gBCE's scores of every item, whose gradient is that of the whole table, among them."""
+    ours = training_of(make_log, model, clip=1.0, table_rows="all")
+    monkeypatch.setattr(training_loop, "in_place", lambda embedding: None)
+    plain = training_of(make_log, model, clip=1.0, table_rows="all")
+    for each in (ours, plain):
+        each.model.double()
+    assert isinstance(ours.model.item_table(), InPlaceTable)
+    assert not isinstance(plain.model.item_table(), InPlaceTable)
+    for _ in range(3):
+        figures, expected = (each.train_epoch() | each.validate_if_due() for each in (ours, plain))
+        assert figures == pytest.approx(expected, rel=1e-9)
+    for (name, one), other in zip(ours.model.named_parameters(), plain.model.parameters(), strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), rtol=0, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize(
