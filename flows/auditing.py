@@ -26,7 +26,7 @@ def run_audit(spec: AuditSpec, *, json_path: str | None) -> int:
     from flows.audit import audit
 
     outcome = follow(lambda: audit(spec))
-    print("\n".join(_told(outcome)))
+    print("\n".join(told(outcome)))
     if json_path is not None:
         content = json.dumps(outcome, ensure_ascii=False, indent=1)
         Path(json_path).write_text(content + "\n", encoding="utf-8")
@@ -34,13 +34,14 @@ def run_audit(spec: AuditSpec, *, json_path: str | None) -> int:
     return 0
 
 
-def _told(outcome: Mapping[str, Any]) -> Iterator[str]:
+def told(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """What the terminal shows of an audit, as of `tasks.audit.outcome.AuditOutcome.to_dict`."""
     from tasks.audit.gain import Gain
     from tasks.reporting.audit import area, gain_words, percent
 
     found = outcome["found"]
     judged, everything = found["judged"], found["judged"] + found["left_alone"]
-    yield f"\nNoise in {outcome['dataset']}: {percent(Estimate(**found['share']))}, 95 % interval over users\n"
+    yield f"\nNoise in {outcome['dataset']}: {percent(Estimate(**found['share']))}, with its 95 % interval,"
     yield f"of the {judged:,} of {everything:,} interactions that may be trained on, which were judged."
     yield "Noise that fits its neighbours cannot be told and is not in it; genuine interactions"
     yield "that look like noise are."
@@ -50,8 +51,9 @@ def _told(outcome: Mapping[str, Any]) -> Iterator[str]:
         yield f"AUROC beside the log's own labels ({kind}): {area(Estimate(**value))}"
     yield ""
     suspects = found["suspects"]
+    labelled = any(row["label"] for row in suspects)
     yield table(
-        ("NOISE", "USER", "ITEM", "TIME", "POSITION", "LABEL"),
+        ("NOISE", "USER", "ITEM", "TIME", "POSITION", *(("LABEL",) if labelled else ())),
         [
             (
                 f"{row['probability']:.3f}",
@@ -59,7 +61,7 @@ def _told(outcome: Mapping[str, Any]) -> Iterator[str]:
                 row["item"],
                 "–" if row["time"] is None else f"{datetime.fromtimestamp(row['time'] / 1e6, UTC):%Y-%m-%d %H:%M}",
                 str(row["position"]),
-                row["label"] or "–",
+                *((row["label"] or "–",) if labelled else ()),
             )
             for row in suspects[:SHOWN]
         ],

@@ -1,4 +1,7 @@
--- In:  the audit's {interactions} and $top. Out: the $top most suspicious interactions.
+-- In:  the audit's {interactions} and $top.
+-- Out: the $top most suspicious interactions; of those equally probable, of which many have a probability of 1, first those
+--      that meet the items around them least of what chance would. By how much they fall short of it instead would put
+--      what everyone has first, which is the less often noise.
 SELECT
     user_id,
     item_id,
@@ -13,5 +16,5 @@ SELECT
     item_after,
     label
 FROM read_parquet({interactions})
-ORDER BY noise_probability DESC, meetings - expected_meetings, "user", "position"
+ORDER BY noise_probability DESC, (meetings + 0.3) / (expected_meetings + 0.3), "user", "position"
 LIMIT $top

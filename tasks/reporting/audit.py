@@ -117,14 +117,18 @@ def _planted_anew(found: Findings) -> str:
 
 
 def gain_words(found: Gain) -> str:
-    """One sentence without its full stop: both values, and the gain with its interval."""
+    """One sentence without its full stop: both values, and the gain with its interval, or why there is none."""
     among = "all unseen items" if "full" in found.metric else "100 sampled items"
     change = found.gain
-    limits = "" if change.low is None or change.high is None else f" ({signed(change.low)} to {signed(change.high)} %)"
-    return (
+    both = (
         f"NDCG@10 on validation among {among}: {found.as_it_is:.4f} on the log as it is, {found.cleaned:.4f} on the "
-        f"cleaned one, {signed(change.value or 0.0)} %{limits}"
+        "cleaned one"
     )
+    if change.value is None:
+        return f"{both}; what is gained cannot be said: {change.reason}"
+    if change.low is None or change.high is None:
+        return f"{both}, {signed(change.value)} %, without an interval: {change.reason}"
+    return f"{both}, {signed(change.value)} % ({signed(change.low)} to {signed(change.high)} %)"
 
 
 def _gains(gains: Sequence[Gain]) -> str:

@@ -160,18 +160,23 @@ def test_at_first_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_n
     for items in histories:
         together.update({pair_of(items, later, earlier) for later, earlier in pairs_of(items)})
     degree = {item: sum(n * ((item == a) + (item == b)) for (a, b), n in together.items()) for item in range(1, 7)}
-    expected = []
+    expected, surroundings = [], []
     for items in histories:
         totals = [0.0] * len(items)
+        around = [[0.0, 0.0, 0.0] for _ in items]
         for later, earlier in pairs_of(items):
             chance = degree[items[later]] * degree[items[earlier]] / sum(degree.values())
-            affinity = math.log((together[pair_of(items, later, earlier)] - 1 + 0.3) / (chance + 0.3))
-            totals[later] += affinity
-            totals[earlier] += affinity
+            others = together[pair_of(items, later, earlier)] - 1
+            for event in (later, earlier):
+                totals[event] += math.log((others + 0.3) / (chance + 0.3))
+                around[event] = [total + own for total, own in zip(around[event], (1, others, chance), strict=True)]
         expected += [[max(total, 0), min(total, 0)] for total in totals]
+        surroundings += around
     events = training_events(log.sequences)
     found = model.first_evidence(events)
     torch.testing.assert_close(found[:, :2], torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    told = torch.stack(model.surroundings(events), dim=1)
+    torch.testing.assert_close(told, torch.tensor(surroundings), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("counted", [0, 3, 99])

@@ -14,9 +14,11 @@ import torch
 
 from models import filter as by_model
 from models.audit import audit_log
-from models.denoising.noise.auditing import resampled_shares
+from models.denoising.noise import auditing
+from models.denoising.noise.auditing import Auditor, resampled_shares
 from models.denoising.noise.judgement import shares_of_noise
 from models.engine.metrics import PROTOCOLS
+from models.engine.sequences import load_log
 from tasks import filter as filtering
 from tasks.audit import judge as judging
 from tasks.audit.gain import compared_cells, gains
@@ -30,6 +32,7 @@ from tasks.filter import JUDGED_BY, filtered
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.reporting.audit import gain_words
+from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
@@ -67,7 +70,9 @@ def audited(judged: Judged, noisy: Snapshot, cleaned: Snapshot | None, home: Hom
     return publish_audit(judged, noisy, cleaned, spec, gains=(), home=home)
 
 
-def test_planted_noise_is_counted_told_and_ranked_first(judged: Judged, noisy: Snapshot, home: Home) -> None:
+def test_planted_noise_is_counted_told_and_ranked_first(
+    judged: Judged, noisy: Snapshot, home: Home, rows_of: Read
+) -> None:
     outcome = audited(judged, noisy, None, home)
     found, share = outcome.found, outcome.found.share
     rows = pd.read_parquet(judged.interactions)
@@ -84,8 +89,11 @@ def test_planted_noise_is_counted_told_and_ranked_first(judged: Judged, noisy: S
     first = found.suspects[0]
     here = rows[(rows["user_id"] == first.user) & (rows["position"] == first.position)].iloc[0]
     assert (first.item, first.time) == (here["item_id"], here["time"])
-    assert "elsewhere never near the" in first.reason or "elsewhere near the" in first.reason
-    assert f"{here['item_before']} before" in first.reason or here["item_before"] is None
+    name = dict(rows_of(noisy.items))
+    history = [name[row[1]] for row in rows_of(noisy.interactions) if row[0] == here["user"]]
+    near = {"before": first.position - 1, "after": first.position + 1}
+    beside = ", ".join(f"{history[at]} {side}" for side, at in near.items() if 0 <= at < LENGTH - 2)
+    assert f"({beside})" in first.reason
     worst = rows.groupby("user_id")["noise_probability"].agg(["mean", "sum"]).sort_values("mean").iloc[-1]
     assert found.suspicious_users[0].probability == pytest.approx(worst["mean"])
     assert found.suspicious_users[0].expected_noise == pytest.approx(worst["sum"])
@@ -155,6 +163,22 @@ def test_a_resample_of_everyone_once_is_the_estimate_itself() -> None:
     assert 0.01 < float(many.std()) < 0.1
 
 
+def test_users_are_drawn_with_all_that_they_did(noisy: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[torch.Tensor] = []
+
+    def recording(*scores: Any, **options: Any) -> torch.Tensor:
+        drawn.append(scores[2])
+        return resampled_shares(*scores, **options)
+
+    monkeypatch.setattr(auditing, "resampled_shares", recording)
+    sequences = load_log(export_log(noisy, home=home)).sequences
+    Auditor(sequences.item_count, reach=8).audit(sequences, resamples=9)
+    (groups,) = drawn
+    by_user = groups.view(USERS, LENGTH - 2)
+    assert torch.equal(by_user, by_user[:, :1].expand_as(by_user))
+    assert len(by_user[:, 0].unique()) == USERS
+
+
 def test_an_interval_is_mirrored_at_the_value_and_stays_within_bounds() -> None:
     replicates = np.linspace(0.1, 0.3, 1001)
     found = interval(0.22, replicates, reads_high=0.0, users=9)
@@ -179,26 +203,36 @@ def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Ho
     assert (as_it_is.training, as_it_is.training.epochs) == (cleaned.training, 3)
     assert (as_it_is.spec.filter.by, cleaned.spec.filter.below) == ("none", 0.4)
     draw = np.random.default_rng(0)
-    ranks = {name: draw.integers(0, 20, 200) for name in ("before", "after")}
-    ranks["after"] = np.maximum(ranks["before"] - 2, 0)
+    before = {protocol: draw.integers(0, 20 + number, 200) for number, protocol in enumerate(PROTOCOLS)}
+    ranks = {"before": before, "after": {protocol: np.maximum(of - 2, 0) for protocol, of in before.items()}}
     for name, values in ranks.items():
-        columns = {f"rank_{protocol}": values for protocol in PROTOCOLS}
+        columns = {f"rank_{protocol}": np.concatenate([of, 0 * of]) for protocol, of in values.items()}
+        rows = {"target": np.arange(400), "user": np.arange(400) % 200, "split": np.repeat(["validation", "test"], 200)}
         (tmp_path / name).mkdir()
-        pd.DataFrame({"target": np.arange(200), "split": "validation", "user": np.arange(200)} | columns).to_parquet(
-            tmp_path / name / "ranks.parquet"
-        )
+        pd.DataFrame(rows | columns).to_parquet(tmp_path / name / "ranks.parquet")
     found = gains(Evaluated(tmp_path / "before"), Evaluated(tmp_path / "after"))
-    means = [np.where(values < 10, 1 / np.log2(values + 2), 0).mean() for values in ranks.values()]
-    for each in found:
+    for each, protocol in zip(found, ("full_unseen", "sampled100"), strict=True):
+        own = [values[protocol] for values in ranks.values()]
+        means = [np.where(ranked < 10, 1 / np.log2(ranked + 2), 0).mean() for ranked in own]
+        assert each.metric == f"validation.{protocol}.ndcg_at_10"
         assert (each.as_it_is, each.cleaned) == pytest.approx(tuple(means))
+        assert each.gain.value == pytest.approx(100 * (means[1] / means[0] - 1))
     change = found[0].gain
-    assert change.value == pytest.approx(100 * (means[1] / means[0] - 1))
     assert change.low is not None
     assert change.high is not None
     assert 0 < change.low < change.value < change.high
-    told = gain_words(found[0])
-    assert f"{means[0]:.4f} on the log as it is, {means[1]:.4f} on the cleaned one, {change.value:+.1f} % (" in told
+    said = f"{found[0].as_it_is:.4f} on the log as it is, {found[0].cleaned:.4f} on the cleaned one"
+    assert f"among all unseen items: {said}, {change.value:+.1f} % (" in gain_words(found[0])
+    assert "among 100 sampled items: " in gain_words(found[1])
     lost = replace(found[0], gain=replace(change, value=-0.9, low=-32.8))
     assert "−0.9 % (−32.8 to +" in gain_words(lost), "signs as in a study's report"
+    few = replace(change, low=None, high=None, reason="its denominator rests on few users")
+    assert gain_words(replace(found[0], gain=few)).endswith(
+        f"{change.value:+.1f} %, without an interval: its denominator rests on few users"
+    )
+    none = replace(few, value=None, reason="the value is undefined: its denominator is 0")
+    assert gain_words(replace(found[0], gain=none)).endswith(
+        f"{said}; what is gained cannot be said: the value is undefined: its denominator is 0"
+    )
     with pytest.raises(ValueError, match="there is no cleaned log"):
         AuditSpec(gain_epochs=3)

@@ -12,6 +12,7 @@ import torch
 
 from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.crossfit import cross_fitted
+from models.engine.batches import windows
 from models.engine.sequences import load_log
 from models.filter import judge_log
 from tasks import filter as filtering
@@ -131,6 +132,11 @@ def test_a_fold_is_judged_by_what_was_learned_of_the_others(noisy: Snapshot, hom
         )  # fmt: skip
         key = model._key(torch.tensor([one]), torch.tensor([other]))
         assert float(model.sightings[model._places(key)]) == near
+        stranger = windows(
+            replace(sequences, train_lengths=0 * sequences.train_lengths),
+            torch.tensor([user]), torch.tensor([LENGTH - 2]), length=LENGTH - 2, with_targets=False,
+        )  # fmt: skip
+        torch.testing.assert_close(keep[user, :-2], model.keep(stranger)[0])
 
 
 def test_noise_that_was_put_in_can_be_filtered_and_what_is_filtered_can_be_worked_with(
