@@ -6,7 +6,8 @@
 
 No network is trained. Known amounts of noise are put into a log, several times each, and `rec-denoiser audit` judges it
 without labels: its share of noise with its interval, by how much it reads noise high that is planted anew, the true
-share, and how well the verdicts tell noise, as the area under the ROC curve with an interval over users. Where the log
+share, and how well the verdicts tell noise: the area under the ROC curve with an interval over users, how much is noise
+of the hundred interactions that the audit puts first, and of those of each tenth of probability. Where the log
 has labels of its own (the shoppers' mis-clicks and shared events, or ratings below --disliked-below) they are told
 apart from what was put in: of the log as it is they are all that is known, and in the corrupted ones they count as
 noise beside what was put in.
@@ -20,8 +21,10 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.result import write
+from tasks.audit.findings import findings
 from tasks.audit.judge import judge
 from tasks.corrupt import corrupt
 from tasks.home import Home
@@ -37,7 +40,11 @@ CASES: tuple[tuple[NoiseKind, float], ...] = (
     ("replace", 0.25),
     ("popular", 0.1),
     ("popular", 0.25),
+    ("bots", 0.1),
+    ("bots", 0.25),
 )
+FIRST = 100
+TENTHS = 10
 
 
 def main() -> None:
@@ -73,12 +80,25 @@ def _judged(log: Snapshot, folder: Path, home: Home) -> dict[str, Any]:
     told = duckdb.execute(query, [str(judged.interactions)]).fetchnumpy()
     noisy = np.asarray(told["noisy"], dtype=bool)
     share = judged.share
-    found = {"true": float(noisy.mean()), "told": share.value, "low": share.low, "high": share.high}
+    found: dict[str, Any] = {"true": float(noisy.mean()), "told": share.value, "low": share.low, "high": share.high}
     found["reads_high"] = judged.reads_high
     if noisy.any():
         area = roc.auroc(noisy, np.asarray(told["suspicion"]), np.asarray(told["user"]))
         found |= {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}
+        first = findings(judged, interactions=log.counts.interactions, top=FIRST).suspects
+        found["noise_of_the_first"] = sum(suspect.label is not None for suspect in first) / len(first)
+        found["tenths"] = _tenths(np.asarray(told["suspicion"]), noisy)
     return found
+
+
+def _tenths(said: NDArray[np.float64], noisy: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """Of the interactions of each tenth of probability that has any: how many, their mean, and how much is noise."""
+    tenth = np.minimum((said * TENTHS).astype(int), TENTHS - 1)
+    return [
+        {"events": int(own.sum()), "said": float(said[own].mean()), "noise": float(noisy[own].mean())}
+        for own in (tenth == number for number in range(TENTHS))
+        if own.any()
+    ]
 
 
 def _source(options: argparse.Namespace, folder: Path) -> SourceSpec:

@@ -130,12 +130,12 @@ def interval(value: float, replicates: Floats, *, reads_high: float, users: int,
     """A share with its basic bootstrap interval, 2 · value − the replicates' quantiles: an estimate that leans to one
     side does so in the replicates too, and this mends it. Within 0 and 1, and around the value.
 
-    The end on the side to which the estimate was off for planted noise is moved by as much; the value is left where it
-    is, as what is true of planted noise need not be of a log's own.
+    Either end is moved out by as much as the estimate was off for planted noise: a log's own noise need not be misread
+    to the same side, which is why the value is left where it is, too.
     """
     tail = (1 - level) / 2
     high, low = (2 * value - float(np.quantile(replicates, part)) for part in (tail, 1 - tail))
-    low, high = low - max(reads_high, 0.0), high + max(-reads_high, 0.0)
+    low, high = low - abs(reads_high), high + abs(reads_high)
     bounds = min(max(low, 0.0), value), max(min(high, 1.0), value)
     return estimate(value, *bounds, level=level, basis=BASIS, n=users)
 

@@ -22,9 +22,11 @@ is. The probability of being noise follows from that and from the share of noise
 numbers admit.
 
 So the share is no census. Genuine interactions that look like noise, such as those with rare items, raise it; noise \
-that fits its neighbours cannot be told and is not in it, and the estimate leans downward in a small log. Its interval \
-says what other users would have given, and reaches as much further as the estimate was off where the answer is known: \
-in this log less its suspects, with as much noise planted anew. It knows nothing of noise unlike what was planted.
+that fits its neighbours cannot be told and is not in it, nor is most of what a user does who does nothing else, and \
+the estimate leans downward in a small log. Its interval says what other users would have given, and reaches as much \
+further to both sides as the estimate was off where the answer is known: in this log less its suspects, with as much \
+noise planted anew. It knows nothing of noise unlike what was planted, and held the truth in about two of three logs \
+into which known amounts of noise had been put.
 
 Judged are the interactions that may be trained on. Those that are held out to rank with are not, and neither is a \
 person: someone whose taste nobody shares looks like noise here.

@@ -187,12 +187,10 @@ def test_an_interval_is_mirrored_at_the_value_and_stays_within_bounds() -> None:
     assert interval(0.05, replicates, reads_high=0.0, users=9).low == 0.0
 
 
-@pytest.mark.parametrize(("reads_high", "low", "high"), [(0.04, 0.105, 0.335), (-0.04, 0.145, 0.375)])
-def test_an_interval_reaches_further_on_the_side_that_planted_noise_was_misread_to(
-    reads_high: float, low: float, high: float
-) -> None:
+@pytest.mark.parametrize("reads_high", [0.04, -0.04])
+def test_an_interval_reaches_further_on_both_sides_where_planted_noise_was_misread(reads_high: float) -> None:
     found = interval(0.22, np.linspace(0.1, 0.3, 1001), reads_high=reads_high, users=9)
-    assert (found.value, found.low, found.high) == (0.22, pytest.approx(low), pytest.approx(high))
+    assert (found.value, found.low, found.high) == (0.22, pytest.approx(0.105), pytest.approx(0.375))
 
 
 def test_what_cleaning_gains_is_that_of_the_same_users(noisy: Snapshot, home: Home, tmp_path: Path) -> None:

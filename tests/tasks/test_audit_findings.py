@@ -40,30 +40,32 @@ def test_of_equally_probable_ones_those_come_first_that_meet_least_of_what_chanc
     assert [suspect.item for suspect in told(tmp_path, {"item_id": "fits"}, {}, top=1).suspects] == ["fits"]
 
 
+AROUND = "the 16 items around it (milk before, cake after)"
+RARE = "and rare: 1 event in the log"
+USUAL = "for half of all events at least 1.7 times chance"
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
         (
             {"meetings": 7.0, "expected_meetings": 24.2},
-            "elsewhere near the 16 items around it (milk before, cake after) only 7 times; by chance 24.2, for half of "
-            "all events at least 1.7 times chance",
+            f"elsewhere near {AROUND} only 7 times; by chance 24.2, {USUAL}",
         ),
         (
             {"meetings": 42.0, "expected_meetings": 24.2},
-            "elsewhere near the 16 items around it (milk before, cake after) 42 times; by chance 24.2, for half of all "
-            "events at least 1.7 times chance",
+            f"elsewhere near {AROUND} 42 times; by chance 24.2, {USUAL}",
         ),
         (
             {"meetings": 0.0, "expected_meetings": 0.4, "neighbours": 1, "item_before": None, "item_events": 1},
-            "elsewhere never near the 1 item around it (cake after); by chance 0.4, for half of all events at least "
-            "1.7 times chance, and rare: 1 event in the log",
+            f"elsewhere never near the 1 item around it (cake after); by chance 0.4, {USUAL}, {RARE}",
         ),
         (
             {"meetings": 0.0, "expected_meetings": 0.0, "neighbours": 0, "item_before": None, "item_after": None},
             "the user has no other event to compare it with",
         ),
     ],
-)  # fmt: skip
+)
 def test_the_reason_of_an_interaction_tells_what_it_was_judged_by(event: dict[str, Any], expected: str) -> None:
     assert reason(EVENT | event, typical=1.7, mean_item_events=8.0) == expected
 
