@@ -37,7 +37,7 @@ class Loss:
 
     def objective(self) -> Tensor:
         """What the optimiser descends."""
-        return self.data_term() + sum(self.penalties.values()) + sum(self.surrogates.values())
+        return sum([*self.penalties.values(), *self.surrogates.values()], start=self.data_term())
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,15 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Raises `TypeError` where a `RowTable` has a gradient of all its rows."""
+        alike: dict[tuple[float, float], list[nn.Parameter]] = {}  # one call for those of several groups is less dear
         for group in self.param_groups:
-            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
-            self._move_whole([each for each in moving if not isinstance(each, RowTable)], group)
-            for table in moving:
-                if isinstance(table, RowTable):
-                    self._move_rows(table, group)
+            for parameter in group["params"]:
+                if isinstance(parameter, RowTable) and parameter.grad is not None:
+                    self._move_rows(parameter, group)
+                elif parameter.grad is not None:
+                    alike.setdefault((group["lr"], group["weight_decay"]), []).append(parameter)
+        for (rate, decay), parameters in alike.items():
+            self._move_whole(parameters, rate=rate, decay=decay)
 
     def settle(self) -> None:
         """Bring every row up to the last step: parameters and moments are those of Adam then."""
@@ -73,7 +76,7 @@ class Adam:
         for table, meanwhile in self._meanwhile.items():
             meanwhile.restart(done=int(self._held(table)["step"]))
 
-    def _move_whole(self, parameters: list[nn.Parameter], group: Mapping[str, Any]) -> None:
+    def _move_whole(self, parameters: list[nn.Parameter], *, rate: float, decay: float) -> None:
         held = [self._held(parameter) for parameter in parameters]
         adam(
             list(parameters),
@@ -83,12 +86,12 @@ class Adam:
             [],
             [each["step"] for each in held],
             fused=True,
-            decoupled_weight_decay=group["weight_decay"] > 0,
+            decoupled_weight_decay=decay > 0,
             amsgrad=False,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
+            lr=rate,
+            weight_decay=decay,
             eps=EPSILON,
             maximize=False,
         )

@@ -236,32 +236,36 @@ def placed(
     window, within, cells = plan.unbind()
     users, skipped, first_position, ends, numbers = per_window.unbind()
     in_history = skipped[window] + within
-    user = users[window]
-    source = sequences.offsets[user] + in_history
+    user = users.index_select(0, window)
+    source = sequences.offsets.index_select(0, user) + in_history
     if appended is not None:  # its place may lie behind the last event of all
         source = source.clamp(max=len(sequences.items) - 1)
 
-    def laid_out(values: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
-        grid = torch.zeros(row_count * length, dtype=dtype, device=device)
-        return grid.index_copy_(0, cells, values.to(dtype)).view(row_count, length)
+    def laid_out(*values: Tensor, dtype: torch.dtype = torch.int64) -> tuple[Tensor, ...]:
+        """Of each [events] a grid [rows, length]."""
+        grids = torch.zeros(len(values), row_count * length, dtype=dtype, device=device)
+        grids.index_copy_(1, cells, torch.stack([each.to(dtype) for each in values]))
+        return grids.view(len(values), row_count, length).unbind()
 
     def judged(events: Tensor) -> Tensor | None:
-        return None if sequences.keep is None else laid_out(sequences.keep[events], torch.float32)
+        return None if sequences.keep is None else laid_out(sequences.keep[events], dtype=torch.float32)[0]
 
     def trained() -> Tensor:
         part = in_history < sequences.train_lengths[user]
-        return laid_out(part if sequences.trained is None else sequences.trained[source], torch.bool)
+        return laid_out(part if sequences.trained is None else sequences.trained[source], dtype=torch.bool)[0]
 
-    items = laid_out(sequences.items[source])
+    items, users, positions, segments = laid_out(
+        sequences.items.index_select(0, source), user, first_position[window] + within, numbers[window]
+    )
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
-        users=laid_out(user),
-        positions=laid_out(first_position[window] + within),
-        segments=laid_out(numbers[window]),
+        users=users,
+        positions=positions,
+        segments=segments,
         cells=cells,
         ends=ends,
-        targets=laid_out(sequences.items[source + 1]) if with_targets else None,
-        times=None if sequences.times is None else laid_out(sequences.times[source]),
+        targets=laid_out(sequences.items.index_select(0, source + 1))[0] if with_targets else None,
+        times=None if sequences.times is None else laid_out(sequences.times[source])[0],
         keep=judged(source),
         target_keep=judged(source + with_targets),
         trained=None if with_targets else trained(),
