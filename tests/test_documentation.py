@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -21,6 +22,13 @@ from tests.command_lines import words
 
 README = PROJECT_ROOT / "README.md"
 DOCUMENTS = [README, *sorted((PROJECT_ROOT / "docs").glob("*.md")), PROJECT_ROOT / "studies" / "results" / "README.md"]
+RESULTS = PROJECT_ROOT / "studies" / "results"
+KEPT = {
+    "NDCG@10": "test.full_unseen.ndcg_at_10",
+    "NDCG@10 s100": "test.sampled100.ndcg_at_10",
+    "Hit@10 s100": "test.sampled100.hit_at_10",
+}
+"""What the tables of docs/rec-denoiser.md call the metrics of a result."""
 STUDIES = [*shipped(), *shipped_searches()]
 PROGRAM = r"(?:\w+=\S+ +)*(?:\.venv/bin/)?rec-denoiser"
 HOLE = "…"
@@ -189,6 +197,40 @@ def test_the_tables_of_readme_are_the_figures_that_are_kept() -> None:
         ]
         compared.add(name)
     assert "shoppers.json" in compared
+
+
+def test_the_tables_of_the_denoisers_page_are_the_figures_that_are_kept() -> None:
+    """Each row's three metrics are the means over the seeds of a method at a place of one study; a row of others'
+    figures lacks one of them, or says whose it is.
+    """
+    kept = {means for path in RESULTS.glob("*.json") for means in kept_means(path)}
+    text = (PROJECT_ROOT / "docs" / "rec-denoiser.md").read_text(encoding="utf-8")
+    unknown, known = [], 0
+    for table in re.finditer(r"^\|(.*)\|\n\|[-: |]+\n((?:\|.*\n)+)", text, re.MULTILINE):
+        head = [cell.strip().removesuffix(" full") for cell in table[1].split("|")]
+        if not KEPT.keys() <= set(head):
+            continue
+        for row in table[2].splitlines():
+            cells = [cell.strip() for cell in row.strip("|").split("|")]
+            assert len(cells) == len(head), row
+            shown = tuple(cells[head.index(name)] for name in KEPT)
+            if all(re.fullmatch(r"\.\d{4}", value) for value in shown):
+                known += shown in kept
+                unknown += [row] if shown not in kept else []
+    assert unknown == []
+    assert known > 120
+
+
+def kept_means(path: Path) -> Iterator[tuple[str, ...]]:
+    """Of a study's result, the metrics `KEPT` of each method at each place, as tables write them."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in told.get("cells", ()) if set(KEPT.values()) <= set(cell.get("metrics", ()))]
+    alike: dict[str, list[dict[str, float]]] = {}
+    for cell in cells:
+        place = {name: value for name, value in cell.get("axes", {}).items() if not name.endswith("seed")}
+        alike.setdefault(repr((cell["method"], place, cell.get("noise"))), []).append(cell["metrics"])
+    for seeds in alike.values():
+        yield tuple(f"{fmean(metrics[name] for metrics in seeds):.4f}".removeprefix("0") for name in KEPT.values())
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
