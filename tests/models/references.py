@@ -115,6 +115,26 @@ def sasrec_block(
     return y + feed_forward(y, weights, block, kept=kept)
 
 
+def pre_norm_block(
+    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
+) -> np.ndarray:
+    inner = normed(x, weights, f"{block}.attention_norm", 1e-8)
+    x = x + attention(inner, inner, weights, f"{block}.attention", causal=True, **attending)
+    return x + feed_forward(normed(x, weights, f"{block}.forward_norm", 1e-8), weights, block, kept=kept)
+
+
+def post_norm_block(
+    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
+) -> np.ndarray:
+    mixed = attention(x, x, weights, f"{block}.attention", causal=True, **attending)
+    y = normed(x + mixed, weights, f"{block}.attention_norm", 1e-8)
+    return normed(y + feed_forward(y, weights, block, kept=kept), weights, f"{block}.forward_norm", 1e-8)
+
+
 def feed_forward(x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0)) -> np.ndarray:
     inner = np.maximum(linear(x, weights, f"{block}.inner"), 0) * kept[0]
     return linear(inner, weights, f"{block}.outer") * kept[1]
+
+
+BLOCKS = {"authors": sasrec_block, "pre": pre_norm_block, "post": post_norm_block}
+"""By where the layer norms are."""

@@ -1,6 +1,7 @@
 """What every backbone does: it learns, its training repeats and resumes, it is kept, ranked with, and served."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from models.engine.batches import history_batches
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog
 from models.engine.training import Training
+from models.networks.backbone import NextItem
 from models.recommender import Recommender
 from models.serving import Server
 from models.storage import load_model, save_model
+from tests.models.builders import draws_for
 
 ITEMS = 20
 BACKBONES = sorted(catalogue.BACKBONES)
@@ -78,6 +81,38 @@ def test_every_loss_trains_every_backbone(log: InteractionLog, backbone: str, lo
     training = trained(log, config_of(backbone, loss=loss, negatives=4), epochs=8)
     history = [epoch.metrics["train.loss"] for epoch in training.progress.history]
     assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_each_event_has_negatives_of_its_own_which_its_user_has_not_had(log: InteractionLog, backbone: str) -> None:
+    """And the loss is that of its target beside them."""
+    model = build(
+        config_of(backbone, loss="bce", negatives=4, dropout=0.0), ITEMS, seed=1, user_count=log.sequences.user_count
+    )
+    assert isinstance(model, NextItem)
+    model.prepare(log.sequences)
+    order, draws = torch.Generator().manual_seed(0), draws_for(log.sequences)
+    batch = next(iter(model.training_batches(log.sequences, batch_size=16, generator=order, draws=draws)))
+    shown, negatives = model.drawn(batch, draws_for(log.sequences))
+    assert negatives is not None
+    assert negatives.shape == (len(batch.cells), 4)
+    rows, unequal = set(), 0
+    for user, own in zip(batch.events(batch.users).tolist(), negatives.tolist(), strict=True):
+        first, size = int(log.sequences.offsets[user]), int(log.sequences.train_lengths[user])
+        assert not set(own) & set(log.sequences.items[first : first + size].tolist())
+        rows.add((user, *own))
+        unequal += len(set(own)) > 1
+    assert len(rows) > 0.9 * len(negatives)
+    assert unequal > 0.9 * len(negatives)
+
+    assert shown.targets is not None
+    terms = model.loss(batch, draws_for(log.sequences)).terms
+    with torch.no_grad():
+        hidden, table = shown.events(model.backbone.encode(shown)).double(), model.item_table().double()
+    for event, target in enumerate(shown.events(shown.targets).tolist()):
+        own = [float(hidden[event] @ table[item]) for item in (target, *negatives[event].tolist())]
+        expected = math.log1p(math.exp(-own[0])) + sum(math.log1p(math.exp(other)) for other in own[1:])
+        assert float(terms[event].detach()) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -17,6 +17,7 @@ from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences, Targets
 from models.networks.backbone import NextItem
 from models.networks.bert4rec import BERT4Rec, BidirectionalBlock
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
 from tests.models.references import (
     attention,
@@ -208,6 +209,16 @@ def test_every_place_is_masked_as_often(make_log: MakeLog) -> None:
     assert np.abs(counts - 240).max() < 4 * math.sqrt(600 * 0.4 * 0.6)
 
 
+def test_an_epoch_masks_as_much_as_the_model_is_configured_to(make_log: MakeLog) -> None:
+    sequences = make_log(lengths=[12] * 10).sequences
+    config = ModelConfig(backbone="bert4rec", dim=12, heads=3, length=LENGTH, masked=0.6, last_masked=0.5)
+    model, order = build(config, 30, seed=4), torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(sequences, batch_size=10, generator=order, draws=draws_for(sequences))
+    assert len(batch.ends) == 10 + 5
+    assert len(batch.cells) == 10 * 4 + 5
+    assert (batch.items == MASK).sum() == len(batch.cells)
+
+
 def test_an_epoch_shows_training_parts_to_their_ends(make_log: MakeLog) -> None:
     sequences = make_log(lengths=[9, 3, 4, 6]).sequences
     (batch,) = masked_batches(
@@ -261,15 +272,10 @@ def test_a_masked_item_itself_has_no_influence(make_log: MakeLog) -> None:
 
 @pytest.mark.parametrize("loss", ["softmax", "gbce", "bce"])
 def test_the_loss_is_taken_at_masked_places_alone(make_log: MakeLog, loss: str) -> None:
-    from models.engine.batches import UnseenItems
-    from models.engine.randomness import Streams
-    from models.recommender import Draws
-
     sequences = make_log(lengths=LENGTHS).sequences
     model = build(ModelConfig(backbone="bert4rec", loss=loss, dim=12, heads=3, length=LENGTH, dropout=0), 30, seed=4)
-    streams = Streams(0, Draws.NAMES, device=torch.device("cpu"))
     batch = masked(sequences)
-    terms = model.loss(batch, Draws(streams, UnseenItems(sequences, sequences.train_lengths))).terms
+    terms = model.loss(batch, draws_for(sequences)).terms
     assert terms.shape == batch.cells.shape
     if loss == "softmax":
         assert isinstance(model, NextItem)

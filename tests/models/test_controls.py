@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.catalogue import CONTROLS, build
 from models.config import ModelConfig
-from models.denoising.controls import Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
+from models.denoising.controls import Control, Controlled, FixedRandom, TopK
 from models.engine.batches import windows
 from models.networks.attention import GateContext
 from models.recommender import Draws
@@ -47,30 +47,46 @@ def test_the_fixed_mask_is_drawn_once_by_the_seed(tmp_path: Path) -> None:
     assert torch.equal(load_model(tmp_path).state_dict()["control.cells"], masks[0])
 
 
-def test_the_fixed_mask_is_the_same_in_training_and_in_use(make_log: MakeLog) -> None:
+def control(gate: str, **settings: object) -> Control:
+    """The one that goes by that name."""
+    return CONTROLS[gate](ModelConfig.from_dict(SMALL.to_dict() | {"gate": gate} | settings))
+
+
+def test_the_fixed_mask_is_the_same_in_training_and_in_use_by_the_positions_of_a_window(make_log: MakeLog) -> None:
     control = FixedRandom(layers=2, length=6, keep=0.5)
     context = context_of(make_log, torch.rand(2, 2, 6, 6), layer=1)
     mask = control.in_use(context)
     assert torch.equal(control.in_training(draws_of(make_log))(context), mask)
     whole = int((context.batch.segments > 0).sum(1).argmax())
     assert torch.equal(mask[whole, 0], control.cells[1])
+    short = 1 - whole
+    assert context.batch.positions[short, :3].tolist() == [3, 4, 5]
+    assert torch.equal(mask[short, 0, :3, :3], control.cells[1, 3:, 3:])
 
 
-def test_dropped_heads_are_scaled_to_keep_the_mean(make_log: MakeLog) -> None:
-    control = HeadDrop(keep=0.75)
+def test_heads_are_dropped_whole_and_those_that_stay_keep_the_mean(make_log: MakeLog) -> None:
+    """Each row's and each head's draw is its own."""
+    drop = control("head-drop", gate_keep=0.75)
     context = context_of(make_log, torch.rand(2, 500, 6, 6))
-    mask = control.in_training(draws_of(make_log))(context)
+    mask = drop.in_training(draws_of(make_log))(context)
     assert mask.shape == (2, 500, 1, 1)
+    assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
     assert float(mask.mean()) == pytest.approx(1.0, abs=0.06)
-    assert float(control.in_use(context)) == 1.0
+    assert float((mask[0] == mask[1]).float().mean()) == pytest.approx(0.75**2 + 0.25**2, abs=0.07)
+    assert torch.equal(drop.in_use(context).expand(2, 500, 6, 6), torch.ones(2, 500, 6, 6))
 
 
-def test_a_dropped_layer_has_no_attention_at_all(make_log: MakeLog) -> None:
-    control, draws = LayerDrop(keep=0.8), draws_of(make_log)
-    context = context_of(make_log, torch.rand(2, 2, 6, 6))
-    drawn = [float(control.in_training(draws)(context)) for _ in range(400)]
-    assert set(drawn) == {0.0, 1.0}
-    assert sum(drawn) / 400 == pytest.approx(0.8, abs=0.06)
+def test_a_dropped_layer_has_no_attention_at_all_and_in_use_all_have_it(make_log: MakeLog) -> None:
+    """Each layer's draw is its own."""
+    drop, draws = control("layer-drop", gate_keep=0.8), draws_of(make_log)
+    contexts = [context_of(make_log, torch.rand(2, 2, 6, 6), layer) for layer in range(2)]
+    steps = [drop.in_training(draws) for _ in range(400)]
+    drawn = [[float(mask(context)) for context in contexts] for mask in steps]
+    assert {cell for of_step in drawn for cell in of_step} == {0.0, 1.0}
+    for shares in zip(*drawn, strict=True):
+        assert sum(shares) / 400 == pytest.approx(0.8, abs=0.06)
+    assert sum(one != other for one, other in drawn) / 400 == pytest.approx(2 * 0.8 * 0.2, abs=0.08)
+    assert all(torch.equal(drop.in_use(context).expand(2, 2, 6, 6), torch.ones(2, 2, 6, 6)) for context in contexts)
 
 
 def test_top_k_is_the_softmax_over_the_k_largest(make_log: MakeLog) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -103,6 +104,26 @@ def test_the_penalty_is_the_mean_over_visible_cells(make_log: MakeLog) -> None:
     assert float(gate.penalty(batch, StraightThrough(), on="mean").detach()) == pytest.approx(float(expected), rel=1e-5)
     total = sum(keep[layer, i, j] for layer in range(2) for i, j in set(visible))
     assert float(gate.penalty(batch, StraightThrough(), on="sum").detach()) == pytest.approx(float(total), rel=1e-5)
+
+
+@pytest.mark.parametrize("on", ["sum", "mean"])
+def test_beta_weighs_the_penalty_that_is_asked_for(make_log: MakeLog, on: Literal["sum", "mean"]) -> None:
+    log = make_log(lengths=[9, 4, 12, 5])
+    model = build(replace(SMALL, gate="positional", beta=0.3, beta_on=on), 30, seed=3)
+    assert isinstance(model, Denoised)
+    assert model.gate is not None
+    assert model.estimator is not None
+    (batch,) = training_batches(log.sequences, length=6, batch_size=4, generator=torch.Generator().manual_seed(0))
+    loss = model.loss(batch, draws_for(log.sequences))
+    expected = 0.3 * model.gate.penalty(batch, model.estimator, on=on)
+    torch.testing.assert_close(loss.penalties["gate"], expected)
+    torch.testing.assert_close(loss.objective(), loss.terms.mean() + expected + loss.surrogates["gate"])
+    assert (
+        "gate"
+        not in build(replace(SMALL, gate="positional", beta=0.0), 30, seed=3)
+        .loss(batch, draws_for(log.sequences))
+        .penalties
+    )
 
 
 def test_the_gate_has_a_learning_rate_of_its_own(make_log: MakeLog) -> None:

@@ -1,7 +1,7 @@
 """Estimators: exact gradients by enumeration, how much noisier one is than another, what each mask is made of."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,20 +10,21 @@ from torch import Tensor
 
 from models.catalogue import ESTIMATORS, build
 from models.denoising.denoised import Denoised
-from models.denoising.estimators import Ar, Arm, BatchCredit, Estimator, HardConcrete, Reinforce, TokenCredit
+from models.denoising.estimators import Ar, Arm, BatchCredit, Estimator, Reinforce, TokenCredit
 from models.denoising.gates import PositionalGate
-from models.engine.batches import Batch
+from models.engine.batches import Batch, windows
 from models.engine.sequences import InteractionLog
+from models.networks.attention import AttentionMask, GateContext
 from models.networks.backbone import NextItem
 from tests.models.builders import TINY, draws_for, repeated, tiny_model
 from tests.models.conftest import MakeLog
 
 UNBIASED: dict[str, Callable[[], Estimator]] = {
-    "arm": lambda: Arm(BatchCredit()),
-    "arm-per-token": lambda: Arm(TokenCredit()),
-    "ar": lambda: Ar(BatchCredit()),
+    "arm": lambda: ESTIMATORS["arm"](TINY),
+    "arm-per-token": lambda: ESTIMATORS["arm-per-token"](TINY),
+    "ar": lambda: ESTIMATORS["ar"](TINY),
     "ar-per-token": lambda: Ar(TokenCredit()),
-    "reinforce": lambda: Reinforce(BatchCredit()),
+    "reinforce": lambda: ESTIMATORS["reinforce"](TINY),
     "reinforce-per-token": lambda: Reinforce(TokenCredit()),
 }
 CAUSAL = torch.ones(3, 3).tril().bool().expand(2, 3, 3)
@@ -160,10 +161,31 @@ def test_ar_is_an_order_of_magnitude_noisier_than_arm_and_credit_by_token_quiete
     assert variance["arm-per-token"] < 0.8 * variance["arm"]
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_token_answers_for_its_own_loss_in_the_last_layer_and_below_for_those_that_see_it(
+    make_log: MakeLog, *, bidirectional: bool
+) -> None:
+    """In two windows of a row: nothing of a neighbour, and of a mean over both."""
+    log = make_log(lengths=[6, 6])
+    stops = torch.tensor([3, 2])
+    batch = windows(log.sequences, torch.arange(2), stops, length=5, with_targets=False)
+    batch = replace(batch, bidirectional=bidirectional)
+    assert len(batch.items) == 1
+    losses, gate = torch.tensor([1.0, 10.0, 100.0, 1000.0, 10000.0]), some_gate(length=5)
+    of_own, of_seeing = (TokenCredit().weights(losses, gate, batch, last=last)[0, 0] for last in (True, False))
+    grid = batch.grid(losses)[0]
+    for query, key in itertools.product(range(5), repeat=2):
+        seen = bool(batch.visible[0, query, key])
+        seeing = [loss for later, loss in enumerate(grid) if batch.visible[0, later, query]]
+        assert float(of_own[query, key]) == pytest.approx(float(grid[query]) / 5 if seen else 0.0)
+        assert float(of_seeing[query, key]) == pytest.approx(float(sum(seeing)) / 5 if seen else 0.0)
+
+
 def test_reinforce_takes_its_baseline_from_earlier_steps_and_keeps_it_with_the_weights(make_log: MakeLog) -> None:
+    """What a mask is weighed by is its loss less that baseline."""
     log = make_log(lengths=[6], item_count=5)
-    estimator = Reinforce(BatchCredit())
-    model = Denoised(tiny_model(5), some_gate(), estimator)
+    estimator, gate = Reinforce(BatchCredit()), some_gate()
+    model = Denoised(tiny_model(5), gate, estimator)
     random = draws_for(log.sequences, seed=0)
     means = [float(model.loss(repeated(log, 1), random).data_term().detach()) for _ in range(3)]
     expected = sum(0.1 * 0.9**age * mean for age, mean in enumerate(reversed(means))) / sum(
@@ -172,15 +194,47 @@ def test_reinforce_takes_its_baseline_from_earlier_steps_and_keeps_it_with_the_w
     assert float(estimator.total / estimator.weight) == pytest.approx(expected, rel=1e-5)
     assert {"estimator.total", "estimator.weight"} <= model.state_dict().keys()
 
+    loss, again = model.loss(repeated(log, 1), draws_for(log.sequences, seed=5)), draws_for(log.sequences, seed=5)
+    (gradient,) = torch.autograd.grad(loss.surrogates["gate"], gate.phi)
+    keep = torch.sigmoid(gate.phi.detach())
+    mask = torch.stack([(again.uniforms(3, 3) < of_layer).float() for of_layer in keep])
+    advantage = float(loss.data_term().detach()) - expected
+    torch.testing.assert_close(gradient, torch.where(CAUSAL, advantage * (mask - keep), 0.0), rtol=1e-4, atol=1e-7)
 
-def test_hard_concrete_opens_cells_as_often_as_its_penalty_says() -> None:
-    estimator = HardConcrete()
-    logits = torch.tensor([-2.0, 0.0, 1.5])
-    uniforms = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0)).clamp(1e-6, 1 - 1e-6)
-    soft = torch.sigmoid((torch.logit(uniforms) + logits) / estimator.temperature)
-    drawn = (soft * (estimator.high - estimator.low) + estimator.low).clamp(0, 1)
-    torch.testing.assert_close((drawn > 0).float().mean(0), estimator.keep(logits), rtol=0, atol=0.004)
-    assert estimator.inference(torch.tensor([-9.0, 9.0])).tolist() == [0.0, 1.0]
+
+def test_hard_concrete_masks_are_the_formula_of_their_draws_and_open_as_often_as_the_penalty_says(
+    make_log: MakeLog,
+) -> None:
+    """Louizos et al., eq. 10 to 12, with their constants; the gradient, too, is that of the formula."""
+    log = make_log(lengths=[6], item_count=5)
+    gate, batch = some_gate(), repeated(log, 40_000)
+    estimator = ESTIMATORS["hard-concrete"](TINY)
+    drawn: list[Tensor] = []
+
+    def evaluate(masks: Sequence[AttentionMask | None]) -> list[Tensor]:
+        (mask,) = masks
+        assert mask is not None
+        nothing = torch.zeros(0)
+        drawn.extend(mask(GateContext(nothing, nothing, nothing, batch, layer)) for layer in range(2))
+        return [nothing]
+
+    assert (
+        estimator(evaluate, gate, batch, uniforms=draws_for(log.sequences, seed=0).uniforms, layers=2).surrogate is None
+    )
+    again = draws_for(log.sequences, seed=0)
+    for layer, ours in enumerate(drawn):
+        uniform = again.uniforms(*ours.shape)
+        stretched = 1.2 * torch.sigmoid((uniform.log() - (1 - uniform).log() + gate.phi[layer]) * 3 / 2) - 0.1
+        expected = stretched.clamp(0, 1)
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+        gradients = [torch.autograd.grad(masks.mean(), gate.phi, retain_graph=True)[0] for masks in (ours, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-7)
+        assert 0.1 < float(((ours > 0) & (ours < 1)).float().mean()) < 0.9
+        opened = (ours > 0).float().mean((0, 1))
+        torch.testing.assert_close(opened, estimator.keep(gate.phi[layer]).detach(), rtol=0, atol=0.012)
+    logits = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0])
+    expected = torch.tensor([0.0, 1.2 * 0.2689414 - 0.1, 0.5, 1.2 * 0.7310586 - 0.1, 1.0])
+    torch.testing.assert_close(estimator.inference(logits), expected)
 
 
 @pytest.mark.parametrize("name", ["straight-through", "hard-concrete"])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import catalogue
 from models.catalogue import build
-from models.config import ModelConfig
+from models.config import NO_GATE, ModelConfig
 from models.denoising.controls import Controlled
 from models.denoising.denoised import Denoised
 from models.engine.batches import Batch, history_batches
@@ -136,6 +136,13 @@ def test_a_control_is_trained_under_its_mask(log: InteractionLog, backbone: str,
 
     torch.testing.assert_close(terms, own_terms(masked=True), rtol=0, atol=0)
     assert not torch.allclose(terms, own_terms(masked=False), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("backbone", "gate"), product(BACKBONES, (NO_GATE, *catalogue.GATES, *catalogue.CONTROLS)))
+def test_every_parameter_learns_in_one_group(log: InteractionLog, backbone: str, gate: str) -> None:
+    model = built(config_of(backbone, gate=gate), log)
+    learning = [parameter for group in model.parameter_groups(1e-2) for parameter in group["params"]]
+    assert sorted(map(id, learning)) == sorted(map(id, model.parameters()))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -83,6 +83,11 @@ def test_it_is_that_of_a_window_however_many_a_batch_has_and_however_often_it_is
         return float(term.detach())
 
     of_one = penalty(windows_of(4))
+    trace: Trace = []
+    with traced(model.backbone.blocks, trace):
+        model.backbone.encode(windows_of(4))
+    estimate = squared_jacobian(trace, windows_of(4), normals=lambda *_: normal)
+    assert of_one == pytest.approx(0.5 * float(estimate.detach()))
     assert penalty(windows_of(4, 4, 4)) == pytest.approx(of_one, rel=1e-5)
     assert penalty(windows_of(4, 4), copies=2) == pytest.approx(of_one, rel=1e-5)
 
@@ -91,8 +96,9 @@ def test_it_is_there_in_every_kth_step_as_many_times_as_strong(make_log: MakeLog
     log = make_log(lengths=[6, 5], item_count=6)
     batch = windows(log.sequences, torch.arange(2), torch.tensor([4, 3]), length=4, with_targets=True)
 
-    def penalty(every: int, step: int) -> float | None:
-        model = Denoised(build(CONFIG, 6, seed=2), None, None, JacobianPenalty(0.5, every=every))  # type: ignore[arg-type]
+    def penalty(every: int, step: int, gamma: float = 0.5) -> float | None:
+        model = build(replace(CONFIG, gamma=gamma, jacobian_every=every), 6, seed=2)
+        assert isinstance(model, Denoised)
         draws = replace(draws_for(log.sequences, seed=1), step=step)
         loss = model.loss(batch, draws)
         loss.objective().backward()
@@ -104,6 +110,7 @@ def test_it_is_there_in_every_kth_step_as_many_times_as_strong(make_log: MakeLog
     assert always is not None
     assert penalty(3, 1) is None
     assert penalty(3, 6) == pytest.approx(3 * always)
+    assert penalty(1, 1, gamma=2.0) == pytest.approx(4 * always)
 
 
 def test_descending_it_makes_jacobians_smaller() -> None:

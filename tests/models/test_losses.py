@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.catalogue import LOSSES
+from models.config import ModelConfig
 from models.engine.losses import (
     BayesianPersonalisedRanking,
     BinaryCrossEntropy,
@@ -16,6 +18,18 @@ from models.engine.losses import (
     SharedGeneralisedBinaryCrossEntropy,
     in_one_piece,
 )
+
+
+def test_every_loss_goes_by_its_name_with_the_negatives_that_are_asked_for() -> None:
+    config = ModelConfig(negatives=7, gbce_t=0.3)
+    assert {name: make(config) for name, make in LOSSES.items()} == {
+        "bce": BinaryCrossEntropy(negatives=7),
+        "bpr": BayesianPersonalisedRanking(negatives=7),
+        "softmax": FullSoftmax(),
+        "sampled-softmax": SampledSoftmax(negatives=7),
+        "gbce": GeneralisedBinaryCrossEntropy(negatives=7, t=0.3),
+        "gbce-shared": SharedGeneralisedBinaryCrossEntropy(negatives=7, t=0.3),
+    }
 
 
 def test_binary_cross_entropy_is_the_papers_formula() -> None:

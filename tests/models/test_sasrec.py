@@ -1,7 +1,6 @@
 """SASRec against a slow second implementation, and what must have no influence."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +15,12 @@ from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
 from tests.models.conftest import MakeLog
 from tests.models.references import (
-    Kept,
+    BLOCKS,
     Weights,
-    attention,
     factors,
-    feed_forward,
     gate_of,
     normed,
     of_window,
-    sasrec_block,
     weights_of,
     window_states,
 )
@@ -44,25 +40,6 @@ def backbone(norm: str = "authors") -> SASRec:
             )
         model.backbone.items.weight[0].zero_()
     return model.backbone
-
-
-def pre_norm_block(
-    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
-) -> np.ndarray:
-    inner = normed(x, weights, f"{block}.attention_norm", 1e-8)
-    x = x + attention(inner, inner, weights, f"{block}.attention", causal=True, **attending)
-    return x + feed_forward(normed(x, weights, f"{block}.forward_norm", 1e-8), weights, block, kept=kept)
-
-
-def post_norm_block(
-    x: np.ndarray, weights: Weights, block: str, *, kept: Kept = (1.0, 1.0), **attending: Any
-) -> np.ndarray:
-    mixed = attention(x, x, weights, f"{block}.attention", causal=True, **attending)
-    y = normed(x + mixed, weights, f"{block}.attention_norm", 1e-8)
-    return normed(y + feed_forward(y, weights, block, kept=kept), weights, f"{block}.forward_norm", 1e-8)
-
-
-BLOCKS = {"authors": sasrec_block, "pre": pre_norm_block, "post": post_norm_block}
 
 
 def embedded(weights: Weights, items: list[int]) -> np.ndarray:

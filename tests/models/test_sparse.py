@@ -1,5 +1,6 @@
 """Sparse attention: the fixed pattern against one written by hand, α-entmax against closed forms and differences."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from models.engine.batches import Batch, windows
 from models.networks.attention import GateContext
 from models.serving import CATALOGUE_FILE, Server
 from models.storage import load_model, save_model
+from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
 
 GATES = ("sparse-transformer", "alpha-entmax")
@@ -112,6 +114,31 @@ def test_the_gradient_of_alpha_is_that_of_finite_differences(make_log: MakeLog) 
     step[where] = 1e-4
     difference = (value(start, scores + step) - value(start, scores - step)) / 2e-4
     assert float(of_scores[where]) == pytest.approx(float(difference.detach()), rel=1e-3, abs=1e-6)
+
+
+def test_each_head_of_each_layer_has_an_alpha_of_its_own_which_is_learned(make_log: MakeLog) -> None:
+    model = build(ModelConfig(dim=8, length=6, gate="alpha-entmax", attention_alpha=1.4), 30, seed=1)
+    assert isinstance(model, Controlled)
+    assert isinstance(model.control, AdaptivelySparse)
+    logits = model.control.logits
+    torch.testing.assert_close(model.control.alphas(), torch.full((2, 2), 1.4))
+    log = make_log(lengths=[8, 6])
+    batch = windows(log.sequences, torch.arange(2), torch.tensor([6, 4]), length=6, with_targets=True)
+    optimizer = torch.optim.Adam(model.parameter_groups(0.1))
+    before = logits.detach().clone()
+    model.loss(batch, draws_for(log.sequences)).objective().backward()
+    optimizer.step()
+    assert (logits.detach() != before).all()
+    with torch.no_grad():
+        logits.copy_(torch.tensor([[-2.0, 0.0], [1.0, 3.0]]))
+    scores = torch.randn(len(batch.items), 2, 6, 6, generator=torch.Generator().manual_seed(3))
+    for layer, alphas in enumerate(model.control.alphas().detach()):
+        context = replace(softmax_over(scores, batch), layer=layer)
+        masked = context.attention * model.control.in_use(context)
+        seen = scores.masked_fill(~batch.visible[:, None], -torch.inf)
+        for head, alpha in enumerate(alphas):
+            mine = alpha_entmax(seen[:, head], alpha)[batch.segments > 0]
+            torch.testing.assert_close(masked[:, head][batch.segments > 0].detach(), mine, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("gate", GATES)

@@ -1,5 +1,6 @@
 """TiSASRec against a slow second implementation, and its intervals against the definition."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, windows
+from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences
 from models.engine.training import Training
 from models.networks import tisasrec
@@ -17,12 +19,12 @@ from models.networks.backbone import NextItem
 from models.networks.tisasrec import OwnIntervals, PlacesAndIntervals, TiSASRec, intervals
 from tests.models.conftest import MakeLog
 from tests.models.references import (
+    BLOCKS,
     factors,
     gate_of,
     normed,
     of_window,
     perturbed,
-    sasrec_block,
     weights_of,
     window_states,
 )
@@ -32,9 +34,9 @@ MOST = 5
 TIMES = {0: [10, 13], 1: [5, 5, 9, 30], 2: [0, 4, 6, 6, 7, 100, 101, 103, 110], 3: [8, 8, 8], 4: [1, 2, 4, 8, 16]}
 
 
-def network() -> TiSASRec:
-    config = ModelConfig(backbone="tisasrec", dim=12, blocks=2, heads=3, length=LENGTH, max_interval=MOST)
-    model = build(config, 30, seed=4)
+def network(norm: str = "authors") -> TiSASRec:
+    sizes = {"dim": 12, "blocks": 2, "heads": 3, "length": LENGTH, "max_interval": MOST}
+    model = build(ModelConfig.from_dict({"backbone": "tisasrec", "norm": norm} | sizes), 30, seed=4)
     assert isinstance(model, NextItem)
     assert model.needs == {"times"}
     backbone = perturbed(model.backbone)
@@ -64,38 +66,75 @@ def buckets(times: list[int]) -> np.ndarray:
     return found
 
 
-def by_hand(model: TiSASRec, items: list[int], interval: np.ndarray, cells: np.ndarray | None = None) -> np.ndarray:
+def by_hand(
+    model: TiSASRec,
+    items: list[int],
+    interval: np.ndarray,
+    cells: np.ndarray | None = None,
+    *,
+    norm: str = "authors",
+    kept: Sequence[np.ndarray | float] = (1.0,) * 9,
+) -> np.ndarray:
+    """`kept` multiplies the embeddings, keys and values of positions, those of intervals, and by layer what a
+    feed-forward layer has within and what it adds.
+    """
     weights = weights_of(model)
     first = LENGTH - len(items)
-    x = weights["items.weight"][items] * np.sqrt(12)
+    on_items, on_keys, on_values, on_interval_keys, on_interval_values, *on_forward = kept
+    place_keys = weights["position_keys.weight"][first:] * on_keys
+    place_values = weights["position_values.weight"][first:] * on_values
+    interval_keys = weights["interval_keys"] * on_interval_keys
+    interval_values = weights["interval_values"] * on_interval_values
+    x = weights["items.weight"][items] * np.sqrt(12) * on_items
     for number in range(2):
-        x = sasrec_block(
+        x = BLOCKS[norm](
             x,
             weights,
             f"blocks.{number}",
             heads=3,
             mask=of_window(cells, number, len(items)),
-            more_keys=lambda t, s: (
-                weights["position_keys.weight"][first + s] + weights["interval_keys"][interval[t, s]]
-            ),
-            more_values=lambda t, s: (
-                weights["position_values.weight"][first + s] + weights["interval_values"][interval[t, s]]
-            ),
+            kept=(on_forward[2 * number], on_forward[2 * number + 1]),
+            more_keys=lambda t, s: place_keys[s] + interval_keys[interval[t, s]],
+            more_values=lambda t, s: place_values[s] + interval_values[interval[t, s]],
         )
     return normed(x, weights, "last_norm", 1e-8)
 
 
 @pytest.mark.parametrize("cells", [None, factors(layers=2, heads=3, length=LENGTH)], ids=["open", "gated"])
-def test_equals_the_second_implementation(make_log: MakeLog, cells: np.ndarray | None) -> None:
+@pytest.mark.parametrize("norm", BLOCKS)
+def test_equals_the_second_implementation(make_log: MakeLog, norm: str, cells: np.ndarray | None) -> None:
     """A gate multiplies attention, and thereby all that is attended to: items, positions and intervals."""
-    model, sequences = network(), timed(make_log)
+    model, sequences = network(norm), timed(make_log)
     batch = batch_of(sequences)
     assert len(batch.items) < 5, "several windows share a row"
     for user, times in TIMES.items():
         items = sequences.items[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()[-LENGTH:]
-        expected = by_hand(model, items, buckets(times[-LENGTH:]), cells)
+        expected = by_hand(model, items, buckets(times[-LENGTH:]), cells, norm=norm)
         ours = window_states(model, batch, user, len(items), gate=gate_of(cells))
         np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_dropout_falls_on_items_on_the_tables_of_places_and_intervals_on_attention_and_on_feed_forward_layers(
+    make_log: MakeLog,
+) -> None:
+    model, sequences = network(), timed(make_log)
+    batch = windows(sequences, torch.tensor([2]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
+    masks: list[np.ndarray] = []
+
+    def draw(values: torch.Tensor, probability: float) -> torch.Tensor:
+        assert probability == 0.2
+        mask = keep_mask(values, probability, generator=generator)
+        masks.append((mask[0] if mask.dim() > 2 else mask).double().numpy())
+        return mask
+
+    generator = torch.Generator().manual_seed(5)
+    ours = model.encode(batch, dropout=Dropout(draw))[0].detach().numpy()
+    cells = np.stack([masks[5], masks[8]])
+    first = int(sequences.offsets[2])
+    items, times = sequences.items[first : first + LENGTH].tolist(), TIMES[2][:LENGTH]
+    kept = [*masks[:5], *masks[6:8], *masks[9:]]
+    np.testing.assert_allclose(ours, by_hand(model, items, buckets(times), cells, kept=kept), atol=1e-5)
+    assert all((mask == 0).any() for mask in masks)
 
 
 def test_without_times_events_are_equally_spaced(make_log: MakeLog) -> None:

@@ -112,6 +112,22 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
         own = rows[rows["layer"] == number]
         assert layer.open_share == pytest.approx(float((own["mask"] != 0).mean()))
     assert 0 < told.layers[0].open_share < 1
+    newest = rows[(rows["query_place"] > 5) & (rows["key_place"] > 5)]
+    by_head = [part for _, part in newest.groupby(["layer", "head"])]
+    gate = "mask" if maps == 4 else "keep"
+    expected = [(part, gate, rows[gate].max() if maps == 4 else 1.0) for part in by_head[:: 4 // maps]]
+    for part in by_head:
+        own = rows[rows["layer"] == part["layer"].iloc[0]]
+        expected += [(part, column, own[["before", "after"]].max(axis=None)) for column in ("before", "after")]
+    for chart, (part, column, full) in zip(charts[1:], expected, strict=True):
+        cells = list(chart.iter("rect"))
+        numbers = [float(cell.findtext("title", "").rpartition(": ")[2]) for cell in cells]
+        assert numbers == pytest.approx(part[column].tolist(), rel=6e-3)
+        shade = part[column] / full
+        fullness = (shade if column == gate else shade**0.5).clip(lower=0.02)
+        assert [float(cell.get("fill-opacity", "")) for cell in cells] == pytest.approx(fullness.tolist(), abs=6e-3)
+        strokes = [stroke for group in chart.iter("g") if group.get("class") == "shut" for stroke in group]
+        assert len(strokes) == (0 if column == "before" else (part["mask"] == 0).sum())
     lent = pd.read_csv(influence)
     assert len(lent) == 2 * len(told.seen)
     with influence.open(encoding="utf-8") as file:

@@ -1,11 +1,15 @@
 """Tables and plots for people."""
 
 import xml.etree.ElementTree as ElementTree
+from io import StringIO
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tasks.compare import COMPARED, Cell, Row, compare
-from tasks.report import learning_curve, markdown, plain, table
+from tasks.detect import verdicts_on
+from tasks.report import learning_curve, markdown, plain, roc_chart, roc_csv, table
 from tasks.reporting.sights import noise_words
 from tasks.specs import InjectedNoise, NoiseSpec
 from tasks.study.result import Noise
@@ -58,6 +62,28 @@ def test_markdown_has_a_cell_for_every_heading_and_says_what_they_mean() -> None
     lines = markdown(rows()).splitlines()
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert "worse to begin with can retain more" in lines[-1]
+
+
+def test_the_area_under_a_roc_curve_as_it_is_kept_and_drawn_is_the_one_that_is_told() -> None:
+    draw = np.random.default_rng(0)
+    noisy = draw.random(2000) < 0.3
+    columns = {"user": np.arange(2000) // 20, "noise": noisy, "noise_kind": np.where(noisy, "a, b", None)}
+    scores = {name: draw.normal(0.0, 1.0, 2000) + shift * noisy for name, shift in (("own_score", 1.5), ("gate", -0.5))}
+    verdicts = list(verdicts_on(pd.DataFrame(columns | scores)))
+    kept = pd.read_csv(StringIO(roc_csv(verdicts)))
+    root = ElementTree.fromstring(roc_chart(verdicts, title="a & b < c"))
+    lines = [path for path in root.iter() if path.get("stroke-width") == "2"]
+    words = [text.text or "" for text in root.iter() if text.tag.endswith("text")]
+    assert len(lines) == len(verdicts) == 2
+    for verdict, line in zip(verdicts, lines, strict=True):
+        area = verdict.auroc.value
+        own = kept[kept["detector"] == verdict.detector]
+        assert own["auroc"].unique() == pytest.approx([area], abs=1e-6)
+        assert np.trapezoid(own["true_positive_rate"], own["false_positive_rate"]) == pytest.approx(area, abs=3e-3)
+        x, y = np.array([pair.split() for pair in line.get("d", "")[1:].split("L")], dtype=float).T
+        across, up = (x - x.min()) / (x.max() - x.min()), (y.max() - y) / (y.max() - y.min())
+        assert np.trapezoid(up, across) == pytest.approx(area, abs=5e-3)
+        assert any(f": {area:.3f} ({verdict.auroc.low:.3f} to {verdict.auroc.high:.3f})" in word for word in words)
 
 
 def test_the_learning_curve_is_a_picture_even_where_validation_is_rare() -> None:

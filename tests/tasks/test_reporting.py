@@ -376,8 +376,13 @@ def test_noise_detection_has_a_section_with_its_table_and_what_it_stands_on(
     rows = table(page.parent / "tables" / "noise-detection.csv")
     assert rows["auroc"].tolist() == pytest.approx([found.auroc for found in result.detection])
     told = (page.parent / "tables" / "noise-detection.md").read_text()
+    curves = table(page.parent / "tables" / "detection.csv").groupby(["method", "detector", "seed"])
     for found in result.detection:
         assert f"| {found.method} | own score | {found.auroc:.3f} ({found.low:.3f} to {found.high:.3f}) |" in told
+        curve = curves.get_group((found.method, found.detector, found.seed))
+        area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
+        assert area == pytest.approx(found.auroc, abs=3e-3)
+    assert max(found.auroc for found in result.detection) > 0.6, "of exchanged axes the area would be another"
     quiet = write_report(replace(result, detection=()), None, page.parent / "quiet").read_text()
     assert "Noise detection" not in quiet
 

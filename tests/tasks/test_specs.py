@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
-from models.config import ModelConfig
+from models.catalogue import build
+from models.config import ModelConfig, TrainingConfig
+from models.engine.training import Training
 from tasks.audit.specs import AuditSpec
 from tasks.specs import (
     METHODS,
@@ -20,6 +23,7 @@ from tasks.specs import (
     named_method,
 )
 from tasks.tuning.specs import TuneRequest
+from tests.models.builders import planted_log
 
 LOGS = (IngestSpec, AuditSpec, RobustnessSpec, RecommendSpec)
 
@@ -82,6 +86,31 @@ def test_a_shipped_methods_name_is_that_method_wherever_it_is_said() -> None:
     assert (denoised.noise_model, denoised.dim) == ("co-occurrence", 20)
     assert RobustnessSpec.model_validate(spec.model_dump()) == spec
     assert MethodSpec(name="sasrec-gbce", model=ModelConfig(loss="gbce", negatives=64)).model.negatives == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "closes", "recipe"),
+    [
+        ("rec-denoiser-published", True, {"estimator": "arm", "beta": 0.01, "beta_on": "sum", "gamma": 0.001}),
+        ("rec-denoiser", False, {"estimator": "arm-per-token", "beta": 0.06, "beta_on": "mean", "gamma": 0.0}),
+    ],
+)
+def test_the_recipe_as_published_closes_its_mask_and_the_repaired_one_does_not(
+    name: str, *, closes: bool, recipe: dict[str, Any]
+) -> None:
+    log, _ = planted_log(kind="uniform", share=0.0, users=200)
+    config = named_method(name, dim=8, length=28).model
+    assert config.to_dict().items() >= recipe.items()
+    model = build(config, log.sequences.item_count, seed=1)
+    training = Training(
+        model, log, log, TrainingConfig(epochs=4, validate_every=4, batch_size=50),
+        seed=1, evaluation_seed=0, device=torch.device("cpu"),
+    )  # fmt: skip
+    training.run(checkpoint=None, on_epoch=lambda _: None)
+    assert (training.progress.collapsed_epoch is not None) == closes
+    figures = model.diagnostics()
+    assert figures["gate.open_share"] == (0.0 if closes else 1.0)
+    assert figures["gate.mean_keep"] == pytest.approx(0.5 if closes else 0.88, abs=0.05)
 
 
 @pytest.mark.parametrize(
