@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.engine.batches import Batch
+from models.engine.randomness import Dropout, keep_mask
 from models.networks.attention import AttentionMask
 from models.networks.backbone import Backbone
 
@@ -18,6 +19,22 @@ Kept = tuple[np.ndarray | float, np.ndarray | float]
 
 def weights_of(network: nn.Module) -> Weights:
     return {name: value.double().numpy() for name, value in network.state_dict().items()}
+
+
+def recorded_dropout(probability: float = 0.2) -> tuple[Dropout, list[np.ndarray]]:
+    """Dropout at that probability alone, and its masks in their order as they are drawn: of a batch's, with more than
+    two dimensions, the first row's.
+    """
+    masks: list[np.ndarray] = []
+    generator = torch.Generator().manual_seed(5)
+
+    def draw(values: Tensor, asked: float) -> Tensor:
+        assert asked == probability
+        mask = keep_mask(values, asked, generator=generator)
+        masks.append((mask[0] if mask.dim() > 2 else mask).double().numpy())
+        return mask
+
+    return Dropout(draw), masks
 
 
 def perturbed(network: Backbone, *, seed: int = 0) -> Backbone:

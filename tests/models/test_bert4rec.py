@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import Batch, Masking, history_batches, masked_batches, masked_windows, windows
-from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences, Targets
 from models.networks.backbone import NextItem
 from models.networks.bert4rec import BERT4Rec, BidirectionalBlock
@@ -26,6 +25,7 @@ from tests.models.references import (
     linear,
     normed,
     perturbed,
+    recorded_dropout,
     weights_of,
     window_states,
 )
@@ -149,16 +149,8 @@ def test_dropout_falls_on_embeddings_attention_and_what_each_half_of_a_block_add
     """The probabilities of attention are dropped after the softmax, and those that stay are scaled."""
     model, sequences = network(), make_log(lengths=[LENGTH]).sequences
     batch = windows(sequences, torch.tensor([0]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
-    masks: list[np.ndarray] = []
-
-    def draw(values: Tensor, probability: float) -> Tensor:
-        assert probability == 0.2
-        mask = keep_mask(values, probability, generator=generator)
-        masks.append(mask[0].double().numpy())
-        return mask
-
-    generator = torch.Generator().manual_seed(5)
-    ours = model.encode(replace(batch, bidirectional=True), dropout=Dropout(draw))[0].detach().numpy()
+    dropout, masks = recorded_dropout()
+    ours = model.encode(replace(batch, bidirectional=True), dropout=dropout)[0].detach().numpy()
     cells = [masks[1], masks[4]]
     expected = states_by_hand(model, sequences.items.tolist(), cells, [masks[0], *masks[2:4], *masks[5:]])
     np.testing.assert_allclose(ours, expected, atol=1e-5)

@@ -273,6 +273,15 @@ def test_the_configuration_knows_which_models_read_the_whole_table_and_which_rea
     assert ("times" in built.needs) == config.needs_times
 
 
+def assert_trained_alike(one: Training, other: Training, *, rel: float, atol: float) -> None:
+    """Over four epochs: figures up to `rel`, weights up to `atol`."""
+    for _ in range(4):
+        figures, expected = (each.train_epoch() | each.validate_if_due() for each in (one, other))
+        assert figures == pytest.approx(expected, rel=rel)
+    for (name, mine), its in zip(one.model.named_parameters(), other.model.parameters(), strict=True):
+        np.testing.assert_allclose(mine.detach(), its.detach(), rtol=0, atol=atol, err_msg=name)
+
+
 @pytest.mark.parametrize(
     "model",
     SAMPLED,
@@ -289,11 +298,7 @@ def test_a_training_in_place_is_the_one_with_autograds_gradients(
         each.model.double()
     assert isinstance(ours.model.item_table(), InPlaceTable)
     assert not isinstance(plain.model.item_table(), InPlaceTable)
-    for _ in range(3):
-        figures, expected = (each.train_epoch() | each.validate_if_due() for each in (ours, plain))
-        assert figures == pytest.approx(expected, rel=1e-9)
-    for (name, one), other in zip(ours.model.named_parameters(), plain.model.parameters(), strict=True):
-        np.testing.assert_allclose(one.detach(), other.detach(), rtol=0, atol=1e-9, err_msg=name)
+    assert_trained_alike(ours, plain, rel=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -315,11 +320,7 @@ def test_a_training_by_rows_is_the_one_that_moves_all_of_them(make_log: MakeLog,
         each.model.double()
     assert isinstance(by_row.model.item_table(), RowTable)
     assert not isinstance(whole.model.item_table(), RowTable)
-    for _ in range(4):
-        figures, expected = (each.train_epoch() | each.validate_if_due() for each in (by_row, whole))
-        assert figures == pytest.approx(expected, rel=1e-5)
-    for (name, one), other in zip(by_row.model.named_parameters(), whole.model.parameters(), strict=True):
-        np.testing.assert_allclose(one.detach(), other.detach(), rtol=0, atol=1e-6, err_msg=name)
+    assert_trained_alike(by_row, whole, rel=1e-5, atol=1e-6)
     for mine, its in zip(*(each.optimizer.state_dict()["state"] for each in (by_row, whole)), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-8)
 

@@ -9,7 +9,6 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import windows
-from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sasrec import SASRec
@@ -21,6 +20,7 @@ from tests.models.references import (
     gate_of,
     normed,
     of_window,
+    recorded_dropout,
     weights_of,
     window_states,
 )
@@ -77,16 +77,8 @@ def test_dropout_falls_on_embeddings_attention_and_twice_on_each_feed_forward_la
     network = backbone(norm)
     log = make_log(lengths=[LENGTH])
     batch = windows(log.sequences, torch.tensor([0]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
-    masks: list[np.ndarray] = []
-
-    def draw(values: torch.Tensor, probability: float) -> torch.Tensor:
-        assert probability == 0.2
-        mask = keep_mask(values, probability, generator=generator)
-        masks.append(mask[0].double().numpy())
-        return mask
-
-    generator = torch.Generator().manual_seed(5)
-    ours = network.encode(batch, dropout=Dropout(draw), gate=gate_of(gate))[0].detach().numpy()
+    dropout, masks = recorded_dropout()
+    ours = network.encode(batch, dropout=dropout, gate=gate_of(gate))[0].detach().numpy()
     on_embeddings, *of_blocks = masks
     weights = weights_of(network)
     x = embedded(weights, log.sequences.items.tolist()) * on_embeddings

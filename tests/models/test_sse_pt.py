@@ -10,13 +10,12 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import training_batches, windows
-from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
 from models.networks.sse_pt import SSEPT
 from tests.models.builders import draws_for
 from tests.models.conftest import MakeLog
-from tests.models.references import BLOCKS, factors, gate_of, normed, of_window, perturbed, weights_of
+from tests.models.references import BLOCKS, factors, gate_of, normed, of_window, perturbed, recorded_dropout, weights_of
 
 LENGTH = 7
 LENGTHS = [4, 3, 9, 5, 6]
@@ -81,16 +80,8 @@ def test_dropout_falls_on_embeddings_attention_and_twice_on_each_feed_forward_la
     sequences = make_log(lengths=LENGTHS).sequences
     model = network(sequences)
     batch = windows(sequences, torch.tensor([2]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
-    masks: list[np.ndarray] = []
-
-    def draw(values: torch.Tensor, probability: float) -> torch.Tensor:
-        assert probability == 0.2
-        mask = keep_mask(values, probability, generator=generator)
-        masks.append(mask[0].double().numpy())
-        return mask
-
-    generator = torch.Generator().manual_seed(5)
-    ours = (model.encode(batch, dropout=Dropout(draw))[0] @ model.item_table()[1:].T).detach().numpy()
+    dropout, masks = recorded_dropout()
+    ours = (model.encode(batch, dropout=dropout)[0] @ model.item_table()[1:].T).detach().numpy()
     items = sequences.items[sequences.offsets[2] :][:LENGTH].tolist()
     cells, kept = np.stack([masks[1], masks[4]]), [masks[0], *masks[2:4], *masks[5:]]
     person = weights_of(model)["users.weight"][2]

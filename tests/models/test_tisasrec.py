@@ -11,7 +11,6 @@ import torch
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, windows
-from models.engine.randomness import Dropout, keep_mask
 from models.engine.sequences import Sequences
 from models.engine.training import Training
 from models.networks import tisasrec
@@ -25,6 +24,7 @@ from tests.models.references import (
     normed,
     of_window,
     perturbed,
+    recorded_dropout,
     weights_of,
     window_states,
 )
@@ -119,16 +119,8 @@ def test_dropout_falls_on_items_on_the_tables_of_places_and_intervals_on_attenti
 ) -> None:
     model, sequences = network(), timed(make_log)
     batch = windows(sequences, torch.tensor([2]), torch.tensor([LENGTH]), length=LENGTH, with_targets=False)
-    masks: list[np.ndarray] = []
-
-    def draw(values: torch.Tensor, probability: float) -> torch.Tensor:
-        assert probability == 0.2
-        mask = keep_mask(values, probability, generator=generator)
-        masks.append((mask[0] if mask.dim() > 2 else mask).double().numpy())
-        return mask
-
-    generator = torch.Generator().manual_seed(5)
-    ours = model.encode(batch, dropout=Dropout(draw))[0].detach().numpy()
+    dropout, masks = recorded_dropout()
+    ours = model.encode(batch, dropout=dropout)[0].detach().numpy()
     cells = np.stack([masks[5], masks[8]])
     first = int(sequences.offsets[2])
     items, times = sequences.items[first : first + LENGTH].tolist(), TIMES[2][:LENGTH]
