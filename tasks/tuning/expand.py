@@ -145,8 +145,10 @@ def _check_names(document: Document, named: list[str]) -> list[str]:
         if name in named[:number]:
             raise document.fault(("methods", number), f"the method {name} is there twice")
     others = [name for name in document.values["spaces"] if name not in named]
+    left_out = document.is_override(("methods",))
     for name in others:
-        if name not in METHODS:
+        of_the_file = not document.is_override(("spaces", name))
+        if name not in METHODS and not (left_out and of_the_file):
             raise document.fault(("spaces", name), unknown("method of this search", name, named))
     return [f"{name} has a space and is no method of this search" for name in others]
 

@@ -92,6 +92,14 @@ def test_a_method_of_the_file_can_be_left_out(file: Path) -> None:
     assert "sasrec-gbce has a space and is no method of this search" in tuning.notes
 
 
+def test_a_method_of_ones_own_can_be_left_out_but_not_misspelt(file: Path) -> None:
+    renamed = TEXT.replace("sasrec-gbce]", "{name: mine, loss: gbce}]").replace("sasrec-gbce:", "mine:")
+    file.write_text(renamed, encoding="utf-8")
+    assert "mine has a space and is no method of this search" in read_tuning(file, ["methods=[rec-denoiser]"]).notes
+    with pytest.raises(InputError, match="did you mean 'mine'"):
+        read_tuning(file, ["spaces.mne={model.dim: [8, 16]}"])
+
+
 @pytest.mark.parametrize("kind", ["random", "tpe"])
 def test_the_same_file_gives_the_same_trials_and_the_method_as_it_comes_is_the_first(file: Path, kind: str) -> None:
     tuning = read_tuning(file, [f"sampler.kind={kind}", "sampler.startup=4"])
