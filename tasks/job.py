@@ -245,8 +245,7 @@ def describe(tracker: Tracker, run_id: str, cell: Cell, execution: Execution) ->
 
 def cell_tags(cell: Cell) -> dict[str, str]:
     """What runs of a cell are grouped by, beside the study."""
-    kind = cell.spec.noise.kind if cell.ratio else "none"
-    return {"dataset": cell.dataset, "method": cell.method, "noise_kind": kind}
+    return {"dataset": cell.dataset, "method": cell.method, "noise_kind": cell.spec.noise.kind_put_in}
 
 
 def record_failure(job: Job, number: int, failure: Exception) -> None:

@@ -173,7 +173,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
     return {
         "dataset": cell.dataset,
         "method": cell.method,
-        "noise_kind": noise.kind,
+        "noise_kind": noise.kind_put_in,
         "noise_where": noise.where,
         "noise_ratio": noise.ratio,
         "noise_seed": noise.seed,

@@ -333,6 +333,11 @@ class InjectedNoise(Spec):
         return CorruptSpec(kind=self.kind, ratio=self.ratio, seed=self.seed, taken_out=self.taken_out)
 
     @property
+    def kind_put_in(self) -> str:
+        """The kind, "none" where there is no noise to be of it: by this runs are found and grouped."""
+        return self.kind if self.ratio else "none"
+
+    @property
     def described(self) -> str:
         """The ratio, with the kind and the place of the noise where they are not the usual ones, and whether it is
         taken out again: "20%", "20% swap in histories", "25% taken out".

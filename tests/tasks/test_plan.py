@@ -131,6 +131,7 @@ def test_noise_in_histories_shares_one_training(tiny_snapshot: Snapshot) -> None
     assert on_clean[0] is cells[0]
     values = parameters(cells[2])
     assert (values["noise_kind"], values["noise_where"]) == ("swap", "histories")
+    assert parameters(cells[0])["noise_kind"] == "none"
     assert values["histories"] != values["snapshot"]
 
 
