@@ -15,6 +15,7 @@ from models.catalogue import NOISE_MODELS, build
 from models.config import ModelConfig, TrainingConfig
 from models.denoising.noise import cooccurrence
 from models.denoising.noise.cooccurrence import CoOccurrence
+from models.denoising.noise.directions import PARTS, RANK, parts_of
 from models.denoising.noise.judgement import (
     RIDGE,
     Judgement,
@@ -27,6 +28,7 @@ from models.denoising.noise.popularity import LIFT_FEATURES
 from models.denoising.noise.seam import NoiseModel, training_events
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import Batch, compacted, training_batches, windows
+from models.engine.randomness import hashed_integers
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, Sequences, training_part
 from models.engine.training import Training
@@ -73,6 +75,19 @@ def pairs_of(items: list[int]) -> list[tuple[int, int]]:
 
 def pair_of(items: list[int], later: int, earlier: int) -> tuple[int, int]:
     return min(items[later], items[earlier]), max(items[later], items[earlier])
+
+
+def part_of(items: list[int]) -> int:
+    """That of a history whose last counted item is the last."""
+    return int(hashed_integers(PARTS, torch.tensor(items[-1])) % PARTS)
+
+
+def agreement_of(model: CoOccurrence, items: list[int], item: int, neighbours: list[int]) -> float:
+    """The cosine of an item and the sum of those of `items` that stand at places near it and are others."""
+    vectors = model.directions.vectors[part_of(items)].double()
+    around = sum((vectors[items[at]] for at in neighbours), torch.zeros(RANK).double())
+    length = float(vectors[item].norm() * around.norm())
+    return float(vectors[item] @ around) / length if length > 1e-6 else 0.0
 
 
 def prepared(name: str, log: InteractionLog) -> NoiseModel:
@@ -166,6 +181,7 @@ def test_at_first_co_occurrence_counts_the_others_in_whose_histories_a_pair_is_n
         around = [[0.0, 0.0, 0.0] for _ in items]
         for later, earlier in pairs_of(items):
             chance = degree[items[later]] * degree[items[earlier]] / sum(degree.values())
+            chance /= 1 + (items[later] == items[earlier])
             others = together[pair_of(items, later, earlier)] - 1
             for event in (later, earlier):
                 totals[event] += math.log((others + 0.3) / (chance + 0.3))
@@ -188,7 +204,7 @@ def test_an_owner_speaks_for_a_pair_once_and_only_where_it_was_counted(
     sequences = replace(log.sequences, train_lengths=log.sequences.train_lengths.clamp(max=counted))
     model = prepared("co-occurrence", log)
     assert isinstance(model, CoOccurrence)
-    chance = model.degrees[:, None] * model.degrees[None, :] / model.degrees.sum()
+    chance = model.degrees[:, None] * model.degrees[None, :] / model.degrees.sum() / (1 + torch.eye(5))
     expected = []
     for items, trained in zip(sequences.items.split([9, 8, 12, 10]), sequences.train_lengths.tolist(), strict=True):
         history = items.tolist()
@@ -229,11 +245,12 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
     log = make_log(lengths=[9, 4, 12, 5, 3], item_count=6)
     torch.manual_seed(0)
     model = CoOccurrence(6, reach=3)
-    model.first_look.keep = lambda evidence: torch.sigmoid(evidence @ torch.tensor([0.8, 0.5, 0.3, 0.2]))  # type: ignore[method-assign]
+    weights_of_all = torch.tensor([0.8, 0.5, 0.7, 0.3, 0.2])
+    model.first_look.keep = lambda evidence: torch.sigmoid(evidence @ weights_of_all)  # type: ignore[method-assign]
     model.prepare(log.sequences)
     events = training_events(log.sequences)
     histories = trained_histories(log)
-    chance = model.degrees[:, None] * model.degrees[None, :] / model.degrees.sum()
+    chance = model.degrees[:, None] * model.degrees[None, :] / model.degrees.sum() / (1 + torch.eye(7))
 
     def first(items: list[int], later: int, earlier: int) -> float:
         key = model._key(torch.tensor([items[later]]), torch.tensor([items[earlier]]))
@@ -241,9 +258,11 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
         return math.log((seen + 0.3) / (float(chance[items[later], items[earlier]]) + 0.3))
 
     def trusted(items: list[int], event: int, without: tuple[int, int]) -> float:
-        fit = sum(first(items, *pair) for pair in pairs_of(items) if event in pair and pair != without)
+        others = [pair for pair in pairs_of(items) if event in pair and pair != without]
+        fit = sum(first(items, *pair) for pair in others)
+        agreement = agreement_of(model, items, items[event], [sum(pair) - event for pair in others])
         lift = float(model.lifts[items[event]])
-        found = 0.8 * max(fit, 0) + 0.5 * min(fit, 0) + 0.3 * max(lift, 0) + 0.2 * min(lift, 0)
+        found = 0.8 * max(fit, 0) + 0.5 * min(fit, 0) + 0.7 * agreement + 0.3 * max(lift, 0) + 0.2 * min(lift, 0)
         return 1 / (1 + math.exp(-found))
 
     trust = [{pair: [trusted(items, event, pair) for event in pair] for pair in pairs_of(items)} for items in histories]
@@ -259,7 +278,7 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
     degree = {item: sum(n * ((item == a) + (item == b)) for (a, b), n in seen.items()) for item in range(1, 7)}
 
     def affinity(one: int, other: int, own: float) -> float:
-        expected = degree[one] * degree[other] / sum(degree.values())
+        expected = degree[one] * degree[other] / sum(degree.values()) / (1 + (one == other))
         return math.log((seen[min(one, other), max(one, other)] - own + 0.3) / (expected + 0.3))
 
     planted = 1 + torch.arange(len(events.items)) % 6
@@ -275,8 +294,58 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
                 sums[later] += trust_earlier * affinity(there[later], items[earlier], counted)
                 sums[earlier] += trust_later * affinity(items[later], there[earlier], counted)
             totals += sums
-        found = model.evidence(events, stand_ins)[:, :2].sum(1)
-        torch.testing.assert_close(found, torch.tensor(totals), rtol=1e-4, atol=1e-4)
+        found = model.evidence(events, stand_ins)
+        torch.testing.assert_close(found[:, :2].sum(1), torch.tensor(totals), rtol=1e-4, atol=1e-4)
+        agreements = []
+        start = 0
+        for items in histories:
+            there = items if stand_ins is None else stand_ins[start : start + len(items)].tolist()
+            start += len(items)
+            for event, item in enumerate(there):
+                near = [sum(pair) - event for pair in pairs_of(items) if event in pair]
+                agreements.append(agreement_of(model, items, item, [at for at in near if items[at] != items[event]]))
+        torch.testing.assert_close(found[:, 2], torch.tensor(agreements), rtol=1e-4, atol=1e-4)
+
+
+def test_directions_are_the_leading_eigenvectors_of_who_is_met_beside_whom_in_other_parts(make_log: MakeLog) -> None:
+    log = make_log(lengths=[9, 14, 12, 15, 10, 13, 8, 11], item_count=40)
+    torch.manual_seed(0)
+    model = CoOccurrence(40, reach=3)
+    model.count(training_events(log.sequences), 40)
+    histories = trained_histories(log)
+    parts = [part_of(items) for items in histories]
+    assert len(set(parts)) > 1
+    for part in range(PARTS):
+        met = np.zeros((41, 41))
+        for items, own in zip(histories, parts, strict=True):
+            if own != part:
+                for one, other in {pair_of(items, *pair) for pair in pairs_of(items)}:
+                    met[one, other] = met[other, one] = met[one, other] + (one != other)
+        degrees = met.sum(1)
+        root = np.sqrt(degrees + degrees[degrees > 0].mean())
+        values, vectors = np.linalg.eigh(met / root[:, None] / root[None, :])
+        leading = np.argsort(-np.abs(values))[:RANK]
+        expected = vectors[:, leading] * np.abs(values[leading]) @ vectors[:, leading].T
+        found = model.directions.vectors[part].double().numpy()
+        np.testing.assert_allclose(found @ found.T, expected, atol=2e-2)
+
+
+def test_a_history_is_compared_with_the_others_alone_also_where_it_goes_on_or_its_beginning_is_cut_off(
+    make_log: MakeLog,
+) -> None:
+    log = make_log(lengths=[12, 9, 14, 10], item_count=30)
+    sequences = log.sequences
+    events = training_events(sequences)
+    parts = parts_of(events.items, events.owners, events.counted)
+    starts = sequences.train_lengths.cumsum(0) - sequences.train_lengths
+    of_user = [part_of(items) for items in trained_histories(log)]
+    assert parts[starts].tolist() == of_user
+    batch = windows(sequences, torch.arange(4), sequences.offsets.diff(), length=5, with_targets=False)
+    assert batch.trained is not None
+    real = batch.segments > 0
+    found = parts_of(batch.items[real], batch.users[real], batch.trained[real])
+    assert [int(found[batch.users[real] == user][0]) for user in range(4)] == of_user
+    assert not parts_of(events.items, events.owners, torch.zeros_like(events.counted)).any()
 
 
 @pytest.mark.parametrize("name", NOISE_MODELS)
@@ -532,22 +601,22 @@ def test_without_power_or_doubt_attention_is_what_it_is_to_the_bit(backbone: str
     log, _ = planted_log(kind="uniform", share=0.2, users=8)
     log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
 
-    def stepped(*, sure: bool, **settings: object) -> list[Tensor]:
+    def stepped(*, keep: float | None, **settings: object) -> list[Tensor]:
         chosen = {"backbone": backbone, "user_dim": 4, "noise_model": "co-occurrence", "reach": 3, "drop_below": 0.0}
         model = build(ModelConfig.from_dict(SMALL.to_dict() | chosen | settings), ITEMS, seed=1, user_count=8)
         assert isinstance(model, NoiseAware)
-        if sure:
+        if keep is not None:
             assert model.noise is not None
-            model.noise.keep = lambda batch: torch.ones(batch.items.shape)  # type: ignore[method-assign]
-            model.noise.verdict = lambda sequences: torch.ones(len(sequences.items))  # type: ignore[method-assign]
+            model.noise.keep = lambda batch: torch.full(batch.items.shape, keep)  # type: ignore[method-assign]
+            model.noise.verdict = lambda sequences: torch.full((len(sequences.items),), keep)  # type: ignore[method-assign]
         return trained(model, log)
 
-    for sure, power in ((False, 0.0), (True, 2.0)):
-        plain = stepped(sure=sure, target_power=0.0)
-        for one, other in zip(plain, stepped(sure=sure, target_power=0.0, attention_power=power), strict=True):
+    for keep, power in ((None, 0.0), (1.0, 2.0)):
+        plain = stepped(keep=keep, target_power=0.0)
+        for one, other in zip(plain, stepped(keep=keep, target_power=0.0, attention_power=power), strict=True):
             assert torch.equal(one, other)
-    doubtful = stepped(sure=False, target_power=0.0, attention_power=2.0)
-    assert not torch.equal(doubtful[0], stepped(sure=False, target_power=0.0)[0])
+    doubtful = stepped(keep=0.5, target_power=0.0, attention_power=2.0)
+    assert not torch.equal(doubtful[0], stepped(keep=0.5, target_power=0.0)[0])
 
 
 @pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "tisasrec"])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.denoising.noise.directions import PARTS, Company, Directions, parts_of
 from models.denoising.noise.judgement import Judgement
 from models.denoising.noise.popularity import LIFT_FEATURES, Popularity, lift_features
 from models.denoising.noise.seam import Events
@@ -22,12 +23,13 @@ AT_ONCE = 2**17
 
 @dataclass(frozen=True)
 class Portion:
-    """Whole histories. items, owners: as of `Events`; near: grid of bool, are the pair's two events of one history?
-    counted: grid of bool, and have both been counted?
+    """Whole histories. items, owners: as of `Events`; parts: [events], as of `parts_of`; near: grid of bool, are the
+    pair's two events of one history? counted: grid of bool, and have both been counted?
     """
 
     items: Tensor
     owners: Tensor
+    parts: Tensor
     near: Tensor
     counted: Tensor
 
@@ -43,15 +45,19 @@ class Meetings:
     places: Tensor
 
 
-Fit = Callable[[Portion, Tensor | None], Tensor]
-"""From a portion, and what is planted in the places of its events, to how well that, or the events, fit there."""
+Fit = Callable[[Portion, Company, Tensor | None], Tensor]
+"""From a portion, its company and what is planted in the places of its events, to how well that, or the events, fit
+there.
+"""
 
 
 class CoOccurrence(Popularity):
     """The evidence for an event: how popular its item is, and Σ log (n + 0.3) / (m + 0.3) over the pairs that it makes
     with its neighbours, at most `reach` events away. n is in how many other owners' histories of the training log the
     pair's items are neighbours, so that neither an event nor what recurs beside it vouches for itself; m is in how many
-    they would be by chance.
+    they would be by chance. Of pairs that nobody else has, which are most of a sparse log's, that says nothing: how far
+    the item agrees with its neighbours by the company that each of them keeps elsewhere stands beside it
+    (`Directions`).
 
     The log is looked at twice. At the second look each neighbour, and each sighting that is counted, is weighed by how
     likely its events are genuine by the first, judged without the pair in question, as messages are in belief
@@ -72,9 +78,10 @@ class CoOccurrence(Popularity):
     trusted_degrees: Tensor
 
     def __init__(self, item_count: int, *, reach: int, planted: str = "all") -> None:
-        super().__init__(item_count, features=LIFT_FEATURES + 2, planted=planted)
+        super().__init__(item_count, features=LIFT_FEATURES + 3, planted=planted)
         self.reach = reach
-        self.first_look = Judgement(LIFT_FEATURES + 2, kinds=len(self.kinds))
+        self.first_look = Judgement(LIFT_FEATURES + 3, kinds=len(self.kinds))
+        self.directions = Directions(item_count)
         self.pairs = nn.Buffer(torch.zeros(0, dtype=torch.int64))
         # What follows the last pair's is that of a pair that was never seen.
         self.sightings, self.trusted_sightings = nn.Buffer(torch.zeros(1)), nn.Buffer(torch.zeros(1))
@@ -91,17 +98,20 @@ class CoOccurrence(Popularity):
     def count(self, events: Events, item_count: int) -> None:
         super().count(events, item_count)
         every = len(self.lifts) ** 2
-        # Each pair once an owner.
-        seen = [torch.unique(self._owned(part)) % every for part in self._portions(events)]
-        self.pairs, sightings = torch.unique(torch.cat(seen), return_counts=True)
+        in_parts, counts = torch.unique(torch.cat(list(self._seen(events))), return_counts=True)
+        self.pairs, places = torch.unique(in_parts % every, return_inverse=True)
+        sightings = counts.new_zeros(PARTS, len(self.pairs)).index_put_((in_parts // every, places), counts)
         self._table = None
-        self.sightings, self.degrees = self._counted(sightings.double())
+        self.sightings, self.degrees = self._counted(sightings.sum(0).double())
+        ends = self.pairs // len(self.lifts), self.pairs % len(self.lifts)
+        self.directions.learn(*ends, sightings, seed=int(self.seed))
         known, planted = self.examples(events, item_count)
         self.first_look.fit(self.first_evidence(known), [self.first_evidence(known, items) for items in planted])
 
         trusted = torch.zeros(len(self.pairs), dtype=torch.float64, device=self.pairs.device)
         for part in self._portions(events):
-            owned, _, heaviest = self._heaviest(part, *self._trust(part, self._met(part.items, part.items)))
+            trust = self._trust(part, self._company(part), self._met(part.items, part.items))
+            owned, _, heaviest = self._heaviest(part, *trust)
             trusted.index_add_(0, self._places(owned % every), heaviest.double())
         self.trusted_sightings, self.trusted_degrees = self._counted(trusted)
 
@@ -131,10 +141,20 @@ class CoOccurrence(Popularity):
         parts = list(self._portions(events))
         sizes = [len(part.items) for part in parts]
         own = [None] * len(parts) if planted is None else planted.split(sizes)
-        found = [fit(part, own) for part, own in zip(parts, own, strict=True)]
-        return _features(torch.cat(found), lift_features(self.lifts[items]))
+        fits, agreements = [], []
+        for part, planted in zip(parts, own, strict=True):
+            company = self._company(part)
+            fits.append(fit(part, company, planted))
+            there = company.own if planted is None else self.directions.of(planted, part.parts)
+            agreements.append(company.agreement(there))
+        return _features(torch.cat(fits), torch.cat(agreements), lift_features(self.lifts[items]))
 
-    def _first_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
+    def _company(self, part: Portion) -> Company:
+        """An item says nothing of itself, of which the events that are planted to learn from would hear nothing."""
+        beside = part.near & (part.items != self._before(part.items))
+        return self.directions.company(part.items, part.parts, beside)
+
+    def _first_fit(self, part: Portion, _: Company, planted: Tensor | None) -> Tensor:
         """[events]: the sum of all of an event's pairs."""
         if planted is None:
             pairs = self._first_affinity(part, self._met(part.items, part.items), own=self._own_sightings(part))
@@ -142,10 +162,10 @@ class CoOccurrence(Popularity):
         met = self._met(planted, part.items), self._met(part.items, planted)
         return _summed(*(self._first_affinity(part, each, own=0.0) for each in met))
 
-    def _second_fit(self, part: Portion, planted: Tensor | None) -> Tensor:
+    def _second_fit(self, part: Portion, company: Company, planted: Tensor | None) -> Tensor:
         """[events]: the sum of all of an event's pairs as counted anew, each weighed by the neighbour in it."""
         met = self._met(part.items, part.items)
-        later, earlier = self._trust(part, met)
+        later, earlier = self._trust(part, company, met)
         if planted is None:
             pairs = self._second_affinity(part, met, own=self._own_weights(part, later, earlier))
             return _summed(pairs * earlier, pairs * later)
@@ -160,14 +180,15 @@ class CoOccurrence(Popularity):
         seen = _at(self.trusted_sightings, met.places) - own
         return _affinity(seen, self._chance(met, self.trusted_degrees)) * part.near
 
-    def _trust(self, part: Portion, met: Meetings) -> tuple[Tensor, Tensor]:
+    def _trust(self, part: Portion, company: Company, met: Meetings) -> tuple[Tensor, Tensor]:
         """Grids of how likely the later and the earlier event of each pair are genuine by the first look, judged
         without that pair.
         """
         pairs = self._first_affinity(part, met, own=self._own_sightings(part))
         fit, lifts = _summed(pairs, pairs), lift_features(self.lifts[part.items])
-        later = _features(fit - pairs, lifts.expand(self.reach, -1, -1))
-        earlier = _features(self._before(fit) - pairs, self._before(lifts))
+        agreements = company.without_each_other()
+        later = _features(fit - pairs, agreements[0], lifts.expand(self.reach, -1, -1))
+        earlier = _features(self._before(fit) - pairs, agreements[1], self._before(lifts))
         return self.first_look.keep(later), self.first_look.keep(earlier)
 
     def _own_sightings(self, part: Portion) -> Tensor | float:
@@ -202,14 +223,26 @@ class CoOccurrence(Popularity):
             degrees.index_add_(0, side, sightings)
         return torch.cat([sightings, sightings.new_zeros(1)]).float(), degrees.float()
 
+    def _seen(self, events: Events) -> Iterator[Tensor]:
+        """Each pair of neighbours once an owner, portion by portion: [pairs], its key and the owner's part in one."""
+        every = len(self.lifts) ** 2
+        for part in self._portions(events):
+            _, sizes = torch.unique_consecutive(part.owners, return_counts=True)
+            of_owner = part.parts[sizes.cumsum(0) - sizes]
+            owned = torch.unique(self._owned(part))
+            yield of_owner[owned // every] * every + owned % every
+
     def _owned(self, part: Portion) -> Tensor:
         """[pairs]: a number for each pair of neighbours with its owner, in the order of the grid."""
         _, owner = torch.unique_consecutive(part.owners, return_inverse=True)
         return (owner * len(self.lifts) ** 2 + self._key(part.items, self._before(part.items)))[part.near]
 
     def _chance(self, met: Meetings, degrees: Tensor) -> Tensor:
-        """Grid of how often each pair would be seen by chance; 0 where no pair was ever seen."""
-        return _at(degrees, met.later) / degrees.sum().clamp(min=PRIOR) * self._before(_at(degrees, met.earlier))
+        """Grid of how often each pair would be seen by chance, an item with itself in one order instead of two; 0 where
+        no pair was ever seen.
+        """
+        either = _at(degrees, met.later) / degrees.sum().clamp(min=PRIOR) * self._before(_at(degrees, met.earlier))
+        return torch.where(met.later == self._before(met.earlier), either / 2, either)
 
     def _met(self, later: Tensor, earlier: Tensor) -> Meetings:
         return Meetings(later, earlier, self._places(self._key(later, self._before(earlier))))
@@ -237,10 +270,11 @@ class CoOccurrence(Popularity):
         _, sizes = torch.unique_consecutive(events.owners, return_counts=True)
         portion = (sizes.cumsum(0) - sizes) // AT_ONCE
         lengths = torch.bincount(portion, weights=sizes.double(), minlength=1).long().tolist()
-        parts = (values.split(lengths) for values in (events.items, events.owners, events.counted))
-        for items, owners, counted in zip(*parts, strict=True):
+        whole = (events.items, events.owners, events.counted)
+        for items, owners, counted in zip(*(values.split(lengths) for values in whole), strict=True):
             near = (owners == self._before(owners, filler=-1)) & (owners >= 0)
-            yield Portion(items, owners, near, near & counted & self._before(counted))
+            parts = parts_of(items, owners, counted)
+            yield Portion(items, owners, parts, near, near & counted & self._before(counted))
 
     def _before(self, values: Tensor, *, filler: int = 0) -> Tensor:
         """[events, …] → [reach, events, …]: the value of the event so many places before each."""
@@ -270,9 +304,9 @@ def _summed(as_later: Tensor, as_earlier: Tensor) -> Tensor:
     return total
 
 
-def _features(fit: Tensor, lifts: Tensor) -> Tensor:
-    """fit […], lifts […, 2] → […, features]."""
-    return torch.cat([fit.clamp(min=0)[..., None], fit.clamp(max=0)[..., None], lifts], dim=-1)
+def _features(fit: Tensor, agreement: Tensor, lifts: Tensor) -> Tensor:
+    """fit, agreement […], lifts […, 2] → […, features]."""
+    return torch.cat([torch.stack([fit.clamp(min=0), fit.clamp(max=0), agreement], dim=-1), lifts], dim=-1)
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
