@@ -36,7 +36,7 @@ def audit(spec: AuditSpec = AuditSpec()) -> dict[str, Any]:
         snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
         key = judge_key(snapshot)
         steps.run(judge_step, snapshot, key=key, label=spec.dataset)
-        judged = Judged(judged_folder(key, home=home))
+        judged = Judged(judged_folder(snapshot, key=key, home=home))
         cleaned: Snapshot | None = None
         found: tuple[Gain, ...] = ()
         if spec.clean_below is not None:

@@ -318,6 +318,7 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
     _print_list("Snapshots of the same files, made another way: forget there too", others)
     _print_list("Source files: take the rows out, or the next ingest brings them back", _sources_of(done.old))
     _print_list("Scored users: delete the files, or score again", [str(path) for path in left.scored])
+    _print_list("Audits: delete the folders, or audit again", [str(path) for path in left.audits])
     if left.used is None:
         print(f"Models and runs: not known, for {left.unknown}")
     else:

@@ -46,6 +46,11 @@ class Home:
         return self.root / "recommendations"
 
     @property
+    def audits(self) -> Path:
+        """Audits, one folder a data set."""
+        return self.root / "audits"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artifacts."""
         return self.root / "mlflow"

@@ -157,7 +157,7 @@ def judge_step(snapshot: Snapshot, *, key: str, label: str) -> str:  # noqa: ARG
     """The name of the folder with the probabilities that the snapshot's training interactions are noise."""
     home = Home.from_environment()
     with _slot("cpu"):
-        judged = judge(snapshot, folder=judged_folder(key, home=home), home=home)
+        judged = judge(snapshot, folder=judged_folder(snapshot, key=key, home=home), home=home)
     write_receipt(key, judged.files, home=home)
     return judged.folder.name
 

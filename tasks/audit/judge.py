@@ -79,9 +79,9 @@ def judge_key(snapshot: Snapshot) -> str:
     return step_key(("tasks.audit.judge", PROGRAM), inputs)
 
 
-def judged_folder(key: str, *, home: Home) -> Path:
-    """Where the judgement with this step key lives."""
-    return home.steps / "audit" / key[:32]
+def judged_folder(snapshot: Snapshot, *, key: str, home: Home) -> Path:
+    """Where the judgement of a snapshot with this step key lives. It holds raw ids, and goes when the snapshot does."""
+    return home.steps / "audit" / f"{snapshot.name}-{key[:32]}"
 
 
 def judge(snapshot: Snapshot, *, folder: Path, home: Home) -> Judged:

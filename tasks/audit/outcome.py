@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tasks.audit.specs import AuditSpec
 from tasks.home import Home
 from tasks.reporting.audit import PAGE, sentence, write_page
 from tasks.scratch import publish_over, working_folder
-from tasks.snapshots import Snapshot
+from tasks.snapshots import Snapshot, snapshot_name
 
 RESULT_FILE = "audit.json"
 
@@ -72,7 +73,7 @@ def publish_audit(
 ) -> AuditOutcome:
     """Write the audit's folder, in the place of an earlier one of the same data set once it is whole."""
     found = findings(judged, interactions=snapshot.counts.interactions, top=spec.top)
-    final = home.root / "audits" / spec.dataset
+    final = home.audits / spec.dataset
     outcome = AuditOutcome(final, spec, snapshot, cleaned, found, gains)
     with working_folder(final.parent) as work:
         content = work / "content"
@@ -84,6 +85,13 @@ def publish_audit(
         write_page(found, spec.dataset, content, gains=gains, facts=_facts(outcome))
         publish_over(content, final)
     return outcome
+
+
+def audited(names: Collection[str], *, home: Home) -> list[Path]:
+    """The judged interactions, one Parquet file an audit, of the audits of snapshots with these names."""
+    results = sorted(home.audits.glob(f"*/{RESULT_FILE}"))
+    digests = {path.parent: json.loads(path.read_text(encoding="utf-8"))["digest"] for path in results}
+    return [folder / INTERACTIONS_FILE for folder, digest in digests.items() if snapshot_name(digest) in names]
 
 
 def _facts(outcome: AuditOutcome) -> list[tuple[str, str]]:

@@ -34,8 +34,8 @@ class Remains:
     """What still knows the forgotten.
 
     `noisy`: the snapshots that stand on the old one; `others`: those of the same files, made another way. `used`: what
-    refers to the old or the noisy ones, None where it could not be looked up for the reason in `unknown`. `scored`:
-    files with their rows.
+    refers to the old or the noisy ones, None where it could not be looked up for the reason in `unknown`. `scored` and
+    `audits`: files of scored users and folders of audits with their rows.
     """
 
     noisy: tuple[Entry, ...]
@@ -43,6 +43,7 @@ class Remains:
     used: References | None
     unknown: str | None
     scored: tuple[Path, ...]
+    audits: tuple[Path, ...]
 
 
 def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
@@ -90,6 +91,9 @@ def holders(text: str, *, home: Home) -> tuple[Snapshot, ...]:
 
 def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     """What still knows the users of `snapshot` with these raw ids."""
+    # What writes reports takes its time to import, and nothing else of the shelf needs it.
+    from tasks.audit.outcome import audited
+
     noisy = standing_on(snapshot.name, read_shelf(home))
     files_read = {file.sha256 for file in snapshot.manifest.sources}
     others = tuple(
@@ -103,14 +107,16 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     with engine() as connection:
         files = [path for name in names for path in sorted(home.recommendations.glob(f"*-{name}/*.parquet"))]
         scored = tuple(path for path in files if _has_row(connection, path, ids))
+        judged = audited(names, home=home)
+        audits = tuple(path.parent for path in judged if _has_row(connection, path, ids))
     try:
         found = references(names, home=home)
     except InputError as error:
-        return Remains(noisy, others, None, str(error), scored)
+        return Remains(noisy, others, None, str(error), scored, audits)
     runs = {run.run_id: run for each in found.values() for run in each.runs}
     models = {(model.name, model.version): model for each in found.values() for model in each.models}
     used = References(tuple(runs.values()), tuple(models.values()))
-    return Remains(noisy, others, used, None, scored)
+    return Remains(noisy, others, used, None, scored, audits)
 
 
 def _clean_ones(home: Home) -> list[Snapshot]:

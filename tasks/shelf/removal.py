@@ -82,10 +82,12 @@ def _removal(entries: tuple[Entry, ...], home: Home, objections: tuple[str, ...]
 
 
 def _derived(name: str, home: Home) -> list[Path]:
-    """What steps made of the snapshot and can make again: the arrays that models read, and the Data Docs."""
-    arrays = sorted((home.steps / "sequences").glob(f"{name}-*"))
+    """What steps made of the snapshot and can make again: the arrays that models read, audits' judgements, and the
+    Data Docs.
+    """
+    made = [path for step in ("sequences", "audit") for path in sorted((home.steps / step).glob(f"{name}-*"))]
     docs = home.docs / name
-    return [*arrays, docs] if docs.exists() else arrays
+    return [*made, docs] if docs.exists() else made
 
 
 def _bytes(path: Path) -> int:

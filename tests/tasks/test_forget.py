@@ -165,12 +165,18 @@ def test_what_still_knows_them_is_named(
         folder = home.recommendations / f"{name}-v1-{noisy.name}"
         folder.mkdir(parents=True)
         duckdb.sql(f"COPY (SELECT '{user}' AS user_id, [1] AS items) TO '{folder}/top-10.parquet' (FORMAT parquet)")
+    for name, user, snapshot in (("with", "u20", noisy), ("without", "u21", noisy), ("namesake", "u20", namesake)):
+        folder = home.audits / name
+        folder.mkdir(parents=True)
+        (folder / "audit.json").write_text(json.dumps({"digest": snapshot.digest}), encoding="utf-8")
+        duckdb.sql(f"COPY (SELECT '{user}' AS user_id) TO '{folder}/interactions.parquet' (FORMAT parquet)")
     done = forget(tiny_snapshot, ["u20"], home=home)
 
     left = remains(tiny_snapshot, ["u20"], home=home)
     assert [entry.name for entry in left.noisy] == [noisy.name]
     assert left.others == (other_way,)
     assert [path.parent.name for path in left.scored] == [f"with-v1-{noisy.name}"]
+    assert left.audits == (home.audits / "with",)
     assert left.used is not None
     assert (left.used.runs, left.used.models) == ((), ())
     assert {snapshot.name for snapshot in holders("u20", home=home)} == {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.audit.judge import judged_folder
 from tasks.corrupt import corrupt
 from tasks.errors import InputError
 from tasks.home import Home
@@ -35,17 +36,19 @@ def test_it_goes_with_what_was_derived_from_it(tiny_snapshot: Snapshot, noisy: S
     arrays = home.steps / "sequences" / f"{noisy.name}-v1.npz"
     others = home.steps / "sequences" / f"{tiny_snapshot.name}-v1.npz"
     docs = home.docs / noisy.name / "index.html"
-    for path, content in ((arrays, b"12345"), (others, b"1"), (docs, b"123")):
+    judged = judged_folder(noisy, key="0" * 64, home=home) / "interactions.parquet"
+    for path, content in ((arrays, b"12345"), (others, b"1"), (docs, b"123"), (judged, b"1234")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     removal = plan_named([noisy.name[:6]], home=home)
-    assert set(removal.derived) == {arrays, docs.parent}
-    assert removal.bytes == sum(path.stat().st_size for path in noisy.path.iterdir()) + 8
+    assert set(removal.derived) == {arrays, docs.parent, judged.parent}
+    assert removal.bytes == sum(path.stat().st_size for path in noisy.path.iterdir()) + 12
     assert removal.objections == ()
     carry_out(removal, plan=lambda: plan_named([noisy.name], home=home), home=home)
     assert list(home.snapshots.iterdir()) == [tiny_snapshot.path]
     assert list(arrays.parent.iterdir()) == [others]
     assert list(home.docs.iterdir()) == []
+    assert not judged.exists()
 
 
 def test_a_clean_one_stays_while_noisy_ones_stand_on_it(tiny_snapshot: Snapshot, noisy: Snapshot, home: Home) -> None:
