@@ -75,7 +75,8 @@ def untimed(paths: Sequence[Path], source: SourceSpec) -> str | None:
     found = next((name for name in layout.unread if name.lower() in _TIMES), None)
     if found is None or "time" in layout.names:
         return None
-    return f"no times: the file's order counts; {paths[0].name} has a column {found!r}, which --time-col {found} reads"
+    order = f"the numbers in {layout.names['order']!r} count" if "order" in layout.names else "the file's order counts"
+    return f"no times: {order}; {paths[0].name} has a column {found!r}, which --time-col {found} reads"
 
 
 def recognise_all(paths: Sequence[Path], source: SourceSpec) -> tuple[Layout, ...]:

@@ -235,19 +235,22 @@ def test_columns_that_a_person_names_win(write_log: Write, rows: Callable[..., l
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet"])
 def test_times_that_are_not_read_are_told(write_log: Write, tmp_path: Path, name: str) -> None:
     texts = {
-        "log.csv": "user_id,item_id,Timestamp\na,b,1\n",
-        "log.jsonl": '{"user_id": "a", "item_id": "b", "Timestamp": 1}\n',
+        "log.csv": "user_id,item_id,Timestamp,place\na,b,1,2\n",
+        "log.jsonl": '{"user_id": "a", "item_id": "b", "Timestamp": 1, "place": 2}\n',
     }
     path = tmp_path / name
     if name in texts:
         write_log(texts[name], name)
     else:
-        duckdb.sql(f"COPY (SELECT 'a' AS user_id, 'b' AS item_id, 1 AS \"Timestamp\") TO '{path}'")
+        duckdb.sql(f"COPY (SELECT 'a' AS user_id, 'b' AS item_id, 1 AS \"Timestamp\", 2 AS place) TO '{path}'")
     assert untimed([path], SourceSpec()) == (
         f"no times: the file's order counts; {name} has a column 'Timestamp', which --time-col Timestamp reads"
     )
     assert untimed([path], SourceSpec(columns=Columns(time="Timestamp"))) is None
     assert untimed([path], SourceSpec(columns=Columns(order="Timestamp"))) is None
+    told = untimed([path], SourceSpec(columns=Columns(order="place")))
+    assert told is not None
+    assert told.startswith("no times: the numbers in 'place' count; ")
 
 
 def test_the_format_that_a_person_names_overrules(write_log: Write, rows: Callable[..., list[Row]]) -> None:
