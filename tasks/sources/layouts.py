@@ -37,7 +37,8 @@ class Layout:
     `format`: its name, and `shape`: what a line holds, for a person. `names`: the roles that the log has (user,
     item, time, order, rating, noise) and their names in the file. `query` and its `slots` give the SQL; `by_line`:
     that SQL takes a slot `line` and numbers the file's rows by it, for its own are not the same. `columns`: what else
-    must agree between files that are read as one log. `unread`: columns that are there and not read.
+    must agree between files that are read as one log, and `held`: the same, for a person, where a file's format does
+    not say it. `unread`: columns that are there and not read.
     """
 
     format: str
@@ -48,6 +49,7 @@ class Layout:
     slots: dict[str, str] = field(default_factory=dict)
     by_line: bool = False
     columns: tuple[str, ...] = ()
+    held: str = ""
     unread: tuple[str, ...] = ()
 
     def sql(self, path: Path, *, line: str = "NULL") -> str:
@@ -88,9 +90,12 @@ def recognise_all(paths: Sequence[Path], source: SourceSpec) -> tuple[Layout, ..
     first = layouts[0]
     for path, layout in zip(paths[1:], layouts[1:], strict=True):
         if (layout.format, layout.names, layout.columns) != (first.format, first.names, first.columns):
+            told = [f"{each.shape} ({each.format})" for each in (layout, first)]
+            if told[0] == told[1]:
+                told = [f"{each.kind} with the columns {each.held}" for each in (layout, first)]
             raise InputError(
-                f"{path} is laid out otherwise than {paths[0]}, with which it would be one log: it holds "
-                f"{layout.shape} ({layout.format}), the other {first.shape} ({first.format})"
+                f"{path} is laid out otherwise than {paths[0]}, with which it would be one log: it holds {told[0]}, "
+                f"the other {told[1]}"
             )
     return layouts
 
@@ -220,6 +225,7 @@ def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
             **_with_nulls({role: f"c{header.index(name)}" for role, name in names.items()}),
         },
         columns=tuple(header),
+        held=", ".join(header),
         unread=_unread(names, header),
     )
 
@@ -257,6 +263,7 @@ def _json_lines(path: Path, columns: Columns) -> Layout:
             "compression": sql.literal(compression_of(path)),
             **_with_nulls({role: sql.quoted(name) for role, name in names.items()}),
         },
+        held=", ".join(names.values()),
         unread=_unread(names, list(seen)),
     )
 
@@ -305,6 +312,7 @@ def _parquet(path: Path, columns: Columns) -> Layout:
         query=_parquet_query,
         slots={"columns": ", ".join(f"c{place}" for place in range(len(schema.names))), **_with_nulls(read)},
         columns=tuple(texts.values()),
+        held=", ".join(f"{name} ({schema.field(places[role]).type})" for role, name in names.items()),
         unread=_unread(names, schema.names),
     )
 

@@ -380,6 +380,13 @@ def test_a_file_of_another_layout_is_named(write_log: Write, name: str, text: st
         recognise_all(paths, SourceSpec())
 
 
+def test_other_columns_beside_those_that_are_read_are_told(write_log: Write) -> None:
+    paths = [write_log("user_id,item_id\na,1\n", "one.csv"), write_log("item_id,user_id\n1,a\n", "two.csv")]
+    told = "it holds delimited text with the columns {}, the other delimited text with the columns {}$"
+    with pytest.raises(InputError, match=told.format("item_id, user_id", "user_id, item_id")):
+        recognise_all(paths, SourceSpec())
+
+
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
@@ -413,7 +420,11 @@ def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_parquet_columns_of_two_types_are_two_layouts(tmp_path: Path) -> None:
     for name, kind in (("a", "BIGINT"), ("b", "VARCHAR")):
         duckdb.sql(f"COPY (SELECT 1::{kind} AS user_id, 2 AS item_id) TO '{tmp_path}/{name}.parquet'")
-    with pytest.raises(InputError, match=r"b\.parquet is laid out otherwise"):
+    told = r"Parquet with the columns user_id \({}\), item_id \(int32\)"
+    expected = (
+        rf"b\.parquet is laid out otherwise .*: it holds {told.format('string')}, the other {told.format('int64')}$"
+    )
+    with pytest.raises(InputError, match=expected):
         recognise_all([tmp_path / "a.parquet", tmp_path / "b.parquet"], SourceSpec())
 
 
