@@ -345,7 +345,11 @@ def add_snapshots(parser: argparse.ArgumentParser) -> None:
     def action(name: str, usage: str, about: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, usage=f"%(prog)s {usage}", description=about)
 
-    action("list", "", "All snapshots: noisy ones stand under the clean one that they were made from.")
+    action(
+        "list",
+        "",
+        "All snapshots: those with noise put in or filtered out stand under the clean one that they\nwere made from.",
+    )
     show = action("show", "NAME [--json]", "All that a snapshot's manifest says, and who refers to it.")
     show.add_argument("name", metavar="NAME", help="a snapshot's name, or its beginning")
     show.add_argument("--json", action="store_true", help="as JSON")

@@ -91,7 +91,7 @@ def _show(name: str, home: Home, *, as_json: bool) -> int:
     entries = read_shelf(home)
     entry = find(name, entries)
     snapshot = opened(entry)
-    noisy = [other.name for other in standing_on(entry.name, entries)]
+    made_of_it = standing_on(entry.name, entries)
     used, unknown = _references_or_why_not([entry], home)
     docs = home.docs / entry.name / "index.html"
     found = used.get(entry.name)
@@ -102,7 +102,7 @@ def _show(name: str, home: Home, *, as_json: bool) -> int:
             "bytes": entry.bytes,
             "docs": str(docs) if docs.exists() else None,
             "manifest": snapshot.manifest.model_dump(mode="json"),
-            "noisy": noisy,
+            "noisy": [other.name for other in made_of_it],
             "references": None if found is None else asdict(found),
         }
         print(json.dumps(content, indent=1, ensure_ascii=False, default=str))
@@ -113,7 +113,7 @@ def _show(name: str, home: Home, *, as_json: bool) -> int:
         "Digest": manifest.digest,
         "Made": f"{entry.made:%Y-%m-%d %H:%M} UTC, snapshot format {manifest.schema_version}, {_size(entry.bytes)}",
         "Lineage": _ancestry(snapshot, entries),
-        "With noise": ", ".join(noisy) or "none",
+        "Made of it": "; ".join(map(_made, made_of_it)) or "none",
         "Rows": f"{snapshot.counts.interactions:,} interactions · {snapshot.counts.users:,} users · "
         f"{snapshot.counts.items:,} items",
         "Counts": ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in snapshot.counts),
@@ -313,7 +313,7 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
     """Say what has to be done for the person to be gone everywhere."""
     print("\nStill with them:")
     noisy = [entry.name for entry in left.noisy]
-    _print_list("Snapshots", [done.old.name, *(f"{name} (with noise)" for name in noisy)])
+    _print_list("Snapshots", [done.old.name, *map(_made, left.noisy)])
     others = [f"{other.name} ({_files(other)})" for other in left.others]
     _print_list("Snapshots of the same files, made another way: forget there too", others)
     _print_list("Source files: take the rows out, or the next ingest brings them back", _sources_of(done.old))
@@ -367,6 +367,11 @@ def _split(snapshot: Snapshot) -> str:
 
 def _sources(entry: Entry) -> str:
     return _files(entry.snapshot) if entry.snapshot else "not readable"
+
+
+def _made(entry: Entry) -> str:
+    """A snapshot that stands on another, and what was done: "b8f1… with 20 % replace (seed 0)"."""
+    return f"{entry.name} {made_by(opened(entry), None)}"
 
 
 def _files(snapshot: Snapshot) -> str:

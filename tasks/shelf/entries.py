@@ -92,7 +92,7 @@ def opened(entry: Entry) -> Snapshot:
 
 
 def indented(entries: Sequence[Entry]) -> Iterator[tuple[int, Entry]]:
-    """Each entry with its depth: 1 for those with injected noise, under their clean one, else 0."""
+    """Each entry with its depth: 1 for those with noise put in or filtered out, under their clean one, else 0."""
     names = {entry.name for entry in entries}
     for entry in entries:
         if entry.stands_on and entry.clean in names:
@@ -104,7 +104,7 @@ def indented(entries: Sequence[Entry]) -> Iterator[tuple[int, Entry]]:
 
 
 def standing_on(name: str, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Those made by putting noise into the snapshot `name`, or into one that was."""
+    """Those made by putting noise into the snapshot `name`, by filtering it, or of one that was."""
     return tuple(entry for entry in entries if name in entry.stands_on)
 
 

@@ -92,6 +92,7 @@ def test_show(say: Say, clean: Snapshot, noisy: Snapshot, home: Home) -> None:
     page = say("show", noisy.name[:7])
     for said in (noisy.digest, f"{clean.name} with 20 % replace (seed 0)", "corrupt.ratio = 0.2", "shop.csv"):
         assert said in page
+    assert f"Made of it  {noisy.name} with 20 % replace (seed 0)\n" in say("show", clean.name)
     content = json.loads(say("show", clean.name, "--json"))
     assert content["manifest"] == clean.manifest.model_dump(mode="json")
     assert content["noisy"] == [noisy.name]
@@ -174,7 +175,12 @@ def test_forgetting_a_person_names_what_still_knows_them(
 
     told = say("--forget-user", "u3,u4")
     assert f"is {clean.name} without 2 users, their 16 events" in told
-    for said in (f"{noisy.name} (with noise)", "shop.csv", "rec-denoiser-shop version 1 (champion)", run):
+    for said in (
+        f"  {noisy.name} with 20 % replace (seed 0)\n",
+        "shop.csv",
+        "rec-denoiser-shop version 1 (champion)",
+        run,
+    ):
         assert said in told
     assert told.endswith(f"rec-denoiser snapshots remove {clean.name} {noisy.name} --force\n")
     (new,) = (path for path in home.snapshots.iterdir() if path.name not in (clean.name, noisy.name))
