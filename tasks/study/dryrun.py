@@ -157,16 +157,16 @@ def _sums(study: Study, cells: list[Foreseen], execution: Execution) -> Iterator
         yield f"Time, memory: {NOT_READ}" + (" for all cells; the sums below leave these out" if known else "")
     if not known:
         return
+    if not to_do:
+        yield "Time:    nothing is left to train"
+        return
     largest = sorted((cost.memory_bytes for cost in to_do), reverse=True)[:at_a_time]
     seconds = sum(cost.seconds for cost in to_do)
     yield (
         f"Time:    about {duration(max([seconds / at_a_time, *(cost.seconds for cost in to_do)]))} "
         f"with {at_a_time} at a time on {execution.processor}"
-        if to_do
-        else "Time:    nothing is left to train"
     )
-    if to_do:
-        yield f"Memory:  at most {sum(largest) / 1e9:.1f} GB in {len(largest)} processes"
+    yield f"Memory:  at most {sum(largest) / 1e9:.1f} GB in {len(largest)} processes"
     measured = sum(cost.measured for cost in to_do)
     yield (
         f"Rates:   {measured} of {len(to_do)} trainings by those measured in this state folder, the others by those "

@@ -88,6 +88,13 @@ def test_what_is_done_is_told_from_what_is_not(study: Study, home: Home) -> None
     assert "Cells:   4; cached: 1 trained, 0 ranked" in told
     assert any(line.startswith("Rates:   0 of 3 trainings by those measured") for line in told)
     assert json.loads(json.dumps(as_json(cells)))[2]["trained"] is True
+    for cell in study.cells:
+        key = cell_of(cell.spec, Data(snapshot, snapshot), EXECUTION).train_key
+        write_receipt(key, [home.steps / "some"], home=home)
+    assert list(describe(study, foreseen(study, EXECUTION, home=home), EXECUTION))[-2:] == [
+        "Cells:   4; cached: 4 trained, 0 ranked",
+        "Time:    nothing is left to train",
+    ]
 
 
 def test_time_and_memory_follow_what_was_measured(study: Study, home: Home) -> None:
