@@ -39,13 +39,18 @@ class SeedSquares:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How far a training's mean over users lies from another seed's. variance: σ̂², without what the users' own rest
-    brings into it, at least 0; largest: the same with that; degrees: of freedom.
+    """How far a training's mean over users lies from another seed's. largest: s² of such means; rest: what the users'
+    own rest brings into it; degrees: of freedom.
     """
 
-    variance: float
     largest: float
+    rest: float
     degrees: float
+
+    @property
+    def variance(self) -> float:
+        """σ̂²: without what the users' own rest brings into it, at least 0."""
+        return max(0.0, self.largest - self.rest)
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ def pooled(arms: Iterable[SeedSquares | None]) -> SeedSpread | None:
     if degrees == 0:
         return None
     largest = sum((arm.seeds - 1) * arm.between / arm.users for arm in known) / degrees
-    of_users = sum((arm.seeds - 1) * arm.rest / arm.users for arm in known) / degrees
-    return SeedSpread(variance=max(0.0, largest - of_users), largest=largest, degrees=degrees)
+    rest = sum((arm.seeds - 1) * arm.rest / arm.users for arm in known) / degrees
+    return SeedSpread(largest=largest, rest=rest, degrees=degrees)
 
 
 def spreads(arms: Mapping[str, Sequence[SeedSquares | None]]) -> dict[str, SeedSpread]:
@@ -137,10 +142,9 @@ def spreads(arms: Mapping[str, Sequence[SeedSquares | None]]) -> dict[str, SeedS
         if own is None:
             found[method] = replace(whole, largest=common, degrees=min(weight, whole.degrees))
             continue
-        of_users = max(0.0, own.largest - own.variance)
         mixed = common if np.isinf(weight) else (weight * common + own.degrees * own.largest) / (weight + own.degrees)
         degrees = min(weight + own.degrees, whole.degrees)
-        found[method] = SeedSpread(variance=max(0.0, mixed - of_users), largest=mixed, degrees=degrees)
+        found[method] = SeedSpread(largest=mixed, rest=own.rest, degrees=degrees)
     return found
 
 

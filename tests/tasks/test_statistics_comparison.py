@@ -259,7 +259,7 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
 
 def test_seeds_have_their_own_degrees_even_where_the_error_over_users_holds_less_than_their_rest() -> None:
     """As where both methods' trainings share it: little is left of what the mean squares between seeds count."""
-    errors = Errors(1.9e-5**0.5, [(2, SeedSpread(variance=1.3e-5, largest=8.6e-5, degrees=3.0))] * 2)
+    errors = Errors(1.9e-5**0.5, [(2, SeedSpread(largest=8.6e-5, rest=7.3e-5, degrees=3.0))] * 2)
     found = over_both(
         Test("paired t", "two-sided", n=943, statistic=-0.5, p=0.6),
         Estimate(-0.002, -0.0105, 0.0065, level=0.95, basis="users", n=943),
@@ -330,12 +330,21 @@ def test_methods_spreads_are_drawn_together_as_far_as_they_are_alike() -> None:
 def test_one_method_that_seeds_throw_about_does_not_blur_the_others() -> None:
     draw = rng(12)
     quiet = {f"m{number}": [squares_of(draw, 0.002) for _ in range(2)] for number in range(6)}
-    found = spreads({**quiet, "wild": [squares_of(draw, 0.1) for _ in range(2)]})
+    arms = {**quiet, "wild": [squares_of(draw, 0.1) for _ in range(2)]}
+    found = spreads(arms)
     assert found["wild"].variance > 0.001
     assert all(found[name].largest < found["wild"].largest / 20 for name in quiet)
     assert spreads({"one": [None]}) == {}
-    lent = spreads({**quiet, "one": [None]})["one"]
-    assert 0.0 < lent.largest < found["wild"].largest / 20
+    lent = spreads({**arms, "one": [None]})["one"]
+    assert 0.0 < lent.variance <= lent.largest < found["wild"].variance / 20
+
+
+def test_seeds_that_came_out_alike_by_chance_lend_a_method_no_spread_of_its_own() -> None:
+    """The users' rest explains more than its seeds differ by: drawn towards what is usual, that is still their rest."""
+    arms = {"alike": [SeedSquares(2, users=100, between=0.1, rest=1.0)], "apart": [SeedSquares(2, 100, 2.1, rest=1.0)]}
+    found = spreads(arms)
+    assert found["alike"] == found["apart"]
+    assert found["alike"].variance == pytest.approx(0.1 / 100)
 
 
 def test_trainings_that_are_ranked_with_several_histories_count_once() -> None:
@@ -493,7 +502,7 @@ def test_shares_count_what_other_seeds_would_change() -> None:
         for name, mean in means.items()
         for seed in range(seeds[name])
     )
-    spread = {name: SeedSpread(variance=0.002**2, largest=0.002**2, degrees=1e9) for name in means}
+    spread = {name: SeedSpread(largest=0.002**2, rest=0.0, degrees=1e9) for name in means}
     kept = retentions(panel, {"denoised": "oracle"}, rng=rng(), spread=spread, resamples=4_000)[0]
     closed = gaps_closed(
         panel, ["denoised"], noisy="noisy", oracle="oracle", rng=rng(), spread=spread, resamples=4_000
@@ -514,7 +523,7 @@ def test_shares_count_what_other_seeds_would_change() -> None:
 
 def test_a_gap_that_other_seeds_may_undo_is_not_shown() -> None:
     panel = panel_of({"noisy": 0.0, "denoised": 0.06, "oracle": 0.1})
-    spread = {name: SeedSpread(variance=0.1**2, largest=0.1**2, degrees=3.0) for name in panel.methods}
+    spread = {name: SeedSpread(largest=0.1**2, rest=0.0, degrees=3.0) for name in panel.methods}
     (found,) = gaps_closed(panel, ["denoised"], noisy="noisy", oracle="oracle", rng=rng(), spread=spread)
     assert found.shown.value is None
     assert "within 2 standard errors" in str(found.shown.reason)
