@@ -242,6 +242,7 @@ def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
     if not of_users:
         return table
     counts = {row.method: len(row.seeds) for row in table.rows}
+    means = {row.method: row.over_users.value for row in table.rows}
 
     def over(method: str, against: Against) -> OverBoth | None:
         if against.user_error is None or against.error is None:
@@ -251,6 +252,7 @@ def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
             against.t,
             against.difference,
             against.gain,
+            reference=means[table.reference] or 0.0,
             of_users=Errors(against.user_error, [(counts[name], of_users[name]) for name in pair]),
             of_targets=Errors(against.error, [(counts[name], of_targets[name]) for name in pair]),
         )

@@ -149,13 +149,20 @@ def spreads(arms: Mapping[str, Sequence[SeedSquares | None]]) -> dict[str, SeedS
 
 
 def over_both(
-    over_users: Test, difference: Estimate, gain: Estimate, *, of_users: Errors, of_targets: Errors
+    over_users: Test,
+    difference: Estimate,
+    gain: Estimate,
+    *,
+    reference: float,
+    of_users: Errors,
+    of_targets: Errors,
 ) -> OverBoth:
     """The test and intervals of a difference between two methods.
 
-    of_users: the errors of the mean difference of users, to which `over_users` is the test. of_targets: those of
-    `difference`, which is one of means over targets: a user with many targets weighs more in it, and so does what a
-    seed does to them. With one target a user the two are the same.
+    reference: the mean that the gain is in % of, 0 where there is no gain. of_users: the errors of the mean difference
+    of users, to which `over_users` is the test. of_targets: those of `difference`, which is one of means over targets:
+    a user with many targets weighs more in it, and so does what a seed does to them. With one target a user the two
+    are the same.
 
     The squared error over both is error² + Σ σ̂² / seeds. error² counts the users' rest too, so that this is the mean
     squares between seeds, Σ `largest` / seeds, and what error² holds besides that rest. Of these two Satterthwaite's
@@ -168,7 +175,7 @@ def over_both(
     return OverBoth(
         t=_tested(over_users, of_users),
         difference=_widened(difference, margin),
-        gain=_widened(gain, margin * _per_unit(difference, gain)),
+        gain=_widened(gain, margin * _per_unit(reference)),
     )
 
 
@@ -264,9 +271,9 @@ def _margin(errors: Errors, *, users: int, level: float) -> float:
     return float(stdtrit(errors.degrees(users), 0.5 + level / 2.0) * errors.by_seeds**0.5)
 
 
-def _per_unit(difference: Estimate, gain: Estimate) -> float:
-    """How many % of gain a difference of 1 is: 100 / the reference's mean."""
-    return gain.value / difference.value if gain.value and difference.value else 0.0
+def _per_unit(reference: float) -> float:
+    """How many % of gain a difference of 1 is."""
+    return 100.0 / reference if reference else 0.0
 
 
 def _widened(over_users: Estimate, margin: float) -> Estimate:

@@ -264,12 +264,28 @@ def test_seeds_have_their_own_degrees_even_where_the_error_over_users_holds_less
         Test("paired t", "two-sided", n=943, statistic=-0.5, p=0.6),
         Estimate(-0.002, -0.0105, 0.0065, level=0.95, basis="users", n=943),
         Estimate(-0.9, -4.7, 2.9, level=0.95, basis="users", n=943),
+        reference=0.22,
         of_users=errors,
         of_targets=errors,
     )
     squared = 3.2e-5
     assert found.t.p == pytest.approx(2 * scipy.stats.t.sf(0.5 * (1.9e-5 / squared) ** 0.5, 3))
     assert found.difference.low == pytest.approx(-0.002 - np.hypot(0.0085, scipy.stats.t.ppf(0.975, 3) * 1.3e-5**0.5))
+
+
+def test_the_gain_of_two_methods_with_as_many_hits_counts_seeds_too() -> None:
+    hits = np.stack([rng(16).permutation(np.arange(USERS) < count).astype(float) for count in (120, 160)])
+    trainings = [training("base", run, values) for run, values in enumerate(hits)]
+    trainings += [training("up", run, values) for run, values in enumerate(rng(17).permuted(hits, axis=1))]
+    against = table_of(align(trainings)).rows[1].against
+    assert against is not None
+    assert against.shown_gain.value == against.shown_difference.value == 0.0
+    per_unit = 100 / hits.mean()
+    for end in ("low", "high"):
+        margins = [getattr(found, end) ** 2 for found in (against.shown_gain, against.gain)]
+        widths = [getattr(found, end) ** 2 for found in (against.shown_difference, against.difference)]
+        assert widths[0] > 4 * widths[1]
+        assert margins[0] - margins[1] == pytest.approx(per_unit**2 * (widths[0] - widths[1]))
 
 
 def test_a_difference_of_means_over_targets_has_the_spread_of_those_means_over_seeds() -> None:
