@@ -69,6 +69,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, rea
     order = [column for role, columns in _ORDER if role in reading.names for column in columns] + ['"row"']
     _drop_duplicates(connection, prepare, order=order, reading=reading)
     _keep_core(connection, prepare, title=title)
+    if prepare.duplicates == "consecutive" and prepare.item_core > 1:
+        _drop_new_neighbours(connection, prepare, order=order, title=title)
     connection.execute(sql.load("ingest/members"))
     connection.execute(sql.load("ingest/items"))
     _sort(connection, prepare, order=order, reading=reading)
@@ -142,7 +144,7 @@ def _drop_duplicates(
     if policy == "keep":
         return
     if policy == "consecutive":
-        connection.execute(sql.load("ingest/not_consecutive", order=", ".join(order)))
+        connection.execute(sql.load("ingest/not_consecutive", events="true", order=", ".join(order)))
     else:
         if policy == "exact" and "time" not in reading.names:
             raise InputError(
@@ -181,6 +183,23 @@ def _keep_core(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, t
             f"no interactions are left after dropping {_rare(prepare)} interactions "
             f"from {title}: ask for a smaller k-core"
         )
+
+
+def _drop_new_neighbours(
+    connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, order: list[str], title: str
+) -> None:
+    """Drop what repeats the item just before now that what stood between is gone, then who has become rare by that, and
+    so on until nothing is.
+    """
+    core = "user_code IN (SELECT code FROM counted_users) AND item_code IN (SELECT code FROM counted_items)"
+    while True:
+        before = one_row(connection, "SELECT sum(event_count)::BIGINT FROM counted_users")
+        connection.execute(sql.load("ingest/not_consecutive", events=core, order=", ".join(order)))
+        _drop(connection, "events")
+        connection.execute("ALTER TABLE distinct_events RENAME TO events")
+        if one_row(connection, "SELECT count(*) FROM events") == before:
+            return
+        _keep_core(connection, prepare, title=title)
 
 
 def _rare(prepare: PrepareSpec) -> str:

@@ -191,6 +191,16 @@ def test_users_and_items_have_cores_of_their_own(write_log: Write, ingest_file: 
     assert [(one.users, one.items, one.interactions) for one in counts] == [(2, 4, 7), (3, 3, 8)]
 
 
+def test_an_item_that_a_core_leaves_beside_itself_stands_there_once(write_log: Write, ingest_file: Ingest) -> None:
+    """Without 9, 1 stands beside itself; there once, it is too rare; and without it 2 stands beside itself."""
+    histories = {"a": "219123", "b": "234", "c": "342"}
+    rows = "".join(f"{user},{item}\n" for user, items in histories.items() for item in items)
+    snapshot = ingest_file(
+        write_log("user_id,item_id\n" + rows), prepare=PrepareSpec(duplicates="consecutive", item_core=2)
+    )
+    assert {user: "".join(items) for user, items in sequences(snapshot).items()} == histories | {"a": "23"}
+
+
 def test_a_core_that_takes_everything_names_both_sides(write_log: Write, ingest_file: Ingest) -> None:
     with pytest.raises(InputError, match="users with fewer than 3 and items with fewer than 2 interactions from"):
         ingest_file(write_log(RATED), prepare=PrepareSpec(user_core=3, item_core=2))

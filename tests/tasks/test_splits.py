@@ -62,7 +62,9 @@ def reference(log: list[Event], prepare: PrepareSpec) -> Prepared | None:
     """What a snapshot should say; None where the log should be refused."""
     events = sorted((event for event in log if prepare.min_rating is None or event.rating >= prepare.min_rating),
                     key=lambda event: event.place)  # fmt: skip
-    events = core(without_duplicates(events, prepare.duplicates), prepare.user_core, prepare.item_core)
+    user_core, item_core = prepare.user_core, prepare.item_core
+    while events != (left := core(without_duplicates(events, prepare.duplicates), user_core, item_core)):
+        events = left
     of_user: dict[str, list[Event]] = {user: [] for user in sorted({event.user for event in events})}
     for event in events:
         of_user[event.user].append(event)
