@@ -1,6 +1,7 @@
 """Ranks and metrics against a slow, plain implementation."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -128,6 +129,22 @@ def test_negatives_depend_on_user_and_seed_alone(make_log: MakeLog) -> None:
     for row, user in enumerate(targets.users.tolist()):
         start, stop = log.sequences.offsets[user : user + 2].tolist()
         assert not set(every[row].tolist()) & set(log.sequences.items[start:stop].tolist())
+
+
+def test_targets_of_one_user_have_negatives_of_their_own(make_log: MakeLog) -> None:
+    log = make_log(lengths=[30], item_count=200)
+    targets = every_prefix(log)
+    negatives = Protocol.of(log.sequences, targets, seed=1).negatives(slice(0, len(targets)))
+    assert len({tuple(row) for row in negatives.tolist()}) == len(targets) == 29
+
+
+def test_a_log_with_other_targets_than_the_protocols_is_refused(make_log: MakeLog) -> None:
+    log = make_log(lengths=[5, 6], item_count=10)
+    targets = log.targets["test"]
+    protocol = Protocol.of(log.sequences, targets, seed=0)
+    for other in (replace(targets, items=targets.items % 10 + 1), replace(targets, users=1 - targets.users)):
+        with pytest.raises(ValueError, match="different targets"):
+            rank(Fixed(10, levels=3), log.sequences, other, protocol)
 
 
 def test_scores_that_are_no_numbers_are_refused(make_log: MakeLog) -> None:
