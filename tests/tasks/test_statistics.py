@@ -118,6 +118,12 @@ def test_intervals_of_a_skewed_mean_and_a_ratio_agree_with_scipy(kind: "str", me
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.05 * theirs.standard_error)
 
 
+def test_resamples_that_come_out_as_the_sample_itself_show_no_bias() -> None:
+    """Half of twenty users have a hit: nothing is skewed, and the limits are the binomial's own."""
+    found = interval(resampled((np.arange(20) % 2).astype(float), resamples=20_000), column(0))
+    assert (found.low, found.high) == pytest.approx(scipy.stats.binom.ppf((0.025, 0.975), 20, 0.5) / 20)
+
+
 def test_paired_statistics_are_of_the_same_draws() -> None:
     """A method that is always 0.1 above, or always twice, the reference differs by just that in every resample."""
     reference = np.random.default_rng(3).random(60)

@@ -11,9 +11,18 @@ import scipy.stats
 
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.statistics import seeds
+from tasks.statistics.bootstrap import cluster, resample
 from tasks.statistics.comparison import Table, compare, jointly
-from tasks.statistics.crossed import Errors, SeedSpread, SeedSquares, over_both, seed_squares, spreads
-from tasks.statistics.estimates import Estimate, Floats
+from tasks.statistics.crossed import (
+    Errors,
+    SeedSpread,
+    SeedSquares,
+    interval_over_both,
+    over_both,
+    seed_squares,
+    spreads,
+)
+from tasks.statistics.estimates import Estimate, Floats, difference
 from tasks.statistics.paired import Test
 from tasks.statistics.panel import Panel, Scores, align, attribute, scores
 from tasks.statistics.relative import gaps_closed, retentions
@@ -535,6 +544,19 @@ def test_shares_count_what_other_seeds_would_change() -> None:
         assert shown.basis == "percentile bootstrap over users and seeds"
     assert kept.share.high is not None
     assert kept.share.high - kept.share.value < 0.1 * (kept.shown.high - kept.shown.value)
+
+
+def test_two_means_whose_spread_over_seeds_is_little_known_differ_by_students_t() -> None:
+    """What is not known of the spread is not known of both alike: the difference has their degrees of freedom."""
+    draw = rng(18)
+    sample = cluster(draw.normal(0.3, 1e-4, (20, 2)), np.arange(20))
+    resampled = resample(sample, rng=draw, resamples=200_000)
+    arms = [(runs, SeedSpread(largest=runs * 0.02**2, rest=0.0, degrees=1.0)) for runs in (2, 5)]
+    found = interval_over_both(resampled, difference(1, 0), arms, rng=draw)
+    assert found.low is not None
+    assert found.high is not None
+    margin = scipy.stats.t.ppf(0.975, 1) * 2**0.5 * 0.02
+    assert (-found.low, found.high) == pytest.approx((margin, margin), rel=0.06)
 
 
 def test_a_gap_that_other_seeds_may_undo_is_not_shown() -> None:
