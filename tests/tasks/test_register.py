@@ -8,6 +8,7 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -37,6 +38,17 @@ histories = [numpy.array(history) for history in arrays] if name.endswith("strin
 answer = model.predict(pandas.DataFrame({"history": histories}), params={"k": 3, "exclude_seen": False})
 print(json.dumps(answer.to_dict("list")))
 """
+
+
+def test_popularity_is_that_of_the_training_part(
+    tiny_snapshot: Snapshot, rows_of: Callable[[Path], list[tuple[Any, ...]]]
+) -> None:
+    lengths = {user: length for user, _, length in rows_of(tiny_snapshot.users)}
+    events = rows_of(tiny_snapshot.interactions)
+    counts = Counter(item for user, item, _, position, _ in events if position < lengths[user])
+    assert 0 < counts.total() < len(events)
+    items = rows_of(tiny_snapshot.items)
+    assert registry.catalogue(tiny_snapshot) == ([raw for _, raw in items], [counts[item] for item, _ in items])
 
 
 def test_the_version_carries_what_it_stands_on(shop: Shop, mlflow_home: Home) -> None:
