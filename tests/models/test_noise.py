@@ -82,10 +82,16 @@ def part_of(items: list[int]) -> int:
     return int(hashed_integers(PARTS, torch.tensor(items[-1])) % PARTS)
 
 
-def agreement_of(model: CoOccurrence, items: list[int], item: int, neighbours: list[int]) -> float:
-    """The cosine of an item and the sum of those of `items` that stand at places near it and are others."""
+def agreement_of(
+    model: CoOccurrence, items: list[int], event: int, pairs: list[tuple[int, int]], item: int | None = None
+) -> float:
+    """The cosine of an event's item, or of one in its place, and the sum of the items of the other events in `pairs`
+    that are not its own.
+    """
     vectors = model.directions.vectors[part_of(items)].double()
-    around = sum((vectors[items[at]] for at in neighbours), torch.zeros(RANK).double())
+    item = items[event] if item is None else item
+    others = [items[sum(pair) - event] for pair in pairs]
+    around = sum((vectors[other] for other in others if other != items[event]), torch.zeros(RANK).double())
     length = float(vectors[item].norm() * around.norm())
     return float(vectors[item] @ around) / length if length > 1e-6 else 0.0
 
@@ -260,7 +266,7 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
     def trusted(items: list[int], event: int, without: tuple[int, int]) -> float:
         others = [pair for pair in pairs_of(items) if event in pair and pair != without]
         fit = sum(first(items, *pair) for pair in others)
-        agreement = agreement_of(model, items, items[event], [sum(pair) - event for pair in others])
+        agreement = agreement_of(model, items, event, others)
         lift = float(model.lifts[items[event]])
         found = 0.8 * max(fit, 0) + 0.5 * min(fit, 0) + 0.7 * agreement + 0.3 * max(lift, 0) + 0.2 * min(lift, 0)
         return 1 / (1 + math.exp(-found))
@@ -302,8 +308,8 @@ def test_the_second_look_weighs_neighbours_and_sightings_judged_without_the_pair
             there = items if stand_ins is None else stand_ins[start : start + len(items)].tolist()
             start += len(items)
             for event, item in enumerate(there):
-                near = [sum(pair) - event for pair in pairs_of(items) if event in pair]
-                agreements.append(agreement_of(model, items, item, [at for at in near if items[at] != items[event]]))
+                pairs = [pair for pair in pairs_of(items) if event in pair]
+                agreements.append(agreement_of(model, items, event, pairs, item))
         torch.testing.assert_close(found[:, 2], torch.tensor(agreements), rtol=1e-4, atol=1e-4)
 
 

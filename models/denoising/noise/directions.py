@@ -16,7 +16,7 @@ ROUNDS = 7
 """Of subspace iteration, with so many directions more than are kept."""
 LARGEST_DENSE = 2**24
 """Cells, of four bytes: a matrix of no more is multiplied faster with its zeros than without."""
-NO_LENGTH = 1e-20
+NO_LENGTH = 1e-30
 """The squared lengths of two vectors, multiplied, of which one is nought."""
 ROUNDING = 1e-5
 """What is left of a squared length, of which nothing should be left, in float32."""
