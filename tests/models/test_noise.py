@@ -15,7 +15,7 @@ from models.catalogue import NOISE_MODELS, build
 from models.config import ModelConfig, TrainingConfig
 from models.denoising.noise import cooccurrence
 from models.denoising.noise.cooccurrence import CoOccurrence
-from models.denoising.noise.directions import PARTS, RANK, parts_of
+from models.denoising.noise.directions import PARTS, RANK, Directions, parts_of
 from models.denoising.noise.judgement import (
     RIDGE,
     Judgement,
@@ -96,9 +96,9 @@ def agreement_of(
     return float(vectors[item] @ around) / length if length > 1e-6 else 0.0
 
 
-def prepared(name: str, log: InteractionLog) -> NoiseModel:
+def prepared(name: str, log: InteractionLog, *, reach: int = 3) -> NoiseModel:
     torch.manual_seed(0)
-    model = NOISE_MODELS[name](ModelConfig(reach=3), log.sequences.item_count)
+    model = NOISE_MODELS[name](ModelConfig(reach=reach), log.sequences.item_count)
     model.prepare(log.sequences)
     return model
 
@@ -393,6 +393,27 @@ def test_it_finds_planted_noise_and_how_much_there_is(kind: str) -> None:
     clean, _ = planted_log(kind=kind, share=0.0)
     assert prepared("co-occurrence", clean).share() < 0.03
     assert torch.equal(verdict, prepared("co-occurrence", log).verdict(log.sequences))
+
+
+def test_where_hardly_a_pair_is_seen_twice_the_company_that_items_keep_tells_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Users with seven events each from one of six corners of a hundred items, a fifth of which are replaced."""
+    draw = np.random.default_rng(0)
+    corner = np.repeat(draw.integers(6, size=600), 7)
+    items = 1 + corner * 100 + draw.integers(100, size=4200)
+    noise = draw.random(4200) < 0.2
+    items[noise] = draw.integers(1, 601, noise.sum())
+    sequences = Sequences(torch.from_numpy(items).int(), torch.arange(601) * 7, torch.full((600,), 7), 600)
+    found, told = [], []
+    for _ in range(2):
+        model = prepared("co-occurrence", InteractionLog(sequences, {}), reach=6)
+        found.append(auroc(1 - model.verdict(sequences), torch.from_numpy(noise)))
+        told.append(model.share())
+        monkeypatch.setattr(Directions, "learn", lambda *_, **__: None)
+    assert found[0] > 0.85
+    assert found[1] < found[0] - 0.1
+    assert abs(told[0] - 0.2) < 0.06 < abs(told[1] - 0.2)
 
 
 def test_it_learns_from_the_kinds_that_it_is_told_to_plant_and_no_others() -> None:

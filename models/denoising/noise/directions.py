@@ -27,8 +27,8 @@ class Directions(nn.Module):
     the histories: vectors [parts, items + 1, rank].
 
     They are the eigenvectors of A / √((d_i + d̄) (d_j + d̄)), times the root of the eigenvalue's size, where A counts in
-    how many histories two items are neighbours, d is a row's sum and d̄ the mean of these, without which rare items
-    would have directions of their own (Amini et al., *Pseudo-likelihood methods for community detection*, 2013).
+    how many histories two items are neighbours, d is a row's sum and d̄ the mean of those above 0, without which rare
+    items would have directions of their own (Amini et al., *Pseudo-likelihood methods for community detection*, 2013).
     """
 
     vectors: Tensor
