@@ -250,7 +250,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--targets",
         choices=("first", "last", "every"),
-        help="temporal and users: which held-out events are predicted (default first; of users the last)",
+        help="which held-out events temporal and users (which has no first) predict (default first; of users the last)",
     )
     prepare.add_argument(
         "--promotion",
