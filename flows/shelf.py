@@ -312,8 +312,7 @@ def _rows(old: Any, new: Any) -> str:
 def _print_remains(done: Forgotten, left: Remains) -> None:
     """Say what has to be done for the person to be gone everywhere."""
     print("\nStill with them:")
-    noisy = [entry.name for entry in left.noisy]
-    _print_list("Snapshots", [done.old.name, *map(_made, left.noisy)])
+    _print_list("Snapshots", [done.old.name, *map(_made, left.made_of_it)])
     others = [f"{other.name} ({_files(other)})" for other in left.others]
     _print_list("Snapshots of the same files, made another way: forget there too", others)
     _print_list("Source files: take the rows out, or the next ingest brings them back", _sources_of(done.old))
@@ -326,7 +325,8 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
         _print_list("MLflow runs: train again, and delete these", _runs(left.used))
     print("\nWhen that is done, this removes the snapshots, with what was derived from them:")
     forced = " --force" if left.used is None or left.used or left.scored else ""
-    print(f"  rec-denoiser snapshots remove {' '.join([done.old.name, *noisy])}{forced}")
+    names = [done.old.name, *(entry.name for entry in left.made_of_it)]
+    print(f"  rec-denoiser snapshots remove {' '.join(names)}{forced}")
 
 
 # --- words ------------------------------------------------------------------------------------------------

@@ -155,7 +155,13 @@ def _drop_duplicates(
         direction = " DESC" if policy == "last" else ""
         by = ", ".join(column + direction for column in order)
         connection.execute(sql.load("ingest/first_of_each", same=same, order=by))
-    _drop(connection, "events", "parsed", "log")
+    _keep_distinct(connection)
+    _drop(connection, "parsed", "log")
+
+
+def _keep_distinct(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put `distinct_events` in the place of `events`."""
+    _drop(connection, "events")
     connection.execute("ALTER TABLE distinct_events RENAME TO events")
 
 
@@ -195,8 +201,7 @@ def _drop_new_neighbours(
     while True:
         before = one_row(connection, "SELECT sum(event_count)::BIGINT FROM counted_users")
         connection.execute(sql.load("ingest/not_consecutive", events=core, order=", ".join(order)))
-        _drop(connection, "events")
-        connection.execute("ALTER TABLE distinct_events RENAME TO events")
+        _keep_distinct(connection)
         if one_row(connection, "SELECT count(*) FROM events") == before:
             return
         _keep_core(connection, prepare, title=title)

@@ -33,12 +33,12 @@ class Forgotten:
 class Remains:
     """What still knows the forgotten.
 
-    `noisy`: the snapshots that stand on the old one; `others`: those of the same files, made another way. `used`: what
-    refers to the old or the noisy ones, None where it could not be looked up for the reason in `unknown`. `scored` and
-    `audits`: files of scored users and folders of audits with their rows.
+    `made_of_it`: the snapshots that stand on the old one; `others`: those of the same files, made another way. `used`:
+    what refers to the old one or to `made_of_it`, None where it could not be looked up for the reason in `unknown`.
+    `scored` and `audits`: files of scored users and folders of audits with their rows.
     """
 
-    noisy: tuple[Entry, ...]
+    made_of_it: tuple[Entry, ...]
     others: tuple[Snapshot, ...]
     used: References | None
     unknown: str | None
@@ -94,7 +94,7 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     # What writes reports takes its time to import, and nothing else of the shelf needs it.
     from tasks.audit.outcome import audited
 
-    noisy = standing_on(snapshot.name, read_shelf(home))
+    made_of_it = standing_on(snapshot.name, read_shelf(home))
     files_read = {file.sha256 for file in snapshot.manifest.sources}
     others = tuple(
         other
@@ -103,7 +103,7 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
         and other.digest != snapshot.digest
         and files_read & {file.sha256 for file in other.manifest.sources}
     )
-    names = [snapshot.name, *(entry.name for entry in noisy)]
+    names = [snapshot.name, *(entry.name for entry in made_of_it)]
     with engine() as connection:
         files = [path for name in names for path in sorted(home.recommendations.glob(f"*-{name}/*.parquet"))]
         scored = tuple(path for path in files if _has_row(connection, path, ids))
@@ -112,11 +112,11 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     try:
         found = references(names, home=home)
     except InputError as error:
-        return Remains(noisy, others, None, str(error), scored, audits)
+        return Remains(made_of_it, others, None, str(error), scored, audits)
     runs = {run.run_id: run for each in found.values() for run in each.runs}
     models = {(model.name, model.version): model for each in found.values() for model in each.models}
     used = References(tuple(runs.values()), tuple(models.values()))
-    return Remains(noisy, others, used, None, scored, audits)
+    return Remains(made_of_it, others, used, None, scored, audits)
 
 
 def _clean_ones(home: Home) -> list[Snapshot]:

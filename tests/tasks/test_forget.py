@@ -173,7 +173,7 @@ def test_what_still_knows_them_is_named(
     done = forget(tiny_snapshot, ["u20"], home=home)
 
     left = remains(tiny_snapshot, ["u20"], home=home)
-    assert [entry.name for entry in left.noisy] == [noisy.name]
+    assert [entry.name for entry in left.made_of_it] == [noisy.name]
     assert left.others == (other_way,)
     assert [path.parent.name for path in left.scored] == [f"with-v1-{noisy.name}"]
     assert left.audits == (home.audits / "with",)

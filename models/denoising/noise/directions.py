@@ -22,6 +22,38 @@ ROUNDING = 1e-5
 """What is left of a squared length, of which nothing should be left, in float32."""
 
 
+@dataclass(frozen=True)
+class Company:
+    """own: [rank, events], where each event's item stands; around: [rank, events], the sum of its neighbours; beside:
+    [reach, events] bool, are an event and the one so many places before it neighbours?
+    """
+
+    own: Tensor
+    around: Tensor
+    beside: Tensor
+
+    def agreement(self, items: Tensor) -> Tensor:
+        """items [rank, events] → [events]: the cosine between an item in an event's place and the sum of the event's
+        neighbours; 0 where it has none.
+        """
+        return _cosine(_dot(items, self.around), _dot(items, items), _dot(self.around, self.around))
+
+    def without_each_other(self) -> tuple[Tensor, Tensor]:
+        """Grids of `beside`: how far the later and the earlier event of each pair agree with their other neighbours."""
+        own, around = self.own, self.around
+        fits, lengths, all_lengths = _dot(own, around), _dot(own, own), _dot(around, around)
+        later, earlier = (torch.zeros_like(self.beside, dtype=own.dtype) for _ in range(2))
+        for step, together in enumerate(self.beside.to(own), start=1):
+            before, after = slice(None, -step), slice(step, None)
+            pairs = together[step:]
+            product = _dot(own[:, after], own[:, before]) * pairs
+            for grid, event, other in ((later, after, before), (earlier, before, after)):
+                left = all_lengths[event] - (2 * _dot(around[:, event], own[:, other]) - lengths[other]) * pairs
+                nothing = left < ROUNDING * (all_lengths[event] + lengths[other])
+                grid[step - 1, step:] = _cosine(fits[event] - product, lengths[event], left.masked_fill(nothing, 0))
+        return later, earlier
+
+
 class Directions(nn.Module):
     """Each item's place [rank] in the leading directions of who is met beside whom, as learned without each part of
     the histories: vectors [parts, items + 1, rank].
@@ -55,7 +87,7 @@ class Directions(nn.Module):
         rows = parts * self.vectors.shape[1] + items
         return self.vectors.flatten(0, 1).index_select(0, rows).T.contiguous()
 
-    def company(self, items: Tensor, parts: Tensor, beside: Tensor) -> "Company":
+    def company(self, items: Tensor, parts: Tensor, beside: Tensor) -> Company:
         """items, parts: [events]; beside: [reach, events] bool, are an event and the one so many places before it
         neighbours?
         """
@@ -65,38 +97,6 @@ class Directions(nn.Module):
             around[:, step:] += own[:, :-step] * together[step:]
             around[:, :-step] += own[:, step:] * together[step:]
         return Company(own, around, beside)
-
-
-@dataclass(frozen=True)
-class Company:
-    """own: [rank, events], where each event's item stands; around: [rank, events], the sum of its neighbours; beside:
-    [reach, events] bool, are an event and the one so many places before it neighbours?
-    """
-
-    own: Tensor
-    around: Tensor
-    beside: Tensor
-
-    def agreement(self, items: Tensor) -> Tensor:
-        """items [rank, events] → [events]: the cosine between an item in an event's place and the sum of the event's
-        neighbours; 0 where it has none.
-        """
-        return _cosine(_dot(items, self.around), _dot(items, items), _dot(self.around, self.around))
-
-    def without_each_other(self) -> tuple[Tensor, Tensor]:
-        """Grids of `beside`: how far the later and the earlier event of each pair agree with their other neighbours."""
-        own, around = self.own, self.around
-        fits, lengths, all_lengths = _dot(own, around), _dot(own, own), _dot(around, around)
-        later, earlier = (torch.zeros_like(self.beside, dtype=own.dtype) for _ in range(2))
-        for step, together in enumerate(self.beside.to(own), start=1):
-            before, after = slice(None, -step), slice(step, None)
-            pairs = together[step:]
-            product = _dot(own[:, after], own[:, before]) * pairs
-            for grid, event, other in ((later, after, before), (earlier, before, after)):
-                left = all_lengths[event] - (2 * _dot(around[:, event], own[:, other]) - lengths[other]) * pairs
-                nothing = left < ROUNDING * (all_lengths[event] + lengths[other])
-                grid[step - 1, step:] = _cosine(fits[event] - product, lengths[event], left.masked_fill(nothing, 0))
-        return later, earlier
 
 
 def parts_of(items: Tensor, owners: Tensor, counted: Tensor) -> Tensor:
