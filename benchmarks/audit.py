@@ -6,11 +6,11 @@
 
 No network is trained. Known amounts of noise are put into a log, several times each, and `rec-denoiser audit` judges it
 without labels: its share of noise with its interval, by how much it reads noise high that is planted anew, the true
-share, and how well the verdicts tell noise: the area under the ROC curve with an interval over users, how much is noise
-of the hundred interactions that the audit puts first, and of those of each tenth of probability. Where the log
-has labels of its own (the shoppers' mis-clicks and shared events, or ratings below --disliked-below) they are told
-apart from what was put in: of the log as it is they are all that is known, and in the corrupted ones they count as
-noise beside what was put in.
+share, as a whole and by label, and how well the verdicts tell noise: the area under the ROC curve with an interval over
+users, how much is noise of the hundred interactions that the audit puts first, and of those of each tenth of
+probability. Where the log has labels of its own (the shoppers' mis-clicks and shared events, or ratings below
+--disliked-below) they are told apart from what was put in: of the log as it is they are all that is known, and in the
+corrupted ones they count as noise beside what was put in.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.result import write
@@ -76,18 +77,19 @@ def _cases(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]
 
 def _judged(log: Snapshot, folder: Path, home: Home) -> dict[str, Any]:
     judged = judge(log, folder=folder, home=home)
-    query = 'select noise_probability as suspicion, label is not null as noisy, "user" from read_parquet(?)'
-    told = duckdb.execute(query, [str(judged.interactions)]).fetchnumpy()
-    noisy = np.asarray(told["noisy"], dtype=bool)
+    told = pd.read_parquet(judged.interactions, columns=["noise_probability", "label", "user"])
+    noisy = told["label"].notna().to_numpy(dtype=bool)
     share = judged.share
     found: dict[str, Any] = {"true": float(noisy.mean()), "told": share.value, "low": share.low, "high": share.high}
+    found["labels"] = {str(kind): count / len(told) for kind, count in told["label"].value_counts().items()}
     found["reads_high"] = judged.reads_high
     if noisy.any():
-        area = roc.auroc(noisy, np.asarray(told["suspicion"]), np.asarray(told["user"]))
+        suspicion = told["noise_probability"].to_numpy(dtype=np.float64)
+        area = roc.auroc(noisy, suspicion, told["user"].to_numpy(dtype=np.int64))
         found |= {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}
         first = findings(judged, interactions=log.counts.interactions, top=FIRST).suspects
         found["noise_of_the_first"] = sum(suspect.label is not None for suspect in first) / len(first)
-        found["tenths"] = _tenths(np.asarray(told["suspicion"]), noisy)
+        found["tenths"] = _tenths(suspicion, noisy)
     return found
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.running import follow, refuse_unreadable, refuse_unwritable
-from flows.runs import table
 from tasks.audit.specs import AuditSpec
+from tasks.reporting.columns import columns
 from tasks.statistics.estimates import Estimate
+from tasks.wording import on_one_line
 
 SHOWN = 10
 """How many of each the terminal shows; the report has all that were asked for."""
@@ -52,7 +53,7 @@ def told(outcome: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     suspects = found["suspects"]
     labelled = any(row["label"] for row in suspects)
-    yield table(
+    yield columns(
         ("NOISE", "USER", "ITEM", "TIME", "POSITION", *(("LABEL",) if labelled else ())),
         [
             (
@@ -68,7 +69,7 @@ def told(outcome: Mapping[str, Any]) -> Iterator[str]:
         right=("NOISE", "POSITION"),
     )
     if suspects:
-        yield textwrap.fill(f"The first: {suspects[0]['reason']}.", WIDTH)
+        yield textwrap.fill(f"The first: {on_one_line(suspects[0]['reason'])}.", WIDTH)
     for what in ("users", "items"):
         if found[f"suspicious_{what}"]:
             yield f"\n{_groups(what, found[f'suspicious_{what}'])}"
@@ -79,11 +80,14 @@ def told(outcome: Mapping[str, Any]) -> Iterator[str]:
     for each in outcome["gains"]:
         yield textwrap.fill(gain_words(Gain(**each | {"gain": Estimate(**each["gain"])})), WIDTH)
     yield f"Report:     {outcome['report']}"
+    told_of = max(len(found[what]) for what in ("suspects", "suspicious_users", "suspicious_items"))
+    if told_of > SHOWN:
+        yield f"            of the first {told_of} of each, {SHOWN} of which are shown here, and why each is there"
     yield f"Parquet:    {outcome['folder']}/interactions.parquet, users.parquet, items.parquet"
 
 
 def _groups(what: str, groups: Sequence[Mapping[str, Any]]) -> str:
-    return table(
+    return columns(
         ("NOISE", what.removesuffix("s").upper(), "EVENTS", "EXPECTED NOISE"),
         [
             (f"{row['probability']:.3f}", row["id"], f"{row['events']:,}", f"{row['expected_noise']:.1f}")

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flows.running import refuse_unwritable
-from flows.runs import table
 from tasks.explain import Event, Explanation, Held, explain, held_in_registry, held_in_run, history_given, history_of
 from tasks.home import Home
+from tasks.reporting.columns import columns
 from tasks.reporting.explanation import carriers, gate_words, influence_note, write_explanation
 from tasks.specs import RecommendSpec, registered_name
+from tasks.wording import on_one_line
 
 EVENTS = 30
 """How many events of a long history the terminal shows: the newest."""
@@ -54,19 +55,19 @@ def _held(model: str | None, run: str | None, dataset: str | None, home: Home) -
 def _told(explanation: Explanation) -> Iterator[str]:
     settings = explanation.settings
     events, seen = explanation.events, explanation.seen
-    whom = "a history" if explanation.user is None else f"user {explanation.user}"
+    whom = "a history" if explanation.user is None else f"user {on_one_line(explanation.user)}"
     yield f"\n{explanation.model}: {settings['backbone']}, loss {settings['loss']}, gate {settings['gate']}"
     yield f"{whom} of {len(events):,} events, the newest last; {_looked_back_at(explanation)}\n"
     older = len(events) - EVENTS
     if older > 0:
         yield f"… {older:,} older events"
-    columns = ("PLACE", "ITEM", "TIME", "LABEL", *(["GENUINE"] if explanation.is_judged else []))
-    shown = [_event(event)[: len(columns)] for event in events[-EVENTS:]]
-    yield table(columns, shown, right=("PLACE", "GENUINE"))
+    headings = ("PLACE", "ITEM", "TIME", "LABEL", *(["GENUINE"] if explanation.is_judged else []))
+    shown = [_event(event)[: len(headings)] for event in events[-EVENTS:]]
+    yield columns(headings, shown, right=("PLACE", "GENUINE"))
     yield ""
     if explanation.basis == "popularity":
         yield "The model knows none of these items: what is popular is offered, and rests on no event."
-    yield table(
+    yield columns(
         ("SCORE", "OFFERED", "CARRIED BY"),
         [(f"{offer.score:.4f}", offer.item, carriers(offer, seen)) for offer in explanation.offers],
         right=("SCORE",),

@@ -18,13 +18,13 @@ from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
 from tasks.steps import Steps, register_step, trained_by
 from tasks.study.costs import expected_seconds
+from tasks.wording import counted
 
 
 def _run_name() -> str:
     spec = RobustnessSpec.model_validate(runtime.flow_run.parameters["spec"])
     ratios = ", ".join(spec.noise.described(ratio) for ratio in spec.noise.ratios)
-    methods = "1 method" if len(spec.methods) == 1 else f"{len(spec.methods)} methods"
-    return f"{spec.dataset}: {methods} at noise {ratios}"
+    return f"{spec.dataset}: {counted(len(spec.methods), 'method')} at noise {ratios}"
 
 
 @flow(name="robustness", flow_run_name=_run_name)

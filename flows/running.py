@@ -16,6 +16,7 @@ from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
 from tasks.specs import IngestSpec, PrepareSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
+from tasks.wording import on_one_line
 
 MLFLOW_PORT = 5000
 
@@ -84,9 +85,9 @@ def run_recommend(spec: RecommendSpec) -> int:
         return 0
     print(f"\n{outcome['model']}, by {outcome['basis']}:")
     for item, score in zip(outcome["items"], outcome["scores"], strict=True):
-        print(f"  {score:9.4f}  {item}")
+        print(f"  {score:9.4f}  {on_one_line(item)}")
     if outcome["unknown"]:
-        print(f"Passed over, for the model does not know them: {', '.join(outcome['unknown'])}")
+        print(f"Passed over, for the model does not know them: {', '.join(map(on_one_line, outcome['unknown']))}")
     return 0
 
 

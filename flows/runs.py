@@ -9,6 +9,7 @@ from typing import Any
 from tasks.home import Home
 from tasks.provenance import Changes
 from tasks.register import REASONS
+from tasks.reporting.columns import columns
 from tasks.rundiff import MetricPair, PairedTest, difference
 from tasks.runs import SHOWN, HeldRun, read_run
 from tasks.specs import RegisterSpec, RerunSpec
@@ -33,7 +34,7 @@ def run_rerun(run: str, *, folder: str | None) -> int:
         print(f"  warning: {warning}")
     if not outcome["warnings"]:
         print("  with the same code, packages and machine")
-    print(table(("METRIC", "BEFORE", "AGAIN", ""), list(_figures(outcome["figures"]))))
+    print(columns(("METRIC", "BEFORE", "AGAIN", ""), list(_figures(outcome["figures"]))))
     print(_ranks(outcome))
     if outcome["identical"]:
         print("Identical to the bit.")
@@ -75,9 +76,9 @@ def run_diff(a: str, b: str, *, as_json: bool) -> int:
         ("MACHINE", found.machine),
     ):
         print()
-        print(table((title, "A", "B"), list(_changed(changes))) if changes else f"{title}: the same")
+        print(columns((title, "A", "B"), list(_changed(changes))) if changes else f"{title}: the same")
     print()
-    print(table(("METRIC", "A", "B", "B − A"), list(_metrics(found.metrics)), right=("A", "B", "B − A")))
+    print(columns(("METRIC", "A", "B", "B − A"), list(_metrics(found.metrics)), right=("A", "B", "B − A")))
     print("(Other cutoffs: --json)\n")
     if found.untested is not None:
         print(f"No paired test: {found.untested}.")
@@ -85,18 +86,6 @@ def run_diff(a: str, b: str, *, as_json: bool) -> int:
         print("Paired over users, B against A, p by Holm over the metrics:")
         print("\n".join(f"  {test.metric}: {_verdict(test)}" for test in found.tests))
     return 0
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> str:
-    """Plain text in columns; those named `right` stand to the right."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if heading in right else text.ljust(width)
-            for text, heading, width in zip(row, headings, widths, strict=True)
-        ).rstrip()
-        for row in (headings, *rows)
-    )
 
 
 def _figures(figures: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:

@@ -3,19 +3,21 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.leases import lease
+from tasks.reporting.columns import columns
 from tasks.shelf.diff import Changed, Difference, OnlyInOne, diff, flat, lineage, made_by
 from tasks.shelf.entries import Entry, faults, find, indented, opened, read_shelf, standing_on
 from tasks.shelf.forget import Forgotten, Remains, forget, holders, ids_in, remains
 from tasks.shelf.references import References, last_references
 from tasks.shelf.removal import Removal, carry_out, plan_named, plan_unused
 from tasks.snapshots import Snapshot, snapshot_name
+from tasks.wording import counted, on_one_line
 
 DAMAGED = 1
 HEADINGS = ("SNAPSHOT", "MADE (UTC)", "FROM", "ROWS", "USERS", "ITEMS", "SPLIT", "NOISE", "SIZE", "USED BY")
@@ -61,7 +63,7 @@ def _list(home: Home) -> int:
         if entry.snapshot
     ]
     if rows:
-        print(_table(HEADINGS, rows))
+        print(columns(HEADINGS, rows, right=RIGHT))
     for entry in entries:
         if entry.snapshot is None:
             print(f"{'Foreign' if entry.is_foreign else 'Not readable'}: {entry.fault}")
@@ -206,7 +208,7 @@ def _only(only: OnlyInOne) -> Iterator[str]:
 
 def _events(found: Difference) -> Iterator[str]:
     for change, changed in found.changes.items():
-        yield f"{change}: {_count(changed.events, 'event')} of {_count(changed.users, 'user')}"
+        yield f"{change}: {counted(changed.events, 'event')} of {counted(changed.users, 'user')}"
         yield from (f"  {line}" for line in _examples(changed))
 
 
@@ -219,7 +221,7 @@ def _examples(changed: Changed) -> Iterator[str]:
         labels = ""
         if example.noise_a != example.noise_b:
             labels = f" ({example.noise_a or 'unlabelled'} → {example.noise_b or 'unlabelled'})"
-        yield f"user {example.user}, position {example.position}: {items}{labels}"
+        yield f"user {on_one_line(example.user)}, position {example.position}: {items}{labels}"
     if changed.events > len(changed.first):
         yield "…"
 
@@ -257,7 +259,7 @@ def _remove(options: argparse.Namespace, home: Home) -> int:
         print(f"  derived: {path}")
     for objection in removal.objections:
         print(f"  in spite of this: {objection}")
-    what = f"{_count(len(removal.entries), 'snapshot')}, {_size(removal.bytes)}"
+    what = f"{counted(len(removal.entries), 'snapshot')}, {_size(removal.bytes)}"
     if not options.yes and not _agreed(f"Remove {what}?"):
         print("Nothing was removed.")
         return 0
@@ -296,7 +298,7 @@ def _forget(snapshot: Snapshot, text: str, home: Home) -> int:
 def _print_forgotten(done: Forgotten) -> None:
     old, new = done.old.counts, done.new.counts
     print(f"Snapshot {done.new.path}")
-    print(f"  is {done.old.name} without {_count(done.users, 'user')}, their {_rows(old, new)}")
+    print(f"  is {done.old.name} without {counted(done.users, 'user')}, their {_rows(old, new)}")
     print("  The k-core was not applied again; the other users' targets and training parts are what they were.")
 
 
@@ -304,8 +306,8 @@ def _rows(old: Any, new: Any) -> str:
     targets = sum(value for name, value in old if name.startswith("targets_"))
     left = sum(value for name, value in new if name.startswith("targets_"))
     return (
-        f"{_count(old.interactions - new.interactions, 'event')}, {_count(targets - left, 'target')} and "
-        f"{_count(old.items - new.items, 'item')} that nobody else had"
+        f"{counted(old.interactions - new.interactions, 'event')}, {counted(targets - left, 'target')} and "
+        f"{counted(old.items - new.items, 'item')} that nobody else had"
     )
 
 
@@ -318,6 +320,7 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
     _print_list("Source files: take the rows out, or the next ingest brings them back", _sources_of(done.old))
     _print_list("Scored users: delete the files, or score again", [str(path) for path in left.scored])
     _print_list("Audits: delete the folders, or audit again", [str(path) for path in left.audits])
+    _print_list("Data Docs of logs that show such an id: delete the folders", [str(path) for path in left.docs])
     if left.used is None:
         print(f"Models and runs: not known, for {left.unknown}")
     else:
@@ -353,7 +356,7 @@ def _runs(found: References) -> list[str]:
 
 def _used_by(used: References) -> str:
     parts = [
-        _count(len(found), word)
+        counted(len(found), word)
         for found, word in ((used.runs, "run"), (used.models, "model"), (used.scored, "scoring"))
         if found
     ]
@@ -393,10 +396,6 @@ def _value(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def _size(count: int) -> str:
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
@@ -413,16 +412,3 @@ def _print_list(title: str, lines: Sequence[str], *, few: int | None = None) -> 
         print(f"  {line}")
     if few is not None and len(lines) > few:
         print(f"  … and {len(lines) - few:,} more")
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    return "\n".join(_line(row, headings, widths) for row in (headings, *rows))
-
-
-def _line(row: Sequence[str], headings: Sequence[str], widths: Iterable[int]) -> str:
-    cells = [
-        text.rjust(width) if heading in RIGHT else text.ljust(width)
-        for text, heading, width in zip(row, headings, widths, strict=True)
-    ]
-    return "  ".join(cells).rstrip()

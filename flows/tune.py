@@ -27,6 +27,7 @@ from tasks.tuning.result import TrialResult, TuneResult
 from tasks.tuning.search import Search, Trial, label_of
 from tasks.tuning.specs import TuneRequest
 from tasks.tuning.terminal import table
+from tasks.wording import counted
 
 TAG_TRIAL = "trial"
 
@@ -125,7 +126,8 @@ def _trained(
 def _told(proposed: Sequence[tuple[Search, Trial]], searches: Sequence[Search]) -> str:
     numbers = [trial.number for _, trial in proposed]
     left = sum(search.to_come for search in searches)
-    return f"trials {min(numbers)} to {max(numbers)} of {len(searches)} methods; {left} more trials to come"
+    of_methods, more = counted(len(searches), "method"), counted(left, "more trial")
+    return f"trials {min(numbers)} to {max(numbers)} of {of_methods}; {more} to come"
 
 
 def _check(result: TuneResult, failures: Sequence[Exception]) -> None:
@@ -138,8 +140,8 @@ def _check(result: TuneResult, failures: Sequence[Exception]) -> None:
         raise RunFailed("; ".join(f"no trial of {method} has a result: {_why(result, method)}" for method in lost))
     if other:
         raise RunFailed(
-            f"{len(other)} trainings failed for other reasons than diverging; the others are recorded, and the same "
-            f"command goes on from here. First: {jobs.reason(other[0])}"
+            f"{counted(len(other), 'training')} failed for another reason than diverging; the others are recorded, and "
+            f"the same command goes on from here. First: {jobs.reason(other[0])}"
         )
 
 

@@ -28,6 +28,7 @@ from tasks.specs import RobustnessSpec
 from tasks.track import TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import RESULT_FILE, Trained
 from tasks.watching import SYSTEM_FILE, samples_in
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -56,13 +57,12 @@ class Heading:
     def of(cls, spec: RobustnessSpec) -> "Heading":
         """That of the main job."""
         worst = max(spec.noise.ratios)
-        methods = "1 method" if len(spec.methods) == 1 else f"{len(spec.methods)} methods"
         noise = f"noise up to {spec.noise.described(worst)}" if worst else "no noise"
         note = (
             f"How {', '.join(method.name for method in spec.methods)} does on {spec.dataset} with {noise}: "
             "the table is in `comparison.md`; the best on validation is registered."
         )
-        name = f"{spec.dataset}: {methods}, {noise}"
+        name = f"{spec.dataset}: {counted(len(spec.methods), 'method')}, {noise}"
         return cls(study="robustness", name=name, note=note, spec=spec.model_dump_json(indent=1))
 
 
@@ -269,7 +269,8 @@ def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exce
     told = "; ".join(f"{' / '.join(named)}: {why}" for why, named in by_reason.items())
     others = "" if len(failures) == len(labels) else "the others are recorded, and "
     return RunFailed(
-        f"{len(failures)} of {len(labels)} trainings failed; {others}the same command goes on from here. Failed: {told}"
+        f"{len(failures)} of {counted(len(labels), 'training')} failed; {others}the same command goes on from here. "
+        f"Failed: {told}"
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from tasks.wording import counted
+
 UNDER_WAY = 0.5
 """How much of a training that is under way is taken to be done."""
 
@@ -49,7 +51,7 @@ class Progress:
         """A line: "7 of 24 cells done, 1 failed, 2 running, 14 left, about 3 min to go"."""
         ended = self.done + self.failed
         running = min(under_way, self._cells - ended)
-        parts = [f"{self.done} of {self._cells} cells done"]
+        parts = [f"{self.done} of {counted(self._cells, 'cell')} done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{running} running", f"{self._cells - ended - running} left"]
         to_go = self.seconds_to_go(under_way=under_way, now=now)

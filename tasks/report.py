@@ -6,6 +6,7 @@ from typing import Any
 from models.engine.metrics import SELECTION_METRIC
 from tasks.compare import COMPARED, Row
 from tasks.detect import Verdict
+from tasks.reporting.columns import ruled
 from tasks.reporting.scales import Scale, span, ticks
 from tasks.reporting.svg import element, path, words
 
@@ -66,9 +67,11 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def plain(rows: Sequence[Row]) -> str:
     """The comparison in columns, for a terminal; under it the noise detection, where there is some."""
-    parts = [_columns(table(rows))]
+    parts = [ruled(table(rows), left=("Method",))]
     if detected := detection_table(rows):
-        parts.append(f"Noise detection, area under the ROC curve (0.5 is chance):\n\n{_columns(detected)}")
+        parts.append(
+            f"Noise detection, area under the ROC curve (0.5 is chance):\n\n{ruled(detected, left=('Method',))}"
+        )
     return "\n\n".join(parts)
 
 
@@ -107,18 +110,6 @@ def _markdown(cells: Sequence[Mapping[str, str]]) -> str:
     names = list(cells[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "|".join(["---", "--:"] + ["--:"] * (len(names) - 2)) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row[name] for name in names) + " |" for row in cells)])
-
-
-def _columns(cells: Sequence[Mapping[str, str]]) -> str:
-    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
-
-    def line(row: Mapping[str, str]) -> str:
-        return "  ".join(
-            row[name].ljust(width) if name == "Method" else row[name].rjust(width) for name, width in widths.items()
-        ).rstrip()
-
-    rule = "  ".join("─" * width for width in widths.values())
-    return "\n".join([line({name: name for name in widths}), rule, *(line(row) for row in cells)])
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str, best_epoch: int) -> str:

@@ -8,7 +8,7 @@ critical.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,8 @@ from tasks.validation.snapshot import COLUMNS, prepare_tables, snapshot_checks, 
 
 EXPECTATIONS = Path(__file__).with_name("expectations.yaml")
 REPORT = "report.json"
+LOG = "log-"
+"""What the folders of logs' Data Docs begin with."""
 
 _SITE = "site"  # the Data Docs inside the working folder
 
@@ -85,7 +87,7 @@ def validate_log(
     """
     started = time.perf_counter()
     limits = load_limits(expectations)
-    name = f"log-{spec_digest(identity(log))[:12]}"
+    name = f"{LOG}{spec_digest(identity(log))[:12]}"
     with working_folder(docs) as work, engine(work / "spill") as connection:
         refusal, checks = _log_checks(connection, log, limits=limits.raw, now=now or datetime.now(UTC), work=work)
         refuse_changed(log)
@@ -101,6 +103,16 @@ def validate_log(
     if refusal is not None:
         raise ValidationFailed(f"{refusal}; see {report.docs}", report) from refusal
     return _passed(report, limits)
+
+
+def log_docs_showing(ids: Collection[str], *, docs: Path) -> tuple[Path, ...]:
+    """The folders of logs' Data Docs in which a row is shown that has one of these ids, of whatever column."""
+    reports = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in docs.glob(f"{LOG}*/{REPORT}")}
+    shown = {
+        folder: {str(value) for outcome in report["expectations"] for row in outcome["rows"] for value in row.values()}
+        for folder, report in reports.items()
+    }
+    return tuple(sorted(folder for folder, values in shown.items() if not values.isdisjoint(ids)))
 
 
 @contextmanager

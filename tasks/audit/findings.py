@@ -16,6 +16,7 @@ from tasks.engine import engine
 from tasks.reporting.svg import isolated
 from tasks.statistics import roc
 from tasks.statistics.estimates import Estimate
+from tasks.wording import counted
 
 LEAST_OF_USER, LEAST_OF_ITEM = 10, 5
 """Users and items with fewer judged interactions are not ranked: a mean over less says little."""
@@ -162,18 +163,18 @@ def reason(row: Mapping[Any, Any], *, typical: float, mean_item_events: float) -
     those by chance.
     """
     events = int(row["item_events"])
-    rare = f", and rare: {_times(events, 'event')} in the log" if events < mean_item_events else ""
+    rare = f", and rare: {counted(events, 'event')} in the log" if events < mean_item_events else ""
     if not row["neighbours"]:
         return f"the user has no other event to compare it with{rare}"
     beside = {side: row[f"item_{side}"] for side in ("before", "after")}
     near = [f"{isolated(str(item))} {side}" for side, item in beside.items() if item is not None]
-    around = f"the {_times(int(row['neighbours']), 'item')} around it ({', '.join(near)})"
+    around = f"the {counted(int(row['neighbours']), 'item')} around it ({', '.join(near)})"
     meetings, expected = int(row["meetings"]), float(row["expected_meetings"])
     usual = f"by chance {expected:.1f}, for half of all events at least {typical:.1f} times chance"
     if meetings == 0:
         return f"elsewhere never near {around}; {usual}{rare}"
     only = "only " if meetings < typical * expected else ""
-    return f"elsewhere near {around} {only}{_times(meetings, 'time')}; {usual}{rare}"
+    return f"elsewhere near {around} {only}{counted(meetings, 'time')}; {usual}{rare}"
 
 
 def _group_reason(row: Mapping[Any, Any], *, mean: float, typical: float) -> str:
@@ -184,10 +185,6 @@ def _group_reason(row: Mapping[Any, Any], *, mean: float, typical: float) -> str
     if expected == 0:
         return f"{usual}; no neighbours to compare with"
     return f"{usual}; meetings with what is around {meetings / expected:.1f} times chance, typically {typical:.1f}"
-
-
-def _times(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _measured(judged: Judged) -> tuple[dict[str, Estimate], int]:

@@ -17,6 +17,7 @@ from tasks.reporting.sights import noise_words, sights
 from tasks.reporting.svg import element, words
 from tasks.reporting.words import Statement, answer, not_significant
 from tasks.study.result import CellResult, Figures, StudyResult
+from tasks.wording import counted
 
 PAGE = "report.html"
 TABLES = "tables"
@@ -119,7 +120,7 @@ def _byline(result: StudyResult) -> str:
     names = dict.fromkeys(dataset.name for dataset in result.datasets)
     trainings = {cell.train_key: cell.figures for cell in result.cells if cell.train_key}
     parts = [
-        f"{done} of {len(result.cells)} cells",
+        f"{done} of {counted(len(result.cells), 'cell')}",
         ", ".join(names),
         *when(result.started, result.seconds, trainings),
     ]

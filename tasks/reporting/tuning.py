@@ -29,6 +29,7 @@ from tasks.reporting.svg import element, words
 from tasks.reporting.tables import datasets
 from tasks.tuning.result import TrialResult, TuneResult
 from tasks.tuning.terminal import failures, noted
+from tasks.wording import counted
 
 DASH = "–"
 MEBIBYTE = 2**20
@@ -81,9 +82,10 @@ def _page(result: TuneResult, drawn: Sequence[Figure], grids: Mapping[str, Grid]
         ("again", "Run it again", _again(result)),
     ]
     trainings = [cell for trial in result.trials for cell in trial.cells]
+    tried = f"{counted(len(result.trials), 'trial')} of {counted(len(result.methods), 'method')}"
     byline = " · ".join(
         [
-            f"{len(result.trials)} trials of {len(result.methods)} methods, {len(trainings)} trainings",
+            f"{tried}, {counted(len(trainings), 'training')}",
             ", ".join(dict.fromkeys(dataset.name for dataset in result.datasets)),
             *when(result.started, result.seconds, {cell.train_key: cell.figures for cell in trainings}),
         ]

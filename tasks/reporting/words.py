@@ -9,6 +9,7 @@ from tasks.reporting.analysis import FULL, SAMPLED, is_loudest, variant
 from tasks.reporting.sights import Sight, by_dataset, interval_words, judged, oracles, place_words, sights, signed
 from tasks.statistics.crossed import SeedSquares, pooled
 from tasks.study.result import StudyResult
+from tasks.wording import counted
 
 SHOWN = 6
 """How many places a sentence names."""
@@ -204,7 +205,9 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     failed = sum(cell.status == "failed" for cell in result.cells)
     if failed:
         missing = "is" if failed == 1 else "are"
-        sentences.append(f"{failed} of {len(result.cells)} cells failed and {missing} missing from all that follows.")
+        sentences.append(
+            f"{failed} of {counted(len(result.cells), 'cell')} failed and {missing} missing from all that follows."
+        )
     return sentences
 
 

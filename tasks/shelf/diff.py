@@ -11,6 +11,7 @@ from tasks.engine import engine, one_row
 from tasks.home import Home
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, snapshot_name
+from tasks.wording import counted
 
 CHANGES = ("removed", "added", "replaced", "moved", "relabelled")
 FEW = 5
@@ -119,7 +120,7 @@ def made_by(snapshot: Snapshot, parent: Snapshot | None) -> str:
     change = snapshot.manifest.last_change
     if change == "filter":
         settings, gone = spec["filter"], changes.deleted if changes else 0
-        events = f"{gone:,} interaction{'' if gone == 1 else 's'}"
+        events = counted(gone, "interaction")
         return f"without {events} ({settings['by']}, below {settings['below']:g})"
     if change == "corrupt":
         noise = spec["corrupt"]
@@ -127,7 +128,7 @@ def made_by(snapshot: Snapshot, parent: Snapshot | None) -> str:
         return f"with {kind}, taken out again" if noise.get("taken_out") else f"with {kind}"
     if change == "forget":
         forgotten = spec["forget"] if parent is None else parent.counts.users - snapshot.counts.users
-        return f"without {forgotten:,} user{'' if forgotten == 1 else 's'}"
+        return f"without {counted(forgotten, 'user')}"
     return "changed"
 
 

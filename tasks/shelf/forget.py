@@ -35,7 +35,8 @@ class Remains:
 
     `made_of_it`: the snapshots that stand on the old one; `others`: those of the same files, made another way. `used`:
     what refers to the old one or to `made_of_it`, None where it could not be looked up for the reason in `unknown`.
-    `scored` and `audits`: files of scored users and folders of audits with their rows.
+    `scored` and `audits`: files of scored users and folders of audits with their rows. `docs`: Data Docs of logs that
+    show an id like theirs in a row, be it of an item.
     """
 
     made_of_it: tuple[Entry, ...]
@@ -44,6 +45,7 @@ class Remains:
     unknown: str | None
     scored: tuple[Path, ...]
     audits: tuple[Path, ...]
+    docs: tuple[Path, ...]
 
 
 def forget(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Forgotten:
@@ -93,6 +95,7 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     """What still knows the users of `snapshot` with these raw ids."""
     # What writes reports takes its time to import, and nothing else of the shelf needs it.
     from tasks.audit.outcome import audited
+    from tasks.validate import log_docs_showing
 
     made_of_it = standing_on(snapshot.name, read_shelf(home))
     files_read = {file.sha256 for file in snapshot.manifest.sources}
@@ -109,14 +112,15 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
         scored = tuple(path for path in files if _has_row(connection, path, ids))
         judged = audited(names, home=home)
         audits = tuple(path.parent for path in judged if _has_row(connection, path, ids))
+    docs = log_docs_showing(ids, docs=home.docs)
     try:
         found = references(names, home=home)
     except InputError as error:
-        return Remains(made_of_it, others, None, str(error), scored, audits)
+        return Remains(made_of_it, others, None, str(error), scored, audits, docs)
     runs = {run.run_id: run for each in found.values() for run in each.runs}
     models = {(model.name, model.version): model for each in found.values() for model in each.models}
     used = References(tuple(runs.values()), tuple(models.values()))
-    return Remains(made_of_it, others, used, None, scored, audits)
+    return Remains(made_of_it, others, used, None, scored, audits, docs)
 
 
 def _clean_ones(home: Home) -> list[Snapshot]:

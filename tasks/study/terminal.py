@@ -1,9 +1,9 @@
 """A study's outcome for the terminal: the table, and in words what is not significant."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from tasks.reporting.analysis import FULL, METRICS, axis_label, value_label
+from tasks.reporting.columns import ruled
 from tasks.reporting.words import collapse_words, not_significant
 from tasks.specs import in_percent
 from tasks.statistics.comparison import Row
@@ -15,6 +15,9 @@ HEADINGS = {
     "test.sampled100.ndcg_at_10": "NDCG@10 s100",
     "test.sampled100.hit_at_10": "Hit@10 s100",
 }
+LEFT = ("Data", "Method", "Verdict")
+"""Columns that stand to the left."""
+
 LEGEND = (
     "Test split, means over seeds. NDCG@10 and Hit@10 rank the target in the whole catalogue less the items seen\n"
     "before; s100 ranks it among 100 sampled unseen items. Gain is that of NDCG@10 over {reference}; the verdict is\n"
@@ -40,9 +43,8 @@ def table(result: StudyResult) -> list[dict[str, str]]:
 
 def plain(result: StudyResult) -> str:
     """The table in columns, its legend, what is not significant, which gates collapsed, and the cells that failed."""
-    parts = [*_columns(table(result))]
-    if parts:
-        parts += ["", LEGEND.format(reference=_reference(result))]
+    rows = table(result)
+    parts = [ruled(rows, left=LEFT), "", LEGEND.format(reference=_reference(result))] if rows else []
     unclear = not_significant(result)
     if unclear:
         parts += ["", "Not significant:", *(f"  {sentence}" for sentence in unclear)]
@@ -69,20 +71,6 @@ def _rows(result: StudyResult) -> Iterator[tuple[Place, str, Row, Mapping[str, R
 
 def _axes(result: StudyResult) -> list[str]:
     return list(dict.fromkeys(axis for compared in result.comparisons for axis in compared.place.setting))
-
-
-def _columns(cells: Sequence[dict[str, str]]) -> list[str]:
-    if not cells:
-        return []
-    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in cells[0]}
-    left = {"Data", "Method", "Verdict"}
-
-    def line(row: Mapping[str, Any]) -> str:
-        padded = (row[name].ljust(width) if name in left else row[name].rjust(width) for name, width in widths.items())
-        return "  ".join(padded).rstrip()
-
-    rule = "  ".join("─" * width for width in widths.values())
-    return [line({name: name for name in widths}), rule, *map(line, cells)]
 
 
 def _noise(noise: Noise | None) -> str:

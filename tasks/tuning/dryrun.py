@@ -16,6 +16,7 @@ from tasks.tuning.expand import Tuning
 from tasks.tuning.outcome import validation_of
 from tasks.tuning.search import Search, Trial, mean_or_none
 from tasks.tuning.terminal import settings_words
+from tasks.wording import counted
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ def _sums(tuning: Tuning, searches: tuple[ForeseenSearch, ...], execution: Execu
     cached = sum(each.cached or 0 for search in searches for each in search.trials)
     each_method = " and ".join(dict.fromkeys(str(len(held.trials) + held.to_come) for held in searches))
     yield (
-        f"Trainings: {trials * seeds}: {len(searches)} methods × {each_method} trials × {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}; cached: {cached}"
+        f"Trainings: {trials * seeds}: {counted(len(searches), 'method')} × {each_method} trials × "
+        f"{counted(seeds, 'seed')}; cached: {cached}"
     )
     costs = [(each, each.cost) for search in searches for each in search.trials if each.cost is not None]
     if not costs:

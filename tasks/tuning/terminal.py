@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.progress import duration
 from tasks.reporting.analysis import axis_label, value_label
+from tasks.reporting.columns import ruled
 from tasks.tuning.result import MethodResult, TuneResult
 
 LEGEND = (
@@ -20,11 +21,7 @@ def table(result: TuneResult) -> list[dict[str, str]]:
 
 def plain(result: TuneResult) -> str:
     """The table in columns, its legend, what was noted, and the trials that failed."""
-    rows = table(result)
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    lines = [_line(row, widths) for row in [{name: name for name in widths}, *rows]]
-    lines.insert(1, "  ".join("─" * width for width in widths.values()))
-    lines += ["", LEGEND.format(metric=result.metric)]
+    lines = [ruled(table(result), left=("Method", "Settings")), "", LEGEND.format(metric=result.metric)]
     lines += [f"Note: {note}" for note in noted(result)]
     failed = failures(result)
     return "\n".join([*lines, *(["", "Failed:", *(f"  {each}" for each in failed)] if failed else [])])
@@ -70,13 +67,6 @@ def _row(result: TuneResult, method: MethodResult) -> dict[str, str]:
         "Time": duration(sum(cell.figures.seconds or 0.0 for cell in cells)),
         "Settings": "–" if best is None else settings_words(best.settings),
     }
-
-
-def _line(row: dict[str, str], widths: dict[str, int]) -> str:
-    left = ("Method", "Settings")
-    return "  ".join(
-        row[name].ljust(width) if name in left else row[name].rjust(width) for name, width in widths.items()
-    ).rstrip()
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.errors import InputError
 from tasks.validation.limits import Severity
+from tasks.wording import counted
 
 Json = dict[str, Any]
 
@@ -89,7 +90,7 @@ def describe(outcome: Outcome, *, rows_shown: int = 3) -> str:
         return f"“{outcome.name}” ({where}) could not be evaluated: {outcome.crash}"
     if outcome.unexpected is None:
         return f"“{outcome.name}” fails ({where}): found {outcome.observed}"
-    many = "1 row" if outcome.unexpected == 1 else f"{outcome.unexpected:,} rows"
+    many = counted(outcome.unexpected, "row")
     rows = "; ".join(_row_in_words(row) for row in outcome.rows[:rows_shown])
     first = "" if outcome.unexpected <= len(outcome.rows[:rows_shown]) else "the first "
     return f"“{outcome.name}” fails ({where}) in {many}" + (f": {first}{rows}" if rows else "")

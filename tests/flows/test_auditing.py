@@ -34,3 +34,19 @@ def test_labels_are_shown_where_a_log_has_any() -> None:
     said = "\n".join(told(outcome(None, "misclick")))
     assert "LABEL" in said
     assert "misclick" in said
+
+
+def test_it_is_said_that_the_report_has_more_than_is_shown() -> None:
+    assert "are shown here" not in "\n".join(told(outcome(*[None] * 10)))
+    said = "\n".join(told(outcome(*[None] * 12)))
+    assert "of the first 12 of each, 10 of which are shown here, and why each is there" in said
+    assert "user 9" in said
+    assert "user 10" not in said
+
+
+def test_ids_and_reasons_stay_on_their_lines() -> None:
+    found = outcome(None)
+    found["found"]["suspects"][0] |= {"user": "a\nb", "reason": "elsewhere never near \x1b[2J"}
+    said = "\n".join(told(found))
+    assert r"a\nb" in said
+    assert r"elsewhere never near \x1b[2J" in said

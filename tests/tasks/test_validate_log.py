@@ -9,7 +9,7 @@ import pytest
 from tasks.errors import InputError
 from tasks.sources.logs import log_of
 from tasks.specs import Columns, SourceSpec
-from tasks.validate import EXPECTATIONS, validate_log
+from tasks.validate import EXPECTATIONS, log_docs_showing, validate_log
 from tasks.validation.report import Outcome, ValidationFailed, ValidationReport
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -91,6 +91,14 @@ def test_what_is_odd_is_reported_with_its_rows(
     assert outcome.severity == "warning"
     assert any(row.items() <= found.items() for found in outcome.rows), outcome.rows
     assert outcome.unexpected == unexpected
+
+
+def test_the_docs_that_show_a_row_of_someone_are_found(odd: ValidationReport) -> None:
+    folder = odd.docs.parent
+    assert log_docs_showing(["u4"], docs=folder.parent) == (folder,)
+    assert log_docs_showing(["nobody", "u5"], docs=folder.parent) == (folder,)
+    assert log_docs_showing(["u", "u39"], docs=folder.parent) == ()
+    assert log_docs_showing(["u4"], docs=folder.parent / "none") == ()
 
 
 def test_a_number_written_as_two_ids_is_reported(check: Checking) -> None:

@@ -1,0 +1,43 @@
+"""Text in columns, and the words in it."""
+
+import pytest
+
+from tasks.reporting.columns import columns, ruled
+from tasks.wording import counted, on_one_line
+
+
+def test_columns_stand_under_their_headings_and_numbers_to_the_right() -> None:
+    told = columns(("ITEM", "N"), [("tea", "1,000"), ("green tea", "2")], right=("N",))
+    assert told.split("\n") == [
+        "ITEM           N",
+        "tea        1,000",
+        "green tea      2",
+    ]
+
+
+def test_a_ruled_table_has_what_is_no_number_to_the_left() -> None:
+    told = ruled([{"Method": "plain", "Hit@10": "0.5"}, {"Method": "denoised", "Hit@10": "–"}], left=("Method",))
+    assert told.split("\n") == [
+        "Method    Hit@10",
+        "────────  ──────",
+        "plain        0.5",
+        "denoised       –",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("held", "shown"),
+    [
+        ("two\nlines", r"two\nlines"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("a\u2028b", r"a\u2028b"),
+        ("thé — 茶", "thé — 茶"),
+    ],
+)
+def test_an_id_neither_breaks_its_line_nor_steers_the_terminal(held: str, shown: str) -> None:
+    assert on_one_line(held) == shown
+    assert columns(("ID",), [(held,)]).split("\n") == ["ID", shown]
+
+
+def test_one_is_singular() -> None:
+    assert [counted(number, "cell") for number in (0, 1, 2_000)] == ["0 cells", "1 cell", "2,000 cells"]
