@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -138,10 +139,13 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
 
 
 def run(folder: Path, options: argparse.Namespace) -> None:
-    """Every cell of a packed folder, and the result where one is asked for, written anew as each cell ends."""
+    """Every cell of a packed folder, and the result where one is asked for, written anew as each cell ends. Ends the
+    process with a status of 1 where a cell failed.
+    """
     packed = json.loads((folder / CELLS_FILE).read_text(encoding="utf-8"))
     cells = packed.pop("cells")
     done: dict[int, dict[str, Any]] = {}
+    telling = threading.Lock()
     execution = {
         "command": " ".join(["python -m benchmarks.bare", *sys.argv[1:]]),
         "device": options.device,
@@ -167,13 +171,16 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         except RuntimeError as error:
             outcome = {"status": "failed", "failure": str(error)}
         told = {name: value for name, value in cells[number].items() if name != "model"}
-        done[number] = told | outcome
-        print(f"{cells[number]['label']}: {_in_short(outcome)}", flush=True)
-        result = packed | {"execution": execution, "cells": [done[each] for each in sorted(done)]}
-        write(options.json, result, options.device)
+        with telling:
+            done[number] = told | outcome
+            print(f"{cells[number]['label']}: {_in_short(outcome)}", flush=True)
+            result = packed | {"execution": execution, "cells": [done[each] for each in sorted(done)]}
+            write(options.json, result, options.device)
 
     with ThreadPoolExecutor(options.side_by_side) as pool:
         list(pool.map(together, groups(folder, cells, most=options.stacked)))
+    if any(outcome["status"] == "failed" for outcome in done.values()):
+        sys.exit(1)
 
 
 def groups(folder: Path, cells: list[dict[str, Any]], *, most: int) -> list[tuple[int, ...]]:
@@ -198,13 +205,21 @@ def groups(folder: Path, cells: list[dict[str, Any]], *, most: int) -> list[tupl
 
 
 def _group(folder: Path, cells: dict[int, dict[str, Any]], options: argparse.Namespace) -> None:
-    """Train cells as one stacked model, and rank with those that came to an end. Raises `RuntimeError`."""
+    """Train cells as one stacked model, those that are not trained yet, and rank with those that came to an end and
+    are not ranked yet. Raises `RuntimeError`.
+    """
     places = {number: _place(folder, number) for number in cells}
     first = places[min(places)]
     trainings = [_training(folder, cell, places[number]) for number, cell in cells.items()]
-    _worker(folder, "models.group", "train", _common(options) | {"cells": trainings, "seconds": None}, first)
-    rankings = [_ranking(folder, cell, places[number]) for number, cell in cells.items() if _trained(places[number])]
-    _worker(folder, "models.group", "rank", _common(options) | {"cells": rankings}, first)
+    if not all(_trained(place) for place in places.values()):
+        _worker(folder, "models.group", "train", _common(options) | {"cells": trainings, "seconds": None}, first)
+    rankings = [
+        _ranking(folder, cell, places[number])
+        for number, cell in cells.items()
+        if _trained(places[number]) and not (places[number] / RANKS_FILE).exists()
+    ]
+    if rankings:
+        _worker(folder, "models.group", "rank", _common(options) | {"cells": rankings}, first)
 
 
 def _cell(folder: Path, number: int, cell: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:

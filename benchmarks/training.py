@@ -20,7 +20,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
 from models.engine.sequences import InteractionLog
 from models.engine.training import AS_IT_IS, Running, Training
+from models.errors import NotCompiled
 from models.networks.backbone import NextItem
 
 COMPILED = "compiled"
@@ -53,7 +54,8 @@ def main() -> None:
     device = torch.device(options.device)
     settings = ModelConfig(loss=options.loss)
     others = {f"ours, {name}": _training(log, settings, device, running_of(name)) for name in options.also}
-    warming = {name: _warmed(training) for name, training in others.items() if training.running.compiled}
+    warming, left_out = _warmed_up(others)
+    others = {name: training for name, training in others.items() if name not in left_out}
     sides = sides_of(log, settings, device, batch_size=128)
     sides |= {name: _ours(training) for name, training in others.items()}
     clock = clock_for(device.type, threads=options.threads)
@@ -73,6 +75,7 @@ def main() -> None:
         "positions_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "ours_over": ratios,
         "seconds_of_the_epoch_that_compiles": warming,
+        "left_out": left_out,
         SELECTION_METRIC: reached,
     }
     for name, values in rates.items():
@@ -80,9 +83,23 @@ def main() -> None:
     for name, taken in warming.items():
         told = ", ".join(f"{seconds:.0f} {of}" for of, seconds in taken.items())
         print(f"{name}: the epoch that compiles took, in seconds: {told}")
+    for name, reason in left_out.items():
+        print(f"{name}: left out: {reason}")
     for name, ratio in ratios.items():
         print(f"ours over {name}: {ratio:.2f} (median of {options.rounds} alternated epochs)")
     write(options.json, result, options.device)
+
+
+def _warmed_up(others: Mapping[str, Training]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Of those that are compiled what their first epoch took, and why one could not be: others are measured without."""
+    warming, left_out = {}, {}
+    for name, training in others.items():
+        if training.running.compiled:
+            try:
+                warming[name] = _warmed(training)
+            except NotCompiled as failure:
+                left_out[name] = str(failure)
+    return warming, left_out
 
 
 Side = tuple[Callable[[], int], Callable[[], float]]

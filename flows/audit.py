@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.artifacts import artifact_key
@@ -41,8 +41,11 @@ def audit(spec: AuditSpec = AuditSpec()) -> dict[str, Any]:
         found: tuple[Gain, ...] = ()
         if spec.clean_below is not None:
             cleaned = filtered_snapshot(snapshot, filter_of(spec), steps=steps)
-        if cleaned is not None and cleaned is not snapshot and spec.gain_epochs is not None:
-            found = _gains(spec, snapshot, cleaned, steps, held=held, home=home)
+        if cleaned is not None and spec.gain_epochs is not None:
+            if cleaned.digest == snapshot.digest:
+                get_run_logger().info("nothing is below %g, so that there is no gain to measure", spec.clean_below)
+            else:
+                found = _gains(spec, snapshot, cleaned, steps, held=held, home=home)
         outcome = publish_audit(judged, snapshot, cleaned, spec, gains=found, home=home)
         create_markdown_artifact(_artifact(outcome), key=artifact_key("audit", spec.dataset))
         return outcome.to_dict() | {"steps": {"done": steps.done, "cached": steps.cached}}

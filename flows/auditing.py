@@ -3,7 +3,6 @@
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from flows.running import follow, refuse_unreadable, refuse_unwritable
 from tasks.audit.specs import AuditSpec
 from tasks.reporting.columns import columns
 from tasks.statistics.estimates import Estimate
-from tasks.wording import on_one_line
+from tasks.wording import moment, on_one_line
 
 SHOWN = 10
 """How many of each the terminal shows; the report has all that were asked for."""
@@ -60,7 +59,7 @@ def told(outcome: Mapping[str, Any]) -> Iterator[str]:
                 f"{row['probability']:.3f}",
                 row["user"],
                 row["item"],
-                "–" if row["time"] is None else f"{datetime.fromtimestamp(row['time'] / 1e6, UTC):%Y-%m-%d %H:%M}",
+                "–" if row["time"] is None else moment(row["time"]),
                 str(row["position"]),
                 *((row["label"] or "–",) if labelled else ()),
             )

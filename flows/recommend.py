@@ -15,7 +15,7 @@ from tasks.steps import Steps, recommend_one_step, recommend_step
 
 def _run_name() -> str:
     spec = RecommendSpec.model_validate(runtime.flow_run.parameters["spec"])
-    return f"recommend to {'one user' if spec.history else 'all users'} of {spec.dataset}"
+    return f"recommend to {'one user' if spec.history is not None else 'all users'} of {spec.dataset}"
 
 
 @flow(name="recommend", flow_run_name=_run_name)

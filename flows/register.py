@@ -32,7 +32,7 @@ def register(spec: RegisterSpec) -> dict[str, Any]:
         check_ranked(run)
         cell = kept_cell(run, home=home)
         execution = execution_like(run.provenance)
-        metrics = on_clean_histories(cell, run.metrics, execution, Steps(home))
+        metrics = on_clean_histories(cell, run.chosen, execution, Steps(home))
         decided_on, value = jobs.decision(metrics)
         registered = register_step(
             cell,

@@ -17,6 +17,7 @@ from tasks.detect import Detected
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
+from tasks.gates import gate_layers, gate_metrics
 from tasks.home import Home
 from tasks.kept import kept_snapshot
 from tasks.leases import Lease
@@ -66,7 +67,7 @@ def rerun(spec: RerunSpec) -> dict[str, Any]:
             )
             ranked = evaluate_again_step(cell, execution=execution, folder=folder, label=cell.label)
             detected = _detected_again(run, cell, execution, folder)
-            outcome = _compared(run, run_id, trained, ranked, detected, home) | {
+            outcome = _compared(run, run_id, cell, trained, ranked, detected, home) | {
                 "warnings": list(told),
                 "expected_identical": again.is_expected_identical(run.provenance, now),
             }
@@ -146,11 +147,11 @@ def _detected_again(run: HeldRun, cell: Cell, execution: Execution, folder: Path
 
 
 def _compared(
-    run: HeldRun, run_id: str, trained: Trained, ranked: Evaluated, detected: Detected | None, home: Home
+    run: HeldRun, run_id: str, cell: Cell, trained: Trained, ranked: Evaluated, detected: Detected | None, home: Home
 ) -> dict[str, Any]:
     import pandas as pd
 
-    metrics = ranked.metrics() | ({} if detected is None else detected.metrics())
+    metrics = ranked.metrics() | jobs.told_noise(cell, detected) | gate_metrics(gate_layers(trained))
     found = again.came_out(run, trained.result(), metrics, run.ranks(home=home), pd.read_parquet(ranked.ranks))
     return {"rerun_of": run.run_id, "run": run_id, "name": run.name, **found.to_dict()}
 

@@ -18,6 +18,7 @@ from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
 from tasks.steps import Steps, register_step, trained_by
 from tasks.study.costs import expected_seconds
+from tasks.track import TAG_PREFECT
 from tasks.wording import counted
 
 
@@ -54,7 +55,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
                 dataset=spec.dataset,
                 value=value,
                 decided_on=decided_on,
-                tags={"method": cells[best].method, "dataset": spec.dataset, "prefect.flow_run_id": flow_run},
+                tags={"method": cells[best].method, "dataset": spec.dataset, TAG_PREFECT: flow_run},
                 tracker=job.tracker,
                 run_id=job.children[best],
                 label=cells[best].label,

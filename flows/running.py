@@ -19,6 +19,7 @@ from tasks.specs import IngestSpec, PrepareSpec, RecommendSpec, RobustnessSpec, 
 from tasks.wording import on_one_line
 
 MLFLOW_PORT = 5000
+PREFECT_VARIABLE = "PREFECT_HOME"
 
 
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
@@ -115,8 +116,15 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
 
 def become(*module: str) -> NoReturn:
     """Turn this process into `python -m …` in the project's root, so that signals reach it and none is left behind."""
-    # Said in full, because it may be relative to the folder that is left here.
-    os.environ[HOME_VARIABLE] = str(Home.from_environment().root)
+    from tasks.track import TRACKING_VARIABLE, tracking_uri
+
+    # Said in full, because they may be relative to the folder that is left here.
+    home = Home.from_environment()
+    os.environ[HOME_VARIABLE] = str(home.root)
+    if os.environ.get(TRACKING_VARIABLE):
+        os.environ[TRACKING_VARIABLE] = tracking_uri(home)
+    if os.environ.get(PREFECT_VARIABLE):
+        os.environ[PREFECT_VARIABLE] = str(Path(os.environ[PREFECT_VARIABLE]).expanduser().absolute())
     os.chdir(PROJECT_ROOT)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", *module])

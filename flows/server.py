@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
-from prefect import runtime
+from prefect import get_run_logger, runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -13,8 +13,10 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
 
+from tasks.errors import InputError
 from tasks.execution import usable_cores
 from tasks.home import Home
+from tasks.job import reason
 from tasks.leases import Lease, abandoned, lease
 from tasks.own_server import server_is_shared
 from tasks.steps import LIMITS
@@ -68,14 +70,16 @@ def ensure_work_pool() -> None:
 
 
 def _close_run(run_id: str, home: Home) -> None:
-    """Close an MLflow run and its children; one that this tracking server does not know needs no closing."""
+    """Close an MLflow run and its children. Where that cannot be done, as of a run that somebody has deleted since, it
+    is said, and keeps nobody from a job of their own.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
         Tracker(home).close_open_runs(run_id, "KILLED")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    except (MlflowException, InputError) as error:
+        if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+            get_run_logger().warning("the MLflow run %s of a killed process stays as it is: %s", run_id, reason(error))
 
 
 def _close_flow_run(run_id: UUID) -> None:

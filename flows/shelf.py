@@ -221,7 +221,7 @@ def _examples(changed: Changed) -> Iterator[str]:
         labels = ""
         if example.noise_a != example.noise_b:
             labels = f" ({example.noise_a or 'unlabelled'} → {example.noise_b or 'unlabelled'})"
-        yield f"user {on_one_line(example.user)}, position {example.position}: {items}{labels}"
+        yield f"user {example.user}, position {example.position}: {items}{labels}"
     if changed.events > len(changed.first):
         yield "…"
 
@@ -325,7 +325,9 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
         print(f"Models and runs: not known, for {left.unknown}")
     else:
         _print_list("Models: train again on a log without them", _models(left.used))
-        _print_list("MLflow runs: train again, and delete these", _runs(left.used))
+        runs = "MLflow runs: train again, and delete these, whose files stay until `mlflow gc` takes them"
+        _print_list(runs, _runs(left.used))
+    _print_list("What these runs trained and ranked: delete the folders", [str(path) for path in left.kept])
     print("\nWhen that is done, this removes the snapshots, with what was derived from them:")
     forced = " --force" if left.used is None or left.used or left.scored else ""
     names = [done.old.name, *(entry.name for entry in left.made_of_it)]
@@ -409,6 +411,6 @@ def _print_list(title: str, lines: Sequence[str], *, few: int | None = None) -> 
         return
     print(f"{title}:")
     for line in lines[:few]:
-        print(f"  {line}")
+        print(f"  {on_one_line(line)}")
     if few is not None and len(lines) > few:
         print(f"  … and {len(lines) - few:,} more")

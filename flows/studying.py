@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 
 from flows.running import follow_and_show, refuse_unreadable, refuse_unwritable
+from tasks.errors import InputError
 from tasks.execution import resolve
 from tasks.home import PROJECT_ROOT, Home
 from tasks.progress import duration
 from tasks.specs import StudyRequest
+from tasks.study.expand import Study
 from tasks.study.files import shipped, study_file
 from tasks.study.outcome import RESULT_FILE, read_result, refuse_taken, study_folder
 
@@ -48,8 +50,7 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
     asked = study_file(request)
     home = Home.from_environment()
     refuse_taken(asked.spec.name, RESULT_FILE, home=home)
-    for source, prepare in dict.fromkeys((cell.spec.source, cell.spec.prepare) for cell in asked.cells):
-        refuse_unreadable(source, prepare)
+    _refuse_unreadable(asked)
     from flows.study import study
 
     started = time.monotonic()
@@ -63,6 +64,21 @@ def run_study(request: StudyRequest, *, json_path: str | None) -> int:
     print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs, curves, ranks, this report)")
     print("Keep one:   .venv/bin/rec-denoiser register RUN  (of a cell, by its id in the report's list of cells)")
     return 0
+
+
+def _refuse_unreadable(asked: Study) -> None:
+    """Raise `InputError` where no cell has a log that can be used. Where some have, the study is made of these, and
+    says what is wrong with the others.
+    """
+    failures = []
+    logs = dict.fromkeys((cell.spec.source, cell.spec.prepare) for cell in asked.cells)
+    for source, prepare in logs:
+        try:
+            refuse_unreadable(source, prepare)
+        except InputError as failure:
+            failures.append(failure)
+    if len(failures) == len(logs):
+        raise failures[0]
 
 
 def _show(name: str, home: Home, *, json_path: str | None) -> None:

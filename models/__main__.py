@@ -203,7 +203,10 @@ def keep(training: Training, request: dict[str, Any], *, group: list[str]) -> No
         "history": [asdict(epoch) for epoch in progress.history],
     }
     partial = folder / (RESULT_FILE + ".partial")
-    partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(folder / RESULT_FILE)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ from models.catalogue import NOISE_MODELS
 from models.config import ModelConfig
 from models.denoising.noise.crossfit import cross_fitted
 from models.denoising.noise.seam import NoiseModel
-from models.engine.sequences import load_log, owners, training_part
+from models.engine.sequences import load_log, owners, places, training_part
 
 
 def judge_log(request: dict[str, Any]) -> dict[str, Any]:
@@ -36,9 +36,8 @@ def judge_log(request: dict[str, Any]) -> dict[str, Any]:
 
     torch.manual_seed(request["seed"])
     verdict = cross_fitted(make, sequences, folds=request["folds"], seed=request["seed"])
-    part, owner = training_part(sequences), owners(sequences)
-    places = torch.arange(len(sequences.items)) - sequences.offsets[owner]
-    found = {"users": owner[part], "positions": places[part], "keep": verdict.keep[part]}
+    part = training_part(sequences)
+    found = {"users": owners(sequences)[part], "positions": places(sequences)[part], "keep": verdict.keep[part]}
     with Path(request["out"]).open("wb") as file:
         np.savez(file, allow_pickle=False, **{name: value.numpy() for name, value in found.items()})
     return {"share": verdict.share}

@@ -98,6 +98,11 @@ class Recommender(nn.Module):
     length: int
     appended: int | None = None
 
+    @property
+    def trained_length(self) -> int:
+        """How many events a window has in training, where it has more when it is ranked with."""
+        return self.length
+
     def prepare(self, sequences: Sequences) -> None:
         """Take from the training log what the model keeps of it beside its weights, before it is trained.
 

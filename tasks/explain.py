@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,8 @@ from tasks.recommend import raw_ids
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
-from tasks.track import connect
+from tasks.track import connect, unreadable
+from tasks.wording import moment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,9 +68,7 @@ class Event:
     @property
     def moment(self) -> str | None:
         """The time as ISO 8601, UTC, to the second."""
-        if self.time is None:
-            return None
-        return datetime.fromtimestamp(self.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return None if self.time is None else moment(self.time, "%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class Explanation:
 def held_in_registry(model: str, *, home: Home) -> Held:
     """A registered model, by NAME (its champion), NAME@ALIAS or NAME/VERSION, with or without `models:/` before it.
 
-    Raises `InputError` where there is none, or what there is cannot be read by this version.
+    Raises `InputError` where there is none, where MLflow cannot be read, or this version what there is.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -170,7 +168,7 @@ def held_in_registry(model: str, *, home: Home) -> Held:
             version = client.get_model_version_by_alias(name, named["alias"] or CHAMPION)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
+            raise unreadable(error, home) from None
         which = f"version {named['version']}" if named["version"] else f"alias {named['alias'] or CHAMPION}"
         known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
         raise InputError(f"there is no registered model {name} with the {which}; registered are: {known}") from None

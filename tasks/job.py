@@ -25,7 +25,7 @@ from tasks.provenance import provenance
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import RobustnessSpec
-from tasks.track import TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
+from tasks.track import CHOSEN, TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
 from tasks.train import RESULT_FILE, Trained
 from tasks.watching import SYSTEM_FILE, samples_in
 from tasks.wording import counted
@@ -159,27 +159,13 @@ def record(
     metrics = evaluated.metrics() | told_noise(cell, detected)
     if tracker.is_finished(run_id):
         return metrics
-    result = trained.result()
     layers = gate_layers(trained)
-    model = _log_model(job, number, trained, result)
-    tracker.log_figures(
-        run_id,
-        history=result["history"],
-        samples=samples_in(trained.folder / SYSTEM_FILE),
-        final=final_figures(result, metrics) | gate_metrics(layers),
-        timestamp=int(evaluated.ranks.stat().st_mtime * 1000),
-        model=model,
-        dataset=_note(cell, cell.histories, context="evaluation"),
-    )
     if layers:
         tracker.log_text(run_id, {"gate/keep_by_distance.csv": gate_csv(layers)})
-    curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
-    tracker.log_text(run_id, {"learning_curve.svg": curve})
     tracker.log_files(run_id, {"": evaluated.ranks})
-    _tell_running(tracker, run_id, result)
-    if detected is not None:
-        _log_detection(tracker, run_id, detected, title=cell.label)
-    tracker.close_run(run_id, "FINISHED")
+    ranked_with = _note(cell, cell.histories, context="evaluation")
+    figures = metrics | gate_metrics(layers)
+    _record_training(job, number, trained, figures, detected, dataset=ranked_with, come_of=evaluated.ranks)
     return metrics
 
 
@@ -189,27 +175,13 @@ def record_trial(
     """Put the figures of a training that is not ranked into its run, and close it. `metrics` are those of validation at
     the epoch that was chosen.
     """
-    run_id, tracker = job.children[number], job.tracker
-    if tracker.is_finished(run_id):
+    if job.tracker.is_finished(job.children[number]):
         return
-    result = trained.result()
     cell = job.cells[number]
-    model = _log_model(job, number, trained, result)
-    tracker.log_figures(
-        run_id,
-        history=result["history"],
-        samples=samples_in(trained.folder / SYSTEM_FILE),
-        final=final_figures(result, {**metrics, **told_noise(cell, detected)}),
-        timestamp=int((trained.folder / RESULT_FILE).stat().st_mtime * 1000),
-        model=model,
-        dataset=_note(cell, cell.snapshot, context="training"),
-    )
-    curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
-    tracker.log_text(run_id, {"learning_curve.svg": curve})
-    _tell_running(tracker, run_id, result)
-    if detected is not None:
-        _log_detection(tracker, run_id, detected, title=cell.label)
-    tracker.close_run(run_id, "FINISHED")
+    trained_on = _note(cell, cell.snapshot, context="training")
+    figures = {**metrics, **told_noise(cell, detected)}
+    result = trained.folder / RESULT_FILE
+    _record_training(job, number, trained, figures, detected, dataset=trained_on, come_of=result)
 
 
 def told_noise(cell: Cell, detected: Detected | None) -> dict[str, float]:
@@ -224,7 +196,7 @@ def final_figures(result: Mapping[str, Any], metrics: Mapping[str, float]) -> di
     by epoch; its final figures go under a name of their own, so that the curves keep one value an epoch and do not end
     in another figure than they show.
     """
-    chosen = {f"chosen.{name}" if name.startswith("validation.") else name: value for name, value in metrics.items()}
+    chosen = {CHOSEN + name if name.startswith("validation.") else name: value for name, value in metrics.items()}
     return chosen | {f"training.{name}": value for name, value in _training_figures(result).items()}
 
 
@@ -396,6 +368,38 @@ def _tell_running(tracker: Tracker, run_id: str, result: Mapping[str, Any]) -> N
         tracker.set_tags(run_id, {"precision": precision})
     if group := result.get("group"):
         tracker.set_tags(run_id, {"stacked": str(len(group)), "stacked.folders": ", ".join(group)})
+
+
+def _record_training(
+    job: Job,
+    number: int,
+    trained: Trained,
+    figures: Mapping[str, float],
+    detected: Detected | None,
+    *,
+    dataset: DatasetNote,
+    come_of: Path,
+) -> None:
+    """Put a training's curves, model and files into its run, and the `figures` of its chosen weights on `dataset`,
+    which come of a file; and close it.
+    """
+    cell, run_id, tracker = job.cells[number], job.children[number], job.tracker
+    result = trained.result()
+    tracker.log_figures(
+        run_id,
+        history=result["history"],
+        samples=samples_in(trained.folder / SYSTEM_FILE),
+        final=final_figures(result, figures),
+        timestamp=int(come_of.stat().st_mtime * 1000),
+        model=_log_model(job, number, trained, result),
+        dataset=dataset,
+    )
+    curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
+    tracker.log_text(run_id, {"learning_curve.svg": curve})
+    _tell_running(tracker, run_id, result)
+    if detected is not None:
+        _log_detection(tracker, run_id, detected, title=cell.label)
+    tracker.close_run(run_id, "FINISHED")
 
 
 def _log_model(job: Job, number: int, trained: Trained, result: Mapping[str, Any]) -> "LoggedModel | None":

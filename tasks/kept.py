@@ -1,10 +1,15 @@
 """What the state folder still keeps of a run: the weights that it trained, and the snapshots that it stood on."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from tasks.detect import detection_folder
 from tasks.errors import InputError
+from tasks.evaluate import evaluation_folder
 from tasks.home import Home
 from tasks.plan import Cell
 from tasks.provenance import SnapshotRecord
-from tasks.runs import SHOWN, HeldRun
+from tasks.runs import SHOWN, HeldRun, provenance_of
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name, verify_files
 from tasks.train import Trained, training_folder
 
@@ -18,6 +23,15 @@ def kept_training(run: HeldRun, *, home: Home) -> Trained:
             "trains them"
         )
     return trained
+
+
+def kept_steps(run_ids: Iterable[str], *, home: Home) -> tuple[Path, ...]:
+    """The folders in the state folder of what was trained, ranked and detected in these MLflow runs."""
+    found = [made_by for made_by in (provenance_of(run_id, home=home) for run_id in run_ids) if made_by is not None]
+    folders = [training_folder(made_by.train_key, home=home) for made_by in found]
+    folders += [evaluation_folder(made_by.evaluate_key, home=home) for made_by in found]
+    folders += [detection_folder(made_by.detect_key, home=home) for made_by in found if made_by.detect_key is not None]
+    return tuple(sorted({folder for folder in folders if folder.exists()}))
 
 
 def kept_snapshot(record: SnapshotRecord, *, home: Home) -> Snapshot | None:

@@ -61,14 +61,23 @@ def abandoned(*, home: Home) -> Generator[dict[str, str], None, None]:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            content = os.pread(descriptor, 1 << 16, 0)
-            if content:
-                yield json.loads(content)
+            runs = _noted(os.pread(descriptor, 1 << 16, 0))
+            if runs:
+                yield runs
             path.unlink(missing_ok=True)
         except BlockingIOError:
             continue
         finally:
             os.close(descriptor)
+
+
+def _noted(content: bytes) -> dict[str, str]:
+    """What a lease says; nothing where its process, or the machine, stopped before it was written."""
+    try:
+        runs: dict[str, str] = json.loads(content)
+    except ValueError:
+        return {}
+    return runs
 
 
 @contextmanager

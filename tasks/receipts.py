@@ -28,11 +28,13 @@ def holds(key: str, *, home: Home) -> bool:
 
 
 def outputs(key: str, *, home: Home) -> list[Path] | None:
-    """What the step left, where it has been done and all of it is still there."""
-    path = _path(key, home)
-    if not path.exists():
+    """What the step left, where it has been done and all of it is still there. A receipt that a power cut has left
+    unreadable is none.
+    """
+    try:
+        left = [home.root / output for output in json.loads(_path(key, home).read_text(encoding="utf-8"))]
+    except (FileNotFoundError, ValueError):
         return None
-    left = [home.root / output for output in json.loads(path.read_text(encoding="utf-8"))]
     return left if all(output.exists() for output in left) else None
 
 

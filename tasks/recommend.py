@@ -17,7 +17,7 @@ from tasks.runs import read_run
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.specs import LogSpec
-from tasks.track import connect
+from tasks.track import connect, unreadable
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -37,20 +37,19 @@ class Loaded:
 
 
 def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
-    """The version of `name` that carries `alias`. Raises `InputError` where there is none."""
+    """The version of `name` that carries `alias`. Raises `InputError` where there is none, or MLflow cannot be read."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    client = connect(home)
     try:
-        version = client.get_model_version_by_alias(name, alias)
+        version = connect(home).get_model_version_by_alias(name, alias)
+        model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise InputError(
                 f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
             ) from None
-        raise
-    model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
+        raise unreadable(error, home) from None
     return Loaded(model, str(version.version), str(version.run_id))
 
 

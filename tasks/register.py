@@ -14,7 +14,7 @@ from tasks.home import PROJECT_ROOT, Home
 from tasks.locks import locked
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
-from tasks.track import Tracker
+from tasks.track import TAG_KEY, Tracker
 from tasks.train import Trained
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-TAG_KEY = "rec_denoiser.key"
 TAG_SNAPSHOT = "rec_denoiser.snapshot"
 TAG_VALUE = "rec_denoiser.deciding_value"
 TAG_SPLIT = "rec_denoiser.decided_on"
@@ -155,6 +154,7 @@ def _log_model(
     import mlflow
     import pandas as pd
 
+    from models.serving import CATALOGUE_FILE
     from models.storage import load_model
 
     ids, popularity = catalogue(snapshot)
@@ -164,7 +164,7 @@ def _log_model(
         for file in SERVED_FILES:
             shutil.copy2(trained.folder / file, folder / file)
         content = json.dumps({"ids": ids, "popularity": popularity}, ensure_ascii=False)
-        (folder / "catalogue.json").write_text(content, encoding="utf-8")
+        (folder / CATALOGUE_FILE).write_text(content, encoding="utf-8")
         by_popularity = sorted(range(len(ids)), key=lambda number: -popularity[number])
         example = [ids[number] for number in by_popularity[:EXAMPLE_LENGTH]]
         model = tracker.log_model(

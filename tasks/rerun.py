@@ -20,7 +20,7 @@ from tasks.specs import ExecutionSpec, SourceSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-UNREPEATED = ("training.seconds", "training.peak_memory_bytes", "time.")
+UNREPEATED = ("training.seconds", "time.", "system/")
 """What names of figures begin with that are of the machine's hour and not of the model."""
 
 LONGER = 3.0
@@ -127,12 +127,13 @@ def came_out(
     after: "pd.DataFrame",
 ) -> Again:
     """What came out again, beside what the run holds. `result` is `result.json` of the new training, `metrics` those of
-    its ranks `after` and, where the run has some, of its noise detection; `before` are the run's ranks.
+    its ranks `after`, its gate and, where the run has some, its noise detection; `before` are the run's ranks.
     """
     last = {name: value for record in result["history"] for name, value in record["metrics"].items()}
+    again = last | final_figures(result, metrics)
     figures = tuple(
-        Figure(name, held.metrics.get(name), value)
-        for name, value in sorted((last | final_figures(result, metrics)).items())
+        Figure(name, held.metrics.get(name), again.get(name))
+        for name in sorted(held.metrics.keys() | again.keys())
         if not name.startswith(UNREPEATED)
     )
     keys, columns = ["target", "split", "user", "item"], [f"rank_{name}" for name in PROTOCOLS]

@@ -13,7 +13,7 @@ from tasks.evaluate import RANKS_FILE
 from tasks.home import Home
 from tasks.provenance import Provenance
 from tasks.specs import CellSpec, Spec
-from tasks.track import TAG_PARENT, connect, every_experiment, every_run, unreadable
+from tasks.track import CHOSEN, TAG_PARENT, connect, every_experiment, every_run, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,14 @@ class HeldRun:
     provenance: Provenance
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The figures of the chosen weights by their own names, as `tasks.evaluate.Evaluated.metrics` has them: in the
+        run, validation's are those of the last epoch.
+        """
+        chosen = {name: value for name, value in self.metrics.items() if name.startswith(CHOSEN)}
+        return {**self.metrics, **{name.removeprefix(CHOSEN): value for name, value in chosen.items()}}
 
     @property
     def is_ranked(self) -> bool:
@@ -85,6 +93,16 @@ def read_run(text: str, *, home: Home) -> HeldRun:
         metrics=dict(run.data.metrics),
         tags=dict(run.data.tags),
     )
+
+
+def provenance_of(run_id: str, *, home: Home) -> Provenance | None:
+    """What a run was made by, finished or not; None where it does not say, or not as this version does."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _artifact(connect(home).get_run(run_id), "provenance.json", Provenance)
+    except (InputError, MlflowException):
+        return None
 
 
 def check_ranked(held: HeldRun) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, Literal, TypeVar
 
+from httpx import TransportError
 from prefect import Task, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.orchestration import get_client
@@ -94,7 +95,7 @@ def _name() -> str:
 
 def _may_pass(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
     """Is the failure of a kind that another try may outlive?"""
-    return isinstance(state.result(raise_on_failure=False), WorkerDied | ConnectionError)
+    return isinstance(state.result(raise_on_failure=False), WorkerDied | ConnectionError | TransportError)
 
 
 CACHED: Json = {
@@ -587,20 +588,34 @@ def _slot(device: str) -> Iterator[None]:
     queue = QUEUE.get(None) or _Queue()
     with ExitStack() as held:
         with queue.head:
-            while not _has_taken(LIMITS[device], held):
-                if queue.closing.wait(SECONDS_BETWEEN_LOOKS):
-                    raise WorkerStopped("it was told to stop while it waited for a slot")
+            _wait_for(LIMITS[device], held, closing=queue.closing)
         yield
+
+
+def _wait_for(limit: str, held: ExitStack, *, closing: threading.Event) -> None:
+    """Take a slot of a limit into `held`, as soon as there is one. Raises `WorkerStopped` once it is `closing`."""
+    if _has_taken(limit, held):
+        return
+    get_run_logger().info(
+        "all of Prefect's limit %s is taken: this waits until a training of another flow run ends "
+        "(`prefect gcl inspect %s` shows its slots)",
+        limit,
+        limit,
+    )
+    while not _has_taken(limit, held):
+        if closing.wait(SECONDS_BETWEEN_LOOKS):
+            raise WorkerStopped("it was told to stop while it waited for a slot")
 
 
 def _has_taken(limit: str, held: ExitStack) -> bool:
     """Take a slot of a limit into `held`; False where others have all of them just now. Prefect would wait by itself,
-    and nothing could end its waiting.
+    and nothing could end its waiting. A server that is away for a while ends no training that has its slot.
     """
     if not _has_room(limit):
         return False
     try:
-        held.enter_context(concurrency(limit, occupy=1, strict=True, max_retries=0))
+        taken = concurrency(limit, occupy=1, strict=True, max_retries=0, raise_on_lease_renewal_failure=False)
+        held.enter_context(taken)
     except ConcurrencySlotAcquisitionError as refused:
         answer = getattr(refused.__cause__, "response", None)
         if answer is not None and answer.status_code == HTTPStatus.LOCKED:

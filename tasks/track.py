@@ -50,7 +50,9 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
   The model that it trained is among the logged models, with the figures of the chosen weights.
 """
-FINAL = ("test.", "promotion.", "chosen.", "noise.", "filter.")
+CHOSEN = "chosen."
+"""Before the names of validation's figures of the chosen weights, whose own names are those of curves by epoch."""
+FINAL = ("test.", "promotion.", CHOSEN, "noise.", "filter.")
 """What names of figures of the chosen weights begin with in MLflow."""
 
 TAG_FAILURE = "failure"
@@ -86,9 +88,19 @@ class DatasetNote:
     context: str
 
 
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
 def tracking_uri(home: Home) -> str:
-    """`MLFLOW_TRACKING_URI` where it is set, else a SQLite database under the state folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _own_database(home)
+    """`MLFLOW_TRACKING_URI` where it is set, a file in it by its full path, else a SQLite database under the state
+    folder.
+    """
+    asked = os.environ.get(TRACKING_VARIABLE)
+    if not asked:
+        return _own_database(home)
+    if asked.startswith(f"{SQLITE}///"):
+        return f"{SQLITE}///{Path(asked.removeprefix(f'{SQLITE}///')).absolute()}"
+    return asked if urlsplit(asked).scheme else str(Path(asked).absolute())
 
 
 def unreadable(error: "MlflowException", home: Home) -> InputError:
@@ -456,14 +468,22 @@ class Tracker:
                     self._depth -= 1
 
     def _experiment(self, name: str, home: Home) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            if self.uri == _own_database(home):
-                _refuse_elsewhere(found.artifact_location, home)
-            return str(found.experiment_id)
-        local = self.uri.startswith(SQLITE)
-        location = (home.mlflow / "artifacts").as_uri() if local else None
-        return str(self.client.create_experiment(name, artifact_location=location, tags={TAG_NOTE: NOTE}))
+        with self._writing():
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                local = self.uri.startswith(SQLITE)
+                location = (home.mlflow / "artifacts").as_uri() if local else None
+                return str(self.client.create_experiment(name, artifact_location=location, tags={TAG_NOTE: NOTE}))
+        if found.lifecycle_stage != "active":
+            command = f"MLFLOW_TRACKING_URI={without_secrets(self.uri)} mlflow"
+            raise InputError(
+                f"somebody has deleted the MLflow experiment {name}, in which jobs are recorded: "
+                f"`{command} experiments restore --experiment-id {found.experiment_id}` brings it back, and "
+                f"`{command} gc` makes room for a new one"
+            )
+        if self.uri == _own_database(home):
+            _refuse_elsewhere(found.artifact_location, home)
+        return str(found.experiment_id)
 
 
 class Curves:

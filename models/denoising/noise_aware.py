@@ -9,7 +9,7 @@ from torch import Tensor
 from models.denoising.noise.seam import NoiseModel
 from models.denoising.robust import Robust
 from models.engine.batches import Batch, compacted, left_over
-from models.engine.sequences import Sequences
+from models.engine.sequences import Sequences, training_part
 from models.networks.attention import AttentionMask, GateContext
 from models.networks.backbone import AroundNextItem, NextItem
 from models.recommender import Draws, Loss
@@ -68,6 +68,10 @@ class NoiseAware(AroundNextItem):
         """
         super().prepare(self._judged(sequences))
 
+    @property
+    def trained_length(self) -> int:
+        return self.base.length
+
     def training_batches(
         self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
     ) -> Iterator[Batch]:
@@ -112,8 +116,8 @@ class NoiseAware(AroundNextItem):
         return {"genuine": genuine, "read": read}
 
     def diagnostics(self) -> dict[str, float]:
-        """The noise model's estimate of the log's share of noise, and the share of events that were left out, of an
-        epoch's log as it is to be expected.
+        """The noise model's estimate of the training log's share of noise, and what share of it an epoch is expected to
+        leave out.
         """
         if self.noise is None:
             return {}
@@ -175,8 +179,9 @@ class NoiseAware(AroundNextItem):
             if not bool((judged.train_lengths > 1).any()):
                 advice = "" if self.sampled else f": drop fewer than those below {self.drop_below}"
                 raise ValueError(f"the noise model leaves no user two interactions to train on{advice}")
-            stay = float(verdict.sum()) if self.sampled else len(judged.items)
-            self._dropped = 1 - stay / max(len(sequences.items), 1)
+            part = training_part(sequences)
+            stay = verdict[part] if self.sampled else (verdict[part] >= self.drop_below).float()
+            self._dropped = 1 - (1 - self.drop_events) * float(stay.mean())
             self._cleaned = (sequences, judged)
         return self._cleaned[1]
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.engine.sequences import Sequences, Targets, owners
+from models.engine.sequences import Sequences, Targets, owners, places
 
 
 @dataclass(frozen=True)
@@ -390,8 +390,7 @@ class UnseenItems:
         """`lengths` [users]: how many of each user's first events count as interacted with."""
         self.item_count = sequences.item_count
         owner = owners(sequences)
-        place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
-        counted = place < lengths.to(sequences.device)[owner]
+        counted = places(sequences) < lengths.to(sequences.device)[owner]
         keys = torch.unique(owner[counted] * self.item_count + sequences.items[counted].long() - 1)
         users = torch.arange(sequences.user_count + 1, device=sequences.device)
         self._starts = torch.searchsorted(keys, users * self.item_count)

@@ -1,8 +1,8 @@
 """How suspicious the interactions that a recommender was trained on are, by what it has learned and by simple rules.
 
-Judged are the events that its training saw: of each user with two or more, the last `length` of the training part. A
-detector gives each of them a number, the higher the more suspicious, and NaN where it has nothing to go by. A new
-detector is one function and one entry in `DETECTORS`.
+Judged are the events that its training saw: of each user with two or more, the last `trained_length` of the training
+part, the same for every model whose training has such windows. A detector gives each of them a number, the higher the
+more suspicious, and NaN where it has nothing to go by. A new detector is one function and one entry in `DETECTORS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.engine.batches import Batch, windows
 from models.engine.cross_entropy import cross_entropy
-from models.engine.sequences import Sequences
+from models.engine.sequences import Sequences, training_part
 from models.errors import Diverged
 from models.recommender import Recommender
 
@@ -24,7 +24,8 @@ MASKED_EVERY = 5
 about the share that is masked in its training."""
 
 Judge = Callable[[Tensor], Tensor]
-"""From users [block] (int64, on the CPU) to a number for each of their judged events, user by user, oldest first."""
+"""From users [block] (int64, on the CPU) to a number for each of their last `length` training events, user by user,
+oldest first: those that the model looks at, of which those that its training saw are judged."""
 
 Detector = Callable[[Recommender, Sequences], Judge | None]
 """Makes the judge of a model and a log; None where the model has nothing of the kind."""
@@ -55,7 +56,9 @@ def suspicions(model: Recommender, sequences: Sequences, *, batch_size: int = 12
             parts[name].append(judge(block).float().cpu())
     model.train(was_training)
     owners, positions = _judged(sequences, users, model.length)
-    scores = {name: torch.cat(found).numpy() for name, found in parts.items()}
+    seen = positions >= sequences.train_lengths.cpu()[owners] - model.trained_length
+    owners, positions = owners[seen], positions[seen]
+    scores = {name: torch.cat(found)[seen].numpy() for name, found in parts.items()}
     for name, values in scores.items():
         if not np.isfinite(values[positions.numpy() > 0]).all():
             raise Diverged(f"the model's suspicions by {name} are not finite: the training has diverged")
@@ -76,9 +79,7 @@ def own_score(model: Recommender, sequences: Sequences) -> Judge:
 
 def popularity(model: Recommender, sequences: Sequences) -> Judge:
     """−log of how often the item occurs in the training parts of all users: the rarer, the more suspicious."""
-    trained = torch.arange(len(sequences.items), device=sequences.device)
-    ends = (sequences.offsets[:-1] + sequences.train_lengths).repeat_interleave(sequences.offsets.diff())
-    counts = torch.bincount(sequences.items[trained < ends].long(), minlength=sequences.item_count + 1)
+    counts = torch.bincount(sequences.items[training_part(sequences)].long(), minlength=sequences.item_count + 1)
     rarity = -counts.clamp(min=1).double().log()
 
     def judge(users: Tensor) -> Tensor:
@@ -92,26 +93,12 @@ def gate(model: Recommender, sequences: Sequences) -> Judge | None:
     """1 − the mean probability with which a gate keeps the event as a key, over layers, heads and the queries that see
     it. A gate that knows no more of an event than its position cannot tell one item from another.
     """
-
-    def judge(users: Tensor) -> Tensor:
-        batch = _windows(model, sequences, users)
-        return 1.0 - batch.events(model.explain(batch)["keep"])
-
-    anyone = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)[:1]
-    has_gate = len(anyone) > 0 and "keep" in model.explain(_windows(model, sequences, anyone))
-    return judge if has_gate else None
+    return _explained(model, sequences, "keep")
 
 
 def noise_model(model: Recommender, sequences: Sequences) -> Judge | None:
     """The probability of being noise by a noise model beside the network, from both sides of the event."""
-
-    def judge(users: Tensor) -> Tensor:
-        batch = _windows(model, sequences, users)
-        return 1.0 - batch.events(model.explain(batch)["genuine"])
-
-    anyone = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)[:1]
-    has_one = len(anyone) > 0 and "genuine" in model.explain(_windows(model, sequences, anyone))
-    return judge if has_one else None
+    return _explained(model, sequences, "genuine")
 
 
 DETECTORS: Mapping[str, Detector] = {
@@ -123,8 +110,20 @@ DETECTORS: Mapping[str, Detector] = {
 """By the name of its column and of its metrics."""
 
 
+def _explained(model: Recommender, sequences: Sequences, name: str) -> Judge | None:
+    """1 − what the model's own explanation has of that name; None where it has nothing."""
+
+    def judge(users: Tensor) -> Tensor:
+        batch = _windows(model, sequences, users)
+        return 1.0 - batch.events(model.explain(batch)[name])
+
+    anyone = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)[:1]
+    has_it = len(anyone) > 0 and name in model.explain(_windows(model, sequences, anyone))
+    return judge if has_it else None
+
+
 def _judged(sequences: Sequences, users: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """The users and the positions [judged] of the events that are judged."""
+    """The users and the positions [events] of their last `length` training events."""
     stops = sequences.train_lengths.cpu()[users]
     sizes = stops.clamp(max=length)
     owner = torch.repeat_interleave(torch.arange(len(users)), sizes)
@@ -133,7 +132,9 @@ def _judged(sequences: Sequences, users: Tensor, length: int) -> tuple[Tensor, T
 
 
 def _windows(model: Recommender, sequences: Sequences, users: Tensor) -> Batch:
-    """The judged events, packed; what reads them in the order of its `cells` meets them in the order of `_judged`."""
+    """The last `length` training events, packed; what reads them in the order of its `cells` meets them in the order of
+    `_judged`.
+    """
     stops = sequences.train_lengths.cpu()[users]
     batch = windows(sequences, users, stops, length=model.length, with_targets=False)
     return replace(batch, bidirectional=model.appended is not None)

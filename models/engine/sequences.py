@@ -138,11 +138,14 @@ def owners(sequences: Sequences) -> Tensor:
     return torch.repeat_interleave(users, sequences.offsets.diff(), output_size=len(sequences.items))
 
 
+def places(sequences: Sequences) -> Tensor:
+    """[events] int64: how many events of its user stand before each."""
+    return torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owners(sequences)]
+
+
 def training_part(sequences: Sequences) -> Tensor:
     """[events] bool: which events may be trained on."""
-    owner = owners(sequences)
-    place = torch.arange(len(sequences.items), device=sequences.device) - sequences.offsets[owner]
-    return place < sequences.train_lengths[owner]
+    return places(sequences) < sequences.train_lengths[owners(sequences)]
 
 
 def _check(sequences: Sequences, targets: dict[str, Targets]) -> None:

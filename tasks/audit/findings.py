@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tasks.engine import engine
 from tasks.reporting.svg import isolated
 from tasks.statistics import roc
 from tasks.statistics.estimates import Estimate
-from tasks.wording import counted
+from tasks.wording import counted, moment
 
 LEAST_OF_USER, LEAST_OF_ITEM = 10, 5
 """Users and items with fewer judged interactions are not ranked: a mean over less says little."""
@@ -41,7 +40,7 @@ class Suspect:
     @property
     def moment(self) -> str:
         """The time as ISO 8601, UTC, to the minute."""
-        return "–" if self.time is None else datetime.fromtimestamp(self.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+        return "–" if self.time is None else moment(self.time)
 
 
 @dataclass(frozen=True)

@@ -53,15 +53,23 @@ def write_report(result: StudyResult, ranks: Ranks | None, folder: Path) -> Path
     drawn = figures(whole)
     grids = _grids(whole)
     frames = _frames(whole, drawn)
+    files = write_tables(frames, grids, folder)
+    page = folder / PAGE
+    page.write_text(_page(whole, drawn, grids, files), encoding="utf-8", newline="\n")
+    return page
+
+
+def write_tables(frames: Mapping[str, Frame], grids: Mapping[str, Grid], folder: Path) -> dict[str, str]:
+    """Write what a page shows into `folder/tables/`, numbers as CSV and tables as Markdown and LaTeX; the texts by the
+    files' names.
+    """
     files = {f"{name}.csv": frame.csv() for name, frame in frames.items()}
     files |= {f"{grid.name}.md": markdown(grid) for grid in grids.values()}
     files |= {f"{grid.name}.tex": latex(grid) for grid in grids.values()}
     (folder / TABLES).mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / TABLES / name).write_text(text, encoding="utf-8", newline="\n")
-    page = folder / PAGE
-    page.write_text(_page(whole, drawn, grids, files), encoding="utf-8", newline="\n")
-    return page
+    return files
 
 
 def all_tables(result: StudyResult) -> tuple[Grid, ...]:

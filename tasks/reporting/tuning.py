@@ -11,17 +11,8 @@ from typing import Any
 from tasks.reporting.analysis import axis_label, value_label
 from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart, scatter_chart, style_of
 from tasks.reporting.figures import Figure
-from tasks.reporting.grid import Column, Frame, Grid, Item, Number, latex, markdown
-from tasks.reporting.page import (
-    PAGE,
-    TABLES,
-    UNNAMED,
-    command_of,
-    figure_html,
-    flat_entries,
-    shown,
-    when,
-)
+from tasks.reporting.grid import Column, Frame, Grid, Item, Number
+from tasks.reporting.page import PAGE, UNNAMED, command_of, figure_html, flat_entries, shown, when, write_tables
 from tasks.reporting.scales import Tick, span
 from tasks.reporting.shell import document, entries
 from tasks.reporting.sights import signed
@@ -56,12 +47,7 @@ def write_tuning_report(result: TuneResult, folder: Path) -> Path:
     grids = {grid.name: grid for grid in (_best(result), _costs(result), _trials(result), datasets(result.datasets))}
     drawn = [*_so_far(result), *_effects(result)]
     frames = {**{figure.name: figure.frame for figure in drawn}, "trials": _trials_frame(result)}
-    files = {f"{name}.csv": frame.csv() for name, frame in frames.items()}
-    files |= {f"{grid.name}.md": markdown(grid) for grid in grids.values()}
-    files |= {f"{grid.name}.tex": latex(grid) for grid in grids.values()}
-    (folder / TABLES).mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / TABLES / name).write_text(text, encoding="utf-8", newline="\n")
+    files = write_tables(frames, grids, folder)
     page = folder / PAGE
     page.write_text(_page(result, drawn, grids, files), encoding="utf-8", newline="\n")
     return page

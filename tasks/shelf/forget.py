@@ -35,6 +35,7 @@ class Remains:
 
     `made_of_it`: the snapshots that stand on the old one; `others`: those of the same files, made another way. `used`:
     what refers to the old one or to `made_of_it`, None where it could not be looked up for the reason in `unknown`.
+    `kept`: folders of finished trainings, rankings and detections of those runs, which are kept for their next use.
     `scored` and `audits`: files of scored users and folders of audits with their rows. `docs`: Data Docs of logs that
     show an id like theirs in a row, be it of an item.
     """
@@ -43,6 +44,7 @@ class Remains:
     others: tuple[Snapshot, ...]
     used: References | None
     unknown: str | None
+    kept: tuple[Path, ...]
     scored: tuple[Path, ...]
     audits: tuple[Path, ...]
     docs: tuple[Path, ...]
@@ -95,6 +97,7 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     """What still knows the users of `snapshot` with these raw ids."""
     # What writes reports takes its time to import, and nothing else of the shelf needs it.
     from tasks.audit.outcome import audited
+    from tasks.kept import kept_steps
     from tasks.validate import log_docs_showing
 
     made_of_it = standing_on(snapshot.name, read_shelf(home))
@@ -116,11 +119,12 @@ def remains(snapshot: Snapshot, ids: Sequence[str], *, home: Home) -> Remains:
     try:
         found = references(names, home=home)
     except InputError as error:
-        return Remains(made_of_it, others, None, str(error), scored, audits, docs)
+        return Remains(made_of_it, others, None, str(error), (), scored, audits, docs)
     runs = {run.run_id: run for each in found.values() for run in each.runs}
     models = {(model.name, model.version): model for each in found.values() for model in each.models}
     used = References(tuple(runs.values()), tuple(models.values()))
-    return Remains(made_of_it, others, used, None, scored, audits, docs)
+    kept = kept_steps((run.run_id for run in used.runs), home=home)
+    return Remains(made_of_it, others, used, None, kept, scored, audits, docs)
 
 
 def _clean_ones(home: Home) -> list[Snapshot]:

@@ -1,6 +1,6 @@
 """The table of a comparison: each method's mean, its difference to a reference, and in words whether that is one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -247,14 +247,18 @@ def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
     def over(method: str, against: Against) -> OverBoth | None:
         if against.user_error is None or against.error is None:
             return against.over_both
-        pair = (method, table.reference)
+
+        def errors(error: float, spread: Mapping[str, SeedSpread]) -> Errors:
+            own, reference = ((counts[name], spread[name]) for name in (method, table.reference))
+            return Errors(error, (own, reference))
+
         return over_both(
             against.t,
             against.difference,
             against.gain,
             reference=means[table.reference] or 0.0,
-            of_users=Errors(against.user_error, [(counts[name], of_users[name]) for name in pair]),
-            of_targets=Errors(against.error, [(counts[name], of_targets[name]) for name in pair]),
+            of_users=errors(against.user_error, of_users),
+            of_targets=errors(against.error, of_targets),
         )
 
     return replace(

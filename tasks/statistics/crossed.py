@@ -52,20 +52,31 @@ class SeedSpread:
         """σ̂²: without what the users' own rest brings into it, at least 0."""
         return max(0.0, self.largest - self.rest)
 
+    def times(self, factor: float) -> "SeedSpread":
+        """That of so many times the means."""
+        return replace(self, largest=self.largest * factor**2, rest=self.rest * factor**2)
+
 
 @dataclass(frozen=True)
 class Errors:
-    """What a difference of two means is off by: `error`, its standard error over users, and `arms`, of each method the
-    number of seeds and the spread over them.
+    """What a difference of two means is off by: `error`, its standard error over users, and `arms`, the number of seeds
+    and the spread over them of the method and of the reference.
     """
 
     error: float
-    arms: Sequence[tuple[int, SeedSpread]]
+    arms: tuple[tuple[int, SeedSpread], tuple[int, SeedSpread]]
 
     @property
     def by_seeds(self) -> float:
         """What other seeds add to the squared error: Σ σ̂² / seeds."""
         return sum(spread.variance / seeds for seeds, spread in self.arms)
+
+    def of_quotient(self, value: float) -> "Errors":
+        """Those of method / reference, in units of the reference, where it has this value: what moves the reference
+        moves it as many times as far (the delta method).
+        """
+        own, (seeds, spread) = self.arms
+        return replace(self, arms=(own, (seeds, spread.times(value))))
 
     @property
     def squared(self) -> float:
@@ -172,10 +183,12 @@ def over_both(
     σ̂² are 0, all is as over users alone.
     """
     margin = _margin(of_targets, users=over_users.n, level=difference.level)
+    of_gain = of_targets.of_quotient(1.0 + (gain.value or 0.0) / 100.0)
+    gain_margin = _margin(of_gain, users=over_users.n, level=gain.level) * _per_unit(reference)
     return OverBoth(
         t=_tested(over_users, of_users),
         difference=_widened(difference, margin),
-        gain=_widened(gain, margin * _per_unit(reference)),
+        gain=_widened(gain, gain_margin),
     )
 
 

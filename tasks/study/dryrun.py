@@ -11,6 +11,7 @@ from tasks.home import Home
 from tasks.plan import Data, cell_of, corrupt_key, corruptions, ingest_key
 from tasks.progress import duration
 from tasks.receipts import holds, outputs
+from tasks.reporting.columns import ruled
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, kept
 from tasks.sources.source import is_here, obtain_log
@@ -84,7 +85,7 @@ def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> I
     cells = list(cells)
     yield f"{study.spec.name}: {study.spec.question}"
     yield ""
-    yield from _table(study, cells)
+    yield _table(study, cells)
     yield ""
     for note in study.notes:
         yield f"Note: {note}"
@@ -108,16 +109,14 @@ def as_json(cells: Iterable[Foreseen]) -> list[dict[str, Any]]:
     ]
 
 
-def _table(study: Study, cells: list[Foreseen]) -> Iterator[str]:
+def _table(study: Study, cells: list[Foreseen]) -> str:
     axes = list(dict.fromkeys(axis for cell in study.cells for axis in cell.axes))
     rows = [
-        [*(str(each.cell.axes.get(axis, "–")) for axis in axes), _state(each), _seconds(each), _memory(each)]
+        {axis: str(each.cell.axes.get(axis, "–")) for axis in axes}
+        | {"state": _state(each), "time": _seconds(each), "memory": _memory(each)}
         for each in cells
     ]
-    headings = [*axes, "state", "time", "memory"]
-    widths = [max(len(heading), *(len(row[at]) for row in rows)) for at, heading in enumerate(headings)]
-    for row in [headings, ["─" * width for width in widths], *rows]:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    return ruled(rows, left=list(rows[0]))
 
 
 def _state(cell: Foreseen) -> str:

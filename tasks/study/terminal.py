@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from tasks.report import HEADINGS
 from tasks.reporting.analysis import FULL, METRICS, axis_label, value_label
 from tasks.reporting.columns import ruled
 from tasks.reporting.words import collapse_words, not_significant
@@ -9,12 +10,6 @@ from tasks.specs import in_percent
 from tasks.statistics.comparison import Row
 from tasks.study.result import Noise, Place, StudyResult
 
-HEADINGS = {
-    "test.full_unseen.ndcg_at_10": "NDCG@10",
-    "test.full_unseen.hit_at_10": "Hit@10",
-    "test.sampled100.ndcg_at_10": "NDCG@10 s100",
-    "test.sampled100.hit_at_10": "Hit@10 s100",
-}
 LEFT = ("Data", "Method", "Verdict")
 """Columns that stand to the left."""
 

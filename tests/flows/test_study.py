@@ -173,11 +173,15 @@ def test_a_failing_cell_is_named_and_sinks_no_other(workplace: "Workplace", tiny
 @pytest.mark.slow
 def test_a_log_that_cannot_be_used_fails_its_own_cells(workplace: "Workplace", tiny: Path) -> None:
     (workplace.folder / "short.csv").write_text("user_id,item_id\nu1,i1\nu1,i2\n", encoding="utf-8")
-    both = "axes.dataset=[{name: short, source: {path: short.csv}}, {name: shoppers}]"
-    run(workplace, str(tiny), "--set", "name=short", "--set", both, "--set", "axes.method=[sasrec-bce]", status=1)
-    short, shoppers = result(workplace, "short")["cells"]
+    logs = (
+        "axes.dataset=[{name: short, source: {path: short.csv}}, {name: gone, source: {path: gone.csv}}, "
+        "{name: shoppers}]"
+    )
+    run(workplace, str(tiny), "--set", "name=short", "--set", logs, "--set", "axes.method=[sasrec-bce]", status=1)
+    short, gone, shoppers = result(workplace, "short")["cells"]
     assert (short["status"], short["mlflow_run"], shoppers["status"]) == ("failed", None, "done")
     assert short["failure"]
+    assert (gone["status"], "gone.csv" in gone["failure"]) == ("failed", True)
 
 
 @pytest.mark.slow

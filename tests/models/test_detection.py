@@ -65,6 +65,17 @@ def test_judged_is_what_the_training_saw(sequences: Sequences) -> None:
     assert blind == {place for place in trained_on(sequences) if place[1] == 0}  # nothing comes before
 
 
+def test_a_model_that_ranks_with_more_judges_no_more_than_its_training_saw(sequences: Sequences) -> None:
+    """A noise model reads older events in the place of those that it leaves out."""
+    plain = suspicions(model_of(sequences), sequences)
+    model = model_of(sequences, noise_model="popularity", drop_below=0.01, spare=3)
+    model.prepare(sequences)
+    assert model.length > model_of(sequences).length
+    found = suspicions(model, sequences)
+    assert by_event(found, "popularity") == by_event(plain, "popularity")
+    assert list(by_event(found, "noise_model")) == trained_on(sequences)
+
+
 @pytest.mark.parametrize("backbone", ["sasrec", "tisasrec", "sse-pt"])
 def test_the_own_score_is_the_surprise_at_each_event_after_those_before_it(sequences: Sequences, backbone: str) -> None:
     model = model_of(sequences, backbone=backbone)

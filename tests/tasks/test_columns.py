@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.reporting.columns import columns, ruled
-from tasks.wording import counted, on_one_line
+from tasks.wording import counted, moment, on_one_line
 
 
 def test_columns_stand_under_their_headings_and_numbers_to_the_right() -> None:
@@ -41,3 +41,9 @@ def test_an_id_neither_breaks_its_line_nor_steers_the_terminal(held: str, shown:
 
 def test_one_is_singular() -> None:
     assert [counted(number, "cell") for number in (0, 1, 2_000)] == ["0 cells", "1 cell", "2,000 cells"]
+
+
+def test_times_are_told_to_the_ends_of_the_calendar() -> None:
+    assert moment(-1) == "1969-12-31 23:59"
+    assert moment(253_402_300_799_999_999, "%Y-%m-%d %H:%M:%S") == "9999-12-31 23:59:59"
+    assert moment(2**62) == "–"

@@ -71,6 +71,14 @@ def test_what_a_killed_process_held_is_taken_once(home: Home) -> None:
     assert list(abandoned(home=home)) == []
 
 
+def test_a_lease_that_nobody_finished_writing_says_nothing_and_goes(home: Home) -> None:
+    home.leases.mkdir(parents=True)
+    for name, content in (("empty", ""), ("half", '{"flow_run": "f')):
+        (home.leases / f"{name}.json").write_text(content, encoding="utf-8")
+    assert list(abandoned(home=home)) == []
+    assert list(home.leases.iterdir()) == []
+
+
 def test_a_clean_up_that_fails_leaves_the_lease_for_the_next(home: Home) -> None:
     home.leases.mkdir(parents=True)
     (home.leases / "left.json").write_text('{"flow_run": "f"}', encoding="utf-8")

@@ -19,6 +19,16 @@ def test_a_step_is_done_while_its_files_are_there(home: Home) -> None:
     assert not holds("key", home=home)
 
 
+def test_a_receipt_that_a_power_cut_has_emptied_is_none(home: Home) -> None:
+    write_receipt("key", [], home=home)
+    assert holds("key", home=home)
+    (receipt,) = (home.steps / "receipts").iterdir()
+    receipt.write_text("", encoding="utf-8")
+    assert not holds("key", home=home)
+    write_receipt("key", [], home=home)
+    assert holds("key", home=home)
+
+
 def test_the_state_folder_may_be_moved(home: Home, tmp_path: Path) -> None:
     home.steps.mkdir(parents=True)
     (home.steps / "a").touch()

@@ -11,6 +11,7 @@ from models.catalogue import build
 from models.config import ModelConfig
 from models.storage import save_model
 from tasks.errors import InputError
+from tasks.explain import held_in_registry
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.job import describe
@@ -228,6 +229,17 @@ def test_a_log_of_which_the_model_knows_nothing_is_refused(shop: Shop, mlflow_ho
     with pytest.raises(InputError, match="knows no item of this log"):
         recommend_all(model, snapshot, folder, trained_on=None, k=3, exclude_seen=True)
     assert list(folder.iterdir()) == []
+
+
+def test_an_mlflow_that_does_not_answer_is_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for ask in (
+        lambda: load_registered("rec-denoiser-shop", alias="champion", home=home),
+        lambda: held_in_registry("rec-denoiser-shop", home=home),
+    ):
+        with pytest.raises(InputError, match=r"the MLflow runs at http://127\.0\.0\.1:9 cannot be read"):
+            ask()
 
 
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])

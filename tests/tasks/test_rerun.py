@@ -16,10 +16,11 @@ from tasks.errors import InputError
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution, resolve
 from tasks.filter import filtered
+from tasks.gates import gate_layers, gate_metrics
 from tasks.home import Home
 from tasks.ingest import ingest
-from tasks.job import Heading, record, tracked_job
-from tasks.kept import kept_cell, kept_snapshot
+from tasks.job import Heading, decision, record, told_noise, tracked_job
+from tasks.kept import kept_cell, kept_snapshot, kept_steps
 from tasks.leases import lease
 from tasks.plan import Cell, Data, plan
 from tasks.provenance import provenance
@@ -161,14 +162,19 @@ def test_a_run_made_again_on_the_same_cpu_is_the_same_to_the_bit(
     assert is_expected_identical(held.provenance, now)
 
     trained, ranked, detected = carry_out(cell, execution, Home(tmp_path / "again"))
-    metrics = ranked.metrics() | detected.metrics()
+    metrics = ranked.metrics() | told_noise(cell, detected) | gate_metrics(gate_layers(trained))
     found = came_out(held, trained.result(), metrics, held.ranks(home=place.home), pd.read_parquet(ranked.ranks))
     assert found.identical, found
     named = {figure.name for figure in found.figures}
     assert {"train.loss", "test.full_unseen.ndcg_at_10", "chosen.validation.sampled100.hit_at_10"} <= named
     assert {"noise.own_score.auroc", "noise.popularity.misclick.average_precision"} <= named
+    assert set(held.metrics) - named == {"training.seconds", "time.epoch_seconds", *machine_metrics(held)}
     assert not any("second" in name for name in named)
     assert found.ranks_differ == 0
+
+
+def machine_metrics(held: HeldRun) -> set[str]:
+    return {name for name in held.metrics if name.startswith("system/")}
 
 
 @pytest.fixture
@@ -226,6 +232,10 @@ def test_the_smallest_difference_is_told(held: HeldRun, place: Place, tmp_path: 
     assert (found.ranks_differ, found.identical) == (1, False)
 
     assert came(held, place.home, tmp_path, item=4).ranks_differ is None
+
+    more = replace(held, metrics={**held.metrics, "gate.0.keep": 0.5})
+    (gone,) = (figure for figure in came(more, place.home, tmp_path).figures if not figure.identical)
+    assert (gone.name, gone.before, gone.after) == ("gate.0.keep", 0.5, None)
 
 
 def test_what_a_run_holds_is_enough_to_make_its_data_again(held: HeldRun, place: Place, tmp_path: Path) -> None:
@@ -297,6 +307,20 @@ def test_the_execution_record_is_kept_and_a_long_training_gets_its_time(held: He
         assert (again.compiled, again.precision) == (True, here)
     assert time_limit(held) == 240
     assert time_limit(replace(held, metrics={"training.seconds": 10 * 3600.0})) == 1800
+
+
+def test_a_run_is_judged_by_its_chosen_weights_and_not_by_its_last_epoch(held: HeldRun) -> None:
+    name = "validation.full_unseen.ndcg_at_10"
+    past_its_best = replace(held, metrics={name: 0.15, f"chosen.{name}": 0.2, "test.full_unseen.ndcg_at_10": 0.1})
+    assert decision(past_its_best.chosen) == ("validation", 0.2)
+    assert past_its_best.chosen["test.full_unseen.ndcg_at_10"] == 0.1
+
+
+def test_what_is_kept_of_runs_is_found(held: HeldRun, place: Place) -> None:
+    folder = training_folder(held.provenance.train_key, home=place.home)
+    folder.mkdir(parents=True)
+    assert kept_steps([held.run_id, "0" * 32], home=place.home) == (folder,)
+    folder.rmdir()
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(held: HeldRun, place: Place) -> None:

@@ -266,6 +266,24 @@ def test_trainings_that_seeds_move_are_no_better_method_in_95_percent(runs: int,
     assert within(rejected["covered"], trials, 0.95), rejected
 
 
+@pytest.mark.parametrize("true", [100.0, -60.0])
+def test_intervals_of_the_gain_hold_it_in_95_percent_where_seeds_move_the_reference(true: float) -> None:
+    """What moves the reference moves a gain of 100 % twice as far as the method itself does, and one of −60 % less."""
+    rng = np.random.default_rng(33)
+    trials, users, held = 300, 100, 0
+    for _ in range(trials):
+        panel = align(
+            Scores(method, seed, np.arange(users), np.arange(users), rng.normal(mean + moved, 0.02, users))
+            for method, mean in (("base", 0.2), ("other", 0.2 * (1.0 + true / 100.0)))
+            for seed, moved in enumerate(rng.normal(0, 0.01, 5))
+        )
+        table = compare(panel, metric="test.full_unseen.ndcg_at_10", reference="base", rng=rng, resamples=199)
+        against = table.rows[1].against
+        assert against is not None
+        held += not against.shown_gain.excludes(true)
+    assert within(held, trials, 0.95), held
+
+
 def test_intervals_hold_a_true_null_in_95_percent_where_seeds_move_users_with_many_targets() -> None:
     """A few users have most of the targets: what moves them moves the mean over targets, and hardly that over users."""
     rng = np.random.default_rng(32)

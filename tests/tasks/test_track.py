@@ -192,6 +192,32 @@ def test_another_server_is_used_where_it_is_configured(home: Home, monkeypatch: 
     assert tracking_uri(home) == "http://example.org:5000"
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("sqlite:///runs.db", "sqlite:///{here}/runs.db"),
+        ("sqlite:////data/runs.db", "sqlite:////data/runs.db"),
+        ("mlruns", "{here}/mlruns"),
+        ("postgresql://ann@db/runs", "postgresql://ann@db/runs"),
+    ],
+)
+def test_a_file_is_meant_from_the_folder_that_it_was_asked_for_in(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", asked)
+    assert tracking_uri(home) == meant.format(here=tmp_path)
+
+
+def test_a_deleted_experiment_is_said_with_what_brings_it_back(tracker: Tracker, mlflow_home: Home) -> None:
+    tracker.client.create_experiment("cleared")
+    cleared = tracker.client.get_experiment_by_name("cleared")
+    assert cleared is not None
+    tracker.client.delete_experiment(cleared.experiment_id)
+    with pytest.raises(InputError, match=f"experiments restore --experiment-id {cleared.experiment_id}` brings it"):
+        Tracker(mlflow_home, experiment="cleared")
+
+
 def test_the_link_to_a_run_has_no_password_in_it(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "uri", "https://ann:s3cret@mlflow.example.org/team")
     assert tracker.run_url("a").startswith("https://mlflow.example.org/team/#/experiments/")

@@ -12,7 +12,7 @@ from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.judgement import least_ratio, shares_of_noise, suspicion, thresholds_of
 from models.denoising.noise.planting import KINDS
 from models.denoising.noise.seam import Events, training_events
-from models.engine.sequences import Sequences, owners, training_part
+from models.engine.sequences import Sequences, owners, places, training_part
 
 GROUPS = 1_000
 """Users are drawn in so many groups at most, which makes a resample as cheap as a product of two small matrices."""
@@ -58,13 +58,11 @@ class Auditor(CoOccurrence):
         self.prepare(sequences)
         events = training_events(sequences)
         part = training_part(sequences)
-        owner = owners(sequences)
-        places = torch.arange(len(sequences.items)) - sequences.offsets[owner]
         neighbours, meetings, expected = self.surroundings(events)
         keep = self.verdict(sequences)
         return Audit(
-            users=owner[part],
-            positions=places[part],
+            users=owners(sequences)[part],
+            positions=places(sequences)[part],
             noise=1 - keep[part],
             neighbours=neighbours,
             meetings=meetings,

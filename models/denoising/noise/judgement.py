@@ -129,7 +129,9 @@ def share_of_noise(
     P(log > t) / P(planted > t), over those t above which a tenth of what was planted lies, or more. log, planted: [n]
     scores that rise with suspicion; explained: shares and scores of noise which is taken out of the log first.
 
-    An upper bound: genuine events that look like noise raise it.
+    An upper bound where planted noise has the scores that the log's own has: genuine events that look like noise raise
+    it. Evidence that an event of the log has a part in, as it has in its item's popularity, lowers it where items are
+    rare.
     """
     thresholds = thresholds_of(planted)
     left = _tails(log, thresholds) - sum(share * _tails(scores, thresholds) for share, scores in explained)

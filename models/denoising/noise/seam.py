@@ -11,7 +11,7 @@ from models.engine.batches import Batch
 from models.engine.sequences import Sequences, owners, training_part
 
 MOST_EXAMPLES = 200_000
-"""About so many events are enough for the few weights of a judgement; they are those of whole users."""
+"""So many events, or half of them, are enough for the few weights of a judgement; they are those of every k-th user."""
 
 
 @dataclass(frozen=True)
