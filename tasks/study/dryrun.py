@@ -85,7 +85,7 @@ def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> I
     cells = list(cells)
     yield f"{study.spec.name}: {study.spec.question}"
     yield ""
-    yield _table(study, cells)
+    yield from _table(study, cells).split("\n")
     yield ""
     for note in study.notes:
         yield f"Note: {note}"

@@ -61,7 +61,7 @@ def test_a_method_without_a_result_is_told_with_a_reason_of_its_own(tmp_path: Pa
         "no trial of rec-denoiser has a result: out of memory; no trial of sasrec-gbce has a result: "
         "none of its trainings gave a finite validation.full_unseen.ndcg_at_10"
     )
-    with pytest.raises(RunFailed, match=r"1 trainings failed for other reasons than diverging.* First: no space left"):
+    with pytest.raises(RunFailed, match=r"1 training failed for another reason than diverging.* First: no space left"):
         _check(found, [RunFailed("diverged"), OSError("no space left")])
     _check(found, [RunFailed("diverged")])
 

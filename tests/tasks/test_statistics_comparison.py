@@ -254,11 +254,17 @@ def test_users_and_seeds_are_two_crossed_random_effects() -> None:
         t = means.mean() / np.sqrt(squared)
         assert against.over_both.t.statistic == pytest.approx(t)
         assert against.over_both.t.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), df))
-        margin = scipy.stats.t.ppf(0.975, df) * np.sqrt(by_seeds)
-        for own, wide, unit in (
-            (against.difference, against.over_both.difference, 1.0),
-            (against.gain, against.over_both.gain, 100 / panel.values["base"].mean()),
+        # A quotient has the reference's errors as many times as it is large.
+        times = panel.values[row.method].mean() / panel.values["base"].mean()
+        for own, wide, unit, squares in (
+            (against.difference, against.over_both.difference, 1.0, 1.0),
+            (against.gain, against.over_both.gain, 100 / panel.values["base"].mean(), times**2),
         ):
+            by_seeds = (largest - rest[row.method]) / seeds_of + squares * (largest - rest["base"]) / 2
+            squared = over_users + by_seeds
+            between = min(squared, largest * (1 / seeds_of + squares / 2))
+            df = squared**2 / ((squared - between) ** 2 / (USERS - 1) + between**2 / degrees)
+            margin = scipy.stats.t.ppf(0.975, df) * np.sqrt(by_seeds)
             assert wide.value == own.value
             assert wide.low is not None
             assert own.low is not None

@@ -124,7 +124,10 @@ class Slots:
         return self.seems_free or self.free > 0
 
     @contextmanager
-    def __call__(self, limit: str, *, occupy: int, strict: bool, max_retries: int) -> Iterator[None]:
+    def __call__(
+        self, limit: str, *, occupy: int, strict: bool, max_retries: int, raise_on_lease_renewal_failure: bool
+    ) -> Iterator[None]:
+        assert not raise_on_lease_renewal_failure
         if not self.free:
             answer = httpx.Response(self.status, request=httpx.Request("POST", "http://server"))
             refused = httpx.HTTPStatusError("refused", request=answer.request, response=answer)
@@ -142,6 +145,7 @@ def slots(monkeypatch: pytest.MonkeyPatch) -> Slots:
     monkeypatch.setattr(steps_module, "server_is_shared", lambda: True)
     monkeypatch.setattr(steps_module, "concurrency", slots)
     monkeypatch.setattr(steps_module, "_has_room", slots.look)
+    monkeypatch.setattr(steps_module, "get_run_logger", lambda: logging.getLogger("waits"))
     return slots
 
 
@@ -181,8 +185,10 @@ def test_who_waits_for_a_slot_of_others_is_stopped_with_the_rest(
 
 
 def test_a_slot_that_becomes_free_is_taken_and_given_back(
-    threads: Threads, slots: Slots, monkeypatch: pytest.MonkeyPatch
+    threads: Threads, slots: Slots, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """And it is said, once, what is waited for."""
+    caplog.set_level(logging.INFO, logger="waits")
     monkeypatch.setattr(steps_module, "SECONDS_BETWEEN_LOOKS", 0.01)
     step: Any = hold_a_slot
     with side_by_side(threads, 1) as work:
@@ -192,6 +198,8 @@ def test_a_slot_that_becomes_free_is_taken_and_given_back(
         slots.free = 1
         assert list(work) == [("waiting", None)]
     assert slots.free == 1
+    (said,) = caplog.messages
+    assert said.startswith("all of Prefect's limit rec-denoiser-cpu is taken")
     slots.free, slots.status, slots.seems_free = 0, 500, True
     with pytest.raises(ConcurrencySlotAcquisitionError):
         hold_a_slot()
