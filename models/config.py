@@ -79,6 +79,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
         )
         for control, own in _OF_EACH_CONTROL.items()
     },
+    ("beta", 0.0): ("beta_on",),
     ("gamma", 0.0): ("jacobian_every",),
     ("noise_model", NO_NOISE_MODEL): (*_OF_NOISE, "reach"),
     ("noise_model", "popularity"): ("reach",),

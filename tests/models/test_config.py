@@ -132,6 +132,7 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "loss": catalogue.LOSSES,
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,
+        "beta": {0.0: None},
         "gamma": {0.0: None},
         "noise_model": {NO_NOISE_MODEL: None, **catalogue.NOISE_MODELS},
         "cleaning": {"sampled": None},
