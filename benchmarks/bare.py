@@ -70,7 +70,7 @@ def main() -> None:
     if options.action == "pack":
         pack(options.study, options.set, Path(options.out))
     else:
-        run(Path(options.folder), options)
+        sys.exit(run(Path(options.folder), options))
 
 
 def pack(file: str, overrides: list[str], out: Path) -> None:
@@ -138,9 +138,9 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     print(f"{out}: {len(cells)} cells, {len(snapshots)} logs")
 
 
-def run(folder: Path, options: argparse.Namespace) -> None:
-    """Every cell of a packed folder, and the result where one is asked for, written anew as each cell ends. Ends the
-    process with a status of 1 where a cell failed.
+def run(folder: Path, options: argparse.Namespace) -> int:
+    """Every cell of a packed folder, and the result where one is asked for, written anew as each cell ends; exit
+    status, 1 where a cell failed.
     """
     packed = json.loads((folder / CELLS_FILE).read_text(encoding="utf-8"))
     cells = packed.pop("cells")
@@ -179,8 +179,7 @@ def run(folder: Path, options: argparse.Namespace) -> None:
 
     with ThreadPoolExecutor(options.side_by_side) as pool:
         list(pool.map(together, groups(folder, cells, most=options.stacked)))
-    if any(outcome["status"] == "failed" for outcome in done.values()):
-        sys.exit(1)
+    return int(any(outcome["status"] == "failed" for outcome in done.values()))
 
 
 def groups(folder: Path, cells: list[dict[str, Any]], *, most: int) -> list[tuple[int, ...]]:

@@ -33,6 +33,7 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
+from models.engine.files import written_whole
 from models.engine.memory import keep_freed
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, load_log
@@ -202,12 +203,8 @@ def keep(training: Training, request: dict[str, Any], *, group: list[str]) -> No
         "made_by": request.get("made_by", {}),
         "history": [asdict(epoch) for epoch in progress.history],
     }
-    partial = folder / (RESULT_FILE + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / RESULT_FILE)
+    with written_whole(folder / RESULT_FILE) as file:
+        file.write(json.dumps(report, indent=1).encode())
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig
-from models.engine.training import save_atomically
+from models.engine.files import written_whole
 from models.recommender import Recommender
 
 MODEL_FILE = "model.json"
@@ -16,12 +16,12 @@ WEIGHTS_FILE = "weights.pt"
 
 def save_model(model: Recommender, config: ModelConfig, folder: Path, *, item_count: int, user_count: int = 0) -> None:
     """Write both files into `folder`, each whole or not at all. The counts are those that the model was built with."""
-    save_atomically(model.state_dict(), folder / WEIGHTS_FILE)
+    with written_whole(folder / WEIGHTS_FILE) as file:
+        torch.save(model.state_dict(), file)
     sizes = {"item_count": item_count, "user_count": user_count}
     description = json.dumps({"config": config.to_dict(), **sizes}, indent=1)
-    partial = folder / (MODEL_FILE + ".partial")
-    partial.write_text(description, encoding="utf-8")
-    partial.replace(folder / MODEL_FILE)
+    with written_whole(folder / MODEL_FILE) as file:
+        file.write(description.encode())
 
 
 def load_model(folder: Path, *, device: torch.device | None = None) -> Recommender:

@@ -14,6 +14,7 @@ from tasks.home import Home
 from tasks.provenance import Provenance
 from tasks.specs import CellSpec, Spec
 from tasks.track import CHOSEN, TAG_PARENT, connect, every_experiment, every_run, unreadable
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,8 @@ def read_run(text: str, *, home: Home) -> HeldRun:
         raise unreadable(error, home) from None
     shown = run.info.run_id[:SHOWN]
     if children:
-        raise InputError(f"{shown} is a job of {len(children)} trainings: name one of them: {_listed(children)}")
+        trainings = counted(len(children), "training")
+        raise InputError(f"{shown} is a job of {trainings}: name one of them: {_listed(children)}")
     if run.info.status != FINISHED:
         raise InputError(
             f"{shown} ({run.info.run_name}) did not finish, its status is {run.info.status}: run its job again first"

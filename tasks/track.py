@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
 
 EXPERIMENT = "robustness"
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 TAG_KEY = "rec_denoiser.key"
 TAG_PREFECT = "prefect.flow_run_id"
 TAG_PARENT = "mlflow.parentRunId"
@@ -86,9 +87,6 @@ class DatasetNote:
     source: str
     profile: Mapping[str, Any]
     context: str
-
-
-TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri(home: Home) -> str:

@@ -6,12 +6,10 @@ Validation chooses the weights and stops the training; the promotion and the tes
 import contextlib
 import copy
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +18,7 @@ from models.config import FULL_PRECISION, PRECISIONS, TrainingConfig
 from models.engine.adam import Adam
 from models.engine.batches import Batch, UnseenItems
 from models.engine.compiled import Compilable, CompiledLoss, compiling
+from models.engine.files import written_whole
 from models.engine.metrics import VALIDATED, summary
 from models.engine.randomness import Streams
 from models.engine.ranking import Protocol, rank
@@ -295,7 +294,8 @@ class Training:
             "order": self.order.state_dict(),
             "progress": asdict(self.progress),
         }
-        save_atomically(state, path)
+        with written_whole(path) as file:
+            torch.save(state, file)
 
     def _restore(self, path: Path) -> None:
         state = torch.load(path, map_location=self.log.sequences.device, weights_only=True)
@@ -338,16 +338,6 @@ def learning_rate(config: TrainingConfig, done: int, *, steps: int) -> float:
         return config.learning_rate * (done + 1) / config.warmup
     fallen = (done - config.warmup) / max(steps - config.warmup, 1)
     return config.learning_rate * (1 - config.decay * fallen)
-
-
-def save_atomically(state: dict[str, Any], path: Path) -> None:
-    """Write under a temporary name, then rename: a reader or a killed process never meets half a file."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _optimizer(model: Recommender, config: TrainingConfig) -> Adam:

@@ -70,8 +70,8 @@ def collapse_words(result: StudyResult) -> str | None:
         return None
     told = ", ".join(f"{count} of {method}" for method, count in by_method.items())
     return (
-        f"The gate of {by_method.total()} of {len(result.cells)} trainings collapsed in a layer or in all, whose "
-        f"attention was all but off ({told}): a smaller beta may prevent it."
+        f"The gate of {by_method.total()} of {counted(len(result.cells), 'training')} collapsed in a layer or in all, "
+        f"whose attention was all but off ({told}): a smaller beta may prevent it."
     )
 
 

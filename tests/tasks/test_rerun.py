@@ -330,7 +330,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(held: HeldRun, place: Place) 
     with pytest.raises(InputError, match="there is no run '0000000000000000'"):
         read_run("0" * 16, home=place.home)
     parent = Tracker(place.home).client.get_run(held.run_id).data.tags["mlflow.parentRunId"]
-    with pytest.raises(InputError, match=rf"is a job of 1 trainings: name one of them: {held.run_id[:8]} \(sasrec-bce"):
+    with pytest.raises(InputError, match=rf"is a job of 1 training: name one of them: {held.run_id[:8]} \(sasrec-bce"):
         read_run(parent, home=place.home)
 
 
