@@ -76,6 +76,7 @@ def told(outcome: Mapping[str, Any]) -> Iterator[str]:
     if (cleaned := outcome["cleaned"]) is not None:
         yield f"Cleaned:    {cleaned['snapshot']}"
         yield f"            without {cleaned['left_out']:,} interactions less likely genuine than {cleaned['below']:g}"
+        yield f"            train on it: rec-denoiser run --source {cleaned['source']} --dataset NAME"
     for each in outcome["gains"]:
         yield textwrap.fill(gain_words(Gain(**each | {"gain": Estimate(**each["gain"])})), WIDTH)
     yield f"Report:     {outcome['report']}"

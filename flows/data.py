@@ -16,6 +16,7 @@ from tasks.plan import Data, corrupt_key, corruptions, ingest_key
 from tasks.snapshots import Snapshot
 from tasks.sources.layouts import described, untimed
 from tasks.sources.logs import Log, identity
+from tasks.sources.shelved import shelved
 from tasks.sources.source import obtain_log
 from tasks.specs import (
     NO_FILTER,
@@ -54,7 +55,14 @@ def ingest(spec: IngestSpec = IngestSpec()) -> dict[str, Any]:
 
 
 def checked_snapshot(source: SourceSpec, prepare: PrepareSpec, *, dataset: str, steps: Steps, home: Home) -> Snapshot:
-    """Fetch what lies elsewhere, check the log, ingest, and check the snapshot."""
+    """Fetch what lies elsewhere, check the log, ingest, and check the snapshot; a snapshot that the source names is
+    checked alone.
+    """
+    named = shelved(source, prepare, home=home)
+    if named is not None:
+        get_run_logger().info("the snapshot %s is taken as it is", named.name)
+        check_snapshot(named, steps, label=dataset)
+        return named
     log = obtain_log(source, home=home, fetch=lambda remote: fetch_step(remote, label=dataset))
     paths = [file.path for file in log.files]
     get_run_logger().info("read as %s", described(paths, log.source))

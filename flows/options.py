@@ -190,7 +190,8 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         type=_named,
         metavar="PATH",
         help="a CSV, TSV, JSON-lines (also .gz) or Parquet file, a quoted pattern of several, an address "
-        "(http, https, s3), or a data set that `rec-denoiser datasets` lists",
+        "(http, https, s3), a data set that `rec-denoiser datasets` lists, or snapshot://NAME, one of `rec-denoiser "
+        "snapshots` as it is",
     )
     source.add_argument(
         "--format",

@@ -109,6 +109,7 @@ def _data(run: HeldRun, home: Home) -> Data:
 def _clean_again(run: HeldRun, steps: Steps, home: Home) -> Snapshot:
     source = again.source_of(run)
     dataset = run.spec.dataset
+    again.refuse_shelved(source, run)
     get_run_logger().info("the snapshot of %s is gone: it is made again from its source", run.name)
     log = obtain_log(source, home=home, fetch=lambda remote: fetch_step(remote, label=dataset))
     again.check_source(log, run)

@@ -17,6 +17,7 @@ from tasks.shelf.forget import Forgotten, Remains, forget, holders, ids_in, rema
 from tasks.shelf.references import References, last_references
 from tasks.shelf.removal import Removal, carry_out, plan_named, plan_unused
 from tasks.snapshots import Snapshot, snapshot_name
+from tasks.sources.shelved import address_of
 from tasks.wording import counted, on_one_line
 
 DAMAGED = 1
@@ -328,6 +329,10 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
         runs = "MLflow runs: train again, and delete these, whose files stay until `mlflow gc` takes them"
         _print_list(runs, _runs(left.used))
     _print_list("What these runs trained and ranked: delete the folders", [str(path) for path in left.kept])
+    print("\nThis trains without them:")
+    for dataset in dict.fromkeys(run.dataset for run in left.used.runs) if left.used else ("",):
+        named = f" --dataset {dataset}" if dataset else ""
+        print(f"  rec-denoiser run --source {address_of(done.new)}{named}")
     print("\nWhen that is done, this removes the snapshots, with what was derived from them:")
     forced = " --force" if left.used is None or left.used or left.scored else ""
     names = [done.old.name, *(entry.name for entry in left.made_of_it)]

@@ -11,6 +11,7 @@ from tasks.keys import code_digest, step_key
 from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
+from tasks.sources.shelved import as_made
 from tasks.specs import CellSpec, CorruptSpec, InjectedNoise, PrepareSpec
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
@@ -169,7 +170,9 @@ def parameters(cell: Cell) -> dict[str, Any]:
     """A cell's settings as flat MLflow parameters: filter by `params.noise_ratio = '0.2'`. Of the model's, those that
     it reads.
     """
-    noise, prepare = cell.spec.noise, cell.spec.prepare.model_dump(mode="json")
+    noise = cell.spec.noise
+    _, prepared = as_made(cell.spec, cell.clean)
+    prepare = prepared.model_dump(mode="json")
     return {
         "dataset": cell.dataset,
         "method": cell.method,

@@ -16,6 +16,7 @@ from tasks.home import Home
 from tasks.runs import read_run
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
+from tasks.sources.shelved import as_made
 from tasks.specs import LogSpec
 from tasks.track import connect, unreadable
 
@@ -154,10 +155,10 @@ def _is_integer(raw: str) -> bool:
 
 def _reading(asked: LogSpec, snapshot: Snapshot) -> dict[str, str]:
     """What decides on histories, by the option that says it."""
-    prepare = asked.prepare
+    source, prepare = as_made(asked, snapshot)
     return {
         "times (--time-col)": "yes" if snapshot.manifest.has_times else "none",
-        "numbers to order by (--order-col)": "yes" if asked.source.columns.order else "none",
+        "numbers to order by (--order-col)": "yes" if source.columns.order else "none",
         "--min-rating": "none" if prepare.min_rating is None else f"{prepare.min_rating:g}",
         "--duplicates": prepare.duplicates,
         "--user-core": str(prepare.user_core),

@@ -73,6 +73,7 @@ def register(
     trained: Trained,
     snapshot: Snapshot,
     *,
+    clean: Snapshot,
     name: str,
     key: str,
     value: float,
@@ -85,12 +86,12 @@ def register(
 ) -> Registered:
     """Register the model under `name`, once for a `key`, and decide its alias; others who would do so wait.
 
-    `value` is the model's figure on the split `decided_on` of the snapshot without injected noise, ranked with that
-    snapshot's histories; a version keeps both as tags. Among versions of the same snapshot and split, figures are of
-    the same targets: the one that is offered becomes the champion where its own is strictly better, and a tie changes
-    nothing. It also becomes the champion where there is none, and where the champion stands on other data and it is new
-    or offered by a person: figures of different targets do not compare, what was trained on the present log is what is
-    asked for, and who names a model means it. Else it becomes the challenger.
+    `value` is the model's figure, trained on `snapshot`, on the split `decided_on` of `clean`, the log as it was asked
+    for, ranked with that one's histories; a version keeps both as tags. Among versions of the same `clean` and split,
+    figures are of the same targets: the one that is offered becomes the champion where its own is strictly better, and
+    a tie changes nothing. It also becomes the champion where there is none, and where the champion stands on other data
+    and it is new or offered by a person: figures of different targets do not compare, what was trained on the present
+    log is what is asked for, and who names a model means it. Else it becomes the challenger.
     """
     held = home.mlflow / ".registering" / name
     held.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ def register(
             )
             facts = {
                 TAG_KEY: key,
-                TAG_SNAPSHOT: snapshot.manifest.clean,
+                TAG_SNAPSHOT: clean.digest,
                 TAG_SPLIT: decided_on,
                 TAG_VALUE: repr(value),
                 TAG_UNDECIDED: "true",

@@ -15,6 +15,7 @@ from tasks.runs import SHOWN, HeldRun
 from tasks.snapshots import Snapshot, snapshot_name
 from tasks.sources.addresses import scheme_of
 from tasks.sources.logs import Log
+from tasks.sources.shelved import is_shelved
 from tasks.specs import ExecutionSpec, SourceSpec
 
 if TYPE_CHECKING:
@@ -84,6 +85,15 @@ def source_of(held: HeldRun) -> SourceSpec:
         return source
     beside = Path(held.provenance.folder) / Path(source.path).expanduser()
     return source.model_copy(update={"path": str(beside)}) if any(_there(beside)) else source
+
+
+def refuse_shelved(source: SourceSpec, held: HeldRun) -> None:
+    """Raises `InputError` where the run's source is the snapshot that is gone, so that no log makes it again."""
+    if is_shelved(source):
+        raise InputError(
+            f"the run {held.run_id[:SHOWN]} was given the snapshot {snapshot_name(held.provenance.clean.digest)} in "
+            "the place of a log, and it is gone: bring it back"
+        )
 
 
 def check_source(log: Log, held: HeldRun) -> None:

@@ -275,6 +275,7 @@ def register_step(
     return register(
         Trained(training_folder(cell.train_key, home=home)),
         cell.snapshot,
+        clean=cell.clean,
         name=registered_name(dataset),
         key=cell.train_key,
         value=value,

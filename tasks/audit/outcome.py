@@ -15,6 +15,7 @@ from tasks.home import Home
 from tasks.reporting.audit import PAGE, sentence, write_page
 from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Snapshot, snapshot_name
+from tasks.sources.shelved import address_of
 
 RESULT_FILE = "audit.json"
 
@@ -52,6 +53,7 @@ class AuditOutcome:
             if cleaned is None
             else {
                 "snapshot": str(cleaned.path),
+                "source": address_of(cleaned),
                 "digest": cleaned.digest,
                 "below": self.spec.clean_below,
                 "left_out": self.snapshot.counts.interactions - cleaned.counts.interactions,

@@ -1,4 +1,5 @@
-"""Where a log comes from: a person's files, an address, a known public data set, or the generated shoppers.
+"""Where a log comes from: a person's files, an address, a known public data set, or the generated shoppers. What is no
+log any more, a snapshot, is named in `tasks.sources.shelved`.
 
 Files that lie elsewhere are fetched into the state folder first (`tasks.sources.fetch` says why).
 """
@@ -22,6 +23,7 @@ from tasks.sources.fetch import Kept, Remote
 from tasks.sources.formats import COLUMNS, formats_named
 from tasks.sources.layouts import recognise_all, refuse_contradiction
 from tasks.sources.logs import Log, log_file, log_of
+from tasks.sources.shelved import is_shelved, shelved
 from tasks.specs import Columns, PrepareSpec, ShoppersSpec, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
@@ -37,12 +39,15 @@ def inspect_source(source: SourceSpec, prepare: PrepareSpec | None = None, *, ho
     where it is not; ratings or times that `prepare` goes by and the log is read without. What a remote file of no known
     format holds is seen when it has been fetched.
     """
+    home = home or Home.from_environment()
+    if shelved(source, prepare, home=home) is not None:
+        return
     found = _located(source)
     format, roles = _said(found)
     if prepare is not None and roles is not None:
         _refuse_unprepared(found.source, prepare, roles=roles, format=format)
     if found.remote is not None:
-        fetching.probe(found.remote, home=home or Home.from_environment())
+        fetching.probe(found.remote, home=home)
 
 
 def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept] | None = None) -> Log:
@@ -129,6 +134,8 @@ def _located(source: SourceSpec) -> _Located:
         return _Located(_of_shoppers(source))
     _refuse_shoppers(source)
     refuse_contradiction(source)
+    if is_shelved(source):
+        raise InputError(f"{source.path} is a snapshot, and here a log is asked for: name the log that it was made of")
     if scheme_of(source.path) is not None:
         elsewhere = Remote(fetching.address_of(source.path))
         return _Located(source.model_copy(update={"path": without_secrets(source.path)}), remote=elsewhere)

@@ -185,6 +185,7 @@ def test_forgetting_a_person_names_what_still_knows_them(
     assert told.endswith(f"rec-denoiser snapshots remove {clean.name} {noisy.name} --force\n")
     (new,) = (path for path in home.snapshots.iterdir() if path.name not in (clean.name, noisy.name))
     assert str(new) in told
+    assert f"  rec-denoiser run --source snapshot://{new.name} --dataset shop\n" in told
     assert "without 2 users" in say()
     say("remove", clean.name, noisy.name, "--force", "--yes")
     assert list(home.snapshots.iterdir()) == [new]

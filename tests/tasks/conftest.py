@@ -165,6 +165,7 @@ def _shop(id_type: str, mlflow_home: Home) -> Shop:
     registered = register(
         Trained(folder),
         snapshot,
+        clean=snapshot,
         name=f"model-{id_type}",
         key="first",
         value=0.5,

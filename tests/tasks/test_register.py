@@ -122,8 +122,8 @@ def test_it_serves_where_nothing_of_the_project_is_installed(shop: Shop, mlflow_
 def test_the_same_training_is_registered_once(shop: Shop, mlflow_home: Home) -> None:
     tracker = Tracker(mlflow_home)
     again = register(
-        shop.trained, shop.snapshot, name=shop.registered.name, key="first", value=0.5, decided_on="promotion", tags={},
-        run_id=shop.run_id, tracker=tracker, home=mlflow_home,
+        shop.trained, shop.snapshot, clean=shop.snapshot, name=shop.registered.name, key="first", value=0.5,
+        decided_on="promotion", tags={}, run_id=shop.run_id, tracker=tracker, home=mlflow_home,
     )  # fmt: skip
     assert again == replace(shop.registered, reason="standing")
     assert len(tracker.client.search_model_versions(f"name = '{again.name}'")) == 1
@@ -141,9 +141,9 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
     name = f"aliases-{tmp_path.name}"
 
     def run(key: str, value: float, *, clean: str = "first log", split: str = "promotion", **how: Any) -> Registered:
-        snapshot = Snapshot(shop.snapshot.path, shop.snapshot.manifest.model_copy(update={"clean": clean}))
+        log = Snapshot(shop.snapshot.path, shop.snapshot.manifest.model_copy(update={"digest": clean}))
         return register(
-            shop.trained, snapshot, name=name, key=key, value=value, decided_on=split, tags={},
+            shop.trained, shop.snapshot, clean=log, name=name, key=key, value=value, decided_on=split, tags={},
             run_id=shop.run_id, tracker=tracker, home=mlflow_home, **how,
         )  # fmt: skip
 
