@@ -28,11 +28,11 @@ from benchmarks.result import write
 from tasks.audit.findings import findings
 from tasks.audit.judge import judge
 from tasks.corrupt import corrupt
+from tasks.data_specs import Columns, CorruptSpec, NoiseKind, PrepareSpec, SourceSpec
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import Columns, CorruptSpec, NoiseKind, PrepareSpec, SourceSpec
 from tasks.statistics import roc
 
 CASES: tuple[tuple[NoiseKind, float], ...] = (

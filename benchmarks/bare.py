@@ -76,6 +76,7 @@ def main() -> None:
 def pack(file: str, overrides: list[str], out: Path) -> None:
     """Everything that the cells of a study need, in a new folder."""
     from tasks.corrupt import corrupt
+    from tasks.data_specs import CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
     from tasks.filter import filtered
     from tasks.home import Home
     from tasks.ingest import ingest
@@ -83,7 +84,6 @@ def pack(file: str, overrides: list[str], out: Path) -> None:
     from tasks.sequences import export_log
     from tasks.snapshots import Snapshot
     from tasks.sources.source import obtain_log
-    from tasks.specs import CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
     from tasks.study.expand import read_study
     from tasks.study.files import located
 

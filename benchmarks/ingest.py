@@ -130,10 +130,10 @@ def _ours(options: argparse.Namespace) -> Callable[[], object]:
     os.environ["REC_DENOISER_THREADS"] = str(options.threads)
     if options.memory:
         os.environ["REC_DENOISER_MEMORY"] = options.memory
+    from tasks.data_specs import Columns, PrepareSpec, SourceSpec
     from tasks.home import Home
     from tasks.ingest import ingest
     from tasks.sources.source import obtain_log
-    from tasks.specs import Columns, PrepareSpec, SourceSpec
 
     home = Home(Path(options.output))
     columns = Columns(user="userId", item="movieId", time="timestamp")

@@ -22,15 +22,17 @@ from typing import Any
 
 from benchmarks.result import write
 from benchmarks.taken import Taken, now, taken_by
+from tasks.data_specs import Columns, PrepareSpec, SourceSpec
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
-from tasks.execution import Execution, resolve
+from tasks.execution import Execution
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.job import Heading, Job, record, tracked_job
 from tasks.leases import lease
+from tasks.machine import resolve
 from tasks.plan import Cell, Data, plan
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec, Columns, ExecutionSpec, PrepareSpec, SourceSpec, default_training, named_method
+from tasks.specs import CellSpec, ExecutionSpec, default_training, named_method
 from tasks.track import Tracker
 from tasks.train import Trained, train
 from tasks.watching import SYSTEM_FILE, watched

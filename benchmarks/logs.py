@@ -19,11 +19,11 @@ def log_of(options: argparse.Namespace) -> InteractionLog:
     """The log that is named."""
     if options.log:
         return load_log(Path(options.log))
+    from tasks.data_specs import Columns, PrepareSpec, SourceSpec
     from tasks.home import Home
     from tasks.ingest import ingest
     from tasks.sequences import export_log
     from tasks.sources.source import obtain_log
-    from tasks.specs import Columns, PrepareSpec, SourceSpec
 
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))

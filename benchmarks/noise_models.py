@@ -24,12 +24,12 @@ from models.config import ModelConfig
 from models.denoising.noise.planting import KINDS
 from models.engine.sequences import Sequences, load_log, owners, training_part
 from tasks.corrupt import corrupt
+from tasks.data_specs import Columns, CorruptSpec, NoiseKind, PrepareSpec, SourceSpec
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import Columns, CorruptSpec, NoiseKind, PrepareSpec, SourceSpec
 from tasks.statistics import roc
 
 CASES: tuple[tuple[NoiseKind, float], ...] = (

@@ -20,12 +20,13 @@ from typing import Any
 
 from benchmarks.result import write
 from models.storage import WEIGHTS_FILE
-from tasks.execution import resolve, usable_cores
+from tasks.data_specs import Columns, PrepareSpec, SourceSpec
 from tasks.home import Home
 from tasks.ingest import ingest
+from tasks.machine import resolve, usable_cores
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import Columns, ExecutionSpec, PrepareSpec, SourceSpec, default_training, named_method
+from tasks.specs import ExecutionSpec, default_training, named_method
 from tasks.train import Trained, train
 
 

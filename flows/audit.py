@@ -14,9 +14,9 @@ from tasks.audit.gain import Gain, compared_cells, filter_of, gains
 from tasks.audit.judge import Judged, judge_key, judged_folder
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
-from tasks.execution import resolve
 from tasks.home import Home
 from tasks.leases import Lease
+from tasks.machine import resolve
 from tasks.snapshots import Snapshot
 from tasks.specs import ExecutionSpec
 from tasks.steps import Steps, evaluated_by, judge_step

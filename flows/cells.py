@@ -10,7 +10,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import job as jobs
 from tasks.errors import InputError
-from tasks.execution import Execution, side_by_side
+from tasks.execution import Execution
+from tasks.machine import side_by_side
 from tasks.plan import Cell
 from tasks.progress import Progress
 from tasks.specs import ExecutionSpec

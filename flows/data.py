@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.server import leased
+from tasks.data_specs import NO_FILTER, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec, Spec
 from tasks.errors import InputError
 from tasks.filter import filter_key
 from tasks.home import Home
@@ -18,17 +19,7 @@ from tasks.sources.layouts import described, untimed
 from tasks.sources.logs import Log, identity
 from tasks.sources.shelved import shelved
 from tasks.sources.source import obtain_log
-from tasks.specs import (
-    NO_FILTER,
-    CellSpec,
-    CorruptSpec,
-    FilterSpec,
-    IngestSpec,
-    PrepareSpec,
-    SourceSpec,
-    Spec,
-    in_percent,
-)
+from tasks.specs import CellSpec, IngestSpec, in_percent
 from tasks.steps import (
     Steps,
     corrupt_step,

@@ -15,7 +15,8 @@ from tasks.sources.formats import known_formats
 
 if TYPE_CHECKING:
     from tasks.audit.specs import AuditSpec
-    from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, Spec, StudyRequest
+    from tasks.data_specs import Spec
+    from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, StudyRequest
     from tasks.tuning.specs import TuneRequest
 
     SomeSpec = TypeVar("SomeSpec", bound=Spec)
@@ -447,8 +448,9 @@ def study_request(options: argparse.Namespace) -> "StudyRequest":
 def robustness_spec(options: argparse.Namespace) -> "RobustnessSpec":
     """The spec of `run`'s options. Raises `InputError` where they do not make sense together."""
     from models.config import ModelConfig, TrainingConfig
+    from tasks.data_specs import SourceSpec
     from tasks.errors import InputError
-    from tasks.specs import DEFAULT_METHODS, RobustnessSpec, SourceSpec, default_training, named_method
+    from tasks.specs import DEFAULT_METHODS, RobustnessSpec, default_training, named_method
 
     model = _given(options, *_settings_of(ModelConfig, options))
     left_out = _given(options, by="filter", below="filter_below", folds="filter_folds")

@@ -11,8 +11,8 @@ from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.choices import check_methods
-from tasks.execution import resolve
 from tasks.home import Home
+from tasks.machine import resolve
 from tasks.plan import plan
 from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec

@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 
 from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
 from flows.temporary import ensure_server
+from tasks.data_specs import PrepareSpec, SourceSpec
 from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
-from tasks.specs import IngestSpec, PrepareSpec, RecommendSpec, RobustnessSpec, SourceSpec, registered_name
+from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_name
 from tasks.wording import on_one_line
 
 MLFLOW_PORT = 5000

@@ -14,10 +14,10 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
 
 from tasks.errors import InputError
-from tasks.execution import usable_cores
 from tasks.home import Home
 from tasks.job import reason
 from tasks.leases import Lease, abandoned, lease
+from tasks.machine import usable_cores
 from tasks.own_server import server_is_shared
 from tasks.steps import LIMITS
 from tasks.track import Tracker

@@ -12,8 +12,8 @@ from flows.cells import Outcomes, train_rank_and_record
 from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
-from tasks.execution import resolve
 from tasks.home import Home
+from tasks.machine import resolve
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.analysis import ranks_in
 from tasks.reporting.page import all_tables

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.running import follow_and_show, refuse_unreadable, refuse_unwritable
 from tasks.errors import InputError
-from tasks.execution import resolve
 from tasks.home import PROJECT_ROOT, Home
+from tasks.machine import resolve
 from tasks.progress import duration
 from tasks.specs import StudyRequest
 from tasks.study.expand import Study

@@ -14,8 +14,9 @@ from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.errors import RunFailed
-from tasks.execution import Execution, resolve
+from tasks.execution import Execution
 from tasks.home import Home
+from tasks.machine import resolve
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
 from tasks.steps import Steps

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from flows.running import follow_and_show, refuse_unreadable, refuse_unwritable
-from tasks.execution import resolve
 from tasks.home import PROJECT_ROOT, Home
+from tasks.machine import resolve
 from tasks.progress import duration
 from tasks.study.files import shipped_searches
 from tasks.study.outcome import TUNE_FILE, refuse_taken, study_folder

@@ -3,9 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from tasks.corrupt import changes_of, read_open, register_edited
 from tasks.corruption.apply import apply
+from tasks.corruption.edited import changes_of, read_open, register_edited
 from tasks.corruption.openlog import Edits
+from tasks.data_specs import NO_FILTER, FilterSpec
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.execution import on_one_core
@@ -14,7 +15,6 @@ from tasks.keys import step_key
 from tasks.scratch import working_folder
 from tasks.sequences import export_log
 from tasks.snapshots import FilterVerdict, Origin, Snapshot, Traits, write_snapshot
-from tasks.specs import NO_FILTER, FilterSpec
 from tasks.statistics import roc
 from tasks.workers import run_worker
 

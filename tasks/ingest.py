@@ -12,6 +12,7 @@ from itertools import cycle
 import duckdb
 
 import sql
+from tasks.data_specs import PrepareSpec
 from tasks.engine import engine, one_row
 from tasks.errors import InputError
 from tasks.home import Home
@@ -19,7 +20,6 @@ from tasks.scratch import working_folder
 from tasks.snapshots import IdType, Origin, Snapshot, SourceFile, Traits, write_snapshot
 from tasks.sources.logs import Log, refuse_changed
 from tasks.sources.reading import Reading, read_log, refuse_unrated
-from tasks.specs import PrepareSpec
 from tasks.splits import split
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.config import ModelConfig, TrainingConfig
+from tasks.data_specs import CorruptSpec, PrepareSpec
 from tasks.digests import canonical_json
 from tasks.execution import Execution
 from tasks.keys import code_digest, step_key
@@ -12,7 +13,7 @@ from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
 from tasks.sources.shelved import as_made
-from tasks.specs import CellSpec, CorruptSpec, InjectedNoise, PrepareSpec
+from tasks.specs import CellSpec, InjectedNoise, read_of
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 GROUP_CODE = (*TRAIN_CODE, "models.group")
@@ -181,7 +182,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
         "noise_ratio": noise.ratio,
         "noise_seed": noise.seed,
         "noise_taken_out": noise.taken_out,
-        **{f"filter.{name}": value for name, value in _filter(cell.spec).items()},
+        **{f"filter.{name}": value for name, value in read_of(cell.spec.filter).items()},
         "seed": cell.seed,
         "evaluation_seed": cell.evaluation_seed,
         "snapshot": cell.snapshot.name,
@@ -190,11 +191,6 @@ def parameters(cell: Cell) -> dict[str, Any]:
         **{f"model.{name}": value for name, value in cell.model.effective().items()},
         **{f"training.{name}": value for name, value in cell.training.to_dict().items()},
     }
-
-
-def _filter(spec: CellSpec) -> dict[str, Any]:
-    """The filter's settings; those that are read."""
-    return spec.filter.effective()
 
 
 def ingest_key(log: Log, prepare: PrepareSpec) -> str:

@@ -11,18 +11,19 @@ from typing import Any
 
 import psutil
 
-from tasks.execution import Execution, usable_cores
+from tasks.execution import Execution
+from tasks.frozen import Frozen
 from tasks.keys import code_digest
+from tasks.machine import usable_cores
 from tasks.plan import DETECT_CODE, EVALUATE_CODE, TRAIN_CODE, Cell
 from tasks.shelf.diff import flat
 from tasks.snapshots import Counts, Snapshot, SourceFile
-from tasks.specs import Spec
 
 Changes = dict[str, tuple[Any, Any]]
 """What differs between two, by its name: how it is in the first and in the second, None for what one lacks."""
 
 
-class SnapshotRecord(Spec):
+class SnapshotRecord(Frozen):
     """A snapshot as a run remembers it."""
 
     digest: str
@@ -34,7 +35,7 @@ class SnapshotRecord(Spec):
         return cls(digest=snapshot.digest, counts=snapshot.counts, sources=snapshot.manifest.sources)
 
 
-class Environment(Spec):
+class Environment(Frozen):
     """Where a run ran. `packages`: every installed one with its version."""
 
     system: str
@@ -43,7 +44,7 @@ class Environment(Spec):
     packages: dict[str, str]
 
 
-class Provenance(Spec):
+class Provenance(Frozen):
     """What a run was made from and by, beside its spec.
 
     clean: the snapshot without injected noise, whose protocol counts; trained_on, histories: as in `tasks.plan.Cell`.

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.engine.metrics import PROTOCOLS
+from tasks.data_specs import SourceSpec
 from tasks.errors import InputError
-from tasks.execution import Execution, resolve
+from tasks.execution import Execution
 from tasks.job import final_figures
+from tasks.machine import resolve
 from tasks.plan import Cell
 from tasks.provenance import Changes, Provenance, SnapshotRecord, code_changes, machine_changes, package_changes
 from tasks.runs import SHOWN, HeldRun
@@ -16,7 +18,7 @@ from tasks.snapshots import Snapshot, snapshot_name
 from tasks.sources.addresses import scheme_of
 from tasks.sources.logs import Log
 from tasks.sources.shelved import is_shelved
-from tasks.specs import ExecutionSpec, SourceSpec
+from tasks.specs import ExecutionSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from tasks.errors import InputError
 from tasks.evaluate import RANKS_FILE
+from tasks.frozen import Frozen
 from tasks.home import Home
 from tasks.provenance import Provenance
-from tasks.specs import CellSpec, Spec
+from tasks.specs import CellSpec
 from tasks.track import CHOSEN, TAG_PARENT, connect, every_experiment, every_run, unreadable
 from tasks.wording import counted
 
@@ -25,7 +26,7 @@ FINISHED = "FINISHED"
 SHOWN = 8
 """How many characters of an id a person is shown: enough to type."""
 LISTED = 20
-Read = TypeVar("Read", bound=Spec)
+Read = TypeVar("Read", bound=Frozen)
 
 
 @dataclass(frozen=True)

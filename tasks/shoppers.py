@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.data_specs import ShoppersSpec
 from tasks.scratch import working_folder
-from tasks.specs import ShoppersSpec
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -21,9 +21,9 @@ import sql
 from tasks.digests import file_digest, snapshot_digest, table_digest
 from tasks.engine import limits
 from tasks.errors import InputError
+from tasks.frozen import Frozen
 from tasks.home import Home
 from tasks.scratch import publish
-from tasks.specs import Spec
 
 SCHEMA_VERSION = 2
 TABLES = ("interactions", "targets", "users", "items")
@@ -37,7 +37,7 @@ _ROW_GROUP = 122_880
 IdType = Literal["integer", "string"]
 
 
-class SourceFile(Spec):
+class SourceFile(Frozen):
     """A file that the snapshot was made from."""
 
     name: str
@@ -45,7 +45,7 @@ class SourceFile(Spec):
     sha256: str
 
 
-class Counts(Spec):
+class Counts(Frozen):
     """Rows of the tables. `noisy`: training positions whose label is a kind of noise."""
 
     interactions: int
@@ -58,7 +58,7 @@ class Counts(Spec):
     training: int
 
 
-class Traits(Spec):
+class Traits(Frozen):
     """How the tables are to be read. `labelled`: a null `noise_kind` means genuine, not unknown."""
 
     labelled: bool
@@ -67,7 +67,7 @@ class Traits(Spec):
     has_times: bool
 
 
-class Changes(Spec):
+class Changes(Frozen):
     """What noise on purpose did. `moved`: events that exchanged items. All are numbers of events but `users_added`."""
 
     replaced: int = 0
@@ -77,7 +77,7 @@ class Changes(Spec):
     users_added: int = 0
 
 
-class FilterVerdict(Spec):
+class FilterVerdict(Frozen):
     """How well a filter told what is labelled as noise in what it left interactions out of.
 
     left_out: the share of the judged interactions that it left out; auroc: of how unlikely it took them to be genuine;
@@ -90,7 +90,7 @@ class FilterVerdict(Spec):
     recall: float
 
 
-class Origin(Spec):
+class Origin(Frozen):
     """Where a snapshot comes from.
 
     `parent` and `clean` are digests: of the snapshot that it was made from, and of the one

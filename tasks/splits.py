@@ -11,9 +11,16 @@ from typing import Literal
 import duckdb
 
 import sql
+from tasks.data_specs import (
+    LeaveOneOut,
+    PrepareSpec,
+    SessionSplit,
+    Split,
+    TemporalSplit,
+    UserSplit,
+)
 from tasks.engine import one_row
 from tasks.errors import InputError
-from tasks.specs import LeaveOneOut, PrepareSpec, SessionSplit, Split, TemporalSplit, UserSplit
 
 Which = Literal["first", "last", "every"]
 

@@ -30,6 +30,7 @@ from prefect.task_runners import TaskRunner
 from models.engine.metrics import SELECTION_METRIC
 from tasks.audit.judge import judge, judged_folder
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, FilterSpec, PrepareSpec
 from tasks.detect import Detected, detect, detection_folder
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
@@ -52,7 +53,7 @@ from tasks.register import Registered, register
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, fetch
 from tasks.sources.logs import Log
-from tasks.specs import CorruptSpec, FilterSpec, PrepareSpec, RecommendSpec, registered_name
+from tasks.specs import RecommendSpec, registered_name
 from tasks.track import Tracker
 from tasks.train import Trained, asked_of, gist, train, train_group, training_folder
 from tasks.validate import validate, validate_log

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from tasks.machine import first_gpu
+
 SYSTEM_FILE = "system.jsonl"
 FIRST_SECONDS = 1.0
 SHARE_OF_ELAPSED = 0.01
@@ -76,12 +78,12 @@ def _of_process(process: psutil.Process) -> dict[str, float]:
 
 
 def _of_gpu() -> dict[str, float]:
-    """The first GPU as a whole, under the names that MLflow gives; nothing where the driver does not tell."""
+    """The whole GPU that is trained on, under the names that MLflow gives; nothing where the driver does not tell."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
-        gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+        gpu = first_gpu()
         memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)
         figures = {
             "system/gpu_0_utilization_percentage": float(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu),

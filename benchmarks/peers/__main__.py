@@ -192,11 +192,11 @@ def _started(name: str, python: Path, log: Path, threads: int, notes: Path) -> I
 
 
 def _exported(options: argparse.Namespace, folder: Path) -> Path:
+    from tasks.data_specs import Columns, PrepareSpec, SourceSpec
     from tasks.home import Home
     from tasks.ingest import ingest
     from tasks.sequences import export_log
     from tasks.sources.source import obtain_log
-    from tasks.specs import Columns, PrepareSpec, SourceSpec
 
     home = Home(folder / "home")
     columns = Columns(order=options.order_col) if options.source else Columns()

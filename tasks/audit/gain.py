@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from tasks.audit.specs import AuditSpec
+from tasks.data_specs import FilterSpec
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.filter import JUDGED_BY
 from tasks.plan import Cell, Data, cell_of
 from tasks.snapshots import Snapshot
-from tasks.specs import CellSpec, FilterSpec, default_training, named_method
+from tasks.specs import CellSpec, default_training, named_method
 from tasks.statistics.bootstrap import interval, resample
 from tasks.statistics.estimates import Estimate, gain
 from tasks.statistics.panel import align, scores

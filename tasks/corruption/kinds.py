@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tasks.corruption import bots, burst, delete, insert, popular, replace, sharing, swap
 from tasks.corruption.openlog import Edits, OpenLog
-from tasks.specs import NoiseKind
+from tasks.data_specs import NoiseKind
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sql
+from tasks.data_specs import Columns, SourceSpec
 from tasks.errors import InputError
 from tasks.sources.formats import COLUMNS, Beginning, Format, Kind, formats_named, known_formats, recognised
 from tasks.sources.textfiles import beginning_of, compression_of, first_line, kind_of, numbered_lines
-from tasks.specs import Columns, SourceSpec
 
 DELIMITED_SUFFIXES = (".csv", ".tsv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tasks.data_specs import SourceSpec
 from tasks.digests import file_digest
 from tasks.errors import InputError
-from tasks.specs import SourceSpec
 
 
 @dataclass(frozen=True)

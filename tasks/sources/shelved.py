@@ -3,12 +3,13 @@
 So what `forget` and an audit wrote is trained on, and users are scored by it, like a log.
 """
 
+from tasks.data_specs import PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.shelf.entries import find, opened, read_shelf
 from tasks.snapshots import Snapshot, snapshot_name
 from tasks.sources.addresses import scheme_of
-from tasks.specs import LogSpec, PrepareSpec, SourceSpec
+from tasks.specs import LogSpec
 
 SCHEME = "snapshot"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tasks.data_specs import Columns, PrepareSpec, ShoppersSpec, SourceSpec
 from tasks.digests import spec_digest
 from tasks.errors import InputError
 from tasks.home import Home
@@ -24,7 +25,6 @@ from tasks.sources.formats import COLUMNS, formats_named
 from tasks.sources.layouts import recognise_all, refuse_contradiction
 from tasks.sources.logs import Log, log_file, log_of
 from tasks.sources.shelved import is_shelved, shelved
-from tasks.specs import Columns, PrepareSpec, ShoppersSpec, SourceSpec
 
 SHOPPERS_COLUMNS = Columns(user="user_id", item="item_id", time="time", noise="noise")
 

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.data_specs import NO_FILTER, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
 from tasks.errors import InputError
-from tasks.execution import Execution, side_by_side
+from tasks.execution import Execution
 from tasks.filter import filter_key
 from tasks.home import Home
+from tasks.machine import side_by_side
 from tasks.plan import Data, cell_of, corrupt_key, corruptions, ingest_key
 from tasks.progress import duration
 from tasks.receipts import holds, outputs
@@ -16,7 +18,7 @@ from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, kept
 from tasks.sources.shelved import is_shelved, shelved
 from tasks.sources.source import is_here, obtain_log
-from tasks.specs import NO_FILTER, CellSpec, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
+from tasks.specs import CellSpec
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.data_specs import NO_FILTER
 from tasks.detect import Detected, detection_folder
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
@@ -18,7 +19,7 @@ from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import write_report
 from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Snapshot
-from tasks.specs import NO_FILTER, StudyRequest
+from tasks.specs import StudyRequest
 from tasks.study.expand import Study, StudyCell
 from tasks.study.result import CellResult, Dataset, Detection, Epoch, Figures, Noise, SourceFile, StudyResult
 from tasks.train import Trained, training_folder

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.execution import Execution, side_by_side
+from tasks.execution import Execution
 from tasks.home import Home
+from tasks.machine import side_by_side
 from tasks.plan import Data, cell_of
 from tasks.progress import duration
 from tasks.receipts import holds

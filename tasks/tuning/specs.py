@@ -1,12 +1,13 @@
-"""What a person may ask of a search. (Apart from `tasks.specs`, which the keys of all trainings cover.)"""
+"""What a person may ask of a search."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_serializer, field_validator
 
 from models.engine.metrics import SELECTION_METRIC
+from tasks.data_specs import Seed, Spec
 from tasks.sources.addresses import without_secrets_in
-from tasks.specs import ExecutionSpec, FileRequest, Name, Seed, Spec
+from tasks.specs import ExecutionSpec, FileRequest, Name
 
 
 class SamplerSpec(Spec):

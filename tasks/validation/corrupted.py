@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import duckdb
 
 import sql
+from tasks.data_specs import CorruptSpec
 from tasks.snapshots import Manifest
-from tasks.specs import CorruptSpec
 from tasks.validation.checks import Check, finds_none
 from tasks.validation.limits import CorruptedLimits
 

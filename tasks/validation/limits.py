@@ -8,12 +8,12 @@ import yaml
 from pydantic import Field, ValidationError
 
 from tasks.errors import InputError
-from tasks.specs import Spec
+from tasks.frozen import Frozen
 
 Severity = Literal["critical", "warning"]
 
 
-class TimesLimits(Spec):
+class TimesLimits(Frozen):
     """The range in which an event's time is plausible."""
 
     earliest: date
@@ -26,7 +26,7 @@ class TimesLimits(Spec):
         return _microseconds(earliest), _microseconds(now + timedelta(hours=self.hours_ahead))
 
 
-class IdLimits(Spec):
+class IdLimits(Frozen):
     """What an id looks like: its greatest length in characters, and words that stand for no id, in small letters."""
 
     longest: Annotated[int, Field(ge=1)]
@@ -34,7 +34,7 @@ class IdLimits(Spec):
     severity: Severity
 
 
-class RatingLimits(Spec):
+class RatingLimits(Frozen):
     """The range in which a rating is plausible."""
 
     least: Annotated[float, Field(allow_inf_nan=False)]
@@ -42,48 +42,48 @@ class RatingLimits(Spec):
     severity: Severity
 
 
-class MostLimit(Spec):
+class MostLimit(Frozen):
     """The largest number that is plausible."""
 
     most: Annotated[int, Field(ge=1)]
     severity: Severity
 
 
-class LeastLimit(Spec):
+class LeastLimit(Frozen):
     """The smallest number that is plausible."""
 
     least: Annotated[int, Field(ge=0)]
     severity: Severity
 
 
-class ShareLimit(Spec):
+class ShareLimit(Frozen):
     """The largest share of a table's rows that may be unexpected."""
 
     largest_share: Annotated[float, Field(ge=0, le=1)]
     severity: Severity
 
 
-class NoiseKinds(Spec):
+class NoiseKinds(Frozen):
     """The kinds of noise that a label may name."""
 
     known: Annotated[tuple[str, ...], Field(min_length=1)]
     severity: Severity
 
 
-class NoiseRatioLimit(Spec):
+class NoiseRatioLimit(Frozen):
     """How far the realised share of injected noise may be from the share asked for."""
 
     tolerance: Annotated[float, Field(ge=0, le=1)]
     severity: Severity
 
 
-class SeverityOnly(Spec):
+class SeverityOnly(Frozen):
     """A rule without a number."""
 
     severity: Severity
 
 
-class RawLimits(Spec):
+class RawLimits(Frozen):
     """Of a log as it was found."""
 
     times: TimesLimits
@@ -99,7 +99,7 @@ class RawLimits(Spec):
     items: LeastLimit
 
 
-class SnapshotLimits(Spec):
+class SnapshotLimits(Frozen):
     """Of every snapshot, corrupted ones included."""
 
     times: TimesLimits
@@ -111,14 +111,14 @@ class SnapshotLimits(Spec):
     noise_kinds: NoiseKinds
 
 
-class CorruptedLimits(Spec):
+class CorruptedLimits(Frozen):
     """Of a snapshot with noise put into it on purpose."""
 
     noise_ratio: NoiseRatioLimit
     clean_absent: SeverityOnly
 
 
-class Limits(Spec):
+class Limits(Frozen):
     """The contents of `expectations.yaml`."""
 
     rows_shown: Annotated[int, Field(ge=1, le=20)]

@@ -6,8 +6,8 @@ from datetime import datetime
 import duckdb
 
 import sql
+from tasks.data_specs import PrepareSpec
 from tasks.snapshots import Manifest
-from tasks.specs import PrepareSpec
 from tasks.validation.checks import (
     Check,
     between,

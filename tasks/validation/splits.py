@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 import sql
-from tasks.specs import LeaveOneOut, PrepareSpec, SessionSplit, TemporalSplit, UserSplit
+from tasks.data_specs import LeaveOneOut, PrepareSpec, SessionSplit, TemporalSplit, UserSplit
 from tasks.validation.checks import Check, finds_none
 
 

@@ -13,12 +13,13 @@ import pytest
 from benchmarks import bare
 from models.config import TOUCHED_FROM, ModelConfig, TrainingConfig
 from tasks.corrupt import corrupt
+from tasks.data_specs import FilterSpec, PrepareSpec, ShoppersSpec, SourceSpec
 from tasks.filter import filtered
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.sequences import export_log
 from tasks.sources.source import obtain_log
-from tasks.specs import FilterSpec, InjectedNoise, PrepareSpec, ShoppersSpec, SourceSpec
+from tasks.specs import InjectedNoise
 
 STUDY = """\
 name: tiny

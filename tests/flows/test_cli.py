@@ -24,22 +24,19 @@ from flows.cli import main
 from flows.options import recommend_spec, robustness_spec
 from flows.running import open_ui
 from models.config import ModelConfig, TrainingConfig
-from tasks.errors import InputError
-from tasks.home import PROJECT_ROOT, Home
-from tasks.shoppers import simulate
-from tasks.specs import (
-    METHODS,
+from tasks.data_specs import (
     LeaveOneOut,
     PrepareSpec,
-    RecommendSpec,
-    RobustnessSpec,
     SessionSplit,
     ShoppersSpec,
     SourceSpec,
     TemporalSplit,
     UserSplit,
-    default_training,
 )
+from tasks.errors import InputError
+from tasks.home import PROJECT_ROOT, Home
+from tasks.shoppers import simulate
+from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, default_training
 from tasks.track import Tracker
 from tests.command_lines import words
 from tests.flows.commands import environment, rec_denoiser

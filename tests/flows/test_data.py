@@ -14,6 +14,7 @@ from models.config import ModelConfig
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
+from tasks.data_specs import Columns, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.filter import filtered
 from tasks.home import Home
@@ -22,7 +23,7 @@ from tasks.plan import Cell, cell_of, ingest_key
 from tasks.receipts import write_receipt
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec, Columns, CorruptSpec, FilterSpec, InjectedNoise, PrepareSpec, SourceSpec
+from tasks.specs import CellSpec, InjectedNoise
 from tasks.steps import Steps
 from tasks.study import dryrun
 from tasks.study.expand import read_study

@@ -10,11 +10,12 @@ from flows.cli import _parser as parser
 from flows.cli import main
 from flows.options import audit_spec, ingest_spec, recommend_spec, robustness_spec
 from flows.running import _without_secrets
+from tasks.data_specs import ShoppersSpec
 from tasks.home import Home
 from tasks.shoppers import generate
 from tasks.sources import datasets
 from tasks.sources.datasets import DATASETS
-from tasks.specs import IngestSpec, ShoppersSpec
+from tasks.specs import IngestSpec
 from tests.flows.commands import rec_denoiser
 from tests.tasks.servers import Owner, archive, serving
 

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tasks.data_specs import ShoppersSpec
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import generate
-from tasks.specs import ShoppersSpec
 from tasks.track import Tracker
 
 pytestmark = pytest.mark.slow

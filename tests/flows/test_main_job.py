@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.data_specs import ShoppersSpec
 from tasks.shoppers import generate
-from tasks.specs import ShoppersSpec
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Workplace

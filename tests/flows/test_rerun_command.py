@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.data_specs import ShoppersSpec
 from tasks.shoppers import generate
-from tasks.specs import ShoppersSpec
 from tests.flows.commands import rec_denoiser
 
 pytestmark = pytest.mark.slow

@@ -12,13 +12,13 @@ import pytest
 
 from flows.cli import main
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.leases import lease
 from tasks.register import TAG_SNAPSHOT
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
-from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 
 Say = Callable[..., str]

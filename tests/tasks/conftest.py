@@ -12,12 +12,12 @@ import pytest
 from models.catalogue import build
 from models.config import ModelConfig
 from models.storage import save_model
+from tasks.data_specs import Columns, PrepareSpec, SourceSpec
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
 from tasks.register import Registered, register
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
-from tasks.specs import Columns, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 from tasks.train import Trained
 from tools.browser import Browser, browser

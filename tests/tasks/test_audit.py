@@ -26,6 +26,7 @@ from tasks.audit.judge import PROGRAM, Judged, interval, judge
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated
 from tasks.filter import JUDGED_BY, filtered
@@ -35,7 +36,6 @@ from tasks.reporting.audit import gain_words
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tests.tasks.builders import EXECUTION
 from tests.tasks.corners import LENGTH, USERS, corners_csv
 

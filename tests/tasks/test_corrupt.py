@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, NoiseKind, PrepareSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.snapshots import Snapshot, open_snapshot, verify_files
-from tasks.specs import CorruptSpec, NoiseKind, PrepareSpec
 from tasks.validate import validate
 
 Row = tuple[Any, ...]

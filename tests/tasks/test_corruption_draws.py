@@ -11,7 +11,7 @@ from tasks.corruption.apply import apply
 from tasks.corruption.draws import count_up_to
 from tasks.corruption.kinds import plan
 from tasks.corruption.openlog import NEVER, Insertions, NewUsers, OpenLog
-from tasks.specs import NoiseKind
+from tasks.data_specs import NoiseKind
 
 SECOND = 1_000_000
 

@@ -19,12 +19,12 @@ from tasks.corrupt import corrupt
 from tasks.corruption.apply import apply
 from tasks.corruption.kinds import KINDS, plan
 from tasks.corruption.openlog import NEVER, CannotCorruptError, OpenLog
+from tasks.data_specs import CorruptSpec, NoiseKind
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.scratch import working_folder
 from tasks.snapshots import Origin, Snapshot, Traits, write_snapshot
-from tasks.specs import CorruptSpec, NoiseKind
 
 Event = tuple[int, int | None, str]
 

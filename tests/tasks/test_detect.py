@@ -15,12 +15,14 @@ from models.detect import judge_interactions
 from models.storage import save_model
 from tasks import detect as detection
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec
 from tasks.detect import PROGRAM, Detected, detect, verdicts_on
-from tasks.execution import Execution, resolve
+from tasks.execution import Execution
 from tasks.home import Home
+from tasks.machine import resolve
 from tasks.plan import Data, corruptions, plan
 from tasks.snapshots import Snapshot
-from tasks.specs import CellSpec, CorruptSpec, ExecutionSpec, InjectedNoise, named_method
+from tasks.specs import CellSpec, ExecutionSpec, InjectedNoise, named_method
 from tasks.train import Trained
 
 Read = Callable[[Path], list[tuple[Any, ...]]]

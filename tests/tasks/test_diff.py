@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, PrepareSpec
 from tasks.home import Home
 from tasks.shelf.diff import Example, OnlyInOne, diff, lineage, made_by
 from tasks.shelf.forget import forget
 from tasks.snapshots import Snapshot
-from tasks.specs import CorruptSpec, PrepareSpec
 
 Row = tuple[Any, ...]
 Ingest = Callable[..., Snapshot]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.data_specs import CorruptSpec
 from tasks.digests import file_digest, spec_digest, table_digest
-from tasks.specs import CorruptSpec
 
 Rows = list[tuple[int | None, str | None]]
 

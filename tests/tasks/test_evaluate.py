@@ -22,12 +22,12 @@ from models.recommender import Recommender
 from models.storage import save_model
 from tasks import evaluate as evaluation
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, PrepareSpec, SessionSplit
 from tasks.evaluate import Evaluated, evaluate
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
-from tasks.specs import CorruptSpec, PrepareSpec, SessionSplit
 from tasks.train import Trained
 
 Read = Callable[[Path], list[tuple[Any, ...]]]

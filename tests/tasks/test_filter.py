@@ -17,6 +17,7 @@ from models.engine.sequences import load_log
 from models.filter import judge_log
 from tasks import filter as filtering
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, FilterSpec
 from tasks.errors import InputError
 from tasks.filter import PROGRAM, filter_key, filter_metrics, filtered, suspected, verdict_on
 from tasks.home import Home
@@ -26,7 +27,7 @@ from tasks.shelf.diff import lineage
 from tasks.shelf.entries import read_shelf
 from tasks.shelf.forget import forget, holders
 from tasks.snapshots import Snapshot
-from tasks.specs import CellSpec, CorruptSpec, FilterSpec, InjectedNoise, named_method
+from tasks.specs import CellSpec, InjectedNoise, named_method
 from tasks.study.outcome import datasets_of
 from tasks.validate import validate
 from tests.tasks.builders import EXECUTION

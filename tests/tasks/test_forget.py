@@ -10,12 +10,20 @@ import duckdb
 import pytest
 
 from tasks.corrupt import corrupt
+from tasks.data_specs import (
+    CorruptSpec,
+    LeaveOneOut,
+    PrepareSpec,
+    SessionSplit,
+    Split,
+    TemporalSplit,
+    UserSplit,
+)
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.shelf.entries import faults, find, read_shelf
 from tasks.shelf.forget import forget, holders, ids_in, remains
 from tasks.snapshots import Snapshot
-from tasks.specs import CorruptSpec, LeaveOneOut, PrepareSpec, SessionSplit, Split, TemporalSplit, UserSplit
 from tasks.validate import validate
 
 Row = tuple[Any, ...]

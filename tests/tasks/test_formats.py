@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.data_specs import Columns, SourceSpec
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
@@ -23,7 +24,6 @@ from tasks.sources.loading import COLUMN_OF, Loaded, load
 from tasks.sources.logs import log_of
 from tasks.sources.reading import read_log
 from tasks.sources.source import inspect_source, obtain_log
-from tasks.specs import Columns, SourceSpec
 
 Write = Callable[..., Path]
 Row = tuple[str | None, ...]

@@ -11,13 +11,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from tasks.data_specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec, TemporalSplit
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
 from tasks.sources.reading import read_log
 from tasks.sources.source import SHOPPERS_COLUMNS, inspect_source, log_of
-from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SourceSpec, TemporalSplit
 from tasks.validate import validate_log
 
 Row = tuple[Any, ...]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from models.engine.metrics import PROTOCOLS, SELECTION_METRIC
+from tasks.data_specs import SourceSpec
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.home import Home
@@ -34,7 +35,7 @@ from tasks.leases import lease
 from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
-from tasks.specs import NoiseSpec, RobustnessSpec, SourceSpec, named_method
+from tasks.specs import NoiseSpec, RobustnessSpec, named_method
 from tasks.track import TAG_NOTE, Tracker
 from tasks.train import Trained
 from tests.tasks.builders import EXECUTION

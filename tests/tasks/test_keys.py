@@ -8,8 +8,13 @@ import pytest
 
 from tasks.home import PROJECT_ROOT
 from tasks.keys import code_digest, step_key
-from tasks.plan import TRAIN_CODE
+from tasks.plan import EVALUATE_CODE, TRAIN_CODE
 
+STEPS = (
+    TRAIN_CODE,
+    EVALUATE_CODE,
+    *((f"tasks.{name}",) for name in ("ingest", "corrupt", "filter", "audit.judge", "validate", "shoppers")),
+)
 TREE = {
     "tasks/step.py": '''"""Opening."""
 import sql
@@ -92,22 +97,26 @@ def test_what_may_change_a_result_changes_the_key(digest: Callable[..., str], ch
 @pytest.mark.parametrize(
     ("change", "concerned"),
     [
-        ("models/networks/sasrec.py", [TRAIN_CODE]),
-        ("sql/sequences/events.sql", [TRAIN_CODE]),
-        ("sql/ingest/items.sql", [("tasks.ingest",)]),
+        ("models/networks/sasrec.py", ["tasks.train", "tasks.evaluate"]),
+        ("sql/sequences/events.sql", ["tasks.train", "tasks.evaluate", "tasks.filter", "tasks.audit.judge"]),
+        ("sql/ingest/items.sql", ["tasks.ingest"]),
+        ("tasks/corruption/bots.py", ["tasks.corrupt"]),
         ("tasks/track.py", []),
+        ("tasks/specs.py", []),
+        ("tasks/machine.py", []),
+        ("tasks/sources/datasets.py", []),
+        ("tasks/sources/fetch.py", []),
         ("flows/robustness.py", []),
     ],
 )
 def test_in_the_project_a_change_reaches_the_steps_it_concerns(
-    tmp_path: Path, change: str, concerned: list[tuple[str, ...]]
+    tmp_path: Path, change: str, concerned: list[str]
 ) -> None:
     for room in ("flows", "tasks", "models", "sql"):
         shutil.copytree(PROJECT_ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / change).open("a", encoding="utf-8") as file:
         file.write("\nADDED = 1\n")
-    steps = [TRAIN_CODE, ("tasks.ingest",)]
-    assert [step for step in steps if code_digest(step, root=tmp_path) != code_digest(step)] == concerned
+    assert [step[0] for step in STEPS if code_digest(step, root=tmp_path) != code_digest(step)] == concerned
 
 
 def test_a_key_covers_the_inputs_and_the_steps_name() -> None:

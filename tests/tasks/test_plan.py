@@ -5,18 +5,16 @@ from itertools import product
 
 import pytest
 
+from tasks.data_specs import CorruptSpec, ShoppersSpec, SourceSpec
 from tasks.execution import Execution
 from tasks.plan import Cell, Data, corruptions, parameters, plan
 from tasks.snapshots import Snapshot
 from tasks.specs import (
     METHODS,
     CellSpec,
-    CorruptSpec,
     InjectedNoise,
     NoiseSpec,
     RobustnessSpec,
-    ShoppersSpec,
-    SourceSpec,
     named_method,
 )
 from tests.tasks.builders import EXECUTION

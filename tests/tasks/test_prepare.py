@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from tasks.data_specs import LeaveOneOut, PrepareSpec
 from tasks.engine import engine, limits
 from tasks.errors import InputError
 from tasks.snapshots import Snapshot
-from tasks.specs import LeaveOneOut, PrepareSpec
 
 Row = tuple[Any, ...]
 Read = Callable[[Path], list[Row]]

@@ -10,6 +10,7 @@ import pytest
 from models.catalogue import build
 from models.config import ModelConfig
 from models.storage import save_model
+from tasks.data_specs import PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.explain import held_in_registry
 from tasks.home import Home
@@ -29,7 +30,7 @@ from tasks.recommend import (
 from tasks.register import register
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
-from tasks.specs import CellSpec, IngestSpec, PrepareSpec, SourceSpec, named_method
+from tasks.specs import CellSpec, IngestSpec, named_method
 from tasks.track import Tracker
 from tasks.train import Trained
 from tests.tasks.builders import EXECUTION

@@ -8,6 +8,7 @@ import pytest
 
 from tasks.audit.judge import judged_folder
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
@@ -16,7 +17,6 @@ from tasks.scratch import working_folder
 from tasks.shelf.removal import carry_out, plan_named, plan_unused
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import log_of
-from tasks.specs import CorruptSpec, PrepareSpec, SourceSpec
 from tasks.track import Tracker
 
 

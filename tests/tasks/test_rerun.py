@@ -11,10 +11,11 @@ import pytest
 
 from models.config import TrainingConfig
 from tasks.corrupt import corrupt
+from tasks.data_specs import Columns, FilterSpec, PrepareSpec, ShoppersSpec, SourceSpec
 from tasks.detect import Detected, detect, detection_folder
 from tasks.errors import InputError
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
-from tasks.execution import Execution, resolve
+from tasks.execution import Execution
 from tasks.filter import filtered
 from tasks.gates import gate_layers, gate_metrics
 from tasks.home import Home
@@ -22,6 +23,7 @@ from tasks.ingest import ingest
 from tasks.job import Heading, decision, record, told_noise, tracked_job
 from tasks.kept import kept_cell, kept_snapshot, kept_steps
 from tasks.leases import lease
+from tasks.machine import resolve
 from tasks.plan import Cell, Data, plan
 from tasks.provenance import provenance
 from tasks.rerun import (
@@ -38,18 +40,7 @@ from tasks.runs import HeldRun, check_ranked, read_run
 from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import log_of
-from tasks.specs import (
-    METHODS,
-    CellSpec,
-    Columns,
-    ExecutionSpec,
-    FilterSpec,
-    InjectedNoise,
-    PrepareSpec,
-    ShoppersSpec,
-    SourceSpec,
-    named_method,
-)
+from tasks.specs import METHODS, CellSpec, ExecutionSpec, InjectedNoise, named_method
 from tasks.track import Tracker, job_key
 from tasks.train import Trained, train, training_folder
 

@@ -10,12 +10,13 @@ import pytest
 
 from models.config import ModelConfig, TrainingConfig
 from models.engine.sequences import load_log
+from tasks.data_specs import PrepareSpec
 from tasks.errors import InputError
-from tasks.execution import resolve
 from tasks.home import Home
+from tasks.machine import resolve
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
-from tasks.specs import ExecutionSpec, PrepareSpec
+from tasks.specs import ExecutionSpec
 from tasks.train import train
 
 Read = Callable[[Path], list[tuple[Any, ...]]]

@@ -9,12 +9,12 @@ import duckdb
 import pytest
 
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec
 from tasks.digests import file_digest
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.shelf.entries import faults, find, indented, opened, read_shelf, standing_on
 from tasks.snapshots import Snapshot
-from tasks.specs import CorruptSpec
 
 
 def test_an_empty_shelf_has_nothing(home: Home) -> None:

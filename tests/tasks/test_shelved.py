@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.corrupt import corrupt
+from tasks.data_specs import Columns, CorruptSpec, PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.plan import Data, parameters, plan
@@ -15,7 +16,7 @@ from tasks.shelf.forget import forget
 from tasks.snapshots import Snapshot
 from tasks.sources.shelved import address_of, as_made, shelved
 from tasks.sources.source import inspect_source, obtain_log
-from tasks.specs import CellSpec, Columns, CorruptSpec, IngestSpec, PrepareSpec, SourceSpec, named_method
+from tasks.specs import CellSpec, IngestSpec, named_method
 from tests.tasks.builders import EXECUTION
 
 Ingest = Callable[..., Snapshot]

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tasks import shoppers
+from tasks.data_specs import ShoppersSpec
 from tasks.shoppers import NOISE_KINDS, Log, generate, simulate
-from tasks.specs import ShoppersSpec
 
 GENUINE, MISCLICK, SHARED = range(3)
 SMALL = ShoppersSpec(users=60, items=80, seed=3)

@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tasks.data_specs import Columns, PrepareSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot, Traits, logical_digest, open_snapshot, verify_files
 from tasks.sources.source import log_of
-from tasks.specs import Columns, PrepareSpec, SourceSpec
 
 
 def test_a_snapshot_opens_as_it_was_written(tiny_snapshot: Snapshot, home: Home) -> None:

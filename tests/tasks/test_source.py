@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tasks.data_specs import Columns, ShoppersSpec, SourceSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.sources import datasets, source
@@ -17,7 +18,6 @@ from tasks.sources.datasets import DataSet
 from tasks.sources.fetch import Kept, Remote
 from tasks.sources.logs import identity
 from tasks.sources.source import inspect_source, is_here, obtain_log
-from tasks.specs import Columns, ShoppersSpec, SourceSpec
 from tests.tasks.servers import Owner, archive, serving
 
 TEXT = "user_id,item_id\na,1\na,2\na,3\n"

@@ -17,12 +17,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.data_specs import (
+    Columns,
+    LeaveOneOut,
+    PrepareSpec,
+    SessionSplit,
+    SourceSpec,
+    Split,
+    TemporalSplit,
+    UserSplit,
+)
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import log_of
-from tasks.specs import Columns, LeaveOneOut, PrepareSpec, SessionSplit, SourceSpec, Split, TemporalSplit, UserSplit
 
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 THOROUGH = settings(QUICK, max_examples=150)

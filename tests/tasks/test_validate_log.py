@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.data_specs import Columns, SourceSpec
 from tasks.errors import InputError
 from tasks.sources.logs import log_of
-from tasks.specs import Columns, SourceSpec
 from tasks.validate import EXPECTATIONS, log_docs_showing, validate_log
 from tasks.validation.report import Outcome, ValidationFailed, ValidationReport
 

@@ -9,11 +9,11 @@ import duckdb
 import pytest
 
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, PrepareSpec, ShoppersSpec, SourceSpec
 from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import TABLES, Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CorruptSpec, PrepareSpec, ShoppersSpec, SourceSpec
 from tasks.validate import EXPECTATIONS, suite_of
 from tasks.validation.limits import load_limits
 

@@ -10,6 +10,7 @@ import pytest
 
 from models.config import ModelConfig
 from tasks.corrupt import corrupt
+from tasks.data_specs import CorruptSpec, SourceSpec
 from tasks.filter import filter_key
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
@@ -18,7 +19,7 @@ from tasks.receipts import write_receipt
 from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec, CorruptSpec, SourceSpec
+from tasks.specs import CellSpec
 from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, kind_of, rates, sizes_of, slower, work
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tasks.data_specs import ShoppersSpec
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.sources.datasets import known
 from tasks.sources.source import inspect_source, is_here
-from tasks.specs import ShoppersSpec, default_training
+from tasks.specs import default_training
 from tasks.study.expand import Study, read_study
 from tasks.study.files import located, shipped, shipped_searches
 

@@ -1,21 +1,24 @@
-"""The record of how trainings run."""
+"""The machine, and the record of how trainings run on it."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from tasks import execution
+from tasks import execution, machine
 from tasks.audit.judge import judge_key
+from tasks.data_specs import FilterSpec
 from tasks.errors import InputError
-from tasks.execution import resolve, side_by_side
 from tasks.filter import filter_key
+from tasks.machine import resolve, side_by_side
 from tasks.snapshots import Snapshot
-from tasks.specs import ExecutionSpec, FilterSpec
+from tasks.specs import ExecutionSpec
 
 
 def on_machine(monkeypatch: pytest.MonkeyPatch, *, gpu: str | None, cores: int) -> None:
-    monkeypatch.setattr(execution, "_gpu_name", lambda: gpu)
-    monkeypatch.setattr(execution, "usable_cores", lambda: cores)
+    monkeypatch.setattr(machine, "_gpu_name", lambda: gpu)
+    monkeypatch.setattr(machine, "usable_cores", lambda: cores)
 
 
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,10 +37,26 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("value", ["", "-1"])
 def test_a_hidden_gpu_is_not_found(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    execution._gpu_name.cache_clear()
+    machine._gpu_name.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert execution._gpu_name() is None
-    execution._gpu_name.cache_clear()
+    assert machine._gpu_name() is None
+    machine._gpu_name.cache_clear()
+
+
+@pytest.mark.parametrize(("visible", "taken"), [(None, 0), ("0", 0), ("1,0", 1), ("GPU-bb", 1), ("GPU-aa,GPU-bb", 0)])
+def test_the_gpu_that_torch_sees_first_is_the_one_that_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, taken: int
+) -> None:
+    driver = SimpleNamespace(
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetUUID=("GPU-aa11", "GPU-bb22").__getitem__,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.first_gpu() == taken
 
 
 def test_as_many_trainings_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
