@@ -4,17 +4,19 @@
     .venv/bin/python -m benchmarks.denoising --source ../shared/data/ml-1m.parquet --order-col position --json cost.json
 
 Every variant takes the same users' batches, one with a noise model those of the log as it judges it, which it does once
-before, told by itself. The variants take turns, step by step, and with one thread processor time is counted, so that a
-busy neighbour changes little; figures are medians of the step's time over the backbone's of the same turn. The variance
-of an estimator is that of the gate's gradient over repeated draws on one batch before any training, summed over cells,
-relative to ARM with credit by token.
+before, told by itself. The variants take turns, step by step; the first, in which a GPU gets ready, is not counted.
+On a CPU with one thread processor time is counted, so that a busy neighbour changes little. Figures are medians of the
+step's time over the backbone's of the same turn. The variance of an estimator is that of the gate's gradient over
+repeated draws on one batch before any training, summed over cells, relative to ARM with credit by token.
 """
 
 import argparse
 import itertools
 import statistics
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -23,7 +25,7 @@ from torch import Tensor
 from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
 from benchmarks.taken import clock_for
-from models.catalogue import build
+from models.catalogue import LIBRARIES, build
 from models.config import NO_NOISE_MODEL, ModelConfig, TrainingConfig
 from models.denoising.denoised import Denoised
 from models.denoising.gates import PositionalGate
@@ -41,7 +43,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     log = log_of(options)
     backbone = ModelConfig(loss=options.loss)
-    variants = _variants(backbone, has_times=log.sequences.times is not None)
+    variants = dict(_possible(_variants(backbone, has_times=log.sequences.times is not None)))
     trainings = {name: _training(log, config, options) for name, config in variants.items()}
     judging = {name: _judged(log, config) for name, config in variants.items() if config.noise_model != NO_NOISE_MODEL}
     ratios = _ratios(trainings, options)
@@ -93,6 +95,16 @@ def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfi
     }
 
 
+def _possible(variants: Mapping[str, ModelConfig]) -> Iterator[tuple[str, ModelConfig]]:
+    """The variants less those whose gate needs a library that this machine has not; each of these is told."""
+    for name, config in variants.items():
+        missing = [library for library in LIBRARIES.get(config.gate, ()) if find_spec(library) is None]
+        if missing:
+            print(f"{name:32} left out: there is no {missing[0]} here")
+        else:
+            yield name, config
+
+
 def _gated(backbone: ModelConfig, estimator: str) -> ModelConfig:
     return replace(backbone, gate="positional", estimator=estimator)
 
@@ -110,7 +122,7 @@ def _batches(training: Training, options: argparse.Namespace) -> list[Batch]:
         generator=torch.Generator().manual_seed(0),
         draws=training.draws,
     )
-    return list(itertools.islice(itertools.cycle(list(epoch)), options.steps))
+    return list(itertools.islice(itertools.cycle(list(epoch)), 1 + options.steps))
 
 
 def _judged(log: InteractionLog, config: ModelConfig) -> float:
@@ -133,12 +145,13 @@ def _ratios(trainings: dict[str, Training], options: argparse.Namespace) -> dict
     clock = clock_for(options.device, threads=options.threads).now
     batches = {name: _batches(training, options) for name, training in trainings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
-    for number in range(options.steps):
+    for number in range(1 + options.steps):
         for name, training in trainings.items():
             batch = replace(batches[name][number])  # without what an earlier turn has cached in it
             started = clock()
             _step(training, batch, number)
-            seconds[name].append(clock() - started)
+            if number:
+                seconds[name].append(clock() - started)
     own = seconds[BACKBONE]
     return {
         name: sum(values) / sum(own)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from models.engine.files import written_whole
 from models.engine.processor import processor_name
 
 
@@ -31,7 +32,6 @@ def write(path: str | Path | None, result: Mapping[str, Any], device: str = "cpu
     """`result` and its machine as JSON, where a file was asked for; the file is whole at any time."""
     if path is None:
         return
-    whole = Path(path)
-    partial = whole.with_name(whole.name + ".partial")
-    partial.write_text(json.dumps({**result, "machine": machine(device)}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(whole)
+    content = json.dumps({**result, "machine": machine(device)}, indent=1) + "\n"
+    with written_whole(Path(path)) as file:
+        file.write(content.encode())

@@ -238,7 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: failed: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = "" if options.command is _rerun else "; the same command goes on from here"
+        print(f"{PROGRAM}: interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
     return status
 

@@ -1,6 +1,5 @@
 """From a log to a checked snapshot: what every flow that reads one begins with, and a flow of its own."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, runtime
@@ -149,8 +148,8 @@ def _check_log(log: Log, steps: Steps, *, label: str) -> None:
 
 def _link(report: dict[str, Any], steps: Steps, *, label: str) -> None:
     """Put a report's Data Docs in reach of the flow run, and keep it for the job."""
-    steps.reports.append(report)
-    docs = Path(report["docs"])
+    docs = Home.from_environment().docs / report["docs"]
+    steps.reports.append(report | {"docs": str(docs)})
     met = sum(expectation["success"] for expectation in report["expectations"])
     warnings = "".join(f"\n- {warning}" for warning in report["warnings"])
     # The path as text too: browsers follow no link from a server's page to a file.

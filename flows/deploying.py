@@ -59,6 +59,7 @@ def _example(names: Sequence[str]) -> str:
 def work() -> NoReturn:
     """Become a worker of the deployments' pool. Raises `InputError` where no server answers."""
     _server()
+    ensure_work_pool()
     become("prefect", "worker", "start", "--pool", WORK_POOL)
 
 

@@ -100,7 +100,8 @@ def _variables(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, 
 
 def _spare_local_hosts_the_proxy() -> None:
     """With a proxy for everything, the local server's websocket fails and no task run is recorded."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")):
+    proxies = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+    if any(os.environ.get(spelt) for name in proxies for spelt in (name, name.lower())):
         for name in ("NO_PROXY", "no_proxy"):
             listed = [host for host in os.environ.get(name, "").split(",") if host]
             os.environ[name] = ",".join(dict.fromkeys([*listed, *LOCAL_HOSTS]))

@@ -104,8 +104,10 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
     _refuse_taken(chosen)
     home.mlflow.mkdir(parents=True, exist_ok=True)
     if which == "mlflow":
+        # By the environment: a command line, and a password in it, is shown to everybody on the machine.
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri(home)
         command = [
-            "mlflow", "server", "--backend-store-uri", tracking_uri(home),
+            "mlflow", "server",
             "--artifacts-destination", (home.mlflow / "artifacts").as_uri(),
             "--host", "127.0.0.1", "--workers", "1", "--port", str(chosen),
         ]  # fmt: skip
@@ -138,7 +140,7 @@ def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return run()
     except Exception as error:
-        raise bad_input_in(error) or RunFailed(str(error)) from None
+        raise bad_input_in(error) or RunFailed(str(error) or type(error).__name__) from None
 
 
 def follow_and_show(run: Callable[[], dict[str, Any]], *, written: Path, show: Callable[[], None]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def run_snapshots(options: argparse.Namespace) -> int:
 def _list(home: Home) -> int:
     entries = read_shelf(home)
     if not entries:
-        print(f"There are no snapshots in {home.snapshots}: `rec-denoiser ingest` makes one.")
+        print(_none_in(home))
         return 0
     used, unknown = _references_or_why_not(entries, home)
     by_name = {entry.name: entry.snapshot for entry in entries}
@@ -250,7 +250,7 @@ def _remove(options: argparse.Namespace, home: Home) -> int:
 
     removal = plan()
     if not removal.entries:
-        print("Every snapshot is in use: there is nothing to remove.")
+        print("Every snapshot is in use: there is nothing to remove." if read_shelf(home) else _none_in(home))
         return 0
     if removal.objections and not options.force:
         raise InputError("; ".join(removal.objections) + ": --force removes all the same")
@@ -321,7 +321,8 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
     _print_list("Source files: take the rows out, or the next ingest brings them back", _sources_of(done.old))
     _print_list("Scored users: delete the files, or score again", [str(path) for path in left.scored])
     _print_list("Audits: delete the folders, or audit again", [str(path) for path in left.audits])
-    _print_list("Data Docs of logs that show such an id: delete the folders", [str(path) for path in left.docs])
+    shown = "Data Docs of logs that show such an id, as does what Prefect keeps of these checks: delete the folders"
+    _print_list(shown, [str(path) for path in left.docs])
     if left.used is None:
         print(f"Models and runs: not known, for {left.unknown}")
     else:
@@ -330,7 +331,7 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
         _print_list(runs, _runs(left.used))
     _print_list("What these runs trained and ranked: delete the folders", [str(path) for path in left.kept])
     print("\nThis trains without them:")
-    for dataset in dict.fromkeys(run.dataset for run in left.used.runs) if left.used else ("",):
+    for dataset in _datasets(left) or [""]:
         named = f" --dataset {dataset}" if dataset else ""
         print(f"  rec-denoiser run --source {address_of(done.new)}{named}")
     print("\nWhen that is done, this removes the snapshots, with what was derived from them:")
@@ -339,7 +340,17 @@ def _print_remains(done: Forgotten, left: Remains) -> None:
     print(f"  rec-denoiser snapshots remove {' '.join(names)}{forced}")
 
 
+def _datasets(left: Remains) -> list[str]:
+    """The data sets under which the forgotten were trained on. (A job on several names all of them at once.)"""
+    named = (run.dataset for run in left.used.runs) if left.used else ()
+    return list(dict.fromkeys(name for name in named if name and "," not in name))
+
+
 # --- words ------------------------------------------------------------------------------------------------
+
+
+def _none_in(home: Home) -> str:
+    return f"There are no snapshots in {home.snapshots}: `rec-denoiser ingest` makes one."
 
 
 def _references_or_why_not(entries: Sequence[Entry], home: Home) -> tuple[Mapping[str, References], str | None]:

@@ -33,7 +33,7 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
-from models.engine.files import written_whole
+from models.engine.files import save_arrays, written_whole
 from models.engine.memory import keep_freed
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, load_log
@@ -132,11 +132,7 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
         protocol = Protocol.of(clean.sequences, clean.targets[split], seed=request["evaluation_seed"])
         ranks = rank(model, histories, targets, protocol)
         arrays |= {f"{split}_{name}": values for name, values in ranks.items()}
-    out = Path(request["out"])
-    partial = out.with_name(out.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(out)
+    save_arrays(Path(request["out"]), **arrays)
     return {"seconds": time.monotonic() - started}
 
 

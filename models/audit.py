@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.__main__ import as_asked, run
 from models.denoising.noise.auditing import Auditor
+from models.engine.files import save_arrays
 from models.engine.sequences import load_log
 
 
@@ -32,8 +32,7 @@ def audit_log(request: dict[str, Any]) -> dict[str, Any]:
         Auditor(sequences.item_count, reach=request["reach"]).audit(sequences, resamples=request["resamples"])
     )
     arrays = {name: value.numpy() for name, value in found.items() if isinstance(value, Tensor)}
-    with Path(request["out"]).open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    save_arrays(Path(request["out"]), **arrays)
     return {name: value for name, value in found.items() if not isinstance(value, Tensor)}
 
 

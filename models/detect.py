@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from models.__main__ import as_asked, run
 from models.engine.detection import suspicions
+from models.engine.files import save_arrays
 from models.engine.sequences import load_log
 from models.storage import load_model
 
@@ -32,8 +32,7 @@ def judge_interactions(request: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     found = suspicions(model, sequences)
     seconds = time.monotonic() - started
-    with Path(request["out"]).open("wb") as file:
-        np.savez(file, allow_pickle=False, users=found.users, positions=found.positions, **found.scores)
+    save_arrays(Path(request["out"]), users=found.users, positions=found.positions, **found.scores)
     return {"seconds": seconds, "detectors": list(found.scores)}
 
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from models.__main__ import as_asked, run
@@ -19,6 +18,7 @@ from models.catalogue import NOISE_MODELS
 from models.config import ModelConfig
 from models.denoising.noise.crossfit import cross_fitted
 from models.denoising.noise.seam import NoiseModel
+from models.engine.files import save_arrays
 from models.engine.sequences import load_log, owners, places, training_part
 
 
@@ -38,8 +38,7 @@ def judge_log(request: dict[str, Any]) -> dict[str, Any]:
     verdict = cross_fitted(make, sequences, folds=request["folds"], seed=request["seed"])
     part = training_part(sequences)
     found = {"users": owners(sequences)[part], "positions": places(sequences)[part], "keep": verdict.keep[part]}
-    with Path(request["out"]).open("wb") as file:
-        np.savez(file, allow_pickle=False, **{name: value.numpy() for name, value in found.items()})
+    save_arrays(Path(request["out"]), **{name: value.numpy() for name, value in found.items()})
     return {"share": verdict.share}
 
 

@@ -87,9 +87,9 @@ class Server(PythonModel):
         """The events whose raw ids the model knows. Of all, known or not, the first `trained` were trained on. Raises
         `ValueError`, naming the row, as `predict` does.
         """
-        if history is None:
+        if _is_missing(history):
             return []
-        if times is None:
+        if _is_missing(times):
             times = range(len(history))
         if len(times) != len(history):
             raise ValueError(f"row {row} has {len(history)} items in its history and {len(times)} times")
@@ -157,6 +157,11 @@ def _row(scores: Tensor, places: Tensor, ids: list[Any], *, basis: str) -> dict[
         "scores": scores[offered].tolist(),
         "basis": basis,
     }
+
+
+def _is_missing(cell: Any) -> bool:
+    """Is a cell of a table empty, as pandas and its joins leave it?"""
+    return cell is None or bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
 
 
 def _plain(raw: Any) -> Any:

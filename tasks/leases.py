@@ -61,6 +61,8 @@ def abandoned(*, home: Home) -> Generator[dict[str, str], None, None]:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(descriptor).st_nlink:  # its process has given it back meanwhile
+                continue
             runs = _noted(os.pread(descriptor, 1 << 16, 0))
             if runs:
                 yield runs

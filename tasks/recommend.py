@@ -44,14 +44,27 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
 
     try:
         version = connect(home).get_model_version_by_alias(name, alias)
-        model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise InputError(
                 f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
             ) from None
         raise unreadable(error, home) from None
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise files_gone(name, str(version.version)) from None
+        raise unreadable(error, home) from None
     return Loaded(model, str(version.version), str(version.run_id))
+
+
+def files_gone(name: str, version: str) -> InputError:
+    """What is said where the registry has a version, and nobody its files."""
+    return InputError(
+        f"the files of {name} version {version} are gone: bring them back, or delete that version in MLflow and run "
+        "its job again, which registers it anew"
+    )
 
 
 def training_log(loaded: Loaded, *, home: Home) -> LogSpec | None:

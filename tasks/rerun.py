@@ -18,6 +18,7 @@ from tasks.snapshots import Snapshot, snapshot_name
 from tasks.sources.addresses import scheme_of
 from tasks.sources.logs import Log
 from tasks.sources.shelved import is_shelved
+from tasks.sources.source import matching
 from tasks.specs import ExecutionSpec
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def check_data(cell: Cell, held: HeldRun) -> None:
 
 def _there(path: Path) -> Iterator[Path]:
     """The file, or those that the pattern stands for."""
-    yield from (path,) if path.exists() else path.parent.glob(path.name)
+    yield from (path,) if path.exists() else matching(path)
 
 
 def _warnings(before: Provenance, after: Provenance) -> Iterator[str]:

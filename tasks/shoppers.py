@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data_specs import ShoppersSpec
+from tasks.locks import locked
 from tasks.scratch import working_folder
 
 Ints = NDArray[np.int64]
@@ -97,7 +98,9 @@ def generate(spec: ShoppersSpec, path: Path) -> Path:
     with working_folder(path.parent) as folder:
         unfinished = folder / path.name
         pq.write_table(table, unfinished, compression="zstd")
-        unfinished.replace(path)
+        with locked(path.parent):
+            if not path.exists():  # another process reads the one that is there
+                unfinished.replace(path)
     return path
 
 

@@ -86,7 +86,8 @@ def _refuse_empty(connection: duckdb.DuckDBPyConnection, kind: Split, *, title: 
         (longest,) = one_row(connection, "SELECT max(event_count) FROM members")
         raise InputError(
             f"{title}: no user has the {kind.min_events} interactions that being ranked takes "
-            f"(the longest history has {longest}), so there would be nothing to evaluate"
+            f"(the longest history has {longest}), so there would be nothing to evaluate; `recommend --history` scores "
+            "one history by itself"
         )
     empty = "nothing to train on" if not training else "no target of " + ("test" if validation else "validation")
     raise InputError(

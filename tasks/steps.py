@@ -568,14 +568,16 @@ def _stop(futures: Collection[PrefectFuture[Any]]) -> None:
 
 
 def _told(report: ValidationReport, *, key: str, home: Home) -> Json:
-    """The report as JSON, its warnings said and its files noted."""
+    """The report as JSON, its warnings said and its files noted. Its Data Docs are named as they lie in the folder of
+    all Data Docs: a copied state folder has its own.
+    """
     logger = get_run_logger()
     for warning in report.warnings:
         logger.warning("%s: a warning, which stops nothing: %s", report.subject, describe(warning))
     write_receipt(key, [report.docs], home=home)
     met = sum(outcome.success for outcome in report.outcomes)
     logger.info("%s: %s of %s expectations met", report.subject, met, len(report.outcomes))
-    return report.to_json()
+    return report.to_json() | {"docs": str(report.docs.relative_to(home.docs))}
 
 
 @contextmanager

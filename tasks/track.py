@@ -75,6 +75,7 @@ PARAMETERS_IN_A_BATCH = 100
 SECONDS_BETWEEN_WRITES = 1.0
 SHARE_FOR_WRITING = 0.005
 SQLITE = "sqlite:"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
 
 
@@ -162,7 +163,8 @@ class Tracker:
         self._without_figures: set[str] = set()
         self._without_model: set[str] = set()
         self._last_steps: dict[tuple[str, str], int] = {}
-        self._lock = home.mlflow / ".writer" if self.uri.startswith(SQLITE) else None
+        local = self.uri.startswith(SQLITE)
+        self._lock = Path(self.uri.removeprefix(f"{SQLITE}///")).parent / ".writer" if local else None
         self.code = code_tags()
         self.experiment_id = self._experiment(experiment, home)
 
@@ -469,8 +471,9 @@ class Tracker:
         with self._writing():
             found = self.client.get_experiment_by_name(name)
             if found is None:
-                local = self.uri.startswith(SQLITE)
-                location = (home.mlflow / "artifacts").as_uri() if local else None
+                # A server, or a folder, has a place of its own; for a database MLflow would take the working folder.
+                alone = urlsplit(self.uri).scheme.partition("+")[0] in DATABASES
+                location = (home.mlflow / "artifacts").as_uri() if alone else None
                 return str(self.client.create_experiment(name, artifact_location=location, tags={TAG_NOTE: NOTE}))
         if found.lifecycle_stage != "active":
             command = f"MLFLOW_TRACKING_URI={without_secrets(self.uri)} mlflow"

@@ -19,7 +19,8 @@ class CoTeaching(AroundNextItem):
     network that chose for itself would come to believe its own mistakes; two make different ones.
 
     It ranks with `base`, the first; the paper evaluates each by itself. The peer goes where the model goes, at the
-    price of its memory. With nothing left out, `base` trains as it would alone but for the dropout that it draws.
+    price of its memory. With nothing left out and no gradient clipped, which is done to both as one, `base` trains as
+    it would alone but for the dropout that it draws.
     """
 
     def __init__(self, base: NextItem, peer: NextItem, selection: Truncated) -> None:

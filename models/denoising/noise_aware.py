@@ -87,7 +87,8 @@ class NoiseAware(AroundNextItem):
             weights = batch.events(batch.target_keep) ** self.target_power
         if self.robust is not None:
             losses, trusted = self.robust(losses, step=draws.step)
-            weights = trusted if weights is None or trusted is None else weights * trusted
+            if trusted is not None:
+                weights = trusted if weights is None else weights * trusted
         return Loss(losses, weights)
 
     def query(self, batch: Batch) -> Tensor:

@@ -152,7 +152,8 @@ def user_batches(sequences: Sequences, *, batch_size: int, generator: torch.Gene
     """One epoch: the users [users] of each batch, on the CPU: those with a training pair, in random order."""
     trainable = torch.nonzero(sequences.train_lengths.cpu() > 1).squeeze(1)
     order = trainable[torch.randperm(len(trainable), generator=generator)]
-    yield from torch.split(order, batch_size)
+    if len(order):  # of nothing, `split` makes one part
+        yield from torch.split(order, batch_size)
 
 
 def masked_batches(
@@ -297,8 +298,9 @@ def masked_windows(
 
     device = sequences.device
     drawn = torch.rand(len(events), generator=generator, device=device, dtype=torch.float64)
-    shuffled = torch.argsort(events.to(device) + drawn, stable=True)  # within each window
-    cells = batch.cells[torch.cat([shuffled[places.to(device)], last.to(device)])]
+    events, places, last = (each.to(device, non_blocking=True) for each in (events, places, last))
+    shuffled = torch.argsort(events + drawn, stable=True)  # within each window
+    cells = batch.cells[torch.cat([shuffled[places], last])]
     return replace(
         batch,
         items=_filled(batch.items, cells, masking.item),

@@ -69,7 +69,9 @@ def own_score(model: Recommender, sequences: Sequences) -> Judge:
     """−log p(item) over the catalogue, given the user's past: what a training by full softmax would have as its loss.
 
     A model that sees both sides has the event masked, and is given what comes before and after it. Where only the past
-    is seen, a user's first event is NaN, and the oldest of a window is judged by what came before it alone.
+    is seen, a user's first event is NaN, and the oldest of a window is judged by what came before it alone. Of a model
+    that leaves events out of what it reads, all of the window decides on which those are, the event in question too:
+    there it is the model's suspicion, and no probability that adds up over the catalogue.
     """
     table = model.item_table()
     if model.appended is not None:

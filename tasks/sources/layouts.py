@@ -124,9 +124,10 @@ def recognise(path: Path, source: SourceSpec) -> Layout:
     if kind in PARQUET_SUFFIXES and compression_of(path) == "uncompressed":
         return _parquet(path, source.columns)
     known = ", ".join((*DELIMITED_SUFFIXES, *JSON_SUFFIXES, *PARQUET_SUFFIXES))
+    otherwise = "" if source.format == COLUMNS else ", or --format should say what it is"
     raise InputError(
         f"{path} is of an unknown kind: its name should end in one of {known}, of which the text ones may be "
-        "compressed (.csv.gz, .csv.zst), or --format should say what it is"
+        f"compressed (.csv.gz, .csv.zst){otherwise}"
     )
 
 

@@ -25,14 +25,17 @@ def address_of(snapshot: Snapshot) -> str:
 
 
 def shelved(source: SourceSpec, prepare: PrepareSpec | None = None, *, home: Home) -> Snapshot | None:
-    """The snapshot that the source names, by its name or the beginning of it; None where the source is a log.
+    """The snapshot that the source names, in full; None where the source is a log.
 
-    Raises `InputError` where there is none of that name, or several; where it has injected noise; and where something
+    Raises `InputError` where there is none of that name; where it has injected noise; and where something
     is said of how it is to be read or prepared, which has been done.
     """
     if not is_shelved(source):
         return None
-    snapshot = opened(find(str(source.path).partition("://")[2], read_shelf(home)))
+    name = str(source.path).partition("://")[2]
+    snapshot = opened(find(name, read_shelf(home)))
+    if snapshot.name != name:  # data sets are named after it: by two names it would be two
+        raise InputError(f"a snapshot that stands for a log is named in full: {address_of(snapshot)}")
     if snapshot.manifest.has_injected_noise:
         raise InputError(
             f"the snapshot {snapshot.name} has injected noise: name the clean one, "

@@ -69,6 +69,13 @@ def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept
     return log_of(found.source, path)
 
 
+def matching(pattern: Path) -> tuple[Path, ...]:
+    """The files that a path or a pattern stands for, in the order of their names."""
+    # Unlike Path.glob, this one leaves hidden files out, as shells do.
+    found = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207
+    return tuple(sorted(path for path in found if path.is_file()))
+
+
 def is_here(source: SourceSpec, *, home: Home) -> bool:
     """Can `obtain_log` give the log without fetching or generating anything? Raises as `inspect_source` does."""
     found = _located(source)
@@ -183,9 +190,7 @@ def _refuse_shoppers(source: SourceSpec) -> None:
 
 def _matching(pattern: Path) -> tuple[Path, ...]:
     """The files that a pattern stands for, in the order of their names."""
-    # Unlike Path.glob, this one leaves hidden files out, as shells do.
-    found = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-    paths = sorted(path for path in found if path.is_file())
+    paths = matching(pattern)
     if not paths:
         raise InputError(f"{pattern} matches no file: check the pattern, and that the shell has not read it first")
-    return tuple(paths)
+    return paths

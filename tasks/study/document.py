@@ -178,7 +178,12 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, place: str, at: Where, plac
             places[(*at, key)] = line
             held[key] = _value(loader, value_node, place, (*at, key), places)
         return held
-    value = loader.construct_object(node)
+    try:
+        value = loader.construct_object(node)
+    except ValueError:
+        raise InputError(
+            f"{places.get(at, place)}: {node.value!r} looks like a date or a number, and is none: put it in quotes"
+        ) from None
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
     if plain and isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)

@@ -30,6 +30,7 @@ NOT_READ = "not known before the data is read"
 class Foreseen:
     """A cell of a study. `trained` and `ranked` say what is done already, None where its log is not there yet; `cost`
     what it takes, None where nothing is known of the log. `shares`: another cell of the study makes the same training.
+    `failure`: why its log cannot be used; the study is made of the other cells.
     """
 
     cell: StudyCell
@@ -37,6 +38,7 @@ class Foreseen:
     ranked: bool | None = None
     cost: Cost | None = None
     shares: bool = False
+    failure: str | None = None
 
     @property
     def to_do(self) -> bool:
@@ -44,13 +46,22 @@ class Foreseen:
 
 
 def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foreseen, ...]:
-    """Every cell, as far as can be known without reading, fetching or making anything."""
+    """Every cell, as far as can be known without reading, fetching or making anything.
+
+    Raises `InputError` where no cell has a log that can be used.
+    """
     known = rates(home)
     snapshots = Snapshots(home)
     seen: set[str] = set()
-    told = []
+    told: list[Foreseen] = []
+    failures: list[InputError] = []
     for cell in study.cells:
-        clean, trained_on, histories = snapshots.of(cell.spec)
+        try:
+            clean, trained_on, histories = snapshots.of(cell.spec)
+        except InputError as failure:
+            failures.append(failure)
+            told.append(Foreseen(cell, failure=str(failure)))
+            continue
         if clean is None:
             key = _training_of(cell.spec)
             told.append(Foreseen(cell, cost=known.guess(cell.spec, execution), shares=key in seen))
@@ -72,6 +83,8 @@ def foreseen(study: Study, execution: Execution, *, home: Home) -> tuple[Foresee
             )
         )
         seen.add(key)
+    if len(failures) == len(study.cells):
+        raise failures[0]
     return tuple(told)
 
 
@@ -86,13 +99,16 @@ def _training_of(spec: CellSpec) -> str:
 def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> Iterator[str]:
     """The cells and the sums as lines for a terminal."""
     cells = list(cells)
+    can_be = [cell for cell in cells if cell.failure is None]
     yield f"{study.spec.name}: {study.spec.question}"
     yield ""
     yield from _table(study, cells).split("\n")
     yield ""
     for note in study.notes:
         yield f"Note: {note}"
-    yield from _sums(study, cells, execution)
+    for failure in dict.fromkeys(cell.failure for cell in cells if cell.failure is not None):
+        yield f"Left out: {failure}"
+    yield from _sums(study, can_be, execution)
 
 
 def as_json(cells: Iterable[Foreseen]) -> list[dict[str, Any]]:
@@ -107,6 +123,7 @@ def as_json(cells: Iterable[Foreseen]) -> list[dict[str, Any]]:
             "memory_bytes": each.cost.memory_bytes if each.cost else None,
             "measured": each.cost.measured if each.cost else None,
             "guessed": each.cost.guessed if each.cost else None,
+            "failure": each.failure,
         }
         for each in cells
     ]
@@ -123,6 +140,8 @@ def _table(study: Study, cells: list[Foreseen]) -> str:
 
 
 def _state(cell: Foreseen) -> str:
+    if cell.failure is not None:
+        return "no log"
     if cell.trained is None:
         return "?"
     if cell.trained:

@@ -394,7 +394,7 @@ def _check_reference(document: Document, reference: str | Axes, cells: Sequence[
     wanted = without_secrets_in({"method": reference} if isinstance(reference, str) else reference)
     for cell in cells:
         held = {"method": cell.spec.method, **cell.axes}
-        if all(held.get(axis) == value for axis, value in wanted.items()):
+        if wanted and all(axis in held and held[axis] == value for axis, value in wanted.items()):
             return
     raise document.fault(("reference",), f"no cell of this study is the reference {without_secrets_in(reference)!r}")
 

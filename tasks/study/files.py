@@ -34,7 +34,7 @@ def located(name: str, *, form: Form = STUDY) -> Path:
     Raises `InputError`, with the nearest shipped one, where there is neither.
     """
     path = Path(name).expanduser()
-    if path.exists():
+    if path.is_file():
         return path
     by_name = {file.stem: file for file in (shipped() if form == STUDY else shipped_searches())}
     asked = name.removeprefix("studies/").removesuffix(".yaml")

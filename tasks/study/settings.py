@@ -151,8 +151,11 @@ def cell_spec(settings: Settings) -> CellSpec:
 def first_fault(error: ValidationError) -> tuple[str, str]:
     """The first setting that cannot be, and why."""
     first = error.errors()[0]
-    words = {word for name in names() for word in name.split(".")}
-    name = ".".join(str(part) for part in first["loc"] if part in words)
+    name = ""
+    for part in map(str, first["loc"]):  # among which are the tags of unions, which name no setting
+        longer = f"{name}.{part}" if name else part
+        if any(each == longer or each.startswith(f"{longer}.") for each in names()):
+            name = longer
     return name, first["msg"].removeprefix("Value error, ")
 
 

@@ -14,6 +14,7 @@ from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
 from tasks.sources.addresses import without_secrets_in
+from tasks.sources.source import matching
 from tasks.study.outcome import TUNE_FILE, attempted, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import OF_A_METHOD, Settings, nested
@@ -169,10 +170,11 @@ def _entry(method: Method, called: str, settings: Settings, base: Settings) -> d
 
 def _found_from_everywhere(base: Settings) -> Settings:
     """The base with a log's path in full."""
-    path = base.get("source.path")
-    if isinstance(path, str) and Path(path).expanduser().exists():
-        return {**base, "source.path": str(Path(path).expanduser().resolve())}
-    return base
+    said = base.get("source.path")
+    if not isinstance(said, str):
+        return base
+    path = Path(said).expanduser()
+    return {**base, "source.path": str(path.resolve())} if path.exists() or matching(path) else base
 
 
 def _trial_cell(ended: Ended, home: Home) -> TrialCell:

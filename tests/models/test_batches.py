@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engine.batches import UnseenItems, history_batches, pack, training_batches, windows
+from models.engine.batches import UnseenItems, history_batches, pack, training_batches, user_batches, windows
 from models.engine.sequences import Sequences
 from tests.models.conftest import MakeLog
 
@@ -151,3 +151,8 @@ def test_events_and_grid_are_inverse(make_log: MakeLog, size: int) -> None:
     values = torch.arange(len(batch.cells), dtype=torch.float32) + 1
     assert torch.equal(batch.events(batch.grid(values)[..., None]).squeeze(1), values)
     assert int((batch.grid(values) > 0).sum()) == len(values)
+
+
+def test_where_no_user_has_anything_to_predict_there_is_no_batch(make_log: MakeLog) -> None:
+    sequences = make_log(lengths=[1, 3, 1]).sequences
+    assert list(user_batches(sequences, batch_size=4, generator=torch.Generator())) == []

@@ -484,6 +484,20 @@ def test_what_recurs_does_not_vouch_for_itself(kind: str) -> None:
     assert prepared("co-occurrence", clean).share() < 0.01
 
 
+@pytest.mark.parametrize("robust", ["truncated", "reweighted", "generalised", "symmetric", "bootstrapped"])
+def test_a_robust_loss_leaves_the_targets_weights_as_they_are(robust: str) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model, plain = (aware(log, target_power=1.0, robust=name) for name in (robust, "none"))
+    draws = draws_for(log.sequences)  # of step 0, where a truncated loss leaves nothing out yet
+    generator = torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
+    weights, expected = model.loss(batch, draws).weights, plain.loss(batch, draws).weights
+    assert weights is not None
+    assert expected is not None
+    assert float(expected.min()) < 0.9
+    torch.testing.assert_close(weights, expected)
+
+
 def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:
     log, noise = planted_log(kind="uniform", share=0.2)
     model = aware(log, drop_below=0.5, target_power=2.0)

@@ -1,6 +1,7 @@
 """The registered model's answers: raw ids in, raw ids and scores out."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def test_scores_are_the_models_own_whoever_else_is_asked_about(
 
 def test_without_a_known_item_the_popular_ones_are_offered(server: Server, ids: list[Any]) -> None:
     unknown = 1 if isinstance(ids[0], int) else "1"  # "001" is known
-    for answers in (ask(server, [], [unknown], k=3), ask(server, [ids[4]], [], [unknown], k=3)[1:]):
+    nothing = ([], None, math.nan, pd.NA, [unknown])
+    for answers in (ask(server, *nothing, k=3), ask(server, [ids[4]], *nothing, k=3)[1:]):
         for answer in answers:
             assert answer == {"items": ids[:3], "scores": [30.0, 29.0, 28.0], "basis": "popularity"}
 

@@ -30,12 +30,14 @@ def snapshot(write_log: Write, ingest_file: Ingest) -> Snapshot:
     return ingest_file(write_log(f"{LOG}\n"), prepare=PREPARE, user="who", order="at")
 
 
-def test_it_is_found_by_the_beginning_of_its_name(snapshot: Snapshot, home: Home) -> None:
-    for path in (address_of(snapshot), f"snapshot://{snapshot.name[:5]}"):
-        found = shelved(SourceSpec(path=path), PrepareSpec(), home=home)
-        assert found is not None
-        assert found.digest == snapshot.digest
-        inspect_source(SourceSpec(path=path), PrepareSpec(), home=home)
+def test_it_is_found_by_its_name(snapshot: Snapshot, home: Home) -> None:
+    source = SourceSpec(path=address_of(snapshot))
+    found = shelved(source, PrepareSpec(), home=home)
+    assert found is not None
+    assert found.digest == snapshot.digest
+    inspect_source(source, PrepareSpec(), home=home)
+    with pytest.raises(InputError, match=f"named in full: {source.path}"):
+        shelved(SourceSpec(path=f"snapshot://{snapshot.name[:5]}"), home=home)
     assert shelved(SourceSpec(path="log.csv"), PREPARE, home=home) is None
     assert shelved(SourceSpec(), PREPARE, home=home) is None
 
