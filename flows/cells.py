@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from prefect import get_run_logger
+from prefect import get_run_logger, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import job as jobs
@@ -14,6 +14,7 @@ from tasks.execution import Execution
 from tasks.machine import side_by_side
 from tasks.plan import Cell
 from tasks.progress import Progress
+from tasks.register import Registered
 from tasks.specs import ExecutionSpec
 from tasks.steps import (
     SideBySide,
@@ -22,11 +23,12 @@ from tasks.steps import (
     detected_by,
     evaluate_step,
     evaluated_by,
+    register_step,
     train_group_step,
     train_step,
     trained_by,
 )
-from tasks.track import job_key
+from tasks.track import TAG_PREFECT, Tracker, job_key
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,36 @@ class _Ranking:
     cells: tuple[int, ...]
 
 
-def on_clean_histories(
+def offered(
+    cell: Cell,
+    metrics: Mapping[str, float],
+    execution: Execution,
+    steps: Steps,
+    *,
+    tracker: Tracker,
+    run_id: str,
+    offered_by: Literal["job", "person"] = "job",
+) -> Registered:
+    """A cell's model offered to the registry of its data set, by its figure with histories without injected noise,
+    under which models are compared for promotion. `metrics` are the cell's own, with the histories that it has.
+    """
+    decided_on, value = jobs.decision(_on_clean_histories(cell, metrics, execution, steps))
+    return register_step(
+        cell,
+        value=value,
+        decided_on=decided_on,
+        tags={"method": cell.method, "dataset": cell.dataset, TAG_PREFECT: str(runtime.flow_run.id)},
+        tracker=tracker,
+        run_id=run_id,
+        label=cell.label,
+        offered_by=offered_by,
+    )
+
+
+def _on_clean_histories(
     cell: Cell, metrics: Mapping[str, float], execution: Execution, steps: Steps
 ) -> Mapping[str, float]:
-    """A cell's metrics ranked with histories without injected noise, under which models are compared for promotion."""
+    """A cell's metrics ranked with histories without injected noise."""
     clean = cell.on_clean_histories
     if clean is cell:
         return metrics

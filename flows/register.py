@@ -4,16 +4,15 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from flows.cells import on_clean_histories
+from flows.cells import offered
 from flows.server import ensure_limits, leased
-from tasks import job as jobs
 from tasks.home import Home
 from tasks.kept import kept_cell
 from tasks.rerun import execution_like
 from tasks.runs import SHOWN, check_ranked, read_run
 from tasks.specs import RegisterSpec
-from tasks.steps import Steps, register_step
-from tasks.track import TAG_PREFECT, Tracker
+from tasks.steps import Steps
+from tasks.track import Tracker
 
 
 def _run_name() -> str:
@@ -32,17 +31,13 @@ def register(spec: RegisterSpec) -> dict[str, Any]:
         check_ranked(run)
         cell = kept_cell(run, home=home)
         execution = execution_like(run.provenance)
-        metrics = on_clean_histories(cell, run.chosen, execution, Steps(home))
-        decided_on, value = jobs.decision(metrics)
-        registered = register_step(
+        registered = offered(
             cell,
-            dataset=cell.dataset,
-            value=value,
-            decided_on=decided_on,
-            tags={"method": cell.method, "dataset": cell.dataset, TAG_PREFECT: str(runtime.flow_run.id)},
+            run.chosen,
+            execution,
+            Steps(home),
             tracker=Tracker(home),
             run_id=run.run_id,
-            label=cell.label,
             offered_by="person",
         )
     return {

@@ -6,7 +6,7 @@ from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.artifacts import artifact_key, show_table
-from flows.cells import on_clean_histories, train_rank_and_record
+from flows.cells import offered, train_rank_and_record
 from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
@@ -16,9 +16,8 @@ from tasks.machine import resolve
 from tasks.plan import plan
 from tasks.report import markdown, table
 from tasks.specs import RobustnessSpec
-from tasks.steps import Steps, register_step, trained_by
+from tasks.steps import Steps, trained_by
 from tasks.study.costs import expected_seconds
-from tasks.track import TAG_PREFECT
 from tasks.wording import counted
 
 
@@ -49,16 +48,8 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
             metrics = [outcomes.metrics[number] for number in range(len(cells))]
             rows = jobs.comparison(job, metrics)
             best = jobs.best_cell(job, metrics)
-            decided_on, value = jobs.decision(on_clean_histories(cells[best], metrics[best], execution, steps))
-            registered = register_step(
-                cells[best],
-                dataset=spec.dataset,
-                value=value,
-                decided_on=decided_on,
-                tags={"method": cells[best].method, "dataset": spec.dataset, TAG_PREFECT: flow_run},
-                tracker=job.tracker,
-                run_id=job.children[best],
-                label=cells[best].label,
+            registered = offered(
+                cells[best], metrics[best], execution, steps, tracker=job.tracker, run_id=job.children[best]
             )
             trained = [trained_by(cell) for cell in cells]
             outcome = jobs.summary(

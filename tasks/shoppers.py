@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data_specs import ShoppersSpec
-from tasks.locks import locked
 from tasks.scratch import working_folder
 
 Ints = NDArray[np.int64]
@@ -98,9 +97,7 @@ def generate(spec: ShoppersSpec, path: Path) -> Path:
     with working_folder(path.parent) as folder:
         unfinished = folder / path.name
         pq.write_table(table, unfinished, compression="zstd")
-        with locked(path.parent):
-            if not path.exists():  # another process reads the one that is there
-                unfinished.replace(path)
+        unfinished.replace(path)
     return path
 
 

@@ -262,7 +262,6 @@ def detect_again_step(cell: Cell, *, execution: Execution, folder: Path, key: st
 def register_step(
     cell: Cell,
     *,
-    dataset: str,
     value: float,
     decided_on: str,
     tags: Mapping[str, str],
@@ -277,7 +276,7 @@ def register_step(
         Trained(training_folder(cell.train_key, home=home)),
         cell.snapshot,
         clean=cell.clean,
-        name=registered_name(dataset),
+        name=registered_name(cell.dataset),
         key=cell.train_key,
         value=value,
         decided_on=decided_on,

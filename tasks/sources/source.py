@@ -16,6 +16,7 @@ from tasks.digests import spec_digest
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.keys import code_digest
+from tasks.locks import locked
 from tasks.shoppers import generate
 from tasks.sources import fetch as fetching
 from tasks.sources.addresses import scheme_of, without_secrets
@@ -64,8 +65,10 @@ def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept
     if found.paths:
         return log_of(_with_format(found.source, found.paths), *found.paths)
     path = _generated(source, home)
-    if not path.exists():
-        generate(source.shoppers, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent):  # or the second of two processes would put another file under the first's ingest
+        if not path.exists():
+            generate(source.shoppers, path)
     return log_of(found.source, path)
 
 

@@ -31,8 +31,9 @@ def test_what_the_person_has_set_stays(variables: dict[str, str]) -> None:
     assert variables["PREFECT_HOME"] == "/elsewhere"
 
 
-def test_the_local_server_is_reached_past_a_proxy(variables: dict[str, str]) -> None:
-    variables |= {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "intranet"}
+@pytest.mark.parametrize("proxy", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_the_local_server_is_reached_past_a_proxy(variables: dict[str, str], proxy: str) -> None:
+    variables |= {proxy: "http://proxy:3128", "NO_PROXY": "intranet"}
     prepare_environment()
     assert variables["NO_PROXY"].split(",") == ["intranet", "127.0.0.1", "localhost"]
 

@@ -69,6 +69,7 @@ def used_by_a_run(snapshot: Snapshot, home: Home) -> tuple[str, Tracker]:
 def test_an_empty_shelf_is_a_sentence(say: Say, home: Home) -> None:
     for arguments in ((), ("list",)):
         assert say(*arguments) == f"There are no snapshots in {home.snapshots}: `rec-denoiser ingest` makes one.\n"
+    assert say("remove", "--unused").startswith("There are no snapshots")
     assert not home.mlflow.exists()
 
 

@@ -64,6 +64,16 @@ def test_an_owner_who_ignores_conditions_is_not_downloaded_from_again(get: Calla
     assert get().path.stat().st_mtime_ns == written
 
 
+def test_the_same_content_fetched_anew_leaves_the_file_that_an_ingest_may_read(
+    get: Callable[..., Kept], owner: Owner
+) -> None:
+    owner.etag = None
+    before = get().path.stat()
+    after = get().path.stat()
+    assert [heard["method"] for heard in owner.heard].count("GET") == 2
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_a_cut_transfer_goes_on_where_it_was_cut(get: Callable[..., Kept], owner: Owner, said: list[str]) -> None:
     owner.faults = [100_000]
     assert get().path.read_bytes() == CONTENT

@@ -1,5 +1,6 @@
 """Leases: a killed process is told from a living one."""
 
+import fcntl
 import json
 import select
 import subprocess
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tasks import leases
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.leases import abandoned, lease, nobody_at_work
@@ -77,6 +79,19 @@ def test_a_lease_that_nobody_finished_writing_says_nothing_and_goes(home: Home) 
         (home.leases / f"{name}.json").write_text(content, encoding="utf-8")
     assert list(abandoned(home=home)) == []
     assert list(home.leases.iterdir()) == []
+
+
+def test_a_lease_given_back_while_it_is_looked_at_is_nobodys(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as living:
+        living.enter_context(lease(home=home)).note(flow_run="alive")
+
+        def lock_late(descriptor: int, how: int) -> None:
+            living.close()  # between the opening and the lock
+            flock(descriptor, how)
+
+        flock = fcntl.flock
+        monkeypatch.setattr(leases.fcntl, "flock", lock_late)
+        assert list(abandoned(home=home)) == []
 
 
 def test_a_clean_up_that_fails_leaves_the_lease_for_the_next(home: Home) -> None:

@@ -244,6 +244,20 @@ def test_an_mlflow_that_does_not_answer_is_said(home: Home, monkeypatch: pytest.
             ask()
 
 
+@pytest.mark.parametrize("shop", ["string"], indirect=True)
+def test_a_version_whose_files_are_gone_is_not_called_absent(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    client = Tracker(mlflow_home).client
+    client.create_registered_model("rec-denoiser-gone")
+    version = client.create_model_version("rec-denoiser-gone", (tmp_path / "nowhere").as_uri(), run_id=shop.run_id)
+    client.set_registered_model_alias("rec-denoiser-gone", "champion", version.version)
+    for ask in (
+        lambda: load_registered("rec-denoiser-gone", alias="champion", home=mlflow_home),
+        lambda: held_in_registry("rec-denoiser-gone", home=mlflow_home),
+    ):
+        with pytest.raises(InputError, match="the files of rec-denoiser-gone version 1 are gone"):
+            ask()
+
+
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])
 def test_a_model_that_is_not_there_is_said(shop: Shop, mlflow_home: Home, name: str, alias: str) -> None:
     with pytest.raises(InputError, match="run the main job"):

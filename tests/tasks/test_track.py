@@ -302,3 +302,12 @@ def test_a_model_has_its_runs_figures_on_the_dataset_that_they_are_of(tracker: T
     assert (metric.key, metric.value, metric.dataset_name) == ("test.full_unseen.ndcg_at_10", 0.25, "shoppers")
     assert metric.dataset_digest == "b" * 36
     assert points(tracker, run_id, "test.full_unseen.ndcg_at_10") == [(0, 0.25)], "the run's own stay as they are"
+
+
+def test_two_state_folders_on_one_database_write_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared/mlflow.db")
+    (tmp_path / "shared").mkdir()
+    first, second = (Tracker(Home(tmp_path / name)) for name in ("one", "two"))
+    assert first._lock == second._lock == tmp_path / "shared/.writer"
+    where = first.client.get_experiment(first.experiment_id).artifact_location
+    assert where == (tmp_path / "one/mlflow/artifacts").as_uri()

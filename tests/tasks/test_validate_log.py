@@ -197,3 +197,15 @@ def find(report: ValidationReport, name: str) -> Outcome:
     """The one outcome whose name contains `name`."""
     (outcome,) = (o for o in report.outcomes if name in o.name)
     return outcome
+
+
+def test_the_pages_that_show_an_odd_id_are_found_by_the_id_as_it_is(
+    write_log: Callable[..., Path], tmp_path: Path
+) -> None:
+    odd, long = "alice@example.org ", "x" * 250
+    rows = [f'"{user}",i{event}' for user in (odd, long, "bob") for event in range(4)]
+    path = write_log("\n".join(["user_id,item_id", *rows]) + "\n")
+    report = validate_log(log_of(SourceSpec(path=str(path)), path), docs=tmp_path / "docs")
+    for raw in (odd, long):
+        assert log_docs_showing([raw], docs=tmp_path / "docs") == (report.docs.parent,)
+    assert log_docs_showing(["alice@example.org"], docs=tmp_path / "docs") == ()

@@ -11,6 +11,7 @@ import pytest
 from models.config import ModelConfig
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec, SourceSpec
+from tasks.errors import InputError
 from tasks.filter import filter_key
 from tasks.home import PROJECT_ROOT, Home
 from tasks.ingest import ingest
@@ -74,6 +75,23 @@ def test_before_the_data_is_read_nothing_else_is_known(study: Study, home: Home)
     told = "\n".join(describe(study, cells, EXECUTION))
     assert "Cells:   4; cached: 0 trained, 0 ranked; of 4 not known before the data is read" in told
     assert not home.snapshots.exists(), "a dry run makes nothing"
+
+
+def test_a_log_that_is_not_there_leaves_its_cells_out_as_the_study_does(
+    study: Study, home: Home, tiny_log: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both.yaml"
+    datasets = f"  dataset: [{{name: here, source.path: {tiny_log}}}, {{name: gone, source.path: gone.csv}}]\n"
+    text = TEXT.format(log=tiny_log).replace("  method:", f"{datasets}  method:")
+    both.write_text(text, encoding="utf-8")
+    cells = foreseen(read_study(both), EXECUTION, home=home)
+    assert [cell.failure is None for cell in cells] == [True] * 4 + [False] * 4
+    said = "\n".join(describe(read_study(both), cells, EXECUTION))
+    assert said.count("Left out: gone.csv does not exist") == 1
+    assert "Cells:   4; cached: 0 trained" in said
+    neither = read_study(both, [f"axes.dataset=[{{name: gone, source.path: {tmp_path / 'gone.csv'}}}]"])
+    with pytest.raises(InputError, match=r"gone\.csv does not exist"):
+        foreseen(neither, EXECUTION, home=home)
 
 
 def test_what_is_done_is_told_from_what_is_not(study: Study, home: Home) -> None:

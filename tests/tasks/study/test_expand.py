@@ -354,6 +354,9 @@ def test_what_is_wrong_is_named_with_its_line(study: Write, old: str, new: str, 
         ("exclude={seed: 1}", "exclude has to be a list"),
         ("base.model.beta=1e999", "1e999 is no number that can be reckoned with"),
         ("axes.seed=[.nan]", ".nan is no number that can be reckoned with"),
+        ("axes.seed=[2024-13-45]", "'2024-13-45' looks like a date or a number, and is none: put it in quotes"),
+        ("reference={}", "no cell of this study is the reference {}"),
+        ("reference={colour: null}", "no cell of this study is the reference"),
     ],
 )
 def test_an_override_that_cannot_be(study: Write, override: str, message: str) -> None:
@@ -367,6 +370,11 @@ def test_an_override_that_cannot_be(study: Write, override: str, message: str) -
     ("overrides", "place", "message"),
     [
         (["base.training.epochs=0"], "--set base.training.epochs=0", "training: epochs must be at least 1"),
+        (
+            ["base.prepare.split={kind: users, targets: first}"],
+            "--set base.prepare.split={kind: users, targets: first}",
+            "prepare.split.targets",
+        ),
         (["base.training={epochs: 0, patience: 3}"], "--set base.training={epochs: 0, patience: 3}", "epochs"),
         (["base.model.dim=15"], "--set base.model.dim=15", "dim (15) must be a multiple of heads (2)"),
         (["base.model.heads=3"], "--set base.model.heads=3", "dim (16) must be a multiple of heads (3)"),
@@ -475,7 +483,11 @@ def says_what_it_takes(header: str) -> None:
     assert re.search(r"\d GB\b", header), header
 
 
-def test_a_shipped_study_is_found_by_its_name_and_a_misspelt_one_named() -> None:
+def test_a_shipped_study_is_found_by_its_name_and_a_misspelt_one_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick").mkdir()  # as beside the reports
     assert located("quick").name == "quick.yaml"
     with pytest.raises(InputError, match="did you mean quick"):
         located("quik")
