@@ -17,6 +17,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.keys import code_digest
 from tasks.locks import locked
+from tasks.scratch import working_folder
 from tasks.shoppers import generate
 from tasks.sources import fetch as fetching
 from tasks.sources.addresses import scheme_of, without_secrets
@@ -65,10 +66,12 @@ def obtain_log(source: SourceSpec, *, home: Home, fetch: Callable[[Remote], Kept
     if found.paths:
         return log_of(_with_format(found.source, found.paths), *found.paths)
     path = _generated(source, home)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.parent):  # or the second of two processes would put another file under the first's ingest
-        if not path.exists():
-            generate(source.shoppers, path)
+    if not path.exists():
+        with working_folder(path.parent) as work:
+            made = generate(source.shoppers, work / path.name)
+            with locked(path.parent):
+                if not path.exists():  # another process may read the one that it made meanwhile
+                    made.rename(path)
     return log_of(found.source, path)
 
 

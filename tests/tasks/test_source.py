@@ -45,6 +45,26 @@ def test_the_generated_log_is_made_once_and_again_the_same(home: Home, tmp_path:
     assert identity(by_name) == identity(first)
 
 
+def test_of_two_processes_that_generate_the_log_at_once_one_file_stays(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = SourceSpec(shoppers=ShoppersSpec(users=10, items=50))
+    others: list[int] = []
+
+    def slow(spec: ShoppersSpec, path: Path) -> Path:
+        if not others:
+            others.append(0)
+            [file] = obtain_log(asked, home=home).files
+            others[0] = file.path.stat().st_ino
+        return generate(spec, path)
+
+    generate = source.generate
+    monkeypatch.setattr(source, "generate", slow)
+    [file] = obtain_log(asked, home=home).files
+    assert file.path.stat().st_ino == others[0]
+    assert [path.name for path in home.sources.iterdir()] == [file.path.name]
+
+
 @pytest.mark.parametrize("path", [None, "shoppers"])
 @pytest.mark.parametrize(
     ("said", "told"),

@@ -82,7 +82,7 @@ def test_a_log_that_is_not_there_leaves_its_cells_out_as_the_study_does(
 ) -> None:
     both = tmp_path / "both.yaml"
     datasets = f"  dataset: [{{name: here, source.path: {tiny_log}}}, {{name: gone, source.path: gone.csv}}]\n"
-    text = TEXT.format(log=tiny_log).replace("  method:", f"{datasets}  method:")
+    text = TEXT.format(log=tiny_log).replace(f"path: {tiny_log}, ", "").replace("  method:", f"{datasets}  method:")
     both.write_text(text, encoding="utf-8")
     cells = foreseen(read_study(both), EXECUTION, home=home)
     assert [cell.failure is None for cell in cells] == [True] * 4 + [False] * 4
