@@ -1,5 +1,6 @@
 """Tables and plots for people: the terminal, Prefect's artifacts, MLflow."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,14 @@ LEFT, RIGHT = 60.0, 620.0
 """Where the curves of a plot begin and end."""
 
 LEGEND = (
-    "Test split. NDCG@10 and Hit@10 rank the target in the whole catalogue less the items seen before; s100 ranks it "
-    "among 100 sampled unseen items. Retention is the share of NDCG@10 kept from the least noisy data: a method that "
-    "is worse to begin with can retain more, so read it beside the absolute values."
+    "Test split; ± is the standard deviation over seeds, and no interval. NDCG@10 and Hit@10 rank the target in the "
+    "whole catalogue less the items seen before; s100 ranks it among 100 sampled unseen items. Retention is the share "
+    "of NDCG@10 kept from the least noisy data: a method that is worse to begin with can retain more, so read it "
+    "beside the absolute values."
 )
 
+LINE = 88
+"""How long a line of the legend is in a terminal."""
 
 DETECTION_LEGEND = (
     "Noise detection: the area under the ROC curve, on the labelled noise in what was trained on; 0.5 is chance. Own "
@@ -66,8 +70,8 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def plain(rows: Sequence[Row]) -> str:
-    """The comparison in columns, for a terminal; under it the noise detection, where there is some."""
-    parts = [ruled(table(rows), left=("Method",))]
+    """The comparison in columns with its legend, for a terminal; after it the noise detection, where there is some."""
+    parts = [ruled(table(rows), left=("Method",)), textwrap.fill(LEGEND, LINE)]
     if detected := detection_table(rows):
         parts.append(
             f"Noise detection, area under the ROC curve (0.5 is chance):\n\n{ruled(detected, left=('Method',))}"

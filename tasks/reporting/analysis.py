@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -160,6 +160,18 @@ def value_label(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
+def repetition(result: StudyResult) -> Literal["seed", "draw"]:
+    """What the repetitions of an experiment differ in: the seed, or where one seed stands beside several draws of noise
+    the draw.
+
+    Several draws of a seed are one repetition. Where seeds share them, the pairs are not each a repetition: what a seed
+    does, and what a draw does, is in many of them, and taken for as many it would be thought to be known far better.
+    """
+    done = [cell for cell in result.cells if cell.status == "done"]
+    draws = {_drawn(cell) for cell in done} - {None}
+    return "draw" if len(draws) > 1 and len({cell.seed for cell in done}) == 1 else "seed"
+
+
 @dataclass(frozen=True)
 class _Placed:
     """The finished cells of a place by variant, repetition and draw of noise, with their ranks; the reference may be
@@ -193,14 +205,25 @@ class _Placed:
     def panel(self, metric: str) -> Panel:
         return align(self.scores(metric))
 
+    def met_by_the_reference(self) -> pd.DataFrame:
+        """By target its item's popularity, its history's length and, where that is known, share of noise: the means
+        over the reference's own trainings, as the values are over theirs, each with the draw of noise that it met.
+        """
+        frames = [self.ranks(cell) for (name, _, _), cell in self.cells.items() if name == self.reference]
+        known = [name for name in ("popularity", "history", NOISE_SHARE) if all(name in frame for frame in frames)]
+        # A mean of equal shares is off by its rounding, and may fall below the edge that they lie on.
+        return pd.concat(frames).groupby("target", as_index=False)[known].mean().round(12)
+
 
 def _places(result: StudyResult, ranks: Ranks, *, resamples: int) -> list[_Placed]:
     groups: dict[str, tuple[Place, dict[_Key, CellResult]]] = {}
     done = [cell for cell in result.cells if cell.status == "done"]
-    repetition = _repetition_of(done)
+    repeated = repetition(result)
 
     def key(cell: CellResult) -> _Key:
-        return variant(cell, result), repetition(cell), _drawn(cell)
+        drawn = _drawn(cell)
+        number = cell.seed if repeated == "seed" else -1 if drawn is None else drawn
+        return variant(cell, result), number, drawn
 
     for cell in done:
         at = place_of(cell, result)
@@ -240,18 +263,6 @@ def _is_reference(cell: CellResult, result: StudyResult) -> bool:
         return cell.method == result.reference
     held: dict[str, Any] = {"method": cell.method, **cell.axes}
     return all(held.get(axis) == value for axis, value in result.reference.items())
-
-
-def _repetition_of(cells: Sequence[CellResult]) -> Callable[[CellResult], int]:
-    """A cell's number among repetitions: its seed, or that of its draw of noise where one seed stands beside several.
-
-    Several draws of a seed are one repetition. Where seeds share them, the pairs are not each a repetition: what a seed
-    does, and what a draw does, is in many of them, and taken for as many it would be thought to be known far better.
-    """
-    draws = {drawn for cell in cells if (drawn := _drawn(cell)) is not None}
-    if len(draws) <= 1 or len({cell.seed for cell in cells}) > 1:
-        return lambda cell: cell.seed
-    return lambda cell: -1 if (drawn := _drawn(cell)) is None else drawn
 
 
 def _drawn(cell: CellResult) -> int | None:
@@ -309,8 +320,7 @@ def is_loudest(result: StudyResult, place: Place) -> bool:
 
 
 def _slices(place: _Placed, metric: str) -> Iterator[SlicedMetric]:
-    panel = place.panel(metric)
-    frame = place.ranks(next(iter(place.cells.values())))
+    panel, frame = place.panel(metric), place.met_by_the_reference()
     popularity, history = attribute(frame, "popularity", panel), attribute(frame, "history", panel)
     cuts: list[tuple[Floats, Bins]] = [
         (popularity, popularity_bins(tertile_edges(popularity))),

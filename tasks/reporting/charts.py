@@ -6,7 +6,8 @@ needed to tell them with any colour vision, and from the paper. A marker's `<tit
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.reporting.scales import Scale, Tick, span, ticks
@@ -114,8 +115,8 @@ def forest_chart(groups: Sequence[tuple[str, Sequence[Bar]]], caption: Caption, 
     """Values with intervals one under the other, under the headings of their groups, and a line at no difference."""
     bars = [bar for _, held in groups for bar in held]
     line = 21.0
-    headings = sum(bool(heading) for heading, _ in groups)
-    bottom = 36.0 + line * (len(bars) + headings) + 8.0 * max(0, len(groups) - 1)
+    headings = [textwrap.wrap(heading, _letters(WIDTH - 4.0)) for heading, _ in groups]
+    bottom = 36.0 + line * (len(bars) + sum(map(len, headings))) + 8.0 * max(0, len(groups) - 1)
     left = min(175.0, max((len(_cut(bar.name)) for bar in bars), default=0) * LETTER + 26.0)
     values = [limit for bar in bars for limit in (bar.low, bar.high, bar.value) if limit is not None]
     frame = _Frame(
@@ -125,9 +126,9 @@ def forest_chart(groups: Sequence[tuple[str, Sequence[Bar]]], caption: Caption, 
     zero = frame.x(0.0)
     drawn.append(path([(zero, frame.top), (zero, frame.bottom)], class_="zero"))
     y = frame.top + 16.0
-    for number, (heading, held) in enumerate(groups):
+    for number, (_, held) in enumerate(groups):
         y += 8.0 if number else 0.0
-        if heading:
+        for heading in headings[number]:
             drawn.append(words("text", heading, x=4.0, y=y + 4.0, class_="heading"))
             y += line
         for bar in held:
@@ -250,21 +251,22 @@ class _Frame:
             x = self.x(tick.value)
             marks.append(path([(x, self.bottom), (x, self.bottom + 4.0)], class_="base"))
             marks.append(words("text", tick.label, x=x, y=self.bottom + 17.0, text_anchor="middle"))
-        marks.append(words("text", axes.y_label, x=4.0, y=16.0, class_="axis"))
-        marks.append(self._below(axes.x_label))
-        return element("g", [*marks, base], class_="axes")
+        return element("g", [*marks, *self._labels(axes), base], class_="axes")
 
     def verticals(self, axes: Axes) -> str:
-        marks = [words("text", axes.y_label, x=4.0, y=16.0, class_="axis")]
+        marks = []
         for tick in ticks(*self.x_limits):
             x = self.x(tick.value)
             marks.append(path([(x, self.top), (x, self.bottom)], class_="grid"))
             marks.append(words("text", tick.label, x=x, y=self.bottom + 17.0, text_anchor="middle"))
-        return element("g", [*marks, self._below(axes.x_label)], class_="axes")
+        return element("g", [*marks, *self._labels(axes)], class_="axes")
 
-    def _below(self, label: str) -> str:
+    def _labels(self, axes: Axes) -> Iterator[str]:
+        """What the axes are, that of y above it and that of x in the middle below it."""
         middle = (self.left + self.right) / 2.0
-        return words("text", label, x=middle, y=self.bottom + 36.0, text_anchor="middle", class_="axis")
+        yield _named(axes.y_label, _letters(WIDTH - 4.0), x=4.0, y=16.0, class_="axis")
+        room = _letters(2.0 * min(middle, WIDTH - middle))
+        yield _named(axes.x_label, room, x=middle, y=self.bottom + 36.0, text_anchor="middle", class_="axis")
 
 
 def _svg(caption: Caption, drawn: Iterable[str], *, height: float) -> str:
@@ -313,15 +315,7 @@ def _end_labels(lines: Sequence[Line], frame: _Frame) -> list[str]:
     drawn = []
     for ((x, y), line), place in zip(ends, places, strict=True):
         drawn.append(path([(x + 6.0, y), (frame.right + 9.0, place)], class_=f"leader s{colour_of(line.style)}"))
-        drawn.append(
-            element(
-                "text",
-                words("title", line.label) + words("tspan", _cut(line.label or "")),
-                x=frame.right + 12.0,
-                y=place + 4.0,
-                class_="label",
-            )
-        )
+        drawn.append(_named(line.label or "", x=frame.right + 12.0, y=place + 4.0, class_="label"))
     return drawn
 
 
@@ -348,8 +342,7 @@ def _bar(bar: Bar, frame: _Frame, y: float) -> list[str]:
     if bar.low is not None and bar.high is not None:
         drawn.append(path([(frame.x(bar.low), y), (frame.x(bar.high), y)], class_=f"whisker s{colour_of(bar.style)}"))
     drawn.append(_marker(frame.x(bar.value), y, style=bar.style, tip=bar.tip, solid=bar.solid))
-    name = words("title", bar.name) + words("tspan", _cut(bar.name))
-    drawn.append(element("text", name, x=frame.left - 12.0, y=y + 4.0, text_anchor="end", class_="label"))
+    drawn.append(_named(bar.name, x=frame.left - 12.0, y=y + 4.0, text_anchor="end", class_="label"))
     return drawn
 
 
@@ -399,6 +392,16 @@ def _apart(places: Sequence[float], *, low: float, high: float, gap: float) -> l
 
 def _dash(style: int) -> str | None:
     return DASHES[style % HUES]
+
+
+def _letters(width: float) -> int:
+    """How many letters of a label find room."""
+    return int(width / LETTER)
+
+
+def _named(name: str, most: int = 20, **attributes: object) -> str:
+    """A text of so many letters at most; its tooltip is the whole one."""
+    return element("text", words("title", name) + words("tspan", _cut(name, most)), **attributes)
 
 
 def _cut(name: str, most: int = 20) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
+from tasks.reporting.analysis import repetition
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.sights import noise_words, percent, place_words, setting_words
 from tasks.statistics import seeds
@@ -45,18 +46,19 @@ def sentences(result: StudyResult) -> list[str]:
 
 
 def grid(result: StudyResult) -> Grid | None:
-    """The table: a row a place, kind of noise, method and detector, means over seeds."""
+    """The table: a row a place, kind of noise, method and detector, means over repetitions."""
     groups = list(_groups(result))
     if not groups:
         return None
     places = [repr(found[0].place) for found in groups]
+    repeated = repetition(result)
     return Grid(
         name=NAME,
         caption=(
-            "Noise detection on what was trained on: the area under the ROC curve (± 95 % interval over seeds; beneath "
-            "it that over users), average precision beside the share of noise that it has by chance, and the share of "
-            "noise caught when as many interactions are flagged as there is noise, which over all kinds is precision "
-            "and recall in one."
+            f"Noise detection on what was trained on: the area under the ROC curve (± 95 % interval over {repeated}s; "
+            "beneath it that over users), average precision beside the share of noise that it has by chance, and the "
+            "share of noise caught when as many interactions are flagged as there is noise, which over all kinds is "
+            "precision and recall in one."
         ),
         columns=(
             Column("Noise"),
@@ -67,7 +69,7 @@ def grid(result: StudyResult) -> Grid | None:
             Column("Average precision", numeric=True),
             Column("Caught", numeric=True),
             Column("Noise among judged", numeric=True),
-            Column("Seeds", numeric=True),
+            Column(f"{repeated.capitalize()}s", numeric=True),
         ),
         rows=tuple(_row(found, result) for found in groups),
         breaks=frozenset(number for number in range(1, len(places)) if places[number] != places[number - 1]),
@@ -115,7 +117,7 @@ def detector_words(found: Detection, others: Sequence[Detection]) -> str:
 
 
 def mean_area(held: Sequence[Detection]) -> str:
-    """The mean area over seeds with its interval over users."""
+    """The mean area over trainings with its interval over users."""
     limits = _limits(held)
     return f"{fmean(found.auroc for found in held):.3f}" + (f" ({limits})" if limits else "")
 

@@ -31,6 +31,7 @@ from tasks.reporting.sights import (
     interval_words,
     judged,
     noise_words,
+    over_words,
     place_words,
     records,
     setting_words,
@@ -38,6 +39,7 @@ from tasks.reporting.sights import (
     signed,
     styles,
 )
+from tasks.reporting.svg import words
 from tasks.statistics.comparison import Against
 from tasks.statistics.estimates import Estimate
 from tasks.study.result import CellResult, Detection, Place, Setting, StudyResult
@@ -113,7 +115,7 @@ def _differences(result: StudyResult) -> Iterator[Figure]:
         name="differences",
         title="Difference to the reference",
         caption=(
-            "Relative gain over the reference with its 95 % interval over users and seeds. A filled marker is a "
+            f"Relative gain over the reference with its 95 % interval {over_words(result)}. A filled marker is a "
             "significant difference after Holm's correction, a hollow one is not. A gain counts only where it holds "
             "under both protocols."
         ),
@@ -306,9 +308,9 @@ def _curves(
         name=name,
         title=title,
         caption=(
-            "Mean over seeds; bands are 95 % intervals over users, each line's own. Users are paired across lines, so "
-            "bands may overlap where a difference is significant: the figure of differences tells. The vertical axes "
-            f"do not begin at 0.{spaced}"
+            "Mean over trainings; bands are 95 % intervals over users, each line's own. Users are paired across lines, "
+            "so bands may overlap where a difference is significant: the figure of differences tells. The vertical "
+            f"axes do not begin at 0.{spaced}"
         ),
         panels=tuple(panels),
         frame=Frame(
@@ -376,17 +378,17 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
                 f"{HEADINGS[cut.metric]} by {quantity}, {where}",
                 f"Difference to {cut.sliced.reference} in each of {len(groups)} parts of the targets.",
             )
-            axes = Axes(f"difference to {cut.sliced.reference}", f"{HEADINGS[cut.metric]}; {where}")
+            axes = Axes(f"difference to {cut.sliced.reference}", HEADINGS[cut.metric])
             if number < PANELS:
-                panels.append(forest_chart(groups, caption, axes))
+                panels.append(_headed(where, forest_chart(groups, caption, axes)))
         yield Figure(
             name=f"slices-{quantity.replace(' ', '-')}",
             title=f"By {quantity}",
             caption=(
                 "Absolute difference to the reference in each part of the targets, with intervals over users that are "
                 "not corrected for how many parts there are. A filled marker is a difference whose interval leaves 0 "
-                "out, and no verdict: a slice says where to look, and proves nothing."
-                + _some(len(panels), len(cuts), "charts")
+                "out, and no verdict: a slice says where to look, and proves nothing. Targets are parted by what the "
+                "reference's own trainings met, on the mean." + _some(len(panels), len(cuts), "charts")
             ),
             panels=tuple(panels),
             frame=Frame(
@@ -443,17 +445,15 @@ def _detection(result: StudyResult) -> Iterator[Figure]:
             f"ROC curves. {'; '.join(name for name, _ in named)}. The thin diagonal is chance.",
         )
         unit = (0.0, 1.0)
-        axes = Axes(
-            f"share of genuine interactions flagged; {where}", "share of noise flagged", x_limits=unit, y_limits=unit
-        )
+        axes = Axes("share of genuine interactions flagged", "share of noise flagged", x_limits=unit, y_limits=unit)
         if number < PANELS:
-            panels.append(_keyed(line_chart(lines, caption, axes, rule=diagonal), named))
+            panels.append(_headed(where, key(named) + line_chart(lines, caption, axes, rule=diagonal)))
     yield Figure(
         name=DETECTION,
         title="ROC curves",
         caption=(
-            "A line a detector and seed; the area under it is a mean over seeds, with the 95 % interval over users "
-            "(of several seeds the mean of theirs, which is rather too wide than too narrow)."
+            "A line a detector and training; the area under it is a mean over trainings, with the 95 % interval over "
+            "users (of several trainings the mean of theirs, which is rather too wide than too narrow)."
             + _some(len(panels), len(loud), "charts")
         ),
         panels=tuple(panels),
@@ -511,14 +511,15 @@ def _cost(result: StudyResult) -> Iterator[Figure]:
                     f"{HEADINGS[FULL]} beside {label}, {where}",
                     "; ".join(point.tip for _, _, point in points),
                 )
-                panels.append(scatter_chart(points, caption, Axes(f"{label}; {where}", HEADINGS[FULL])))
+                panels.append(_headed(where, scatter_chart(points, caption, Axes(label, HEADINGS[FULL]))))
     if panels:
         yield Figure(
             name="cost",
             title="Quality and cost",
             caption=(
-                "Means over seeds; whiskers are 95 % intervals over users. Times hold for trainings that ran side by "
-                "side on the machine named below, so compare them with each other only. Up and to the left is better."
+                "Means over trainings; whiskers are 95 % intervals over users. Times hold for trainings that ran side "
+                "by side on the machine named below, so compare them with each other only. Up and to the left is "
+                "better."
             ),
             panels=tuple(panels),
             frame=Frame(("dataset", "noise", "setting", "method", "cost", "value", "mean", "low", "high"), tuple(rows)),
@@ -526,7 +527,7 @@ def _cost(result: StudyResult) -> Iterator[Figure]:
 
 
 def _gates(result: StudyResult) -> Iterator[Figure]:
-    """What gates keep of attention, by how far apart two events are: a line a method and layer, means over seeds."""
+    """What gates keep of attention by how far apart two events are: a line a method and layer, means over trainings."""
     rows: list[tuple[Number, ...]] = []
     panels: list[str] = []
     shown = _shown(result)
@@ -557,14 +558,15 @@ def _gates(result: StudyResult) -> Iterator[Figure]:
                 f"Keep-probability by distance, {where}",
                 f"{len(lines)} lines. {_ends(lines)}",
             )
-            axes = Axes(f"events between the one that looks and the one seen; {where}", "keep-probability")
-            panels.append(_keyed(line_chart(lines, caption, axes), [(line.name, line.style) for line in lines]))
+            axes = Axes("events between the one that looks and the one seen", "keep-probability")
+            legend = key((line.name, line.style) for line in lines)
+            panels.append(_headed(where, legend + line_chart(lines, caption, axes)))
     if panels:
         yield Figure(
             name="gate",
             title="What gates keep",
             caption="Keep-probability of attention cells by the distance of their two events, a line a layer, means "
-            "over seeds; beside its name the mean over visible cells and the share of them that is closed when the "
+            "over trainings; beside its name the mean over visible cells and the share of them that is closed when the "
             "model is used. Cells that no event may see count nowhere."
             + _some(len(panels), len(sights(result)), "places"),
             panels=tuple(panels),
@@ -634,8 +636,8 @@ def _learning(result: StudyResult) -> Iterator[Figure]:
             )
             if len(named) > LABELLED:
                 lines = [replace(line, label=None) for line in lines]
-            chart = line_chart(lines, caption, Axes(f"epoch; {where}", "validation NDCG@10, full ranking"))
-            panels.append(_keyed(chart, named))
+            chart = line_chart(lines, caption, Axes("epoch", "validation NDCG@10, full ranking"))
+            panels.append(_headed(where, key(named) + chart))
     if panels:
         yield Figure(
             name="learning",
@@ -681,7 +683,8 @@ def _difference_row(sight: Sight, metric: str, method: str, against: Against) ->
 
 def _gain(method: str, against: Against, *, look: Mapping[str, int]) -> Bar:
     over = against.shown_gain
-    tip = f"{method}: {signed(over.value or 0.0, 2)} % ({interval_words(over, '{:+.2f}')} %). {against.verdict}"
+    limits = interval_words(over, "{:+.2f}")
+    tip = f"{method}: {signed(over.value or 0.0, 2)} %{f' ({limits} %)' if limits else ''}; {against.verdict}"
     solid = judged(against) != "○"
     return Bar(method, look.get(method, 0), over.value or 0.0, over.low, over.high, solid, tip)
 
@@ -725,6 +728,6 @@ def _ratio(place: Place) -> float:
     return place.noise.ratio if place.noise is not None else 0.0
 
 
-def _keyed(chart: str, named: Sequence[tuple[str, int]]) -> str:
-    """A chart under its own legend."""
-    return key(named) + chart
+def _headed(where: str, chart: str) -> str:
+    """A chart, and its legend where it has one, under the words for its place: too long for a label within it."""
+    return words("h4", where) + chart

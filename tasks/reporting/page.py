@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.progress import duration
 from tasks.reporting import detection, tables
-from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of
+from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of, repetition
 from tasks.reporting.figures import DETECTION, Figure, figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, html, latex, markdown
 from tasks.reporting.methods import described, own_training
@@ -31,16 +31,18 @@ user had not interacted with; “100 negatives” puts it among 100 sampled ones
 here only where it holds under both.
 
 Intervals “over users” (BCa bootstrap of whole users, 95 %) say what the same trainings would give for other users; \
-intervals “over seeds” (Student’s t, 95 %) say what another training would give on the same data. Methods are \
+intervals “over {repeated}s” (Student’s t, 95 %) say what another {another}. Methods are \
 compared with a two-sided t test, paired by user, in which both count: to the error over users comes that of the \
-seeds. A method’s spread over seeds is its own over all places of a dataset, drawn towards that of all methods as \
-far as they are alike; it widens the intervals of differences, gains and shares. With one seed each it is not known, \
-and the test is over users alone. P-values are corrected by Holm over all comparisons of a metric on a dataset, at a \
-level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or seeds alone have a table of their own.
+{repeated}s. A method’s spread over {repeated}s is its own over all places of a dataset, drawn towards that of all \
+methods as far as they are alike; it widens the intervals of differences, gains and shares. With one {repeated} each \
+it is not known, and the test is over users alone. P-values are corrected by Holm over all comparisons of a metric on \
+a dataset, at a level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or {repeated}s alone have a \
+table of their own.
 
 Retention is what noise leaves of a method’s own value without noise. A method that is worse to begin with can retain \
 more, so read it beside the absolute values.
 """
+ANOTHER = {"seed": "training would give on the same data", "draw": "draw of the noise would give"}
 
 
 def write_report(result: StudyResult, ranks: Ranks | None, folder: Path) -> Path:
@@ -191,7 +193,9 @@ def _methods(result: StudyResult) -> str:
         cells.setdefault(cell.method, []).append(cell)
     training = own_training(result.cells)
     told = entries(((method, described(held, training=training)) for method, held in cells.items()), class_="methods")
-    return told + "".join(words("p", paragraph) for paragraph in STATISTICS.strip().split("\n\n"))
+    repeated = repetition(result)
+    statistics = STATISTICS.format(repeated=repeated, another=ANOTHER[repeated])
+    return told + "".join(words("p", paragraph) for paragraph in statistics.strip().split("\n\n"))
 
 
 def _again(result: StudyResult, files: Mapping[str, str]) -> str:

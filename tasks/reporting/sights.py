@@ -12,6 +12,7 @@ from tasks.reporting.analysis import (
     compared_axes,
     noise_of,
     place_of,
+    repetition,
     value_label,
     variant,
 )
@@ -128,6 +129,13 @@ def oracles(result: StudyResult) -> frozenset[str]:
     return frozenset(variant(cell, result) for cell in result.cells if cell.method == result.oracle)
 
 
+def leading(sight: Sight, metric: str, result: StudyResult) -> tuple[str, ...]:
+    """The methods that share the highest value of a place; the oracle is no rival."""
+    known = oracles(result)
+    values = {row.method: row.over_users.value or 0.0 for row in sight.tables[metric].rows if row.method not in known}
+    return tuple(method for method, value in values.items() if value == max(values.values()))
+
+
 def place_words(place: Place, result: StudyResult) -> str:
     """A place as a part of a sentence, with what tells it from the study's others."""
     where = "" if place.noise is None or place.noise.where == "both" else f" in {place.noise.where}"
@@ -159,6 +167,11 @@ def percent(share: float) -> str:
 def signed(number: float, digits: int = 1) -> str:
     """A number with its sign, 0 with none."""
     return signless(f"{number:+.{digits}f}") if float(f"{number:.{digits}f}") else f"{0.0:.{digits}f}"
+
+
+def over_words(result: StudyResult) -> str:
+    """What the intervals and tests of differences and shares are over."""
+    return f"over users and, where any method has several, {repetition(result)}s"
 
 
 def interval_words(estimate: Estimate, form: str = "{:.4f}") -> str:

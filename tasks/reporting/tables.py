@@ -3,7 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
-from tasks.reporting.analysis import FULL, HITS, PAIR, YARDSTICK, axis_label, is_loudest, noise_of, value_label
+from tasks.reporting.analysis import (
+    FULL,
+    HITS,
+    PAIR,
+    YARDSTICK,
+    axis_label,
+    is_loudest,
+    noise_of,
+    repetition,
+    value_label,
+)
 from tasks.reporting.figures import MEBIBYTE
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.methods import AS_IT_IS, log_words
@@ -15,8 +25,10 @@ from tasks.reporting.sights import (
     cells_of,
     interval_words,
     judged,
+    leading,
     noise_words,
     oracles,
+    over_words,
     place_words,
     setting_words,
     sights,
@@ -80,7 +92,7 @@ def comparison_frame(result: StudyResult) -> Frame:
                     told = (
                         *_limits(against.shown_difference),
                         *_limits(against.shown_gain),
-                        *(against.t.p, against.deciding.p),
+                        *(against.t.p, None if against.over_both is None else against.over_both.t.p),
                         *((None, None) if adjusted is None else (adjusted.p, int(adjusted.significant))),
                         *_others(against),
                     )
@@ -168,6 +180,7 @@ def effects(result: StudyResult) -> Grid | None:
                 )
     if not rows:
         return None
+    repeated = repetition(result)
     return Grid(
         name="effects",
         caption=(
@@ -175,7 +188,7 @@ def effects(result: StudyResult) -> Grid | None:
             "on them. d: mean over standard deviation of the differences. r: rank-biserial, from −1 to 1, of the users "
             "that differ; where most tie, a large one may rest on a handful. Superiority: the share of users for whom "
             "the method is the better, ties by half. p: of the t test over users and of Wilcoxon’s, that one corrected "
-            "by Holm, and of the t test over seeds, which has as many pairs as both have seeds."
+            f"by Holm, and of the t test over {repeated}s, which has as many pairs as both have {repeated}s."
         ),
         columns=(
             Column("Place"),
@@ -189,7 +202,7 @@ def effects(result: StudyResult) -> Grid | None:
             Column("Worse", numeric=True),
             Column("p, users", numeric=True),
             Column("p, Wilcoxon", numeric=True),
-            Column("p, seeds", numeric=True),
+            Column(f"p, {repeated}s", numeric=True),
         ),
         rows=tuple(rows),
         breaks=frozenset(breaks),
@@ -230,9 +243,9 @@ def gaps(result: StudyResult) -> Iterator[Grid]:
         yield Grid(
             name="gap-closed",
             caption=(
-                "Gap closed, with 95 % intervals over users and, where any method has several, seeds: 0 % is no better "
-                "than the reference trained on the noise, 100 % as good as the oracle, which knows what is noise. "
-                "There is none where the two are within two standard errors of each other."
+                f"Gap closed, with 95 % intervals {over_words(result)}: 0 % is no better than the reference trained on "
+                "the noise, 100 % as good as the oracle, which knows what is noise. There is none where the two are "
+                "within two standard errors of each other."
             ),
             columns=(
                 Column("Noise"),
@@ -327,7 +340,7 @@ def costs(result: StudyResult) -> Grid | None:
         return None
     return Grid(
         name="costs",
-        caption="What a training took, means over seeds.",
+        caption="What a training took, means over trainings.",
         columns=(
             Column("Place"),
             Column("Method"),
@@ -396,13 +409,14 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
     references = " or ".join(dict.fromkeys(sight.reference for sight in held))
     oracle = " except the oracle's" if oracles(result) else ""
     first, second = (HEADINGS[metric] for metric in metrics)
+    repeated = repetition(result)
     return Grid(
         name=name,
         caption=(
             f"{first.split(',', 1)[0]} on the test targets{about}, under both protocols. Small print: 95 % intervals "
-            "over users; ± is the half-width of the one over seeds. Bold: the highest of its place"
-            f"{oracle}. ▲ ▼: significantly better or worse than {references} (t test over users and seeds, Holm over "
-            "all comparisons of the metric on the dataset); ○: not significant."
+            f"over users; ± is the half-width of the one over {repeated}s. Bold: the highest of its place{oracle}. "
+            f"▲ ▼: significantly better or worse than {references} (t test {over_words(result)}, Holm over all "
+            "comparisons of the metric on the dataset); ○: not significant."
         ),
         columns=(
             Column("Noise"),
@@ -414,7 +428,7 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
             Column("Gain, %", numeric=True),
             *((Column("Both protocols"),) if main else ()),
             *((Column("Retention", numeric=True),) if main and with_retention else ()),
-            Column("Seeds", numeric=True),
+            Column(f"{repeated.capitalize()}s", numeric=True),
         ),
         rows=tuple(rows),
         breaks=frozenset(breaks),
@@ -437,10 +451,8 @@ def _limits(found: Estimate) -> tuple[Number, ...]:
 
 
 def _is_best(result: StudyResult, sight: Sight, method: str, metric: str) -> bool:
-    """Whether a method has the highest value of its place; the oracle is no rival."""
-    known = oracles(result)
-    rivals = {row.method: row.over_users.value or 0.0 for row in sight.tables[metric].rows if row.method not in known}
-    return method in rivals and len(rivals) > 1 and rivals[method] == max(rivals.values())
+    """Whether a method has the highest value of its place, and rivals there."""
+    return len(set(sight.methods) - oracles(result)) > 1 and method in leading(sight, metric, result)
 
 
 def _value(row: Row, *, best: bool) -> Item:

@@ -1,12 +1,22 @@
 """What a study shows, in sentences: what is better under both protocols, what under one only, and what is not."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tasks.reporting.analysis import FULL, SAMPLED, is_loudest, variant
-from tasks.reporting.sights import Sight, by_dataset, interval_words, judged, oracles, place_words, sights, signed
+from tasks.reporting.analysis import FULL, SAMPLED, is_loudest, repetition, variant
+from tasks.reporting.sights import (
+    Sight,
+    by_dataset,
+    interval_words,
+    judged,
+    leading,
+    oracles,
+    place_words,
+    sights,
+    signed,
+)
 from tasks.statistics.crossed import SeedSquares, pooled
 from tasks.study.result import StudyResult
 from tasks.wording import counted
@@ -65,12 +75,13 @@ def not_significant(result: StudyResult) -> list[str]:
 
 def collapse_words(result: StudyResult) -> str | None:
     """A sentence on the trainings whose gate collapsed, None where none did."""
-    by_method = Counter(cell.method for cell in result.cells if cell.figures.collapsed)
+    trainings = {cell.train_key: cell for cell in result.cells if cell.train_key}
+    by_method = Counter(cell.method for cell in trainings.values() if cell.figures.collapsed)
     if not by_method:
         return None
     told = ", ".join(f"{count} of {method}" for method, count in by_method.items())
     return (
-        f"The gate of {by_method.total()} of {counted(len(result.cells), 'training')} collapsed in a layer or in all, "
+        f"The gate of {by_method.total()} of {counted(len(trainings), 'training')} collapsed in a layer or in all, "
         f"whose attention was all but off ({told}): a smaller beta may prevent it."
     )
 
@@ -108,21 +119,21 @@ def _best(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     for sight in loud:
         tops = []
         for metric in (FULL, SAMPLED):
-            rivals = [row for row in sight.tables[metric].rows if row.method not in oracles(result)]
-            row = max(rivals, key=lambda row: row.over_users.value or 0.0)
-            limits = interval_words(row.over_users)
+            first = leading(sight, metric, result)
+            over = sight.row(metric, first[0]).over_users
+            limits = interval_words(over)
             interval = f", 95 % interval {limits}" if limits else ""
-            tops.append((row.method, f"{row.over_users.value or 0.0:.4f}{interval}"))
+            tops.append((first, f"{over.value or 0.0:.4f}{interval}"))
         (first, full), (second, sampled) = tops
-        where = place_words(sight.place, result)
-        if not set(sight.methods) - oracles(result) - {first}:
-            told = f"{first} has an NDCG@10 of {full} in the full ranking; among 100 negatives {sampled}."
+        where, have = place_words(sight.place, result), f"{listed(first)} {'has' if len(first) == 1 else 'have'}"
+        if len(set(sight.methods) - oracles(result)) == 1:
+            told = f"{have} an NDCG@10 of {full} in the full ranking; among 100 negatives {sampled}."
         elif first == second:
-            told = f"{first} has the highest NDCG@10 under both protocols ({full}; among 100 negatives {sampled})."
+            told = f"{have} the highest NDCG@10 under both protocols ({full}; among 100 negatives {sampled})."
         else:
             told = (
-                f"{first} has the highest NDCG@10 in the full ranking ({full}), "
-                f"{second} the highest among 100 negatives ({sampled}): the two protocols disagree."
+                f"{have} the highest NDCG@10 in the full ranking ({full}), "
+                f"{listed(second)} the highest among 100 negatives ({sampled}): the two protocols disagree."
             )
         sentences.append(f"At {where}: {told}")
     return sentences
@@ -147,8 +158,8 @@ def _differences(result: StudyResult, found: Sequence[Sight]) -> list[Statement]
     if all(kind == NEITHER for _, kind, _, _, _ in held):
         count = f"{len(held)} comparisons" if len(held) > 1 else "one comparison"
         references = listed(dict.fromkeys(entry[0] for entry in held))
-        text = f"Nothing here is significant: in {count}, no method differs from {references} under either protocol."
-        return [Statement(text)]
+        none = f"no method differs significantly from {references} under either protocol"
+        return [Statement(f"Nothing here is significant: in {count}, {none}.")]
     statements = []
     for reference in dict.fromkeys(entry[0] for entry in held):
         for kind, opening in OPENINGS.items():
@@ -190,12 +201,8 @@ def _count(held: Sequence[tuple[str, str, str, str, Sight]], reference: str, met
 
 
 def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
-    counts = sorted({len(row.seeds) for sight in found for row in sight.tables[FULL].rows})
-    sentences = []
-    if counts[0] == 1:
-        who = "Each method was" if counts[-1] == 1 else "Some methods were"
-        sentences.append(f"{who} trained with one seed, so how much another training would differ is not known.")
-    sentences += filter(None, (_seed_words(dataset, held) for dataset, held in by_dataset(found)))
+    repeated = repetition(result)
+    sentences = [told for dataset, held in by_dataset(found) for told in _spread_words(dataset, held, repeated)]
     sentences += filter(None, [_draw_words(result)])
     alone = [sight for sight in found if sight.reference not in sight.methods]
     for reference in dict.fromkeys(sight.reference for sight in alone):
@@ -212,11 +219,16 @@ def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
 
 
 def _draw_words(result: StudyResult) -> str | None:
-    """What is not known of noise that was drawn several times, None where every draw has one seed."""
+    """What is not known of noise that was drawn several times, None where every seed has a draw of its own."""
     seeds_of: dict[int | None, set[int]] = {}
     for cell in result.cells:
         if cell.noise is not None and cell.noise.ratio > 0.0:
             seeds_of.setdefault(cell.noise.seed, set()).add(cell.seed)
+    if repetition(result) == "draw":
+        return (
+            "All trainings have the same seed, on several draws of noise: intervals and verdicts count what another "
+            "draw would change, and not what another seed would."
+        )
     if len(seeds_of) < 2 or max(map(len, seeds_of.values())) < 2:
         return None
     return (
@@ -226,16 +238,22 @@ def _draw_words(result: StudyResult) -> str | None:
     )
 
 
-def _seed_words(dataset: str, held: Sequence[Sight]) -> str | None:
-    """How far seeds move a training's figure, None where no method was trained with two."""
+def _spread_words(dataset: str, held: Sequence[Sight], repeated: str) -> Iterator[str]:
+    """Whether trainings were repeated, and how far repetitions, by seeds or by draws, move a figure of theirs."""
     by_method: dict[str, list[SeedSquares | None]] = {}
     for sight in held:
         for row in sight.tables[FULL].rows:
             by_method.setdefault(row.method, []).append(row.target_squares or row.squares)
     moved = [spread.largest**0.5 for own in by_method.values() if (spread := pooled(own)) is not None]
-    if not moved:
-        return None
-    return (
-        f"From seed to seed a training's NDCG@10 in full ranking on {dataset} moves by {median(moved):.4f} (standard "
-        "deviation, of the median method); verdicts and intervals of differences count that."
-    )
+    counts = {len(row.seeds) for sight in held for row in sight.tables[FULL].rows}
+    if counts == {1}:
+        yield f"Each method was trained on {dataset} with one {repeated}: how much another would change is not known."
+    elif 1 in counts:
+        known = "taken from the others" if moved else "not known"
+        yield f"Some trainings on {dataset} have no second {repeated}: how much one would change is {known}."
+    if moved:
+        yield (
+            f"From {repeated} to {repeated} a training's NDCG@10 in full ranking on {dataset} moves by "
+            f"{median(moved):.4f} (standard deviation, of the median method); verdicts and intervals of differences "
+            "count that."
+        )

@@ -302,14 +302,14 @@ def _verdict(against: Against, reference: str) -> str:
         if low is not None and high is not None and not (low > 0.0 if better else high < 0.0):
             parts.append("which does not bear it out (it weighs users by their targets, the test weighs them alike)")
         if against.over_both is None:
-            parts.append("over users alone: how much other seeds would change is not known")
+            parts.append("over users alone: how much other trainings would change is not known")
     else:
         one_sided = against.t.alternative == "greater"
         opening = f"not significantly better than {reference}" if one_sided else "not significant"
         if against.shown_difference.excludes(0.0) and not one_sided:
             parts.append(f"but {_p_words(adjusted)}")
         elif against.difference.excludes(0.0) and not one_sided:
-            parts.append("though over users alone it would not include 0: other seeds may undo it")
+            parts.append("though over users alone it would not include 0: other trainings may undo it")
     return f"{opening}: {', '.join(parts)}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from tasks.report import HEADINGS
 from tasks.reporting.analysis import FULL, METRICS, axis_label, value_label
 from tasks.reporting.columns import ruled
+from tasks.reporting.sights import over_words
 from tasks.reporting.words import collapse_words, not_significant
 from tasks.specs import in_percent
 from tasks.statistics.comparison import Row
@@ -14,9 +15,10 @@ LEFT = ("Data", "Method", "Verdict")
 """Columns that stand to the left."""
 
 LEGEND = (
-    "Test split, means over seeds. NDCG@10 and Hit@10 rank the target in the whole catalogue less the items seen\n"
+    "Test split, means over trainings. NDCG@10 and Hit@10 rank the target in the whole catalogue less the items seen\n"
     "before; s100 ranks it among 100 sampled unseen items. Gain is that of NDCG@10 over {reference}; the verdict is\n"
-    "its t-test over users and seeds, paired by user, adjusted by Holm over all comparisons of the table."
+    "that of a t-test, paired by user, {over},\n"
+    "adjusted by Holm over all comparisons of the metric on the dataset."
 )
 
 
@@ -39,7 +41,8 @@ def table(result: StudyResult) -> list[dict[str, str]]:
 def plain(result: StudyResult) -> str:
     """The table in columns, its legend, what is not significant, which gates collapsed, and the cells that failed."""
     rows = table(result)
-    parts = [ruled(rows, left=LEFT), "", LEGEND.format(reference=_reference(result))] if rows else []
+    legend = LEGEND.format(reference=_reference(result), over=over_words(result))
+    parts = [ruled(rows, left=LEFT), "", legend] if rows else []
     unclear = not_significant(result)
     if unclear:
         parts += ["", "Not significant:", *(f"  {sentence}" for sentence in unclear)]

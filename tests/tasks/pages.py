@@ -22,6 +22,7 @@ def study_page(folder: Path) -> Path:
     found, ranks = study(
         methods=(*METHODS, "oracle"),
         kinds=("replace", "popular"),
+        settings={"model.length": (50,), "training.learning_rate": (0.001,)},
         oracle="oracle",
         detection=(detection("better", 0.25, strength=1.9), detection("equal", 0.25, strength=0.0)),
     )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.detect import verdicts_on
+from tasks.gates import GateLayer
 from tasks.study.result import (
     CellResult,
     Dataset,
@@ -150,12 +151,21 @@ def _cell(
             seconds={"better": 190.0, "equal": 82.0}.get(method, 60.0) + 3.0 * seed,
             parameters=120_000,
             peak_memory_bytes={"better": 900, "equal": 520}.get(method, 480) * 2**20,
+            gate=_gate(seed) if "gate" in MODELS.get(method, {}) else (),
         ),
         history=tuple(
             Epoch(epoch + 1, {"train.loss": 1.0 / (epoch + 1), "validation.full_unseen.ndcg_at_10": value})
             for epoch, value in enumerate(curve)
         ),
         metrics=summary(final, "test"),
+    )
+
+
+def _gate(seed: int) -> tuple[GateLayer, ...]:
+    """Two layers; the second keeps less, and nothing is that far apart in it as in the first."""
+    return (
+        GateLayer(1, 0.9 - 0.1 * seed, 0.8 - 0.2 * seed, (0.9, 0.7, 0.5 + 0.1 * seed)),
+        GateLayer(2, 0.4, 0.3 - 0.1 * seed, (0.5 - 0.1 * seed, 0.1)),
     )
 
 

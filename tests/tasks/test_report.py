@@ -53,9 +53,17 @@ def test_a_ratio_is_told_as_it_was_given(ratio: float, told: str) -> None:
 
 
 def test_the_terminals_columns_line_up() -> None:
-    head, rule, *body = plain(rows()).splitlines()
+    head, rule, *body = plain(rows()).partition("\n\n")[0].splitlines()
     assert head.split() == ["Method", "Noise", "NDCG@10", "Hit@10", "NDCG@10", "s100", "Hit@10", "s100", "Retention"]
     assert {len(line) for line in body} == {len(rule)} == {len(head)}
+
+
+def test_the_terminal_says_what_its_headings_mean_in_lines_that_fit() -> None:
+    told = plain(rows()).partition("\n\n")[2]
+    assert max(map(len, told.splitlines())) <= 88
+    for what in ("± is the standard deviation over seeds", "s100 ranks it among 100 sampled", "Retention is the share"):
+        assert what in " ".join(told.split())
+        assert what in markdown(rows())
 
 
 def test_markdown_has_a_cell_for_every_heading_and_says_what_they_mean() -> None:

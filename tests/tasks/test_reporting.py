@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from models.engine.metrics import PROTOCOLS
 from tasks.errors import InputError
 from tasks.gates import GateLayer
 from tasks.home import Home
@@ -29,7 +30,8 @@ from tasks.reporting.page import all_tables, write_report
 from tasks.reporting.scales import evenly, signless, span, ticks
 from tasks.reporting.sights import cells_of, sights
 from tasks.reporting.tables import datasets
-from tasks.reporting.words import answer, not_significant
+from tasks.reporting.words import answer, collapse_words, not_significant
+from tasks.statistics.slices import tertile_edges
 from tasks.study import terminal
 from tasks.study.result import CellResult, Noise, Place, StudyResult
 from tests.tasks.study_results import METHODS, USERS, Ranks, detection, study
@@ -170,7 +172,36 @@ def test_a_study_where_nothing_is_significant_says_so() -> None:
     result, ranks = study(methods=("plain", "equal"), ratios=(0.1,), seeds=(1,))
     said = answer(analysed(result, ranks, resamples=RESAMPLES))
     assert "Nothing here is significant: in one comparison" in said[1].text
-    assert "one seed" in said[2].text
+    assert said[2].text == (
+        "Each method was trained on ml-100k with one seed: how much another would change is not known."
+    )
+
+
+def test_trainings_without_a_second_seed_are_told_whose_spread_is_theirs() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.25,))
+    cells = result.cells[:-1]
+    assert (cells[-1].method, cells[-1].seed) == ("better", 1)
+    said = " ".join(map(str, answer(analysed(replace(result, cells=cells), ranks, resamples=RESAMPLES))))
+    assert (
+        "Some trainings on ml-100k have no second seed: how much one would change is taken from the others. From seed "
+        "to seed a training's NDCG@10"
+    ) in said
+    assert "Each method" not in said
+
+
+def test_with_one_seed_nothing_is_said_to_be_over_seeds(tmp_path: Path) -> None:
+    result, ranks = study(methods=("plain", "better", "oracle"), ratios=(0.25,), seeds=(1,), oracle="oracle")
+    whole = analysed(result, ranks, resamples=RESAMPLES)
+    text = html.unescape(write_report(whole, None, tmp_path).read_text())
+    in_the_terminal = " ".join(terminal.plain(whole).split())
+    for told in (text, in_the_terminal):
+        assert "over users and seeds" not in told
+    assert "over users and, where any method has several, seeds, adjusted by Holm over all" in in_the_terminal
+    for what in ("interval over users", "intervals over users", "t test over users"):
+        assert f"{what} and, where any method has several, seeds" in text
+    rows = table(tmp_path / "tables" / "comparison.csv")
+    assert rows.p_over_users_and_seeds.isna().all()
+    assert rows[rows.method != "plain"].p_over_users.notna().all()
 
 
 def test_a_gain_under_one_protocol_alone_counts_as_none() -> None:
@@ -219,6 +250,19 @@ def test_a_training_that_cells_share_is_counted_once_and_a_file_without_a_name_i
     assert "for 4 s · 2 min of training in all" in text  # 63 and 66 s
     assert "rec-denoiser study FILE\n" in text
     assert "FILE stands for the file below, whose name was not kept." in text
+
+
+def test_a_gate_that_collapsed_is_counted_once_however_often_its_training_is_ranked() -> None:
+    result, _ = study(methods=("plain", "equal"), ratios=(0.0,))
+    shut = [
+        replace(cell, figures=replace(cell.figures, collapsed=(cell.method, cell.seed) == ("equal", 2)))
+        for cell in result.cells
+    ]
+    failed = replace(shut[0], status="failed", failure="no memory was left", train_key=None)
+    told = collapse_words(replace(result, cells=(*shut, *shut, failed)))
+    assert told is not None
+    assert told.startswith("The gate of 1 of 4 trainings collapsed")
+    assert "(1 of equal)" in told
 
 
 def test_a_result_to_hand_on_keeps_the_request_and_not_where_its_file_lies() -> None:
@@ -310,6 +354,14 @@ def test_paper_has_nothing_to_press() -> None:
     assert {name.strip() for name in hidden.split(",")} >= {"#theme", "nav", ".files", ".skip", ".arrow"}
 
 
+def test_paper_is_light_whatever_the_screen_is(page: Path) -> None:
+    style = page.read_text().partition("<style>")[2].partition("</style>")[0]
+    of_media = re.findall(r"@media ([^{]*) \{((?:[^{}]*\{[^{}]*\})*)\s*\}", style)
+    dark = [media for media, rules in of_media if "color-scheme: dark;" in rules]
+    assert dark == ["screen and (prefers-color-scheme: dark)", "screen"]
+    assert style.count("color-scheme: dark;") == len(dark)
+
+
 def test_figures_follow_the_theme(page: Path) -> None:
     text = page.read_text()
     for drawing in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
@@ -338,6 +390,33 @@ def test_a_figures_points_lie_where_its_csv_says(noise: tuple[StudyResult, Ranks
         assert read == pytest.approx(told, abs=2.0 * abs((high - low) / (at_high - at_low)))
 
 
+def test_no_label_reaches_out_of_its_chart(tmp_path: Path) -> None:
+    """At the width of a letter in a browser's usual type; an anchor says to which side of its place a text runs."""
+    compared = {"training.learning_rate": 0.001, "source.shoppers.users": 2000}
+    elsewhere = {"model.length": 50, "training.batch_size": 256, "training.patience": 10, "filter.below": 0.5}
+    found, ranks = study(
+        methods=("plain", "equal"),
+        seeds=(1,),
+        ratios=(0.0, 0.25),
+        settings={axis: (value,) for axis, value in (compared | elsewhere).items()},
+        reference={"method": "plain", **compared},
+        detection=(detection("plain", 0.25, strength=1.0),),
+    )
+    result = analysed(found, ranks, resamples=RESAMPLES)
+    place = "25 % replace noise, length 50, batch size 256, patience 10, filter below 0.5"
+    text = write_report(result, None, tmp_path).read_text()
+    headed = re.findall(rf"<h4>{place}</h4>(?:<ul.*?</ul>)?<svg.*?<title[^>]*>(.*?)</title>", text)
+    told = ("by popularity", "by history length", "by noise", "training time", "memory", "Keep-prob", "Validation")
+    assert all(any(words in title for title in headed) for words in told)
+    for chart in filter(lambda chart: chart.get("role") == "img", drawings(text)):
+        width = float(chart.get("viewBox", "").split()[2])
+        for text in chart.iter("text"):
+            told = text.text or text.findtext("tspan") or ""
+            before = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor", "start")] * 6.1 * len(told)
+            left = float(text.get("x", 0)) - before
+            assert 0.0 <= left < left + 6.1 * len(told) <= width, told
+
+
 def test_the_files_in_the_page_are_those_beside_it(page: Path) -> None:
     carried = dict(re.findall(r'href="data:[^,]*,([^"]*)" download="([^"]*)"', page.read_text()))
     names = {path.name for path in (page.parent / "tables").iterdir()}
@@ -356,6 +435,7 @@ def test_every_figure_has_a_csv_of_its_numbers(noise: tuple[StudyResult, Ranks],
         "slices-noise-in-the-history",
         "detection",
         "cost",
+        "gate",
         "learning",
     }
     for figure in drawn:
@@ -744,10 +824,48 @@ def test_a_seed_with_a_draw_of_its_own_is_one_repetition_with_and_without_noise(
     assert "Noise was drawn" not in (tmp_path / "report.html").read_text()
 
 
-def test_of_one_seed_the_draws_of_noise_are_the_repetitions() -> None:
+def test_targets_are_parted_by_what_the_reference_met_over_all_draws_of_noise() -> None:
+    """A gain in clean histories alone, which are others in each draw; the oracle, first in the file, met no noise."""
+    made, _ = study(methods=("oracle", "plain", "better"), ratios=(0.25,), oracle="oracle")
+    number = np.arange(USERS)
+    noisy = {seed: number // seed % 2 == 1 for seed in (1, 2)}
+
+    def ranks(cell: CellResult) -> pd.DataFrame:
+        met = noisy[cell.seed] & (cell.method != "oracle")
+        first = (cell.method == "better") & ~met
+        times = 100 if cell.method == "oracle" else cell.seed
+        columns = {"target": number, "split": "test", "user": number, "history": number + times}
+        columns |= {"popularity": number * times, NOISE_SHARE: np.where(met, 0.4, 0.0)}
+        return pd.DataFrame(columns | {f"rank_{name}": np.where(first, 0.0, 2.0) for name in PROTOCOLS})
+
+    result = analysed(drawn_anew(made, {1: (1, 11), 2: (2, 12)}), ranks, resamples=RESAMPLES)
+    cuts = {cut.sliced.quantity: cut.sliced.slices for cut in result.slices if cut.metric == FULL}
+    gain = 1.0 - 1.0 / np.log2(4.0)
+    assert {part.label: (part.targets, part.differences["better"].value) for part in cuts["noise in the history"]} == {
+        "none": (USERS / 4, pytest.approx(gain)),
+        "under 10 %": (0, None),
+        "10 % to under 25 %": (USERS / 2, pytest.approx(gain / 2)),
+        "25 % and over": (USERS / 4, 0.0),
+    }
+    for quantity, met in (("popularity of the target", 1.5 * number), ("history length", number + 1.5)):
+        low, high = tertile_edges(met)
+        assert [(part.low, part.high) for part in cuts[quantity]] == [(None, low), (low, high), (high, None)]
+
+
+def test_of_one_seed_the_draws_of_noise_are_the_repetitions_and_are_called_so(tmp_path: Path) -> None:
     made, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1, 2, 3))
     result = analysed(drawn_anew(made, {number: (7, 10 + number) for number in (1, 2, 3)}), ranks, resamples=RESAMPLES)
     assert all(row.seeds == (11, 12, 13) for sight in sights(result) for row in sight.tables[FULL].rows)
+    found = tuple(detection("plain", 0.25, strength=1.0 + number / 10, seed=7) for number in (1, 2, 3))
+    result = replace(result, detection=found)
+    said = " ".join(map(str, answer(result)))
+    assert "From draw to draw a training's NDCG@10" in said
+    assert "All trainings have the same seed, on several draws of noise" in said
+    held = {grid.name: records(grid) for grid in all_tables(result)}
+    assert {row["Draws"] for name in ("comparison", "noise-detection") for row in held[name]} == {"3"}
+    text = re.sub(r"<details>.*?</details>", "", write_report(result, None, tmp_path).read_text())
+    for told in (text, terminal.plain(result)):
+        assert not re.search(r"[Ss]eeds\b", html.unescape(re.sub(r'href="[^"]*"|<[^>]+>', " ", told)))
 
 
 def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:
@@ -763,6 +881,19 @@ def test_a_method_without_an_axis_is_compared_at_each_of_its_values() -> None:
         if sight.place.setting
     ]
     assert [(sight.reference, sight.methods) for sight in places] == [("plain", ("plain", "better"))] * 2
+
+
+def test_two_methods_that_are_the_same_are_both_first_and_their_difference_has_no_interval() -> None:
+    made, ranks = study(methods=("plain", "equal"), ratios=(0.25,))
+    of_plain = {cell.seed: cell for cell in made.cells if cell.method == "plain"}
+    result = analysed(made, lambda cell: ranks(of_plain[cell.seed]), resamples=RESAMPLES)
+    first, none, *_ = map(str, answer(result))
+    assert first.startswith("At 25 % replace noise: plain and equal have the highest NDCG@10 under both protocols (")
+    assert none.endswith("in one comparison, no method differs significantly from plain under either protocol.")
+    comparison = next(grid for grid in all_tables(result) if grid.name == "comparison")
+    assert [row[2].best for row in comparison.rows] == [True, True]
+    (differences,) = (figure for figure in figures(result) if figure.name == "differences")
+    assert "<title>equal: 0.00 %; not significant: the same as plain for every user</title>" in differences.panels[0]
 
 
 def test_where_the_reference_failed_nothing_is_compared_and_that_is_said(tmp_path: Path) -> None:

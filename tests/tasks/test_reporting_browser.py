@@ -24,7 +24,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_table_is_sorted_by_mouse_and_by_keyboard(opened: Browser) -> None:
-    at = 2
+    at = 4
     before = [float(value) for value in opened.run(COLUMN, at)]
     opened.run(f"{BUTTON}.click()", at)
     assert opened.run(SORTED, at) == "ascending"
@@ -33,12 +33,12 @@ def test_a_table_is_sorted_by_mouse_and_by_keyboard(opened: Browser) -> None:
     opened.press("\ue007")  # Enter
     assert opened.run(SORTED, at) == "descending"
     assert [float(value) for value in opened.run(COLUMN, at)] == sorted(before, reverse=True)
-    opened.run(f"{BUTTON}.click()", 1)
-    assert opened.run(SORTED, at) is None
-    names = opened.run(COLUMN, 1)
-    assert names == sorted(names)
     opened.run(f"{BUTTON}.click()", 3)
-    gains = opened.run(COLUMN, 3)
+    assert opened.run(SORTED, at) is None
+    names = opened.run(COLUMN, 3)
+    assert names == sorted(names)
+    opened.run(f"{BUTTON}.click()", 5)
+    gains = opened.run(COLUMN, 5)
     numbers = [float(value) for value in gains if value]
     assert gains[: len(numbers)] == [value for value in gains if value]  # what has no value comes last
     assert numbers == sorted(numbers)

@@ -194,7 +194,7 @@ def test_a_one_sided_table_only_asks_for_better() -> None:
 
 def test_a_verdict_says_when_other_seeds_could_undo_it() -> None:
     assert verdict(table_of(panel_of({"base": 0.0, "up": 0.05}, runs=1)), "up").endswith(
-        "over users alone: how much other seeds would change is not known"
+        "over users alone: how much other trainings would change is not known"
     )
     draw = rng(1)
     level = draw.normal(0.5, 0.2, USERS)
@@ -205,7 +205,7 @@ def test_a_verdict_says_when_other_seeds_could_undo_it() -> None:
     ]
     told = verdict(table_of(align(shaky)), "up")
     assert told.startswith("not significant: 95 % interval of the difference −")
-    assert told.endswith("though over users alone it would not include 0: other seeds may undo it")
+    assert told.endswith("though over users alone it would not include 0: other trainings may undo it")
 
 
 def test_users_and_seeds_are_two_crossed_random_effects() -> None:
