@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,6 +25,31 @@ def _own_settings() -> Iterator[None]:
     for name in SETTINGS:
         os.environ.pop(name, None)
     os.environ.update(saved)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers do what they are asked for in this process; trainings have none here."""
+    from models.__main__ import rank_targets
+    from models.audit import audit_log
+    from models.detect import judge_interactions
+    from models.filter import judge_log
+    from tasks import detect, evaluate, workers
+    from tasks import filter as filtering
+    from tasks.audit import judge
+
+    verbs = {
+        (workers.PROGRAM, "rank"): rank_targets,
+        (filtering.PROGRAM, "judge"): judge_log,
+        (detect.PROGRAM, "detect"): judge_interactions,
+        (judge.PROGRAM, "audit"): audit_log,
+    }
+
+    def run(verb: str, request: dict[str, Any], *, program: str = workers.PROGRAM) -> dict[str, Any]:
+        return verbs[program, verb](dict(request))
+
+    for module in (evaluate, filtering, detect, judge):
+        monkeypatch.setattr(module, "run_worker", run)
 
 
 @pytest.fixture(scope="module")

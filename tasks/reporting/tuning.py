@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from statistics import median, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from tasks.reporting.analysis import axis_label, value_label
@@ -25,17 +25,25 @@ from tasks.wording import counted
 DASH = "–"
 MEBIBYTE = 2**20
 METHODS = """\
-Every method had the same number of trials. The first is the method as it comes, so no search can look better only for \
-having left that out; the others were drawn from its space, {how}. A trial's value is the mean over its seeds of \
-{metric} at the epoch that validation chose. No experiment was tried twice.
+Every method was allowed the same number of trials, and had fewer only where its space holds no more. The first is the \
+method as it comes, so no search can look better only for having left that out; the others were drawn from its space, \
+{how}. A trial's value is the mean over its seeds of {metric} at the epoch that validation chose. No experiment was \
+tried twice.
 
 Nothing here was measured on test: trials are not ranked there. The best of many trials is partly the luckiest, so its \
-value is too high by an unknown amount, and more so the more trials there were; the study that was written beside this \
-page trains each method anew at its best settings, with seeds that no trial had, and compares them on test.
+value is too high by an unknown amount, and more so the more trials there were.{afterwards}
 
 The budget is a number of trainings. Trainings stop when validation has not risen for a while, and differ in what an \
 epoch costs: the table of costs says how equal the budgets were in epochs and in time.
 """
+FLATTERED = (
+    "These values chose the settings and flatter them. Which method is better is for the study on test with fresh "
+    "seeds to say."
+)
+AFTERWARDS = (
+    " The study that was written beside this page trains each method anew at its best settings, with seeds that no "
+    "trial had, and compares them on test."
+)
 DRAWN = {
     "random": "each independently at random",
     "tpe": "at random at first and then by a tree-structured Parzen estimator from what the trials before had shown",
@@ -91,21 +99,18 @@ def _answer(result: TuneResult) -> str:
         elif best.number == 0:
             items.append(f"{method.name}: nothing beat the method as it comes ({best.value:.4f}).")
         else:
-            gain = f", {signed(_gain(best, first))} % over its first trial" if first.value else ""
+            gain = _gain(best, first)
+            over = "" if gain is None else f", {signed(gain)} % over its first trial"
             last = len(result.of(method.name)) - 1
             items.append(
-                f"{method.name}: {best.value:.4f}{gain}, in trial {best.number} of 0 to {last}, at "
+                f"{method.name}: {best.value:.4f}{over}, in trial {best.number} of 0 to {last}, at "
                 f"{_told(best.settings)}."
             )
     parts = [
         words("p", f"Highest {result.metric} of each method, on validation:"),
         element("ul", (words("li", item) for item in items)),
-        words(
-            "p",
-            "These values chose the settings and flatter them. Which method is better is for the study on test with "
-            "fresh seeds to say.",
-        ),
     ]
+    parts += [words("p", FLATTERED)] if result.study is not None else []
     notes = noted(result)
     parts += [element("ul", (words("li", note) for note in notes))] if notes else []
     return element("div", parts, class_="answer")
@@ -117,12 +122,13 @@ def _best(result: TuneResult) -> Grid:
         trials, best = result.of(method.name), result.best(method)
         values = [trial.value for trial in trials if trial.value is not None]
         held = [cell.metrics[result.metric] for cell in best.cells] if best else []
+        gain = _gain(best, trials[0])
         rows.append(
             (
                 Item(method.name),
                 Item(_four(best.value), value=best.value, note=_spread(held)) if best else Item(DASH),
                 Item(_four(trials[0].value), value=trials[0].value),
-                Item(signed(_gain(best, trials[0]))) if best and trials[0].value else Item(DASH),
+                Item(DASH) if gain is None else Item(signed(gain), value=gain),
                 Item(_four(median(values)), value=median(values)) if values else Item(DASH),
                 Item(_four(min(values)), value=min(values)) if values else Item(DASH),
                 Item(str(best.number), value=best.number) if best else Item(DASH),
@@ -151,7 +157,8 @@ def _costs(result: TuneResult) -> Grid:
     for method in result.methods:
         trials, best = result.of(method.name), result.best(method)
         figures = [cell.figures for trial in trials for cell in trial.cells]
-        seconds, epochs = (sum(getattr(each, name) or 0 for each in figures) for name in ("seconds", "epochs"))
+        epochs = sum(each.epochs or 0 for each in figures)
+        seconds = [each.seconds for each in figures if each.seconds is not None]
         peak = max((each.peak_memory_bytes or 0 for each in figures), default=0) / MEBIBYTE
         parameters = best.cells[0].figures.parameters if best else None
         rows.append(
@@ -159,8 +166,8 @@ def _costs(result: TuneResult) -> Grid:
                 Item(method.name),
                 Item(str(len(figures)), value=len(figures)),
                 Item(str(epochs), value=epochs),
-                Item(f"{seconds:.0f}", value=seconds),
-                Item(f"{seconds / len(figures):.1f}", value=seconds / len(figures)),
+                Item(f"{sum(seconds):.0f}", value=sum(seconds)),
+                Item(f"{fmean(seconds):.1f}", value=fmean(seconds)) if seconds else Item(DASH),
                 Item(f"{peak:.0f}", value=peak),
                 Item(DASH) if parameters is None else Item(str(parameters), value=parameters),
             )
@@ -200,11 +207,12 @@ def _trials(result: TuneResult) -> Grid:
                 Item(trial.method),
                 Item(str(trial.number), value=trial.number),
                 Item(_four(trial.value), value=trial.value, best=(trial.method, trial.number) in bests),
-                Item(str(sum(cell.figures.epochs or 0 for cell in trial.cells))),
+                Item(str(epochs), value=epochs),
                 Item(_told(trial.settings)),
                 Item(", ".join(cell.mlflow_run for cell in trial.cells)),
             )
             for trial in result.trials
+            for epochs in [sum(cell.figures.epochs or 0 for cell in trial.cells)]
         ),
     )
 
@@ -333,7 +341,8 @@ def _spaces(result: TuneResult) -> str:
 
 def _how(result: TuneResult) -> str:
     kind = result.spec["sampler"]["kind"]
-    text = METHODS.format(how=DRAWN[kind], metric=result.metric)
+    afterwards = "" if result.study is None else AFTERWARDS
+    text = METHODS.format(how=DRAWN[kind], metric=result.metric, afterwards=afterwards)
     facts = [("drawn by", result.drawn_by), *flat_entries("sampler", result.spec["sampler"])]
     return "".join(words("p", paragraph) for paragraph in text.strip().split("\n\n")) + entries(facts)
 
@@ -363,8 +372,11 @@ def _told(settings: Mapping[str, Any]) -> str:
     return ", ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in told)
 
 
-def _gain(best: TrialResult, first: TrialResult) -> float:
-    return 100.0 * ((best.value or 0.0) / (first.value or 1.0) - 1.0)
+def _gain(best: TrialResult | None, first: TrialResult) -> float | None:
+    """What the best has over the first, in %; None where one of them has no value to compare."""
+    if best is None or best.value is None or not first.value:
+        return None
+    return 100.0 * (best.value / first.value - 1.0)
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -11,8 +11,6 @@ import pytest
 from flows import data as making
 from flows.data import Snapshots, checked_snapshot
 from models.config import ModelConfig
-from models.filter import judge_log
-from tasks import filter as filtering
 from tasks.corrupt import corrupt
 from tasks.data_specs import Columns, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec
 from tasks.errors import InputError
@@ -64,10 +62,9 @@ class PlainSteps:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A state folder of the test's own, without a server to tell anything to."""
     monkeypatch.setenv("REC_DENOISER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(filtering, "run_worker", lambda _, request, *, program: judge_log(dict(request)))
     monkeypatch.setattr(making, "create_markdown_artifact", lambda *_, **__: None)
     monkeypatch.setattr(making, "checked_snapshot", checked)
     return Home(tmp_path / "home")

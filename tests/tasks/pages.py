@@ -1,7 +1,9 @@
 """Every kind of page that a person is given, of made-up results."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tasks.audit.findings import BINS, Findings, Group, Suspect
 from tasks.audit.gain import Gain
@@ -40,10 +42,14 @@ def explanation_page(folder: Path) -> Path:
     return write_explanation(told, folder / "why.html")[0]
 
 
-def audit_page(folder: Path) -> Path:
-    ranked = tuple(
-        Group(f"someone-{number:04}", 40 + number, 12.5, 0.9 - 0.01 * number, "half of it looks like noise")
-        for number in range(30)
+def audit_page(folder: Path, **changed: Any) -> Path:
+    """Of findings with what is `changed` in them."""
+    users, items = (
+        tuple(
+            Group(f"{name}-{number:04}", 40 + number, 12.5 + number, first - 0.01 * number, "half of it is noise")
+            for number in range(30)
+        )
+        for name, first in (("someone", 0.9), ("something", 0.8))
     )
     suspects = tuple(
         Suspect(
@@ -57,7 +63,10 @@ def audit_page(folder: Path) -> Path:
         )
         for number in range(30)
     )
-    area = Estimate(0.93, 0.92, 0.94, 0.95, "users", 900)
+    areas = {
+        "all": Estimate(0.93, 0.92, 0.94, 0.95, "users", 900),
+        "replace": Estimate(0.95, 0.945, 0.955, 0.95, "users", 900),
+    }
     found = Findings(
         judged=40_000,
         users=900,
@@ -69,16 +78,15 @@ def audit_page(folder: Path) -> Path:
         expected_noise=4_680.0,
         typical=0.04,
         histogram=tuple(12_000 // (1 + number) for number in range(BINS)),
-        auroc={"all": area, "replace": area},
+        auroc=areas,
         labelled=4_000,
         suspects=suspects,
-        suspicious_users=ranked,
-        suspicious_items=ranked,
+        suspicious_users=users,
+        suspicious_items=items,
     )
     gains = [Gain("validation.full_unseen.ndcg_at_10", 0.1, 0.108, Estimate(8.0, -1.5, 17.5, 0.95, "users", 900))]
-    return write_page(
-        found, "shop", folder, gains=gains, facts=[("snapshot", "0123456789abcdef"), ("files", "log.csv")]
-    )
+    facts = [("snapshot", "0123456789abcdef"), ("files", "log.csv")]
+    return write_page(replace(found, **changed), "shop", folder, gains=gains, facts=facts)
 
 
 PAGES: dict[str, Callable[[Path], Path]] = {

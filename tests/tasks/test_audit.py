@@ -12,17 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from models import filter as by_model
-from models.audit import audit_log
 from models.denoising.noise import auditing
 from models.denoising.noise.auditing import Auditor, resampled_shares
 from models.denoising.noise.judgement import shares_of_noise
 from models.engine.metrics import PROTOCOLS
 from models.engine.sequences import load_log
-from tasks import filter as filtering
-from tasks.audit import judge as judging
 from tasks.audit.gain import compared_cells, gains
-from tasks.audit.judge import PROGRAM, Judged, interval, judge
+from tasks.audit.judge import Judged, interval, judge
 from tasks.audit.outcome import AuditOutcome, publish_audit
 from tasks.audit.specs import AuditSpec
 from tasks.corrupt import corrupt
@@ -47,17 +43,6 @@ Read = Callable[[Path], list[tuple[Any, ...]]]
 @pytest.fixture
 def noisy(write_log: Write, ingest_file: Ingest) -> Snapshot:
     return ingest_file(write_log(corners_csv()), time="ts", noise="noise")
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The judge's worker, without a process of its own."""
-
-    def run(verb: str, request: dict[str, Any], *, program: str) -> dict[str, Any]:
-        assert (verb, program) == ("audit", PROGRAM)
-        return audit_log(dict(request))
-
-    monkeypatch.setattr(judging, "run_worker", run)
 
 
 @pytest.fixture
@@ -136,9 +121,8 @@ def test_the_folder_holds_a_page_and_every_judged_event_and_is_replaced_as_a_who
 
 
 def test_a_cleaned_snapshot_lacks_what_the_audit_tells_of(
-    judged: Judged, noisy: Snapshot, home: Home, rows_of: Read, monkeypatch: pytest.MonkeyPatch
+    judged: Judged, noisy: Snapshot, home: Home, rows_of: Read
 ) -> None:
-    monkeypatch.setattr(filtering, "run_worker", lambda _, request, **__: by_model.judge_log(dict(request)))
     cleaned = filtered(noisy, JUDGED_BY.model_copy(update={"below": 0.5}), home=home)
     rows = pd.read_parquet(judged.interactions)
     gone = {(row.user, row.position) for row in rows.itertuples() if 1 - row.noise_probability < 0.5}

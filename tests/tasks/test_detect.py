@@ -11,12 +11,10 @@ from scipy import stats
 
 from models.catalogue import build
 from models.config import ModelConfig
-from models.detect import judge_interactions
 from models.storage import save_model
-from tasks import detect as detection
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec
-from tasks.detect import PROGRAM, Detected, detect, verdicts_on
+from tasks.detect import Detected, detect, verdicts_on
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.machine import resolve
@@ -47,12 +45,7 @@ def trained(tiny_snapshot: Snapshot, home: Home) -> Trained:
 
 
 @pytest.fixture
-def detected(trained: Trained, noisy: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Detected:
-    def judge(verb: str, request: dict[str, Any], *, program: str) -> None:
-        assert (verb, program) == ("detect", PROGRAM)
-        judge_interactions(dict(request))
-
-    monkeypatch.setattr(detection, "run_worker", judge)
+def detected(trained: Trained, noisy: Snapshot, home: Home, in_process: None) -> Detected:
     return detect(trained, noisy, execution=CPU, folder=home.steps / "detect" / "x", home=home)
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from models import __main__ as worker
-from models.__main__ import rank_targets
 from models.catalogue import build
 from models.config import ModelConfig
 from models.engine.batches import Batch
@@ -20,7 +19,6 @@ from models.engine.ranking import Protocol, rank
 from models.engine.sequences import Sequences, load_log
 from models.recommender import Recommender
 from models.storage import save_model
-from tasks import evaluate as evaluation
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec, PrepareSpec, SessionSplit
 from tasks.evaluate import Evaluated, evaluate
@@ -41,9 +39,8 @@ def noisy(tiny_snapshot: Snapshot, home: Home) -> Snapshot:
 
 
 @pytest.fixture
-def rank_with(tiny_snapshot: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evaluated]:
+def rank_with(tiny_snapshot: Snapshot, home: Home, in_process: None) -> Callable[..., Evaluated]:
     """`rank_with(snapshot, trained_on)`: its ranks by an untrained model, ranked in this process."""
-    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request: rank_targets(dict(request)))
     config = ModelConfig(dim=8, length=6)
     folder = home.steps / "train" / "model"
     folder.mkdir(parents=True)
@@ -90,7 +87,7 @@ def test_metrics_are_those_of_the_ranks(tiny_snapshot: Snapshot, rank_with: Call
 
 def test_every_prefix_of_a_held_out_session_has_its_row(
     ingest_file: Callable[..., Snapshot], write_log: Callable[..., Path], home: Home, rows_of: Read,
-    monkeypatch: pytest.MonkeyPatch,
+    in_process: None, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     rows = [f"s{user:02},i{(user * 5 + event * event) % 23},{user * 100 + event}" for user in range(40)
             for event in range(2 + user % 5)]  # fmt: skip
@@ -113,7 +110,6 @@ def test_every_prefix_of_a_held_out_session_has_its_row(
         def item_table(self) -> Tensor:
             return torch.eye(snapshot.counts.items + 1)
 
-    monkeypatch.setattr(evaluation, "run_worker", lambda verb, request: rank_targets(dict(request)))
     monkeypatch.setattr(worker, "load_model", lambda folder, device: Nearest())
     evaluated = evaluate(
         Trained(home.root), snapshot, snapshot, trained_on=snapshot, evaluation_seed=0, home=home,

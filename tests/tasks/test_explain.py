@@ -2,7 +2,7 @@
 
 import csv
 import json
-import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import windows
 from models.engine.sequences import Sequences
 from tasks.errors import InputError
-from tasks.explain import explain, held_in_registry, history_given, history_of
+from tasks.explain import Offer, explain, held_in_registry, history_given, history_of
 from tasks.home import Home
 from tasks.recommend import load_registered, recommend_one
 from tasks.reporting.explanation import carriers, gate_words, write_explanation
 from tests.tasks.conftest import Shop
 from tests.tasks.explanations import ITEMS, held
+from tests.tasks.reading import content_of, rows_of, words_of
 
 
 def test_an_influence_is_what_the_score_loses_without_the_event(shop: Shop, mlflow_home: Home) -> None:
@@ -93,10 +94,8 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     """Of more places than are drawn, the newest; in the files beside the page all."""
     told = explain(held(**settings), history_given(ITEMS[:38]), user=None, k=2)
     page, influence, attention = write_explanation(told, tmp_path / "why.html")
-    text = page.read_text(encoding="utf-8")
-    assert "item <" not in text, "ids are escaped"
-    body = text[text.index("<main>") : text.index("</main>") + len("</main>")]
-    charts = [chart for chart in ET.fromstring(body).iter("svg") if chart.get("role") == "img"]
+    assert "item <" not in page.read_text(encoding="utf-8"), "ids are escaped"
+    charts = content_of(page).findall(".//svg[@role='img']")
     maps = 4 if settings.get("gate") == "top-k" else 2
     assert len(charts) == 1 + maps + 8
     drawn = 30 * 30 if settings.get("backbone") == "bert4rec" else 30 * 31 // 2
@@ -135,12 +134,73 @@ def test_the_page_draws_visible_cells_and_the_numbers_add_up(settings: dict[str,
     assert json.loads(json.dumps(told.to_dict()))["attention"]["places"] == list(told.labels)
 
 
+def test_the_page_names_what_carries_an_item_and_what_is_looked_at(tmp_path: Path) -> None:
+    told = explain(held(), history_given(ITEMS[:38]), user=None, k=2)
+    content = content_of(write_explanation(told, tmp_path / "why.html")[0])
+    first, names = told.offers[0], told.labels
+    question = content.find(".//p[@class='question']")
+    assert question is not None
+    assert words_of(question) == f"{first.item} comes first. It is carried most by: {strongest(first, names)}."
+    assert [(row["Item"], row["Score"], row["Carried by"]) for row in rows_of(content, "offered")] == [
+        (offer.item, f"{offer.score:.4f}", strongest(offer, names)) for offer in told.offers
+    ]
+    assert told.attended is not None
+    looked_at = told.attended.after[:, :, -1].mean((0, 1)).tolist()
+    history = [row for row in rows_of(content, "history") if row["Place"] != "–"]
+    assert [(row["Item"], row["Influence"], row["Attention"]) for row in history] == [
+        (name, signed(value), f"{share:.3f}")
+        for name, value, share in zip(names, first.influences, looked_at, strict=True)
+    ]
+
+
+def test_the_pictures_show_influences_by_their_sign_and_where_the_last_place_looks_most(tmp_path: Path) -> None:
+    told = explain(held(), history_given(ITEMS[:38]), user=None, k=2)
+    influence, *maps = content_of(write_explanation(told, tmp_path / "why.html")[0]).findall(".//svg[@role='img']")
+    names = told.labels[-30:]
+    lent = [
+        (offer.item, name, value)
+        for offer in told.offers
+        for name, value in zip(names, offer.influences[-30:], strict=True)
+    ]
+    values = [value for _, _, value in lent]
+    assert influence.findtext("desc") == f"2 items by 30 events; from {signed(min(values))} to {signed(max(values))}."
+    heading = f"blue: the event lends the item score, orange: it costs score; fullest {max(map(abs, values)):.3g}"
+    assert influence.findtext("text[@class='axis']") == heading
+    assert [(cell.findtext("title"), cell.get("class")) for cell in influence.iter("rect")] == [
+        (f"{item} without {name}: its score loses {signed(value)}", "cell" if value >= 0 else "cell less")
+        for item, name, value in lent
+    ]
+    assert told.attended is not None
+    assert told.attended.keep is not None
+    before, after = (values.flatten(0, 1) for values in (told.attended.before, told.attended.after))
+    shown = [*told.attended.keep[:, 0], *(part for pair in zip(before, after, strict=True) for part in pair)]
+    assert [chart.findtext("desc") for chart in maps] == [
+        f"30 places. The last row is greatest at {names[row.argmax()]}, {row.max():.3g}."
+        for row in (part[-1, -30:] for part in shown)
+    ]
+
+
+def strongest(offer: Offer, names: Sequence[str]) -> str:
+    """The three events that lend an item most, each with what it lends; names: of the events."""
+    most = sorted(zip(offer.influences, names, strict=True), reverse=True)[:3]
+    return ", ".join(f"{name} {signed(value)}" for value, name in most if value > 0)
+
+
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def test_an_item_that_every_event_costs_score_is_carried_by_none() -> None:
+    told = explain(held(), history_given(ITEMS[:5]), user=None, k=1)
+    assert carriers(replace(told.offers[0], influences=(-0.1,) * 5), told.seen) == "none: every event costs it score"
+
+
 def test_numbers_stay_beside_the_names_that_they_are_of_in_any_script(tmp_path: Path) -> None:
     """A name in Hebrew would pull the number after it to its other side, next to the name before it."""
     told = explain(held(), history_given(ITEMS[:5]), user="a\u202eb", k=2)
     hebrew = replace(told, events=tuple(replace(event, item="שלום") for event in told.events))
-    first = carriers(hebrew.offers[0], hebrew.seen)
-    assert first.startswith("\u2068שלום\u2069 (place ")
+    first = strongest(hebrew.offers[0], [f"\u2068שלום\u2069 (place {place})" for place in range(1, 6)])
+    assert carriers(hebrew.offers[0], hebrew.seen) == first
     page = write_explanation(hebrew, tmp_path / "why.html")[0].read_text(encoding="utf-8")
     assert f"carried most by: {first}." in page
     assert "What user \u2068a\u202eb\u2069 is offered" in page

@@ -14,12 +14,10 @@ from models.denoising.noise.cooccurrence import CoOccurrence
 from models.denoising.noise.crossfit import cross_fitted
 from models.engine.batches import windows
 from models.engine.sequences import load_log
-from models.filter import judge_log
-from tasks import filter as filtering
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec, FilterSpec
 from tasks.errors import InputError
-from tasks.filter import PROGRAM, filter_key, filter_metrics, filtered, suspected, verdict_on
+from tasks.filter import filter_key, filter_metrics, filtered, suspected, verdict_on
 from tasks.home import Home
 from tasks.plan import Data, cell_of, corruptions, parameters
 from tasks.sequences import export_log
@@ -33,6 +31,8 @@ from tasks.validate import validate
 from tests.tasks.builders import EXECUTION
 from tests.tasks.corners import LENGTH, USERS, corners_csv
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 HALF = FilterSpec(by="co-occurrence", below=0.5)
 
 Read = Callable[[Path], list[tuple[Any, ...]]]
@@ -41,15 +41,6 @@ Read = Callable[[Path], list[tuple[Any, ...]]]
 @pytest.fixture
 def noisy(write_log: Callable[..., Path], ingest_file: Callable[..., Snapshot]) -> Snapshot:
     return ingest_file(write_log(corners_csv()), time="ts", noise="noise")
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(verb: str, request: dict[str, Any], *, program: str) -> dict[str, Any]:
-        assert (verb, program) == ("judge", PROGRAM)
-        return judge_log(dict(request))
-
-    monkeypatch.setattr(filtering, "run_worker", run)
 
 
 def test_a_filter_without_labels_has_no_verdict_and_one_with_has_the_closed_forms() -> None:

@@ -73,6 +73,17 @@ def test_colours_stand_out_from_the_paper(theme: tuple[Floats, Floats]) -> None:
         assert (high + 0.05) / (low + 0.05) >= 3.0, number
 
 
+@pytest.mark.parametrize("sheet", ["style.css", "dark.css"])
+def test_words_can_be_read_on_the_paper(sheet: str) -> None:
+    text = Path(charts.__file__).with_name(sheet).read_text()
+    inks = dict(re.findall(r"--(paper|ink|soft|link|up|down): (#[0-9a-f]{6});", text))
+    paper = luminance(linear(inks.pop("paper")))
+    assert list(inks) == ["ink", "soft", "link", "up", "down"]
+    for name, colour in inks.items():
+        low, high = sorted((luminance(linear(colour)), paper))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, name
+
+
 def test_no_two_of_many_series_look_alike() -> None:
     looks = [
         (colour_of(style), _dash(style), tuple(_shape(style)(0.0, 0.0, 4.0))) for style in map(style_of, range(57))

@@ -34,6 +34,10 @@ class Threads:
     def failure(self, future: "Future[None]") -> BaseException | None:
         return future.exception()
 
+    def join(self) -> None:
+        """Wait until all that has begun has ended, and what is done at its end with it."""
+        self._executor.shutdown()
+
 
 @pytest.fixture
 def threads() -> Iterator[Threads]:
@@ -106,7 +110,7 @@ def test_an_interruption_lets_none_of_the_waiting_begin(threads: Threads) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    time.sleep(0.05)
+    threads.join()
     assert threads.begun == ["0"]
 
 

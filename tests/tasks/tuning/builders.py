@@ -86,5 +86,5 @@ def result(tuning: Tuning) -> TuneResult:
 
 def cell(seed: int, value: float, *, failed: bool) -> TrialCell:
     metrics: dict[str, float] = {} if failed else {SELECTION_METRIC: value}
-    figures = Figures(2, 3, 4.5, 1000, 2**29)
+    figures = Figures() if failed else Figures(2, 3, 4.5, 1000, 2**29)
     return TrialCell(seed, "failed" if failed else "done", "diverged" if failed else None, metrics, figures, "k", "run")
