@@ -164,7 +164,7 @@ def _cell(
 def _gate(seed: int) -> tuple[GateLayer, ...]:
     """Two layers; the second keeps less, and nothing is that far apart in it as in the first."""
     return (
-        GateLayer(1, 0.9 - 0.1 * seed, 0.8 - 0.2 * seed, (0.9, 0.7, 0.5 + 0.1 * seed)),
+        GateLayer(1, 0.9 - 0.1 * seed, 0.9 - 0.2 * seed, (0.9, 0.7, 0.5 + 0.1 * seed)),
         GateLayer(2, 0.4, 0.3 - 0.1 * seed, (0.5 - 0.1 * seed, 0.1)),
     )
 

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,7 +21,7 @@ from tasks.errors import InputError
 from tasks.gates import GateLayer
 from tasks.home import Home
 from tasks.reporting import shell
-from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, analysed, ranks_in
+from tasks.reporting.analysis import FULL, NOISE_SHARE, SAMPLED, SEED, analysed, ranks_in
 from tasks.reporting.detection import grid as detection_grid
 from tasks.reporting.figures import figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, latex, markdown, records
@@ -31,6 +31,9 @@ from tasks.reporting.scales import evenly, signless, span, ticks
 from tasks.reporting.sights import cells_of, sights
 from tasks.reporting.tables import datasets
 from tasks.reporting.words import answer, collapse_words, not_significant
+from tasks.statistics.comparison import spread_by_method
+from tasks.statistics.panel import Scores, align, scores
+from tasks.statistics.relative import gaps_closed, retentions
 from tasks.statistics.slices import tertile_edges
 from tasks.study import terminal
 from tasks.study.result import CellResult, Noise, Place, StudyResult
@@ -69,13 +72,30 @@ def drawings(text: str) -> Iterator[ET.Element]:
         yield ET.fromstring(found)
 
 
-def by_user(result: StudyResult, ranks: Ranks, method: str, ratio: float, protocol: str) -> "np.ndarray":
-    """NDCG@10 of each user, meant over seeds: computed here from the ranks alone."""
-    cells = [c for c in result.cells if c.method == method and c.noise and c.noise.ratio == ratio and c.ranks]
-    values = []
-    for cell in cells:
-        rank = ranks(cell)[f"rank_{protocol}"].to_numpy(dtype=float)
-        values.append([1.0 / np.log2(r + 2.0) if r < 10.0 else 0.0 for r in rank])
+def finished(result: StudyResult, method: str, ratio: float) -> list[CellResult]:
+    return [c for c in result.cells if c.method == method and c.noise and c.noise.ratio == ratio and c.ranks]
+
+
+def ndcg(rank: float) -> float:
+    return 1.0 / np.log2(rank + 2.0) if rank < 10.0 else 0.0
+
+
+def hit(rank: float) -> float:
+    return float(rank < 10.0)
+
+
+def by_user(
+    result: StudyResult,
+    ranks: Ranks,
+    method: str,
+    ratio: float,
+    protocol: str,
+    *,
+    measure: Callable[[float], float] = ndcg,
+) -> "np.ndarray":
+    """The measure of each user, meant over seeds: computed here from the ranks alone."""
+    cells = finished(result, method, ratio)
+    values = [list(map(measure, ranks(cell)[f"rank_{protocol}"].to_numpy(dtype=float))) for cell in cells]
     return np.mean(values, axis=0)
 
 
@@ -100,6 +120,111 @@ def test_the_tables_numbers_are_those_of_the_ranks(
             assert written in page.read_text()
             assert written in (page.parent / "tables" / "comparison.md").read_text()
             assert written in (page.parent / "tables" / "comparison.tex").read_text()
+
+
+def rng() -> np.random.Generator:
+    """That of a study's intervals."""
+    return np.random.default_rng(SEED)
+
+
+def grid_of(result: StudyResult, name: str) -> Grid:
+    return next(grid for grid in all_tables(result) if grid.name == name)
+
+
+def test_the_comparison_shows_what_seeds_move_what_is_kept_and_which_is_the_highest(
+    noise: tuple[StudyResult, Ranks],
+) -> None:
+    result, ranks = noise
+    grid, columns = grid_of(noise[0], "comparison"), {"full_unseen": 2, "sampled100": 4}
+    for row in grid.rows:
+        method, ratio = row[1].text, float(str(row[0].value))
+        for protocol, at in columns.items():
+            means = {name: by_user(result, ranks, name, ratio, protocol).mean() for name in METHODS}
+            assert row[at].best == (means.get(method) == max(means.values())), "the oracle is no rival"
+            cells = finished(result, method, ratio)
+            seeds = [cell.metrics[f"test.{protocol}.ndcg_at_10"] for cell in cells]
+            told = f"{np.mean(seeds):.4f}"
+            if len(seeds) == 2:
+                told += f" ± {stats.t.ppf(0.975, 1) * np.std(seeds, ddof=1) / 2**0.5:.4f}"
+            assert row[at].text == told
+        own, base = (by_user(result, ranks, method, at, "full_unseen").mean() for at in (ratio, 0.0))
+        assert row[-2].text == (f"{100.0 * own / base:.1f} %" if ratio else "–")
+    assert grid.columns[-2].name == "Retention"
+
+
+def test_the_gap_closed_is_on_three_yardsticks_what_the_ranks_say(noise: tuple[StudyResult, Ranks]) -> None:
+    result, ranks = noise
+    rows = {(row["Noise"], row["Method"]): row for row in records(grid_of(result, "gap-closed"))}
+    assert len(rows) == 6  # two methods between the reference and the oracle at three ratios
+    for method in ("better", "equal"):
+        for heading, protocol, measure in (
+            ("NDCG@10, full ranking", "full_unseen", ndcg),
+            ("NDCG@10, 100 negatives", "sampled100", ndcg),
+            ("Hit@10, 100 negatives", "sampled100", hit),
+        ):
+            own, noisy, oracle = (
+                by_user(result, ranks, name, 0.25, protocol, measure=measure).mean()
+                for name in (method, "plain", "oracle")
+            )
+            told = rows["25 % replace noise", method][heading]
+            assert told.startswith(f"{signless(f'{100.0 * (own - noisy) / (oracle - noisy):.1f}')} % (")
+
+
+def test_shares_count_what_seeds_do_to_a_method_at_all_places(noise: tuple[StudyResult, Ranks]) -> None:
+    result, ranks = noise
+    at, names, quiet = Place("ml-100k", Noise("replace", 0.25, "both"), {}), (*METHODS, "oracle"), " without noise"
+    spread = spread_by_method(one.table for one in result.comparisons if one.table.metric == FULL)
+    spread |= {name + quiet: spread[name] for name in names}
+
+    def trained(ratio: float, *, called: str) -> list[Scores]:
+        return [
+            scores(ranks(cell), FULL, method=called.format(name), seed=cell.seed, training=cell.train_key)
+            for name in names
+            for cell in finished(result, name, ratio)
+        ]
+
+    here, before = trained(0.25, called="{}"), trained(0.0, called="{}" + quiet)
+    (closed,) = (held.gaps for held in result.gaps if (held.place, held.metric) == (at, FULL))
+    assert closed == gaps_closed(
+        align(here), METHODS[1:], noisy="plain", oracle="oracle", rng=rng(), spread=spread, resamples=RESAMPLES
+    )
+    (kept,) = (held.retentions for held in result.retained if (held.place, held.metric) == (at, FULL))
+    bases = {name: name + quiet for name in names}
+    assert kept == retentions(align([*here, *before]), bases, rng=rng(), spread=spread, resamples=RESAMPLES)
+    assert {share.shown.basis for share in (*closed, *kept)} == {"percentile bootstrap over users and seeds"}
+
+
+def test_kinds_of_noise_are_beside_what_each_leaves() -> None:
+    made, ranks = study(methods=("plain", "better"), kinds=("replace", "popular"), ratios=(0.0, 0.25), seeds=(1,))
+    grid = grid_of(analysed(made, ranks, resamples=RESAMPLES), "kinds")
+    assert [column.name for column in grid.columns] == ["Method", "25 % replace", "25 % popular"]
+    of = {
+        (cell.method, cell.noise.kind if cell.noise.ratio else None): cell.metrics[FULL]
+        for cell in made.cells
+        if cell.noise
+    }
+    for method, *items in grid.rows:
+        for kind, item in zip(("replace", "popular"), items, strict=True):
+            value = of[method.text, kind]
+            assert item.text == f"{value:.4f}"
+            assert item.note == f"{100.0 * value / of[method.text, None]:.1f} % kept"
+            assert item.best == (method.text == "better")
+
+
+def test_costs_are_means_over_trainings(noise: tuple[StudyResult, Ranks]) -> None:
+    rows = {(row["Place"], row["Method"]): row for row in records(grid_of(noise[0], "costs"))}
+    for method in METHODS:
+        held = [cell.figures for cell in finished(noise[0], method, 0.25)]
+        told = rows["25 % replace noise", method]
+        for heading, values, form in (
+            ("Seconds", [one.seconds for one in held], "{:.1f}"),
+            ("Epochs", [one.epochs for one in held], "{:.1f}"),
+            ("Chosen epoch", [one.best_epoch for one in held], "{:.1f}"),
+            ("Seconds an epoch", [(one.seconds or 0.0) / (one.epochs or 1) for one in held], "{:.2f}"),
+            ("Parameters", [120_000], "120\N{NARROW NO-BREAK SPACE}000"),
+            ("Peak MiB", [(one.peak_memory_bytes or 0) / 2**20 for one in held], "{:.0f}"),
+        ):
+            assert told[heading] == form.format(np.mean(np.array(values, dtype=float)))
 
 
 def test_effect_sizes_and_other_tests_are_shown_and_are_those_of_the_ranks(
@@ -214,6 +339,8 @@ def test_a_gain_under_one_protocol_alone_counts_as_none() -> None:
 
     said = " ".join(str(told) for told in answer(analysed(result, disagreeing, resamples=RESAMPLES)))
     assert "which counts as no gain (NDCG@10, full ranking): better: better, full ranking only" in said
+    assert "At no noise: better has the highest NDCG@10 in the full ranking (" in said
+    assert "), plain and better the highest among 100 negatives (" in said
     assert "Significantly" not in said
 
 
@@ -370,44 +497,158 @@ def test_figures_follow_the_theme(page: Path) -> None:
     assert text.count("--c7:") == 3  # light, dark by the system, dark by choice
 
 
+def charts_of(page: Path, title: str) -> list[ET.Element]:
+    """Those whose title begins so."""
+    return [chart for chart in drawings(page.read_text()) if (chart.findtext("title") or "").startswith(title)]
+
+
+def scale(chart: ET.Element, axis: str) -> Callable[[float], float]:
+    """From a value to its place on the drawing, by the chart's own ticks."""
+    anchor, below = {"x": ("middle", 0.0), "y": ("end", 4.0)}[axis]
+    ticks = [
+        (float((text.text or "").replace("−", "-")), float(text.get(axis, 0)) - below)
+        for text in chart.findall("g[@class='axes']/text")
+        if text.get("text-anchor") == anchor and text.get("class") is None
+    ]
+    (low, at_low), *_, (high, at_high) = ticks
+    return lambda value: at_low + (value - low) / (high - low) * (at_high - at_low)
+
+
+def corners(path: ET.Element) -> "np.ndarray":
+    return np.array([pair.split() for pair in path.get("d", "").strip("MZ").split("L")], dtype=float)
+
+
+def markers(chart: ET.Element) -> list[tuple[str, float, float, bool]]:
+    """Tooltip, middle and whether it is filled."""
+    return [
+        (point[0].text or "", *corners(point[1]).mean(axis=0), "hollow" not in point[1].get("class", ""))
+        for point in chart.findall(".//g[@class='point']")
+    ]
+
+
+def whiskers(chart: ET.Element) -> list["np.ndarray"]:
+    return [corners(path) for path in chart.iter("path") if path.get("class", "").startswith("whisker")]
+
+
 def test_a_figures_points_lie_where_its_csv_says(noise: tuple[StudyResult, Ranks], page: Path) -> None:
     rows = table(page.parent / "tables" / "robustness.csv")
     rows = rows[rows.metric == FULL]
-    text = page.read_text()
-    chart = next(c for c in drawings(text) if (c.findtext("title") or "").startswith("NDCG@10, full ranking against"))
-    tips = [tip.text or "" for tip in chart.findall(".//g[@class='point']/title")]
-    assert len(tips) == len(rows) == 12
-    for row in rows.itertuples():
-        assert sum(f"{row.series}, share of noise, % {row.noise_ratio:g}: {row.mean:.4f}" in tip for tip in tips) == 1
-    # The chart's own ticks give the scale by which a marker's height is read back.
-    labels = {t.text: float(t.get("y", 0)) - 4.0 for t in chart.findall(".//g/text") if t.get("text-anchor") == "end"}
-    (low, at_low), (high, at_high) = [(float(label or 0), y) for label, y in list(labels.items())[:: len(labels) - 1]]
-    for point in chart.findall(".//g[@class='point']"):
-        heights = [float(pair.split()[1]) for pair in point[1].get("d", "")[1:-1].split("L")]
-        # A triangle's outline is not centred on its middle, by less than its size.
-        read = low + ((min(heights) + max(heights)) / 2.0 - at_low) / (at_high - at_low) * (high - low)
-        told = float((point[0].text or "").split(": ")[1].split()[0])
-        assert read == pytest.approx(told, abs=2.0 * abs((high - low) / (at_high - at_low)))
+    (chart,) = charts_of(page, "NDCG@10, full ranking against")
+    across, up = scale(chart, "x"), scale(chart, "y")
+    drawn = markers(chart)
+    assert len(drawn) == len(rows) == 12
+    for row, (tip, x, y, _) in zip(rows.itertuples(), drawn, strict=True):
+        assert f"{row.series}, share of noise, % {row.noise_ratio:g}: {row.mean:.4f}" in tip
+        assert (x, y) == pytest.approx((across(row.noise_ratio), up(row.mean)), abs=0.05)
+
+
+def test_differences_lie_where_their_csv_says_and_a_filled_marker_is_significant(page: Path) -> None:
+    found = table(page.parent / "tables" / "differences.csv")
+    for metric, heading in ((FULL, "full ranking"), (SAMPLED, "100 negatives")):
+        (chart,) = charts_of(page, f"Gain in NDCG@10, {heading}")
+        rows = found[found.metric == metric]
+        assert set(rows.significant) == {0, 1}
+        forest(chart, rows, rows.gain_percent, filled=rows.significant == 1)
+
+
+@pytest.mark.parametrize("quantity", ["popularity of the target", "history length", "noise in the history"])
+def test_slices_lie_where_their_csv_says_and_a_filled_marker_leaves_0_out(page: Path, quantity: str) -> None:
+    found = table(page.parent / "tables" / f"slices-{quantity.replace(' ', '-')}.csv")
+    for metric, heading in ((FULL, "full ranking"), (SAMPLED, "100 negatives")):
+        (chart,) = charts_of(page, f"NDCG@10, {heading} by {quantity}, 25 % replace noise")
+        rows = found[found.metric == metric]
+        filled = (rows.low > 0.0) | (rows.high < 0.0)
+        assert set(filled) == {True, False}
+        forest(chart, rows, rows.difference, filled=filled)
+
+
+def forest(chart: ET.Element, rows: pd.DataFrame, values: "pd.Series[float]", *, filled: "pd.Series[bool]") -> None:
+    """Whether markers and whiskers are those of the rows, one under the other; without an interval there is none."""
+    across, drawn, intervals = scale(chart, "x"), markers(chart), iter(whiskers(chart))
+    for row, value, solid, (tip, x, y, drawn_solid) in zip(rows.itertuples(), values, filled, drawn, strict=True):
+        assert tip.startswith(str(row.method))
+        assert drawn_solid == solid
+        assert x == pytest.approx(across(value), abs=0.05)
+        if not np.isnan(row.low):
+            expected = np.array([[across(row.low), y], [across(row.high), y]])
+            assert next(intervals) == pytest.approx(expected, abs=0.05)
+    assert not list(intervals)
+
+
+@pytest.mark.parametrize(("unit", "label"), [("seconds", "training time, s"), ("MiB", "peak memory, MiB")])
+def test_quality_lies_beside_its_cost(noise: tuple[StudyResult, Ranks], page: Path, unit: str, label: str) -> None:
+    rows = table(page.parent / "tables" / "cost.csv")
+    rows = rows[rows.cost == unit]
+    (chart,) = charts_of(page, f"NDCG@10, full ranking beside {label}")
+    across, up = scale(chart, "x"), scale(chart, "y")
+    for row, (tip, x, y, _), ends in zip(rows.itertuples(), markers(chart), whiskers(chart), strict=True):
+        own = finished(noise[0], str(row.method), 0.25)
+        spent = [cell.figures.seconds or 0.0 for cell in own]
+        held = [(cell.figures.peak_memory_bytes or 0) / 2**20 for cell in own]
+        assert row.value == pytest.approx(np.mean(spent if unit == "seconds" else held))
+        assert row.mean == pytest.approx(np.mean([cell.metrics[FULL] for cell in own]))
+        assert tip.startswith(f"{row.method}: {row.value:.4g} {unit}")
+        assert (x, y) == pytest.approx((across(row.value), up(row.mean)), abs=0.05)
+        assert ends == pytest.approx(np.array([[x, up(row.low)], [x, up(row.high)]]), abs=0.05)
+
+
+def test_what_gates_keep_is_the_mean_over_trainings(noise: tuple[StudyResult, Ranks], page: Path) -> None:
+    rows = table(page.parent / "tables" / "gate.csv")
+    rows = rows[(rows.noise == "25 % replace") & (rows.method == "equal")]
+    gates = [cell.figures.gate for cell in finished(noise[0], "equal", 0.25)]
+    (chart,) = charts_of(page, "Keep-probability by distance, 25 % replace noise")
+    across, up = scale(chart, "x"), scale(chart, "y")
+    lines = [corners(path) for path in chart.iter("path") if path.get("class", "").startswith("line ")]
+    for number, ((layer, own), line) in enumerate(zip(rows.groupby("layer"), lines, strict=True)):
+        held = [gate[number] for gate in gates]
+        keep, is_open = np.mean([one.mean_keep for one in held]), np.mean([one.open_share for one in held])
+        assert layer == held[0].layer == number + 1
+        assert own.mean_keep.to_numpy() == pytest.approx(keep)
+        assert own.open_share.to_numpy() == pytest.approx(is_open)
+        assert f"equal, layer {layer}: keeps {keep:.3f}, {1.0 - is_open:.1%} closed" in page.read_text()
+        assert own.keep.to_numpy() == pytest.approx(np.mean([one.keep_by_distance for one in held], axis=0))
+        places = np.array([[across(row.distance), up(row.keep)] for row in own.itertuples()])
+        assert line == pytest.approx(places, abs=0.05)
+
+
+def test_the_marker_of_a_learning_curve_is_the_epoch_that_validation_chose(
+    noise: tuple[StudyResult, Ranks], page: Path
+) -> None:
+    rows = table(page.parent / "tables" / "learning.csv")
+    rows = rows[rows.noise == "25 % replace"]
+    (chart,) = charts_of(page, "Validation NDCG@10 by epoch, 25 % replace noise")
+    across, up = scale(chart, "x"), scale(chart, "y")
+    metric = "validation.full_unseen.ndcg_at_10"
+    chosen = rows[rows.chosen == 1]
+    for row, metrics, (tip, x, y, _) in zip(chosen.itertuples(), chosen[metric], markers(chart), strict=True):
+        (own,) = [cell for cell in finished(noise[0], str(row.method), 0.25) if cell.seed == row.seed]
+        assert row.epoch == own.figures.best_epoch
+        assert tip == f"{row.method}, seed {row.seed}, epoch {row.epoch}: {metrics:.4f}"
+        assert (x, y) == pytest.approx((across(row.epoch), up(metrics)), abs=0.05)
+    lines = [corners(path) for path in chart.iter("path") if path.get("class", "").startswith("line ")]
+    for (_, own), line in zip(rows.groupby(["method", "seed"], sort=False), lines, strict=True):
+        assert line == pytest.approx(np.array([[*map(across, own.epoch)], [*map(up, own[metric])]]).T, abs=0.05)
 
 
 def test_no_label_reaches_out_of_its_chart(tmp_path: Path) -> None:
     """At the width of a letter in a browser's usual type; an anchor says to which side of its place a text runs."""
     compared = {"training.learning_rate": 0.001, "source.shoppers.users": 2000}
     elsewhere = {"model.length": 50, "training.batch_size": 256, "training.patience": 10, "filter.below": 0.5}
+    at = Place("ml-100k", Noise("replace", 0.25, "both"), dict(elsewhere))
     found, ranks = study(
         methods=("plain", "equal"),
         seeds=(1,),
         ratios=(0.0, 0.25),
         settings={axis: (value,) for axis, value in (compared | elsewhere).items()},
         reference={"method": "plain", **compared},
-        detection=(detection("plain", 0.25, strength=1.0),),
+        detection=(replace(detection("plain", 0.25, strength=1.0), place=at),),
     )
     result = analysed(found, ranks, resamples=RESAMPLES)
     place = "25 % replace noise, length 50, batch size 256, patience 10, filter below 0.5"
     text = write_report(result, None, tmp_path).read_text()
     headed = re.findall(rf"<h4>{place}</h4>(?:<ul.*?</ul>)?<svg.*?<title[^>]*>(.*?)</title>", text)
-    told = ("by popularity", "by history length", "by noise", "training time", "memory", "Keep-prob", "Validation")
-    assert all(any(words in title for title in headed) for words in told)
+    for told in ("popularity", "history length", "noise in", "time", "memory", "detection", "Keep-prob", "Validation"):
+        assert any(told in title for title in headed), told
     for chart in filter(lambda chart: chart.get("role") == "img", drawings(text)):
         width = float(chart.get("viewBox", "").split()[2])
         for text in chart.iter("text"):
@@ -890,8 +1131,7 @@ def test_two_methods_that_are_the_same_are_both_first_and_their_difference_has_n
     first, none, *_ = map(str, answer(result))
     assert first.startswith("At 25 % replace noise: plain and equal have the highest NDCG@10 under both protocols (")
     assert none.endswith("in one comparison, no method differs significantly from plain under either protocol.")
-    comparison = next(grid for grid in all_tables(result) if grid.name == "comparison")
-    assert [row[2].best for row in comparison.rows] == [True, True]
+    assert [row[2].best for row in grid_of(result, "comparison").rows] == [True, True]
     (differences,) = (figure for figure in figures(result) if figure.name == "differences")
     assert "<title>equal: 0.00 %; not significant: the same as plain for every user</title>" in differences.panels[0]
 

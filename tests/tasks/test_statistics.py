@@ -63,7 +63,7 @@ def test_the_interval_of_a_ratio_over_seeds_holds_exactly_what_a_paired_t_test_d
 def test_a_ratio_whose_denominator_may_be_nothing_has_no_bound() -> None:
     found = seeds.ratio([0.1, 0.2, 0.1], [0.01, -0.02, 0.03])
     assert found.value is not None
-    assert "no bound" in str(found.reason)
+    assert found.reason == "over these seeds the denominator is not told apart from 0, so the interval has no bound"
     assert seeds.ratio([0.1, 0.2], [0.0, 0.0]).value is None
 
 
@@ -116,6 +116,13 @@ def test_intervals_of_a_skewed_mean_and_a_ratio_agree_with_scipy(kind: "str", me
         found = interval(ours, mine, kind=kind)  # type: ignore[arg-type]
         expected = theirs.confidence_interval
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.05 * theirs.standard_error)
+
+
+def test_the_limits_are_order_statistics_rounded_outwards() -> None:
+    """Of a hundred draws the 2.525th and the 98.475th."""
+    draws = np.random.default_rng(13).permutation(np.arange(1.0, 101.0))[:, None]
+    found = interval(Resampled(cluster(np.array([[1.0], [99.0]]), np.arange(2)), draws), column(0), kind="percentile")
+    assert (found.low, found.high) == (2.0, 99.0)
 
 
 def test_resamples_that_come_out_as_the_sample_itself_show_no_bias() -> None:

@@ -437,6 +437,24 @@ def test_a_verdict_says_when_only_the_correction_stands_against_it() -> None:
     assert told.endswith("but p = 0.28 by Holm over 10 comparisons")
 
 
+@pytest.mark.parametrize(("t", "p"), [(2.2, "p = 0.028"), (2.9, "p = 0.0039"), (4.0, "p < 0.001")])
+def test_a_verdict_has_digits_enough_for_its_p_and_for_a_limit_near_0(t: float, p: str) -> None:
+    noise = rng(19).normal(size=USERS)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    other = rng(20).normal(0.5, 0.1, USERS)
+    up = other + 0.01 * (noise + t / math.sqrt(USERS))
+    table = table_of(align([training("base", 0, other), training("up", 0, up)]))
+    against = table.rows[1].against
+    assert against is not None
+    assert against.gain.low is not None
+    digits = 2 if against.gain.low < 0.05 else 1
+    assert digits == (2 if t == 2.2 else 1)
+    limits = f"+{against.gain.low:.{digits}f} % to +{against.gain.high:.{digits}f} %"
+    assert against.verdict.startswith(
+        f"significantly better than base ({p}): 95 % interval of the difference {limits}, over users alone"
+    )
+
+
 def test_a_verdict_says_when_users_alike_and_targets_alike_disagree() -> None:
     """Forty users with one target each gain; two with five hundred each lose."""
     users = np.concatenate([np.arange(40), np.repeat([40, 41], 500)])
@@ -514,6 +532,8 @@ def test_retention_comes_with_both_values_and_intervals() -> None:
 def test_gap_closed_where_there_is_a_gap() -> None:
     panel = panel_of({"noisy": 0.0, "denoised": 0.06, "oracle": 0.1, "worse": -0.05})
     half, worse = gaps_closed(panel, ["denoised", "worse"], noisy="noisy", oracle="oracle", rng=rng())
+    noisy, denoised, oracle = (panel.values[name].mean() for name in ("noisy", "denoised", "oracle"))
+    assert (half.value.value, half.gap.value) == pytest.approx((denoised, oracle - noisy))
     assert half.share.value == pytest.approx(0.6, abs=0.1)
     assert not half.share.excludes(0.6)
     assert half.share.excludes(0.0)
@@ -621,6 +641,10 @@ def test_every_slice_has_its_number_mean_interval_and_difference() -> None:
     assert found.unplaced == 1
     middle, last = found.slices[1:]
     assert middle.users == 300
+    of_four = sliced(
+        replace(panel, users=np.arange(USERS) // 4), history, history_bins((100, 1000)), reference="base", rng=rng()
+    )
+    assert (of_four.slices[1].targets, of_four.slices[1].users) == (300, 75)
     assert middle.means["up"].value == pytest.approx(panel.values["up"][:, 100:].mean())
     assert middle.differences["up"].value == pytest.approx((panel.values["up"] - panel.values["base"])[:, 100:].mean())
     assert middle.differences["up"].excludes(0.0)
