@@ -4,11 +4,12 @@ import argparse
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,11 @@ DOCUMENTS = [README, *sorted((PROJECT_ROOT / "docs").glob("*.md")), PROJECT_ROOT
 RESULTS = PROJECT_ROOT / "studies" / "results"
 KEPT = {
     "NDCG@10": "test.full_unseen.ndcg_at_10",
+    "Hit@10": "test.full_unseen.hit_at_10",
     "NDCG@10 s100": "test.sampled100.ndcg_at_10",
     "Hit@10 s100": "test.sampled100.hit_at_10",
 }
-"""What the tables of docs/rec-denoiser.md call the metrics of a result."""
+"""What tables call the metrics of a result."""
 STUDIES = [*shipped(), *shipped_searches()]
 PROGRAM = r"(?:\w+=\S+ +)*(?:\.venv/bin/)?rec-denoiser"
 HOLE = "…"
@@ -199,38 +201,139 @@ def test_the_tables_of_readme_are_the_figures_that_are_kept() -> None:
     assert "shoppers.json" in compared
 
 
-def test_the_tables_of_the_denoisers_page_are_the_figures_that_are_kept() -> None:
-    """Each row's three metrics are the means over the seeds of a method at a place of one study; a row of others'
-    figures lacks one of them, or says whose it is.
+def test_the_metrics_in_tables_are_the_figures_that_are_kept() -> None:
+    """A row's metrics are the means over seeds of a method at a place: of one study, or of those together that the
+    table or the text over it names, or of one by the same seeds as theirs. What names a method has that one's, and a
+    figure that stands alone is of a study that is named.
     """
-    kept = {means for path in RESULTS.glob("*.json") for means in kept_means(path)}
-    text = (PROJECT_ROOT / "docs" / "rec-denoiser.md").read_text(encoding="utf-8")
+    studies = {path.name: cells_of(path) for path in sorted(RESULTS.glob("*.json"))}
+    kept = {name: kept_means(cells) for name, cells in studies.items()}
+    methods = {method for means in kept.values() for method, _ in means}
     unknown, known = [], 0
-    for table in re.finditer(r"^\|(.*)\|\n\|[-: |]+\n((?:\|.*\n)+)", text, re.MULTILINE):
-        head = [cell.strip().removesuffix(" full") for cell in table[1].split("|")]
-        if not KEPT.keys() <= set(head):
-            continue
-        for row in table[2].splitlines():
-            cells = [cell.strip() for cell in row.strip("|").split("|")]
-            assert len(cells) == len(head), row
-            shown = tuple(cells[head.index(name)] for name in KEPT)
-            if all(re.fullmatch(r"\.\d{4}", value) for value in shown):
-                known += shown in kept
-                unknown += [row] if shown not in kept else []
+    for table in (table for path in DOCUMENTS for table in tables_in(path)):
+        files = [name for name in table.files if name in studies]
+        named = [cell for name in files for cell in studies[name]]
+        seeds = {cell["seed"] for cell in named}
+        by_their_seeds = ([cell for cell in cells if cell["seed"] in seeds] for cells in studies.values())
+        alone = [kept[name] for name in files]
+        possible = [*kept.values(), kept_means(named), *map(kept_means, by_their_seeds)]
+        for name, figures in figures_of(table, methods):
+            known += 1
+            if not any(bear(means, name, figures) for means in (possible if len(figures) > 1 else alone)):
+                unknown.append((table.where, name, figures))
     assert unknown == []
-    assert known > 120
+    assert known > 300
 
 
-def kept_means(path: Path) -> Iterator[tuple[str, ...]]:
-    """Of a study's result, the metrics `KEPT` of each method at each place, as tables write them."""
+def test_the_tables_of_how_noise_is_told_are_the_figures_that_are_kept() -> None:
+    compared = 0
+    for table in tables_in(PROJECT_ROOT / "docs" / "noise.md"):
+        if "estimated share" in table.head:
+            shown = [[name.partition(" (")[0], *figures] for name, *figures in map(cells_in, table.rows)]
+            assert shown in [told_in(RESULTS / name) for name in table.files], table.where
+            compared += len(shown)
+    assert compared == 18
+
+
+def told_in(path: Path) -> list[list[str]]:
+    """A row for each case of a benchmark of noise models, as tables write it."""
+
+    def row(case: dict[str, Any]) -> list[str]:
+        shares = {name: f"{100 * case[name]:.1f} %" for name in ("share", "estimated_share", "flagged")}
+        name = f"{case['kind']} {case['ratio']:.0%}".replace("%", " %") if case["ratio"] else "none"
+        area, flags = "–", "–"
+        if case["ratio"]:
+            value, low, high = (f"{case[name]:.3f}".removeprefix("0") for name in ("auroc", "low", "high"))
+            area = f"{value} ({low} to {high})"
+            flags = ", ".join(f"{case[name]:.2f}".removeprefix("0") for name in ("precision", "recall"))
+        return [name, shares["share"], shares["estimated_share"], area, shares["flagged"], flags]
+
+    cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
+    return [row(case) for case in cases if case["noise_model"] == "co-occurrence"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a document has it. files: those of results that it and the text over it name."""
+
+    where: str
+    files: tuple[str, ...]
+    head: list[str]
+    rows: list[str]
+
+
+def tables_in(path: Path) -> Iterator[Table]:
+    text, end = path.read_text(encoding="utf-8"), 0
+    for table in re.finditer(r"^\|(.*)\|\n\|[-: |]+\n((?:\|.*\n)+)", text, re.MULTILINE):
+        over = re.split(r"^#+ .*$", text[end : table.start()], flags=re.MULTILINE)[-1]
+        end = table.end()
+        files = dict.fromkeys(re.findall(r"`([\w.-]+\.json)`", over + table[0]))
+        where = f"{path.name}:{text.count(chr(10), 0, table.start()) + 1}"
+        yield Table(where, tuple(files), cells_in(table[1]), table[2].splitlines())
+
+
+def cells_in(row: str) -> list[str]:
+    return [cell.strip(" *") for cell in row.strip("|").split("|")]
+
+
+def figures_of(table: Table, methods: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """What names a method and its metrics: each row, and where a metric comes twice, the second begins another place;
+    a row of others' figures lacks one, or says whose it is. Under a method's name stand NDCG@10 in full ranking and,
+    after a dot, among 100.
+    """
+    places: list[dict[str, int]] = []
+    for column, heading in enumerate(table.head):
+        name = heading.rpartition(": ")[2].removesuffix(" full")
+        if name in KEPT:
+            if not places or name in places[-1]:
+                places.append({})
+            places[-1][name] = column
+    for row in table.rows:
+        cells = cells_in(row)
+        assert len(cells) == len(table.head), (table.where, row)
+        for place in places:
+            figures = {name: cells[column].removeprefix("0") for name, column in place.items()}
+            if len(figures) > 1 and all(re.fullmatch(r"\.\d{4}", figure) for figure in figures.values()):
+                yield row, figures
+        for heading, cell in zip(table.head, cells, strict=True):
+            if heading in methods:
+                yield heading, dict(zip(("NDCG@10", "NDCG@10 s100"), re.findall(r"\.\d{4}", cell), strict=False))
+
+
+def cells_of(path: Path) -> list[dict[str, Any]]:
+    """The cells of a study's or a job's result, none of another's."""
     told = json.loads(path.read_text(encoding="utf-8"))
-    cells = [cell for cell in told.get("cells", ()) if set(KEPT.values()) <= set(cell.get("metrics", ()))]
-    alike: dict[str, list[dict[str, float]]] = {}
+    return [cell for cell in told.get("cells", ()) if set(KEPT.values()) <= set(cell.get("metrics", ()))]
+
+
+Means = list[tuple[str, dict[str, str]]]
+
+
+def kept_means(cells: Iterable[dict[str, Any]]) -> Means:
+    """The metrics `KEPT` of each method at each place, as tables write them; seeds and draws of noise are no places."""
+    alike: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
-        place = {name: value for name, value in cell.get("axes", {}).items() if not name.endswith("seed")}
-        alike.setdefault(repr((cell["method"], place, cell.get("noise"))), []).append(cell["metrics"])
-    for seeds in alike.values():
-        yield tuple(f"{fmean(metrics[name] for metrics in seeds):.4f}".removeprefix("0") for name in KEPT.values())
+        noise = {f"noise.{name}": value for name, value in (cell.get("noise") or {}).items()}
+        place = {**cell.get("axes", {}), **noise, **{name: cell[name] for name in cell if name.startswith("noise_")}}
+        told = sorted((name, repr(place[name])) for name in place if name != "method" and not name.endswith("seed"))
+        alike.setdefault(repr((cell["method"], told)), []).append(cell)
+    return [
+        (
+            seeds[0]["method"],
+            {
+                name: f"{fmean(cell['metrics'][metric] for cell in seeds):.4f}".removeprefix("0")
+                for name, metric in KEPT.items()
+            },
+        )
+        for seeds in alike.values()
+    ]
+
+
+def bear(means: Means, name: str, figures: dict[str, str]) -> bool:
+    """Whether they hold figures, of the method that what names them names, if any; plain words may be no names."""
+    words = set(re.findall(r"[\w-]+", name))
+    named = {method for method, _ in means if "-" in method and method in words}
+    return any(figures.items() <= kept.items() and (not named or method in named) for method, kept in means)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
