@@ -69,9 +69,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar="M,M",
         help="of sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, rec-denoiser-published, contextual-gate, "
         "fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, "
-        "sasrec-gbce, sasrec-sampled-softmax, denoised-bce, popularity-filter, own-score-filter, truncated-bce, "
-        "truncated-softmax, co-teaching, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt (default the "
-        "first four)",
+        "sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, popularity-filter, own-score-filter, "
+        "truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt "
+        "(default the first four)",
     )
     for option, kind, metavar, text in (
         ("length", _whole(1), "N", "how many past events a model sees (default 50)"),

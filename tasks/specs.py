@@ -86,6 +86,12 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-gbce": {"loss": "gbce", "negatives": 256},
     "sasrec-sampled-softmax": {"loss": "sampled-softmax", "negatives": 256},
     "denoised-bce": {"loss": "bce", "noise_model": "co-occurrence"},
+    "denoised-bce-dropout": {
+        "loss": "bce",
+        "noise_model": "co-occurrence",
+        "drop_events": 0.35,
+        "target_power": 0.5,
+    },
     "popularity-filter": {"loss": "bce", "noise_model": "popularity"},
     "own-score-filter": {"loss": "bce", "noise_model": "own-score"},
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
