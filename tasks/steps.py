@@ -576,7 +576,7 @@ def _told(report: ValidationReport, *, key: str, home: Home) -> Json:
     write_receipt(key, [report.docs], home=home)
     met = sum(outcome.success for outcome in report.outcomes)
     logger.info("%s: %s of %s expectations met", report.subject, met, len(report.outcomes))
-    return report.to_json() | {"docs": str(report.docs.relative_to(home.docs))}
+    return report.to_json() | {"docs": f"{report.docs.parent.name}/{report.docs.name}"}
 
 
 @contextmanager
