@@ -18,7 +18,7 @@ from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.kept import kept_training
-from tasks.recommend import files_gone, raw_ids
+from tasks.recommend import raw_ids, reading_files
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
@@ -173,12 +173,8 @@ def held_in_registry(model: str, *, home: Home) -> Held:
         known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
         raise InputError(f"there is no registered model {name} with the {which}; registered are: {known}") from None
     title = f"{name} version {version.version}"
-    try:
+    with reading_files(name, str(version.version), home=home):
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}"))
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise files_gone(name, str(version.version)) from None
-        raise unreadable(error, home) from None
     logged = Model.load(str(folder))
     try:
         files = folder / logged.flavors["python_function"]["artifacts"]["model"]["path"]

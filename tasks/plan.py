@@ -13,7 +13,7 @@ from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
 from tasks.sources.shelved import as_made
-from tasks.specs import CellSpec, InjectedNoise, read_of
+from tasks.specs import CellSpec, InjectedNoise, effective_filter
 
 TRAIN_CODE = ("tasks.train", "models.__main__")
 GROUP_CODE = (*TRAIN_CODE, "models.group")
@@ -182,7 +182,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
         "noise_ratio": noise.ratio,
         "noise_seed": noise.seed,
         "noise_taken_out": noise.taken_out,
-        **{f"filter.{name}": value for name, value in read_of(cell.spec.filter).items()},
+        **{f"filter.{name}": value for name, value in effective_filter(cell.spec.filter).items()},
         "seed": cell.seed,
         "evaluation_seed": cell.evaluation_seed,
         "snapshot": cell.snapshot.name,

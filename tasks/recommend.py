@@ -1,7 +1,8 @@
 """Score users with a registered model."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -50,21 +51,25 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
                 f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
             ) from None
         raise unreadable(error, home) from None
-    try:
+    with reading_files(name, str(version.version), home=home):
         model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise files_gone(name, str(version.version)) from None
-        raise unreadable(error, home) from None
     return Loaded(model, str(version.version), str(version.run_id))
 
 
-def files_gone(name: str, version: str) -> InputError:
-    """What is said where the registry has a version, and nobody its files."""
-    return InputError(
-        f"the files of {name} version {version} are gone: bring them back, or delete that version in MLflow and run "
-        "its job again, which registers it anew"
-    )
+@contextmanager
+def reading_files(name: str, version: str, *, home: Home) -> Iterator[None]:
+    """Read the files of a version that the registry has. Raises `InputError` where they are gone, or cannot be read."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise unreadable(error, home) from None
+        raise InputError(
+            f"the files of {name} version {version} are gone: bring them back, or delete that version in MLflow and "
+            "run its job again, which registers it anew"
+        ) from None
 
 
 def training_log(loaded: Loaded, *, home: Home) -> LogSpec | None:

@@ -86,12 +86,12 @@ def register(
 ) -> Registered:
     """Register the model under `name`, once for a `key`, and decide its alias; others who would do so wait.
 
-    `value` is the model's figure, trained on `snapshot`, on the split `decided_on` of `clean`, the log as it was asked
-    for, ranked with that one's histories; a version keeps both as tags. Among versions of the same `clean` and split,
-    figures are of the same targets: the one that is offered becomes the champion where its own is strictly better, and
-    a tie changes nothing. It also becomes the champion where there is none, and where the champion stands on other data
-    and it is new or offered by a person: figures of different targets do not compare, what was trained on the present
-    log is what is asked for, and who names a model means it. Else it becomes the challenger.
+    The model was trained on `snapshot`. `value` is its figure on the split `decided_on` of `clean`, the log as it was
+    asked for, ranked with that one's histories; a version keeps both as tags. Among versions of the same `clean` and
+    split, figures are of the same targets: the one that is offered becomes the champion where its own is strictly
+    better, and a tie changes nothing. It also becomes the champion where there is none, and where the champion stands
+    on other data and it is new or offered by a person: figures of different targets do not compare, what was trained
+    on the present log is what is asked for, and who names a model means it. Else it becomes the challenger.
     """
     held = home.mlflow / ".registering" / name
     held.mkdir(parents=True, exist_ok=True)

@@ -155,7 +155,7 @@ def named_method(name: str, **common: Any) -> MethodSpec:
     return MethodSpec(name=name, model=ModelConfig.from_dict(as_named(name, said)))
 
 
-def read_of(filter: FilterSpec) -> dict[str, Any]:
+def effective_filter(filter: FilterSpec) -> dict[str, Any]:
     """The settings that a filter reads: two that agree in them leave the same out."""
     if filter.by == NO_FILTER:
         return {"by": NO_FILTER}

@@ -16,7 +16,7 @@ from tasks.receipts import holds, outputs
 from tasks.reporting.columns import ruled
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.fetch import Kept, Remote, kept
-from tasks.sources.shelved import is_shelved, shelved
+from tasks.sources.shelved import shelved
 from tasks.sources.source import is_here, obtain_log
 from tasks.specs import CellSpec
 from tasks.study.costs import Cost, rates
@@ -224,8 +224,9 @@ class Snapshots:
         return self._left_by(filter_key(noisy, left_out))
 
     def _ingested(self, spec: CellSpec) -> Snapshot | None:
-        if is_shelved(spec.source):
-            return shelved(spec.source, spec.prepare, home=self._home)
+        named = shelved(spec.source, spec.prepare, home=self._home)
+        if named is not None:
+            return named
         if not is_here(spec.source, home=self._home):
             return None
         log = obtain_log(spec.source, home=self._home, fetch=self._kept)

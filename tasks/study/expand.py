@@ -13,7 +13,7 @@ from models.config import WrongChoice
 from tasks.data_specs import NO_FILTER
 from tasks.sources.addresses import without_secrets_in
 from tasks.sources.datasets import named_after
-from tasks.specs import CellSpec, ExecutionSpec, StudySpec, read_of
+from tasks.specs import CellSpec, ExecutionSpec, StudySpec, effective_filter
 from tasks.study.document import Document, Where, read_document, unknown
 from tasks.study.settings import (
     EXECUTION,
@@ -276,7 +276,7 @@ def reads(spec: CellSpec, name: str) -> bool:
     """Does what comes of a cell depend on the setting of that name?"""
     part, _, field = name.partition(".")
     if part in ("model", "filter"):
-        return field in (spec.model.effective() if part == "model" else read_of(spec.filter))
+        return field in (spec.model.effective() if part == "model" else effective_filter(spec.filter))
     return name not in READ_WITH_NOISE or spec.noise.ratio > 0
 
 

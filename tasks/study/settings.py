@@ -10,7 +10,7 @@ from models.config import ModelConfig
 from tasks.choices import check_model
 from tasks.digests import canonical_json
 from tasks.sources.datasets import GENERATED, known
-from tasks.specs import METHODS, YIELDING, CellSpec, ExecutionSpec, as_named, fixed_by, read_of
+from tasks.specs import METHODS, YIELDING, CellSpec, ExecutionSpec, as_named, effective_filter, fixed_by
 from tasks.study.document import Document, Where, unknown
 
 Settings = dict[str, Any]
@@ -167,7 +167,7 @@ def experiment(spec: CellSpec) -> str:
             "source": spec.source.model_dump(mode="json") | {"path": spec.source.path},
             "prepare": spec.prepare.model_dump(mode="json"),
             "noise": spec.noise.model_dump(mode="json") if spec.noise.ratio else {},
-            "filter": read_of(spec.filter),
+            "filter": effective_filter(spec.filter),
             "model": spec.model.effective(),
             "training": spec.training.to_dict(),
             "seeds": [spec.seed, spec.evaluation_seed],
