@@ -17,9 +17,10 @@ from tasks.audit.specs import AuditSpec
 from tasks.home import Home
 from tasks.leases import Lease
 from tasks.machine import resolve
+from tasks.side_by_side import Steps
 from tasks.snapshots import Snapshot
 from tasks.specs import ExecutionSpec
-from tasks.steps import Steps, evaluated_by, judge_step
+from tasks.steps import evaluated_by, judge_step
 
 
 def _run_name() -> str:

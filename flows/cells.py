@@ -15,10 +15,9 @@ from tasks.machine import side_by_side
 from tasks.plan import Cell
 from tasks.progress import Progress
 from tasks.register import Registered
+from tasks.side_by_side import SideBySide, Steps
 from tasks.specs import ExecutionSpec
 from tasks.steps import (
-    SideBySide,
-    Steps,
     detect_step,
     detected_by,
     evaluate_step,

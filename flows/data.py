@@ -13,6 +13,7 @@ from tasks.home import Home
 from tasks.ingest import origin_of
 from tasks.keys import step_key
 from tasks.plan import Data, corrupt_key, corruptions, ingest_key
+from tasks.side_by_side import Steps
 from tasks.snapshots import Snapshot
 from tasks.sources.layouts import described, untimed
 from tasks.sources.logs import Log, identity
@@ -20,7 +21,6 @@ from tasks.sources.shelved import shelved
 from tasks.sources.source import obtain_log
 from tasks.specs import CellSpec, IngestSpec, in_percent
 from tasks.steps import (
-    Steps,
     corrupt_step,
     fetch_step,
     filter_step,

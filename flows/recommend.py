@@ -9,8 +9,9 @@ from flows.artifacts import artifact_key
 from flows.data import checked_snapshot
 from flows.server import leased
 from tasks.home import Home
+from tasks.side_by_side import Steps
 from tasks.specs import RecommendSpec
-from tasks.steps import Steps, recommend_one_step, recommend_step
+from tasks.steps import recommend_one_step, recommend_step
 
 
 def _run_name() -> str:

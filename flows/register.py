@@ -10,8 +10,8 @@ from tasks.home import Home
 from tasks.kept import kept_cell
 from tasks.rerun import execution_like
 from tasks.runs import SHOWN, check_ranked, read_run
+from tasks.side_by_side import Steps
 from tasks.specs import RegisterSpec
-from tasks.steps import Steps
 from tasks.track import Tracker
 
 

@@ -25,10 +25,11 @@ from tasks.plan import Cell, Data, cell_of, corruptions
 from tasks.provenance import provenance
 from tasks.runs import SHOWN, HeldRun, check_ranked, read_run
 from tasks.scratch import working_folder
+from tasks.side_by_side import Steps
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import RerunSpec
-from tasks.steps import Steps, detect_again_step, evaluate_again_step, fetch_step, train_again_step
+from tasks.steps import detect_again_step, evaluate_again_step, fetch_step, train_again_step
 from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key
 from tasks.train import Trained
 

@@ -15,8 +15,9 @@ from tasks.home import Home
 from tasks.machine import resolve
 from tasks.plan import plan
 from tasks.report import markdown, table
+from tasks.side_by_side import Steps
 from tasks.specs import RobustnessSpec
-from tasks.steps import Steps, trained_by
+from tasks.steps import trained_by
 from tasks.study.costs import expected_seconds
 from tasks.wording import counted
 

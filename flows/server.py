@@ -19,7 +19,7 @@ from tasks.job import reason
 from tasks.leases import Lease, abandoned, lease
 from tasks.machine import usable_cores
 from tasks.own_server import server_is_shared
-from tasks.steps import LIMITS
+from tasks.slots import LIMITS
 from tasks.track import Tracker
 
 WORK_POOL = "rec-denoiser"

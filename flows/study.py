@@ -17,8 +17,8 @@ from tasks.machine import resolve
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.analysis import ranks_in
 from tasks.reporting.page import all_tables
+from tasks.side_by_side import Steps
 from tasks.specs import StudyRequest
-from tasks.steps import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
 from tasks.study.files import study_file

@@ -19,7 +19,7 @@ from tasks.home import Home
 from tasks.machine import resolve
 from tasks.plan import Cell, Data, cell_of
 from tasks.reporting.tuning import write_tuning_report
-from tasks.steps import Steps
+from tasks.side_by_side import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken, unreported
 from tasks.tuning.expand import Tuning, tune_file

@@ -19,10 +19,10 @@ from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.plan import Cell, cell_of, ingest_key
 from tasks.receipts import write_receipt
+from tasks.side_by_side import Steps
 from tasks.snapshots import Snapshot, open_snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import CellSpec, InjectedNoise
-from tasks.steps import Steps
 from tasks.study import dryrun
 from tasks.study.expand import read_study
 from tests.tasks.builders import EXECUTION

@@ -1,4 +1,6 @@
-"""Steps side by side: in what order they begin and are heard of, and that one that fails stops no other."""
+"""Steps side by side: in what order they begin and are heard of, that one that fails stops no other, and how they wait
+for slots.
+"""
 
 import logging
 import threading
@@ -13,8 +15,8 @@ import httpx
 import pytest
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 
-from tasks import steps as steps_module
-from tasks.steps import SideBySide
+from tasks import slots as slots_module
+from tasks.side_by_side import SideBySide
 from tasks.workers import WorkerStopped
 
 
@@ -146,15 +148,15 @@ class Slots:
 @pytest.fixture
 def slots(monkeypatch: pytest.MonkeyPatch) -> Slots:
     slots = Slots(0)
-    monkeypatch.setattr(steps_module, "server_is_shared", lambda: True)
-    monkeypatch.setattr(steps_module, "concurrency", slots)
-    monkeypatch.setattr(steps_module, "_has_room", slots.look)
-    monkeypatch.setattr(steps_module, "get_run_logger", lambda: logging.getLogger("waits"))
+    monkeypatch.setattr(slots_module, "server_is_shared", lambda: True)
+    monkeypatch.setattr(slots_module, "concurrency", slots)
+    monkeypatch.setattr(slots_module, "_has_room", slots.look)
+    monkeypatch.setattr(slots_module, "get_run_logger", lambda: logging.getLogger("waits"))
     return slots
 
 
 def hold_a_slot() -> None:
-    with steps_module._slot("cpu"):
+    with slots_module.slot("cpu"):
         pass
 
 
@@ -193,7 +195,7 @@ def test_a_slot_that_becomes_free_is_taken_and_given_back(
 ) -> None:
     """And it is said, once, what is waited for."""
     caplog.set_level(logging.INFO, logger="waits")
-    monkeypatch.setattr(steps_module, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(slots_module, "SECONDS_BETWEEN_LOOKS", 0.01)
     step: Any = hold_a_slot
     with side_by_side(threads, 1) as work:
         work.add("waiting", step, key="waiting")
@@ -207,41 +209,3 @@ def test_a_slot_that_becomes_free_is_taken_and_given_back(
     slots.free, slots.status, slots.seems_free = 0, 500, True
     with pytest.raises(ConcurrencySlotAcquisitionError):
         hold_a_slot()
-
-
-def test_a_training_that_goes_on_says_after_which_epoch(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(steps_module, "get_run_logger", lambda: logging.getLogger("of a training"))
-    monkeypatch.setattr(steps_module, "SECONDS_BETWEEN_LINES", -1.0)
-    passed: list[Any] = []
-    told = steps_module._Told(passed.append, label="denoiser, seed 1", epochs=9)
-    now = int(time.time() * 1000) + 1
-    for epoch, timestamp in ((1, now - 90_000), (2, now - 80_000), (3, now), (4, now)):
-        metrics = {"validation.full_unseen.ndcg_at_10": epoch / 10, "time.epoch_seconds": 2.0}
-        told({"epoch": epoch, "timestamp": timestamp, "metrics": metrics, "warnings": []})
-    assert len(passed) == 4
-    assert [record.getMessage().removeprefix("denoiser, seed 1: ") for record in caplog.records] == [
-        "training starts, at most 9 epochs",
-        "it goes on after epoch 2",
-        "epoch 3 of at most 9, best validation NDCG@10 0.3000, at most 12 s left",
-        "epoch 4 of at most 9, best validation NDCG@10 0.4000, at most 10 s left",
-    ]
-
-
-def test_a_training_warns_once_of_what_every_epoch_warns_of(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(steps_module, "get_run_logger", lambda: logging.getLogger("of a training"))
-    passed: list[Any] = []
-    told = steps_module._Told(passed.append, label="denoiser, seed 1", epochs=9)
-    for epoch, share in enumerate(("4.0%", "3.0%"), start=1):
-        told({"epoch": epoch, "timestamp": 0, "metrics": {}, "warnings": [f"The gate has collapsed: {share} is open."]})
-    told({"epoch": 3, "timestamp": 0, "metrics": {}, "warnings": ["Another: 1."]})
-    assert len(passed) == 3
-    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warned == [
-        "denoiser, seed 1: The gate has collapsed: 4.0% is open.",
-        "denoiser, seed 1: Another: 1.",
-    ]  # fmt: skip
