@@ -23,6 +23,8 @@ _POLICY = (
 )
 """The pages show what logs hold: whatever that is, nothing of it runs."""
 
+_DARK = "(prefers-color-scheme: dark)"
+
 _STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; color: #212529; margin: 0; padding: 0 1.5rem 3rem; }
 a { color: #0062cc; }
@@ -40,7 +42,7 @@ th, td { border: 1px solid #dee2e6; padding: .3rem .6rem; text-align: left; vert
 .fa-check-circle::before { content: "\\2714"; } .fa-times::before { content: "\\2718"; }
 .fa-exclamation-triangle::before { content: "\\26A0"; } .fas { font-style: normal; }
 .collapse, .carousel, .modal, .btn, footer, #ge-cta-footer { display: none; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   body { background: #16191c; color: #e9ecef; } a { color: #6cb2ff; }
   .alert-secondary, .card-header, th, .badge { background: #2b3035; }
   .text-success, .met { color: #57d27e; } .text-danger, .critical { color: #ff8a80; }
@@ -72,6 +74,7 @@ def make_self_contained(site: Path, outcomes: Sequence[Outcome], *, subject: str
     shutil.rmtree(site / "static", ignore_errors=True)  # megabytes of fonts and pictures, used by none of the pages
     for page in site.rglob("*.html"):
         text = _EXTERNAL.sub("", page.read_text(encoding="utf-8"))
+        text = text.replace(f"@media {_DARK}", f"@media screen and {_DARK}")  # paper is light
         text = text.replace("<head>", f"<head>{_POLICY}", 1)  # it holds for what comes after it
         page.write_text(text.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
     pages = {page.stem.rsplit("-", 1)[-1]: page for page in (site / "validations").rglob("*.html")}

@@ -213,6 +213,8 @@ def test_data_docs_want_nothing_from_other_servers(sound: ValidationReport) -> N
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"<(?:script|img|link)\b[^>]*(?:src|href)=.https?:", text), page
         assert "<style>" in text
+        dark = [medium for medium in re.findall(r"@media (.*?) \{", text) if "dark" in medium]
+        assert set(dark) == {"screen and (prefers-color-scheme: dark)"}, "paper is light"
     linked = re.findall(r'href="(validations/[^"]+)"', sound.docs.read_text(encoding="utf-8"))
     assert linked
     assert all((sound.docs.parent / unquote(link)).is_file() for link in linked)
