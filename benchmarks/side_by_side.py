@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.result import write
-from models.storage import WEIGHTS_FILE
+from models.description import WEIGHTS_FILE
 from tasks.data_specs import Columns, PrepareSpec, SourceSpec
 from tasks.home import Home
 from tasks.ingest import ingest

@@ -33,13 +33,14 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
+from models.description import MODEL_FILES
 from models.engine.files import save_arrays, written_whole
 from models.engine.memory import keep_freed
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, load_log
 from models.engine.training import Epoch, Running, Training
 from models.errors import Diverged, NotCompiled
-from models.storage import MODEL_FILE, WEIGHTS_FILE, load_model, save_model
+from models.storage import load_model, save_model
 
 RESULT_FILE = "result.json"
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -105,7 +106,7 @@ def train(request: dict[str, Any], *, on_epoch: Callable[[Epoch], None]) -> dict
 
 def is_finished(folder: Path) -> bool:
     """Does a training's folder hold all that it was to make?"""
-    return all((folder / name).exists() for name in (RESULT_FILE, MODEL_FILE, WEIGHTS_FILE))
+    return all((folder / name).exists() for name in (RESULT_FILE, *MODEL_FILES))
 
 
 def report_of(folder: Path) -> dict[str, Any]:

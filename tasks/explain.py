@@ -4,7 +4,6 @@ An event's influence on an item is what the item's score loses when the model is
 an intervention: it says what the answer depends on. Attention weights are shown beside it, and say less.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sql
-from models.config import NO_GATE, ModelConfig
+from models.config import NO_GATE
+from models.description import described
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from models.serving import History, Server
 
 HISTORIES_AT_A_TIME = 64
-MODEL_FILE = "model.json"
 GENUINE = "genuine"
 _NAME = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))?")
 
@@ -363,8 +362,7 @@ def _labels(seen: "Attended", server: "Server") -> tuple[str, ...]:
 
 def _settings(folder: Path) -> dict[str, Any]:
     """What the model reads of its configuration."""
-    description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-    return ModelConfig.from_dict(description["config"]).effective()
+    return described(folder).config.effective()
 
 
 @contextmanager

@@ -1,14 +1,12 @@
 """What a training's gate has come to, layer by layer: for its run, and for the study that it belongs to."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from models.config import NO_GATE
+from models.description import described
 from tasks.reporting.grid import Frame
 from tasks.train import Trained
-
-MODEL_FILE = "model.json"
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ def gate_layers(trained: Trained) -> tuple[GateLayer, ...]:
     """
     if not all(path.exists() for path in trained.files):
         return ()
-    description = json.loads((trained.folder / MODEL_FILE).read_text(encoding="utf-8"))
-    if description["config"]["gate"] == NO_GATE:
+    if described(trained.folder).config.gate == NO_GATE:
         return ()
     from models import explaining
     from models.storage import load_model

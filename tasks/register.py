@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import sql
+from models.description import MODEL_FILES, described
 from tasks.engine import engine
 from tasks.home import PROJECT_ROOT, Home
 from tasks.locks import locked
@@ -33,7 +34,6 @@ TAG_UNDECIDED = "rec_denoiser.undecided"
 TAG_VERSIONS = "mlflow.modelVersions"
 """Where MLflow's page of a logged model looks for the versions that it is registered as."""
 
-SERVED_FILES = ("model.json", "weights.pt")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 EXAMPLE_LENGTH = 5
 DESCRIPTION = (
@@ -162,7 +162,7 @@ def _log_model(
     with working_folder(home.steps / "register") as work:
         folder = work / "model"
         folder.mkdir()
-        for file in SERVED_FILES:
+        for file in MODEL_FILES:
             shutil.copy2(trained.folder / file, folder / file)
         content = json.dumps({"ids": ids, "popularity": popularity}, ensure_ascii=False)
         (folder / CATALOGUE_FILE).write_text(content, encoding="utf-8")
@@ -193,8 +193,7 @@ def _libraries(folder: Path) -> tuple[str, ...]:
     """What the model in `folder` imports where it is served."""
     from models.catalogue import LIBRARIES
 
-    gate = json.loads((folder / SERVED_FILES[0]).read_text(encoding="utf-8"))["config"]["gate"]
-    return (*REQUIREMENTS, *LIBRARIES.get(gate, ()))
+    return (*REQUIREMENTS, *LIBRARIES.get(described(folder).config.gate, ()))
 
 
 def _code(work: Path) -> Path:

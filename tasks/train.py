@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig, TrainingConfig
+from models.description import MODEL_FILES
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.sequences import export_log
@@ -19,7 +20,7 @@ GROUP_PROGRAM = "models.group"
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: its folder holds `model.json`, `weights.pt` and `result.json`."""
+    """A finished training: its folder holds the model's files and `result.json`."""
 
     folder: Path
 
@@ -46,7 +47,7 @@ class Trained:
     @property
     def model_files(self) -> list[Path]:
         """What the model is made of again."""
-        return [self.folder / name for name in ("model.json", "weights.pt")]
+        return [self.folder / name for name in MODEL_FILES]
 
 
 def gist(warning: str) -> str:

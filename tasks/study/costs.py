@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from models.config import CO_TEACHING, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
+from models.description import described
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.plan import Cell
@@ -211,12 +212,11 @@ def _finished(home: Home) -> Iterable[tuple[dict[str, Any], ModelConfig, int]]:
     for path in home.steps.glob(f"train/*/{RESULT_FILE}"):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            described = json.loads((path.parent / "model.json").read_text(encoding="utf-8"))
-            model = ModelConfig.from_dict(described["config"])
-        except (OSError, ValueError):
+            model = described(path.parent)
+        except (OSError, KeyError, TypeError, ValueError):
             continue
         if result.keys() >= READ and result["positions"]:
-            yield result, model, described["item_count"]
+            yield result, model.config, model.item_count
 
 
 def kind_of(model: ModelConfig, *, device: str, threads: int, compiled: bool, precision: str) -> Kind:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from models.config import ModelConfig
+from models.description import DESCRIPTION_FILE, Description
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec, SourceSpec
 from tasks.errors import InputError
@@ -64,8 +65,8 @@ def finished(home: Home, *, seconds: float, epochs: int, positions: int, peak: f
     held = {"epochs": epochs, "max_epochs": 10, "seconds": seconds, "positions": positions, "users": 30,
             "device": "cpu", "threads": 1, "batch_size": 128, "peak_memory_bytes": peak}  # fmt: skip
     (folder / "result.json").write_text(json.dumps(held), encoding="utf-8")
-    model = {"config": ModelConfig(length=20, dim=16).to_dict(), "item_count": 40}
-    (folder / "model.json").write_text(json.dumps(model), encoding="utf-8")
+    described = Description(ModelConfig(length=20, dim=16), item_count=40, user_count=0)
+    (folder / DESCRIPTION_FILE).write_text(described.to_json(), encoding="utf-8")
 
 
 def test_before_the_data_is_read_nothing_else_is_known(study: Study, home: Home) -> None:
@@ -322,3 +323,13 @@ def test_cells_that_share_a_training_count_its_time_once(study: Study, home: Hom
         (0.0, False), (0.2, True), (0.0, False), (0.2, True),
     ]  # fmt: skip
     assert sum(cell.to_do for cell in cells) == 2
+
+
+@pytest.mark.parametrize(
+    "left", ['{"config": {"of_another_version": 1}, "item_count": 40, "user_count": 0}', "{}", "half"]
+)
+def test_a_training_of_another_version_is_passed_over(home: Home, left: str) -> None:
+    finished(home, seconds=40.0, epochs=10, positions=1000, peak=PROCESS_BYTES)
+    assert rates(home).seconds
+    (home.steps / "train" / "some" / DESCRIPTION_FILE).write_text(left, encoding="utf-8")
+    assert rates(home) == Rates({}, {}, {})
