@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
+from tasks.errors import InputError
+
 REMOTE_SCHEMES = ("http", "https", "s3")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -73,3 +75,25 @@ def file_name(address: str) -> str:
     """The last part of an address as a file's name; its suffixes can decide how the file is read."""
     last = unquote(without_secrets(address)).rstrip("/").rpartition("/")[2]
     return re.sub(r"[^\w.+-]", "_", last).lstrip(".")[-120:] or "log"
+
+
+def address_of(text: str) -> str:
+    """`text`, checked to be the address of a file. Raises `InputError` where it is none."""
+    scheme = scheme_of(text)
+    if scheme not in REMOTE_SCHEMES:
+        raise InputError(
+            f"{without_secrets(text)} cannot be fetched: an address begins with http://, https:// or s3://, "
+            "anything else is a path on this machine"
+        )
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or re.search(r"[\s\x00-\x1f\x7f]", text):
+        raise InputError(f"{without_secrets(text)!r} is no whole address: it lacks a host, or holds blanks")
+    if scheme == "s3" and (urlsplit(text).query or urlsplit(text).fragment):
+        raise InputError(f"{without_secrets(text)}: an s3 address ends with the file's path, without ? or #")
+    if scheme == "s3" and len(urlsplit(text).path) < 2:
+        raise InputError(f"{without_secrets(text)} names a bucket and no file in it: s3://bucket/path/log.parquet")
+    return text

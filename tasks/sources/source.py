@@ -20,7 +20,7 @@ from tasks.locks import locked
 from tasks.scratch import working_folder
 from tasks.shoppers import generate
 from tasks.sources import fetch as fetching
-from tasks.sources.addresses import scheme_of, without_secrets
+from tasks.sources.addresses import address_of, scheme_of, without_secrets
 from tasks.sources.datasets import GENERATED, by_hand, known, remote_of
 from tasks.sources.fetch import Kept, Remote
 from tasks.sources.formats import COLUMNS, formats_named
@@ -150,7 +150,7 @@ def _located(source: SourceSpec) -> _Located:
     if is_shelved(source):
         raise InputError(f"{source.path} is a snapshot, and here a log is asked for: name the log that it was made of")
     if scheme_of(source.path) is not None:
-        elsewhere = Remote(fetching.address_of(source.path))
+        elsewhere = Remote(address_of(source.path))
         return _Located(source.model_copy(update={"path": without_secrets(source.path)}), remote=elsewhere)
     if path.exists():
         return _Located(source, (path,))

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from tasks.sources.addresses import address_of
 from tasks.sources.datasets import DATASETS, GENERATED, DataSet, by_hand, known, nearest, remote_of
-from tasks.sources.fetch import address_of
 from tasks.sources.formats import known_formats
 
 PUBLIC = [dataset for dataset in DATASETS.values() if dataset.name != GENERATED]
