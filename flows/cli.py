@@ -24,6 +24,8 @@ from flows.options import (
     add_study,
     add_tune,
     add_ui,
+)
+from flows.requested import (
     audit_spec,
     ingest_spec,
     recommend_spec,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flows.cli import _parser as parser
-from flows.options import audit_spec, ingest_spec, recommend_spec, robustness_spec, study_request, tune_request
+from flows.requested import audit_spec, ingest_spec, recommend_spec, robustness_spec, study_request, tune_request
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT
 from tasks.study.files import shipped, shipped_searches, study_file

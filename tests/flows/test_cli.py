@@ -21,7 +21,7 @@ import pytest
 
 from flows.cli import _parser as parser
 from flows.cli import main
-from flows.options import recommend_spec, robustness_spec
+from flows.requested import recommend_spec, robustness_spec
 from flows.running import open_ui
 from models.config import ModelConfig, TrainingConfig
 from tasks.data_specs import (

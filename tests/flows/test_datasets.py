@@ -8,7 +8,7 @@ import pytest
 
 from flows.cli import _parser as parser
 from flows.cli import main
-from flows.options import audit_spec, ingest_spec, recommend_spec, robustness_spec
+from flows.requested import audit_spec, ingest_spec, recommend_spec, robustness_spec
 from flows.running import _without_secrets
 from tasks.data_specs import ShoppersSpec
 from tasks.home import Home
