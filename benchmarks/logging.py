@@ -36,7 +36,7 @@ from tasks.specs import CellSpec, ExecutionSpec, default_training, named_method
 from tasks.track import Tracker
 from tasks.train import Trained, train
 from tasks.watching import SYSTEM_FILE, watched
-from tasks.workers import unwatched
+from tasks.workers import EPOCH, unwatched
 
 BOUND = 0.02
 
@@ -123,7 +123,7 @@ def _rank_once(cell: Cell, execution: Execution, home: Home) -> Evaluated:
 
 
 def _bare(cell: Cell, execution: Execution, number: int, home: Home) -> None:
-    _train(cell, execution, home.steps / f"bare-{number}", home, on_epoch=lambda _: None, watch=unwatched)
+    _train(cell, execution, home.steps / f"bare-{number}", home, watch=unwatched)
 
 
 def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, home: Home) -> tuple[Taken, Taken]:
@@ -136,8 +136,9 @@ def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, h
         opened = tracked_job((cell,), heading, execution=execution, flow_run="none", held=held, home=home)
         job: Job = clock.timed(opened.__enter__)()
         with job.tracker.curves(job.children[0], warn=print) as curves:
+            told = clock.timed(curves)
             trained = _train(
-                cell, execution, folder, home, on_epoch=clock.timed(curves),
+                cell, execution, folder, home, hear=lambda event, about: told(about) if event == EPOCH else None,
                 watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),
             )  # fmt: skip
             left = now()

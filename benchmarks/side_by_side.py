@@ -87,7 +87,6 @@ def _trained(
             made_by={},
             folder=under / str(seed),
             home=home,
-            on_epoch=lambda _: None,
         )
 
     with ThreadPoolExecutor(at_a_time) as pool:

@@ -128,7 +128,6 @@ def _train(cell: Cell, epochs: int, execution: Execution, home: Home) -> Trained
         made_by={},
         folder=home.steps / f"epochs-{epochs}",
         home=home,
-        on_epoch=lambda _: None,
     )
 
 

@@ -1,9 +1,10 @@
 """`python -m models train|rank REQUEST.json`: one training or ranking in a process of its own.
 
 The pipeline starts it, so that a training has its own threads, memory and end; on a bare GPU machine it is run by
-hand. It speaks in JSON objects, one a line: `{"event": "epoch", …}` after each epoch, at the end `{"event": "done", …}`
-or `{"event": "error", "kind": "invalid" | "timeout" | "diverged", "message": …}`, with exit status 0 or 1. Any other
-failure is a traceback on standard error.
+hand. It speaks in JSON objects, one a line: of a training `{"event": "waits"}` where another process trains in the
+same folder, `{"event": "begins"}` where it trains itself, and `{"event": "epoch", …}` after each epoch; at the end
+`{"event": "done", …}` or `{"event": "error", "kind": "invalid" | "timeout" | "diverged", "message": …}`, with exit
+status 0 or 1. Any other failure is a traceback on standard error.
 
 A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `model`, `training`, `seed`,
 `evaluation_seed`, `device`, `threads`, `seconds` (time limit or null), `folder` (gets the model, its history and, while
@@ -38,7 +39,7 @@ from models.engine.files import save_arrays, written_whole
 from models.engine.memory import keep_freed
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, load_log
-from models.engine.training import Epoch, Running, Training
+from models.engine.training import Running, Training
 from models.errors import Diverged, NotCompiled
 from models.storage import load_model, save_model
 
@@ -58,16 +59,16 @@ FAILURES: Mapping[type[Exception], str] = {
 }
 """Those that are told in a sentence, by the kind that is said."""
 
-Verb = Callable[[dict[str, Any], Callable[..., None]], dict[str, Any]]
-"""From a request, and whom to tell of epochs (of which training, in a group, by keyword), to the report at the end."""
+Say = Callable[..., None]
+"""Says an event, by name and with what belongs to it."""
+
+Verb = Callable[[dict[str, Any], Say], dict[str, Any]]
+"""From a request, and whom to tell how it gets on, to the report at the end."""
 
 
 def main(arguments: list[str]) -> int:
     """Train or rank as asked; the exit status."""
-    verbs: dict[str, Verb] = {
-        "train": lambda request, on_epoch: train(request, on_epoch=on_epoch),
-        "rank": lambda request, _: rank_targets(request),
-    }
+    verbs: dict[str, Verb] = {"train": train, "rank": lambda request, _: rank_targets(request)}
     return run(arguments, verbs, usage=__doc__ or "")
 
 
@@ -83,24 +84,26 @@ def run(arguments: list[str], verbs: Mapping[str, Verb], *, usage: str) -> int:
     torch.set_num_threads(request["threads"])
     say = _speaker(request.get("channel"))
     try:
-        report = verbs[verb](request, lambda epoch, **which: say(event="epoch", **which, **asdict(epoch)))
+        report = verbs[verb](request, say)
     except tuple(FAILURES) as error:
         kind = next(kind for failure, kind in FAILURES.items() if isinstance(error, failure))
-        say(event="error", kind=kind, message=str(error))
+        say("error", kind=kind, message=str(error))
         return 1
-    say(event="done", **report)
+    say("done", **report)
     return 0
 
 
-def train(request: dict[str, Any], *, on_epoch: Callable[[Epoch], None]) -> dict[str, Any]:
-    """Train as asked, unless the folder holds the result already; what is in `result.json`, less its history.
+def train(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Train as asked and `say` how it gets on, unless the folder holds the result already; what is in `result.json`,
+    less its history.
 
     Raises `BadRequest`, `TimeoutError` past the time limit, `models.errors.Diverged` and `models.errors.NotCompiled`.
     """
     folder = Path(request["folder"])
-    with only_one_in(folder):
+    with only_one_in(folder, say):
         if not is_finished(folder):
-            _train(request, folder, on_epoch)
+            say("begins")
+            _train(request, folder, say)
         return report_of(folder)
 
 
@@ -137,14 +140,14 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": time.monotonic() - started}
 
 
-def _train(request: dict[str, Any], folder: Path, on_epoch: Callable[[Epoch], None]) -> None:
+def _train(request: dict[str, Any], folder: Path, say: Say) -> None:
     keep_freed()
     with as_asked():
         training = training_of(request, load_log)
     seconds = request["seconds"]
     training.run(
         checkpoint=folder / CHECKPOINT_FILE,
-        on_epoch=on_epoch,
+        on_epoch=lambda epoch: say("epoch", **asdict(epoch)),
         deadline=None if seconds is None else time.monotonic() + seconds,
     )
     keep(training, request, group=[])
@@ -220,22 +223,26 @@ def as_asked() -> Iterator[None]:
         raise BadRequest(str(error)) from error
 
 
-def _speaker(channel: int | None) -> Callable[..., None]:
-    """`say(**message)`: a line of JSON on the channel, which nothing else that runs here knows of."""
+def _speaker(channel: int | None) -> Say:
+    """Says each event as a line of JSON on the channel, which nothing else that runs here knows of."""
     lines = sys.stdout if channel is None else os.fdopen(channel, "w", encoding="utf-8")
 
-    def say(**message: Any) -> None:
-        print(json.dumps(message), file=lines, flush=True)
+    def say(event: str, **about: Any) -> None:
+        print(json.dumps({"event": event, **about}), file=lines, flush=True)
 
     return say
 
 
 @contextlib.contextmanager
-def only_one_in(folder: Path) -> Iterator[None]:
+def only_one_in(folder: Path, say: Say) -> Iterator[None]:
     """Make `folder` and wait until no other process trains in it; the system frees the lock of a killed one."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waits")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -3,7 +3,7 @@
 A program of its own beside `models.__main__`, which speaks as that one does: a study is hundreds of networks far too
 small for a modern GPU (`models.engine.replicas`). A request: `cells`, each what `models.__main__` takes to train or to
 rank one, less what is common to all: `device`, `threads`, `precision`, `seconds` (of the whole group; to train),
-`ends_with_parent` and `channel`. An epoch is told with the number of its `cell`. At the end, as `cells`: each one's
+`ends_with_parent` and `channel`. An epoch is said with the number of its `cell`. At the end, as `cells`: each one's
 report, or of a training that diverged `{"failure": {"kind": "diverged", "message": …}}`.
 
 Each training keeps a folder of its own, with what it would hold had it been trained alone, its checkpoint included:
@@ -14,7 +14,8 @@ with it; its seconds are a share of the group's, its memory is that of all.
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from models.__main__ import (
     CHECKPOINT_FILE,
     FAILURES,
+    Say,
     Verb,
     as_asked,
     is_finished,
@@ -41,8 +43,8 @@ from models.engine.sequences import InteractionLog, load_log
 from models.errors import Diverged
 
 
-def train_group(request: dict[str, Any], *, on_epoch: Callable[..., None]) -> dict[str, Any]:
-    """Train as asked those whose folders hold no result yet. `on_epoch` hears an epoch and, as `cell`, whose it is.
+def train_group(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Train as asked those whose folders hold no result yet, and `say` how they get on.
 
     Raises `models.__main__.BadRequest` where they cannot be stacked, and `TimeoutError` past the time limit.
     """
@@ -50,9 +52,9 @@ def train_group(request: dict[str, Any], *, on_epoch: Callable[..., None]) -> di
     folders = [Path(cell["folder"]) for cell in cells]
     with contextlib.ExitStack() as locks:
         for folder in sorted(set(folders)):
-            locks.enter_context(only_one_in(folder))
+            locks.enter_context(only_one_in(folder, say))
         missing = [number for number, folder in enumerate(folders) if not is_finished(folder)]
-        failures = _train({number: cells[number] for number in missing}, on_epoch) if missing else {}
+        failures = _train({number: cells[number] for number in missing}, say) if missing else {}
         return {
             "cells": [
                 {"failure": failures[number]} if number in failures else report_of(folder)
@@ -66,8 +68,9 @@ def rank_group(request: dict[str, Any]) -> dict[str, Any]:
     return {"cells": [rank_targets(cell) for cell in _cells(request)]}
 
 
-def _train(requests: Mapping[int, dict[str, Any]], on_epoch: Callable[..., None]) -> dict[int, dict[str, str]]:
+def _train(requests: Mapping[int, dict[str, Any]], say: Say) -> dict[int, dict[str, str]]:
     """Train the cells of these numbers; by number, why one failed."""
+    say("begins")
     keep_freed()
     numbers, cells = list(requests), list(requests.values())
     folders = [Path(cell["folder"]) for cell in cells]
@@ -91,7 +94,7 @@ def _train(requests: Mapping[int, dict[str, Any]], on_epoch: Callable[..., None]
         replicas = Replicas(trainings)
     replicas.run(
         checkpoints=[folder / CHECKPOINT_FILE for folder in folders],
-        on_epoch=lambda place, epoch: on_epoch(epoch, cell=numbers[place]),
+        on_epoch=lambda place, epoch: say("epoch", cell=numbers[place], **asdict(epoch)),
         on_end=ended,
         deadline=None if seconds is None else time.monotonic() + seconds,
     )
@@ -114,8 +117,5 @@ def _refuse_unlike(cells: Sequence[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    verbs: dict[str, Verb] = {
-        "train": lambda request, on_epoch: train_group(request, on_epoch=on_epoch),
-        "rank": lambda request, _: rank_group(request),
-    }
+    verbs: dict[str, Verb] = {"train": train_group, "rank": lambda request, _: rank_group(request)}
     sys.exit(run(sys.argv[1:], verbs, usage=__doc__ or ""))

@@ -20,7 +20,6 @@ from tasks.audit.judge import judge, judged_folder
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec, FilterSpec, PrepareSpec
 from tasks.detect import Detected, detect, detection_folder
-from tasks.epoch_lines import EpochLines
 from tasks.evaluate import Evaluated, evaluate, evaluation_folder
 from tasks.execution import Execution
 from tasks.filter import filtered
@@ -45,10 +44,11 @@ from tasks.sources.logs import Log
 from tasks.specs import RecommendSpec, registered_name
 from tasks.track import Tracker
 from tasks.train import Trained, asked_of, train, train_group, training_folder
+from tasks.training_lines import TrainingLines
 from tasks.validate import validate, validate_log
 from tasks.validation.report import ValidationReport, describe
 from tasks.watching import SYSTEM_FILE, watched
-from tasks.workers import WorkerDied
+from tasks.workers import EPOCH, WorkerDied
 
 Json = dict[str, Any]
 TAG_TRAINING_CODE = "rec_denoiser.training_sha256"
@@ -343,7 +343,7 @@ def _train(
             made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
             folder=folder,
             home=home,
-            on_epoch=EpochLines(curves, label=label, epochs=cell.training.epochs),
+            hear=TrainingLines(curves, label=label, epochs=cell.training.epochs),
             watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),
         )
 
@@ -379,15 +379,20 @@ def _train_group(
         stack.enter_context(slot(execution.device))
         warn = get_run_logger().warning
         curves = [stack.enter_context(tracker.curves(run_id, warn=warn)) for run_id in run_ids]
-        heard_by = [
-            EpochLines(each, label=cell.label, epochs=cell.training.epochs)
+        lines = [
+            TrainingLines(each, label=cell.label, epochs=cell.training.epochs)
             for each, cell in zip(curves, cells, strict=True)
         ]
+
+        def hear(event: str, about: dict[str, Any]) -> None:
+            for line in [lines[about.pop("cell")]] if event == EPOCH else lines:
+                line(event, about)
+
         train_group(
             asked,
             execution=execution,
             time_limit_minutes=time_limit_minutes * len(cells),
-            on_epoch=lambda place, record: heard_by[place](record),
+            hear=hear,
             watch=lambda pid: watched(pid, folders[0] / SYSTEM_FILE, device=execution.device),
         )
     for folder in folders[1:]:

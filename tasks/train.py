@@ -1,7 +1,7 @@
 """Train one model on one snapshot, in a process of its own, resumable at the epoch."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.sequences import export_log
 from tasks.snapshots import Snapshot
-from tasks.workers import Watch, run_worker, unwatched
+from tasks.workers import Hear, Watch, run_worker, unheard, unwatched
 
 RESULT_FILE = "result.json"
 GROUP_PROGRAM = "models.group"
@@ -73,14 +73,15 @@ def train(
     made_by: Mapping[str, str],
     folder: Path,
     home: Home,
-    on_epoch: Callable[[Mapping[str, Any]], None],
+    hear: Hear = unheard,
     watch: Watch = unwatched,
 ) -> Trained:
     """Train, or go on from the checkpoint that an interrupted run left in `folder`.
 
-    `on_epoch` hears every epoch's record `{"epoch", "timestamp", "metrics"}`, those before an interruption
-    included. `clean` is the snapshot without injected noise, whose validation protocol counts; the histories that
-    validation ranks with while it trains are those of `snapshot`, whatever others it is evaluated with later.
+    `hear` is told of every epoch `{"epoch", "timestamp", "metrics", "warnings"}`, those before an interruption
+    included, and where it begins or waits. `clean` is the snapshot without injected noise, whose validation protocol
+    counts; the histories that validation ranks with while it trains are those of `snapshot`, whatever others it is
+    evaluated with later.
     `made_by` says what code trains, and is kept with the result. `watch` has its eye on the process that trains.
 
     Raises as `tasks.workers.run_worker` does.
@@ -97,7 +98,7 @@ def train(
         home=home,
     )
     request = asked | {"compiled": execution.compiled} | _common(execution, time_limit_minutes)
-    run_worker("train", request, on_epoch=on_epoch, watch=watch)
+    run_worker("train", request, hear=hear, watch=watch)
     return Trained(folder)
 
 
@@ -106,20 +107,20 @@ def train_group(
     *,
     execution: Execution,
     time_limit_minutes: float,
-    on_epoch: Callable[[int, Mapping[str, Any]], None],
+    hear: Hear = unheard,
     watch: Watch = unwatched,
 ) -> None:
     """Train as one stacked model what is `asked_of` each, into their folders, in so many minutes for all.
 
-    `on_epoch` hears the place of a training and its epochs' records. Which of them diverged is left for `train` to say,
-    which goes on with what is not finished.
+    `hear` is told as by `train`, of an epoch as `cell` the place of its training. Which of them diverged is left for
+    `train` to say, which goes on with what is not finished.
 
     Raises as `tasks.workers.run_worker` does, `InputError` where they cannot be stacked.
     """
     run_worker(
         "train",
         {"cells": list(asked)} | _common(execution, time_limit_minutes),
-        on_epoch=lambda record: on_epoch(record.pop("cell"), record),
+        hear=hear,
         watch=watch,
         program=GROUP_PROGRAM,
     )

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,21 @@ PROGRAM = "models"
 Watch = Callable[[int], AbstractContextManager[None]]
 """Given a process's id, a block during which it is watched."""
 
+EPOCH = "epoch"
+BEGINS = "begins"
+WAITS = "waits"
+"""What is heard of a worker before its end: `models.__main__` says when."""
+
+Hear = Callable[[str, dict[str, Any]], None]
+"""Hears an event and what was said of it."""
+
 
 def unwatched(pid: int) -> AbstractContextManager[None]:  # noqa: ARG001
     """Watches nothing."""
     return nullcontext()
 
 
-def unheard(record: dict[str, Any]) -> None:
+def unheard(event: str, about: dict[str, Any]) -> None:
     """Hears nothing."""
 
 
@@ -47,12 +55,12 @@ def run_worker(
     verb: str,
     request: Mapping[str, Any],
     *,
-    on_epoch: Callable[[dict[str, Any]], None] = unheard,
+    hear: Hear = unheard,
     watch: Watch = unwatched,
     program: str = PROGRAM,
 ) -> dict[str, Any]:
-    """Run one request of `models.__main__`, or of another `program` in models, and return its report; `on_epoch` hears
-    each epoch's record, and `watch` has its eye on the process.
+    """Run one request of `models.__main__`, or of another `program` in models, and return its report; `hear` is told
+    how it gets on, and `watch` has its eye on the process from where it begins, not while it waits for another.
 
     Raises `InputError` where the request cannot be fulfilled as it is, `RunFailed` where the training diverged,
     `TimeoutError` past its time limit, `WorkerStopped` where the process was told to stop, and `WorkerDied` where it
@@ -78,8 +86,14 @@ def run_worker(
             finally:
                 os.close(theirs)
             try:
-                with watch(process.pid):
-                    last = _listen(lines, on_epoch)
+                with ExitStack() as watching:
+
+                    def told(event: str, about: dict[str, Any]) -> None:
+                        if event == BEGINS:
+                            watching.enter_context(watch(process.pid))
+                        hear(event, about)
+
+                    last = _listen(lines, told)
                     process.wait()
             finally:
                 _end(process)
@@ -96,15 +110,16 @@ def stop_workers() -> None:
                 child.terminate()
 
 
-def _listen(lines: Iterable[str], on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Pass epochs on; the last message that is no epoch, once the process has closed its end of the channel."""
+def _listen(lines: Iterable[str], hear: Hear) -> dict[str, Any]:
+    """Pass on how it gets on; what is said at its end, once the process has closed its end of the channel."""
     last: dict[str, Any] = {}
     for line in lines:
         if not line.endswith("\n"):
             break  # the process was killed in the middle of a message
         message = json.loads(line)
-        if message.pop("event") == "epoch":
-            on_epoch(message)
+        event = message.pop("event")
+        if event in (EPOCH, BEGINS, WAITS):
+            hear(event, message)
         else:
             last = message
     return last

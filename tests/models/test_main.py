@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from models.__main__ import BadRequest, train
-from models.engine.training import Epoch
 from models.group import train_group
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,8 +62,19 @@ def start(request: dict[str, Any], folder: Path) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def ignore(epoch: Epoch, **_: int) -> None:
+def ignore(event: str, **about: Any) -> None:
     """Nobody listens."""
+
+
+class Heard:
+    """Keeps the epochs that a training says."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, Any]] = []
+
+    def __call__(self, event: str, **about: Any) -> None:
+        if event == "epoch":
+            self.epochs.append(about)
 
 
 def messages(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
@@ -99,7 +109,7 @@ def assert_same_training(one: Path, other: Path) -> None:
 def undisturbed(request_for: Request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training that nothing interrupted."""
     folder = tmp_path_factory.mktemp("undisturbed") / "training"
-    train(request_for(folder), on_epoch=ignore)
+    train(request_for(folder), ignore)
     return folder
 
 
@@ -111,7 +121,7 @@ def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
     process = start(request_for(folder, ends_with_parent=True), tmp_path)
     assert process.stdout is not None
     assert process.stdin is not None
-    first = json.loads(process.stdout.readline())
+    begun, first = (json.loads(process.stdout.readline()) for _ in range(2))
     if end == "killed":
         process.send_signal(signal.SIGKILL)
     else:
@@ -119,13 +129,13 @@ def test_a_training_cut_off_ends_with_the_bits_of_an_undisturbed_one(
     assert process.wait(timeout=20) == (-signal.SIGKILL if end == "killed" else 3)
     process.stdout.close()
     process.stdin.close()
-    assert first["epoch"] == 1
+    assert (begun["event"], first["epoch"]) == ("begins", 1)
     assert not (folder / "result.json").exists()
     assert (folder / "checkpoint.pt").exists()
 
-    heard: list[Epoch] = []
-    train(request_for(folder), on_epoch=heard.append)
-    assert [epoch.epoch for epoch in heard] == list(range(1, EPOCHS + 1))
+    heard = Heard()
+    train(request_for(folder), heard)
+    assert [epoch["epoch"] for epoch in heard.epochs] == list(range(1, EPOCHS + 1))
     assert_same_training(folder, undisturbed)
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
         "model.json", "result.json", "weights.pt",
@@ -137,25 +147,26 @@ def test_past_its_time_limit_it_leaves_a_checkpoint_to_go_on_from(
 ) -> None:
     folder = tmp_path / "training"
     with pytest.raises(TimeoutError, match="after epoch 0"):
-        train(request_for(folder, seconds=0), on_epoch=ignore)
+        train(request_for(folder, seconds=0), ignore)
     assert not (folder / "result.json").exists()
     with pytest.raises(TimeoutError, match=r"after epoch [1-9]"):
-        train(request_for(folder, seconds=0.05), on_epoch=ignore)
+        train(request_for(folder, seconds=0.05), ignore)
     assert (folder / "checkpoint.pt").exists()
-    report = train(request_for(folder), on_epoch=ignore)
+    report = train(request_for(folder), ignore)
     assert report["epochs"] == EPOCHS
     assert_same_training(folder, undisturbed)
 
 
 def test_a_finished_training_is_not_done_again(request_for: Request, undisturbed: Path) -> None:
     written = (undisturbed / "weights.pt").stat().st_mtime_ns
-    assert train(request_for(undisturbed), on_epoch=ignore)["epochs"] == EPOCHS
+    assert train(request_for(undisturbed), ignore)["epochs"] == EPOCHS
     assert (undisturbed / "weights.pt").stat().st_mtime_ns == written
 
 
 def test_a_request_that_makes_no_sense_is_said_in_a_sentence(request_for: Request, tmp_path: Path) -> None:
     process = start(request_for(tmp_path / "training", model={"loss": "hope"}), tmp_path)
-    (said,) = messages(process)
+    begun, said = messages(process)
+    assert begun == {"event": "begins"}
     assert process.returncode == 1
     assert said["kind"] == "invalid"
     assert "there is no loss 'hope': choose from bce, bpr, " in said["message"]
@@ -164,7 +175,7 @@ def test_a_request_that_makes_no_sense_is_said_in_a_sentence(request_for: Reques
 @pytest.mark.parametrize("changes", [{"model": {"width": 3}}, {"training": {"epochs": 0}}, {"model": {"dim": 9}}])
 def test_settings_that_cannot_be_are_refused(request_for: Request, tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"width|epochs|multiple"):
-        train(request_for(tmp_path / "training", **changes), on_epoch=ignore)
+        train(request_for(tmp_path / "training", **changes), ignore)
     assert not (tmp_path / "training" / "result.json").exists()
 
 
@@ -175,7 +186,7 @@ def test_promotion_and_test_targets_choose_nothing(request_for: Request, undistu
         log = tmp_path / f"{split}.npz"
         changed = {"users": np.arange(40), "items": others, "histories": arrays["test_histories"]}
         np.savez(log, **(arrays | {f"{split}_{name}": values for name, values in changed.items()}))
-        train(request_for(tmp_path / split, log=str(log), clean=str(log)), on_epoch=ignore)
+        train(request_for(tmp_path / split, log=str(log), clean=str(log)), ignore)
         assert_same_training(tmp_path / split, undisturbed)
 
 
@@ -187,7 +198,7 @@ def test_a_log_without_validation_targets_is_refused(request_for: Request, tmp_p
     np.savez(tmp_path / "log.npz", **arrays)
     log = str(tmp_path / "log.npz")
     with pytest.raises(ValueError, match=r"no user has a validation target.*less of it to promotion"):
-        train(request_for(tmp_path / "training", log=log, clean=log), on_epoch=ignore)
+        train(request_for(tmp_path / "training", log=log, clean=log), ignore)
 
 
 def test_a_mask_that_closes_in_training_is_told_by_its_epochs_and_its_result(
@@ -195,42 +206,40 @@ def test_a_mask_that_closes_in_training_is_told_by_its_epochs_and_its_result(
 ) -> None:
     """A penalty that outweighs all else closes every cell from the first step on."""
     literal = {"gate": "positional", "estimator": "arm", "gate_logit": 0.0, "gate_rate": 1.0, "beta_on": "sum"}
-    told: list[Epoch] = []
+    told = Heard()
     model = {"dim": 8, "length": 8, "beta": 1.0, "gamma": 0.001, **literal}
-    report = train(
-        request_for(tmp_path / "closed", model=model, training={"epochs": 3, "patience": 3}), on_epoch=told.append
-    )
+    report = train(request_for(tmp_path / "closed", model=model, training={"epochs": 3, "patience": 3}), told)
     assert (report["collapsed"], report["collapsed_epoch"]) == (True, 1)
-    assert all(epoch.metrics["gate.collapsed"] == 1.0 for epoch in told)
-    assert all("has collapsed" in epoch.warnings[0] for epoch in told)
+    assert all(epoch["metrics"]["gate.collapsed"] == 1.0 for epoch in told.epochs)
+    assert all("has collapsed" in epoch["warnings"][0] for epoch in told.epochs)
     training = {"epochs": 3, "patience": 3}
-    report = train(request_for(tmp_path / "open", training=training), on_epoch=told.append)
+    report = train(request_for(tmp_path / "open", training=training), told)
     assert (report["collapsed"], report["collapsed_epoch"]) == (False, None)
-    assert told[-1].warnings == []
+    assert told.epochs[-1]["warnings"] == []
 
 
 def test_a_result_says_in_which_precision_it_was_trained(request_for: Request, tmp_path: Path) -> None:
     training = {"epochs": 2}
-    usual = train(request_for(tmp_path / "usual", training=training), on_epoch=ignore)
-    lower = train(request_for(tmp_path / "lower", training=training, precision="bf16"), on_epoch=ignore)
+    usual = train(request_for(tmp_path / "usual", training=training), ignore)
+    lower = train(request_for(tmp_path / "lower", training=training, precision="bf16"), ignore)
     assert [(each["compiled"], each["precision"]) for each in (usual, lower)] == [(False, "float32"), (False, "bf16")]
     with pytest.raises(BadRequest, match="precision must be one of"):
-        train(request_for(tmp_path / "half", precision="half"), on_epoch=ignore)
+        train(request_for(tmp_path / "half", precision="half"), ignore)
     with pytest.raises(BadRequest, match="cannot be compiled"):
-        train(request_for(tmp_path / "gated", compiled=True), on_epoch=ignore)
+        train(request_for(tmp_path / "gated", compiled=True), ignore)
 
 
 def test_a_group_leaves_in_each_folder_what_a_training_alone_does(request_for: Request, tmp_path: Path) -> None:
     settings = {"model": {"dim": 8, "length": 8}, "training": {"epochs": 3}}
     cells = [request_for(tmp_path / f"stacked-{seed}", seed=seed, **settings) for seed in (1, 2)]
     common = {"device": "cpu", "threads": 1, "seconds": None}
-    heard: list[tuple[int, int]] = []
-    told = train_group({"cells": cells, **common}, on_epoch=lambda epoch, cell: heard.append((cell, epoch.epoch)))
-    assert heard == [(cell, epoch) for epoch in (1, 2, 3) for cell in (0, 1)]
+    heard = Heard()
+    told = train_group({"cells": cells, **common}, heard)
+    assert [(said["cell"], said["epoch"]) for said in heard.epochs] == [(cell, n) for n in (1, 2, 3) for cell in (0, 1)]
     assert [report["group"] for report in told["cells"]] == [["stacked-1", "stacked-2"]] * 2
     for seed in (1, 2):
         alone, stacked = tmp_path / f"alone-{seed}", tmp_path / f"stacked-{seed}"
-        assert train(request_for(alone, seed=seed, **settings), on_epoch=ignore)["group"] == []
+        assert train(request_for(alone, seed=seed, **settings), ignore)["group"] == []
         assert {path.name for path in stacked.iterdir()} == {path.name for path in alone.iterdir()}
         results = [json.loads((folder / "result.json").read_text()) for folder in (stacked, alone)]
         for (epoch, ours), (same, own) in zip(*(figures(result["history"]) for result in results), strict=True):
@@ -238,7 +247,7 @@ def test_a_group_leaves_in_each_folder_what_a_training_alone_does(request_for: R
             assert ours == pytest.approx(own, rel=1e-3)
 
     written = (tmp_path / "stacked-1" / "weights.pt").stat().st_mtime_ns
-    assert train_group({"cells": cells, **common}, on_epoch=ignore) == told
+    assert train_group({"cells": cells, **common}, ignore) == told
     assert (tmp_path / "stacked-1" / "weights.pt").stat().st_mtime_ns == written
 
 
@@ -251,4 +260,4 @@ def test_a_group_of_what_cannot_be_stacked_is_refused(
 ) -> None:
     cells = [request_for(tmp_path / str(number), model=model) for number, model in enumerate(models)]
     with pytest.raises(BadRequest, match=complaint):
-        train_group({"cells": cells, "device": "cpu", "threads": 1, "seconds": None}, on_epoch=ignore)
+        train_group({"cells": cells, "device": "cpu", "threads": 1, "seconds": None}, ignore)

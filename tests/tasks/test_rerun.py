@@ -107,7 +107,7 @@ def carry_out(cell: Cell, execution: Execution, home: Home) -> tuple[Trained, Ev
     trained = train(
         cell.snapshot, cell.clean, cell.model, cell.training, seed=cell.seed, evaluation_seed=cell.evaluation_seed,
         execution=execution, time_limit_minutes=5, made_by={}, folder=training_folder(cell.train_key, home=home),
-        home=home, on_epoch=lambda _: None,
+        home=home,
     )  # fmt: skip
     ranked = evaluate(
         trained, cell.histories, cell.clean, trained_on=cell.snapshot, evaluation_seed=cell.evaluation_seed,

@@ -97,7 +97,6 @@ def test_damage_is_named_before_training_though_the_arrays_are_there(tiny_snapsh
             made_by={},
             folder=folder,
             home=home,
-            on_epoch=print,
         )
     assert not folder.exists()
 

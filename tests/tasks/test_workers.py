@@ -1,6 +1,9 @@
 """Trainings in a process of their own: what they say is heard, and how they end is told apart."""
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import InputError, RunFailed
-from tasks.workers import WorkerDied, run_worker
+from tasks.workers import BEGINS, EPOCH, WAITS, WorkerDied, run_worker
 
 
 @pytest.fixture
@@ -39,8 +42,12 @@ def request_for_training(tmp_path: Path) -> dict[str, Any]:
 def run(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     """The report, and the epochs that were heard of."""
     heard: list[int] = []
-    report = run_worker("train", request, on_epoch=lambda record: heard.append(record["epoch"]))
-    return report, heard
+
+    def hear(event: str, about: dict[str, Any]) -> None:
+        if event == EPOCH:
+            heard.append(about["epoch"])
+
+    return run_worker("train", request, hear=hear), heard
 
 
 def test_what_a_library_prints_comes_in_no_ones_way(
@@ -82,3 +89,30 @@ def test_how_a_training_ends_is_told_apart(
     with pytest.raises(failure, match=said):
         run(request_for_training | changes)
     assert not (Path(request_for_training["folder"]) / "result.json").exists()
+
+
+def test_one_that_waits_for_another_says_so_and_is_not_watched_meanwhile(request_for_training: dict[str, Any]) -> None:
+    """And nothing is heard of one that another has finished, nor is it watched."""
+    folder = Path(request_for_training["folder"])
+    folder.mkdir()
+    told: list[str] = []
+
+    @contextmanager
+    def watch(pid: int) -> Iterator[None]:
+        told.append("watched")
+        yield
+        told.append("no longer watched")
+
+    with (folder / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def hear(event: str, about: dict[str, Any]) -> None:
+            told.append(event)
+            if event == WAITS:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        run_worker("train", request_for_training, hear=hear, watch=watch)
+    assert told == [WAITS, "watched", BEGINS, EPOCH, EPOCH, EPOCH, "no longer watched"]
+    told.clear()
+    run_worker("train", request_for_training, hear=hear, watch=watch)
+    assert told == []

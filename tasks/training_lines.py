@@ -1,4 +1,4 @@
-"""What a training says of its epochs, in the terminal and in Prefect."""
+"""What is said of a training while it goes on, in the terminal and in Prefect."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,13 +8,15 @@ from prefect import get_run_logger
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks.train import gist
+from tasks.workers import BEGINS, WAITS
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class EpochLines:
-    """Hears a training's epochs: passes them on, says how it goes now and then, and each warning once. One that goes on
-    from a checkpoint tells its earlier epochs first.
+class TrainingLines:
+    """Hears how a training gets on: says that it begins, or waits for another process that has begun the same, then how
+    it goes now and then, and each warning once; passes its epochs on. One that goes on from a checkpoint tells its
+    earlier epochs first.
     """
 
     def __init__(self, pass_on: Callable[[Mapping[str, Any]], None], *, label: str, epochs: int) -> None:
@@ -27,9 +29,17 @@ class EpochLines:
         self._earlier = 0
         self._best = 0.0
         self._warned: set[str] = set()
-        self._logger.info("%s: training starts, at most %s epochs", label, epochs)
 
-    def __call__(self, record: Mapping[str, Any]) -> None:
+    def __call__(self, event: str, about: Mapping[str, Any]) -> None:
+        """`about` is the record of an epoch, and of nothing where it begins or waits."""
+        if event == WAITS:
+            self._logger.info("%s: another process has begun this training: waiting for it", self._label)
+        elif event == BEGINS:
+            self._logger.info("%s: training starts, at most %s epochs", self._label, self._epochs)
+        else:
+            self._epoch(about)
+
+    def _epoch(self, record: Mapping[str, Any]) -> None:
         self._pass_on(record)
         for warning in record.get("warnings", ()):
             if gist(warning) not in self._warned:

@@ -1,4 +1,4 @@
-"""What a training says of its epochs."""
+"""What is said of a training while it goes on."""
 
 import logging
 import time
@@ -6,24 +6,28 @@ from typing import Any
 
 import pytest
 
-from tasks import epoch_lines
-from tasks.epoch_lines import EpochLines
+from tasks import training_lines
+from tasks.training_lines import TrainingLines
+from tasks.workers import BEGINS, EPOCH, WAITS
 
 
 def test_a_training_that_goes_on_says_after_which_epoch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(epoch_lines, "get_run_logger", lambda: logging.getLogger("of a training"))
-    monkeypatch.setattr(epoch_lines, "SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr(training_lines, "get_run_logger", lambda: logging.getLogger("of a training"))
+    monkeypatch.setattr(training_lines, "SECONDS_BETWEEN_LINES", -1.0)
     passed: list[Any] = []
-    told = EpochLines(passed.append, label="denoiser, seed 1", epochs=9)
+    told = TrainingLines(passed.append, label="denoiser, seed 1", epochs=9)
+    told(WAITS, {})
+    told(BEGINS, {})
     now = int(time.time() * 1000) + 1
     for epoch, timestamp in ((1, now - 90_000), (2, now - 80_000), (3, now), (4, now)):
         metrics = {"validation.full_unseen.ndcg_at_10": epoch / 10, "time.epoch_seconds": 2.0}
-        told({"epoch": epoch, "timestamp": timestamp, "metrics": metrics, "warnings": []})
+        told(EPOCH, {"epoch": epoch, "timestamp": timestamp, "metrics": metrics, "warnings": []})
     assert len(passed) == 4
     assert [record.getMessage().removeprefix("denoiser, seed 1: ") for record in caplog.records] == [
+        "another process has begun this training: waiting for it",
         "training starts, at most 9 epochs",
         "it goes on after epoch 2",
         "epoch 3 of at most 9, best validation NDCG@10 0.3000, at most 12 s left",
@@ -34,12 +38,15 @@ def test_a_training_that_goes_on_says_after_which_epoch(
 def test_a_training_warns_once_of_what_every_epoch_warns_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(epoch_lines, "get_run_logger", lambda: logging.getLogger("of a training"))
+    monkeypatch.setattr(training_lines, "get_run_logger", lambda: logging.getLogger("of a training"))
     passed: list[Any] = []
-    told = EpochLines(passed.append, label="denoiser, seed 1", epochs=9)
+    told = TrainingLines(passed.append, label="denoiser, seed 1", epochs=9)
     for epoch, share in enumerate(("4.0%", "3.0%"), start=1):
-        told({"epoch": epoch, "timestamp": 0, "metrics": {}, "warnings": [f"The gate has collapsed: {share} is open."]})
-    told({"epoch": 3, "timestamp": 0, "metrics": {}, "warnings": ["Another: 1."]})
+        told(
+            EPOCH,
+            {"epoch": epoch, "timestamp": 0, "metrics": {}, "warnings": [f"The gate has collapsed: {share} is open."]},
+        )
+    told(EPOCH, {"epoch": 3, "timestamp": 0, "metrics": {}, "warnings": ["Another: 1."]})
     assert len(passed) == 3
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warned == [
