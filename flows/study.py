@@ -83,6 +83,8 @@ def study(spec: StudyRequest) -> dict[str, Any]:
                 home=home,
             )
             published = publish_result(result, ranks_in(home), home=home)
+            if published.earlier is not None:
+                get_run_logger().info("%s", published.earlier)
             jobs.record_folder(job, heading, published.folder)
             rows = table(published.result)
             show_table(job, rows, kind="study", name=asked.spec.name, description=asked.spec.question)

@@ -88,7 +88,9 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
                 started=started,
                 seconds=time.monotonic() - began,
             )
-            folder, unmade = publish_tuning(result, asked, write_tuning_report, home=home)
+            folder, unmade, earlier = publish_tuning(result, asked, write_tuning_report, home=home)
+            if earlier is not None:
+                get_run_logger().info("%s", earlier)
             jobs.record_folder(job, heading, folder)
             told = f"{result.question} ({result.metric})"
             show_table(job, table(result), kind="tune", name=result.name, description=told)

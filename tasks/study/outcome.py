@@ -3,8 +3,10 @@
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from tasks.data_specs import NO_FILTER
 from tasks.detect import Detected, detection_folder
@@ -29,8 +31,27 @@ TUNE_FILE = "tune.json"
 RESULTS = {RESULT_FILE: "study", TUNE_FILE: "search"}
 """What lies under a name, and what left it there."""
 
+TOLD_ALONE = ("question", "execution")
+"""What may be other in two results of the same settings: what it is said to be asked for, and how it was run."""
+
 ORACLE = "oracle"
 """The method that knows what is noise, where a study has one of that name."""
+
+
+class Told(Protocol):
+    """A result of a study or of a search."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> dict[str, Any]: ...
+
+    @property
+    def started(self) -> str: ...
+
+    @classmethod
+    def from_json(cls, text: str) -> Self: ...
 
 
 @dataclass(frozen=True)
@@ -44,12 +65,25 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A result of other settings that had a name before: where it is kept, and which settings those are."""
+
+    folder: Path
+    settings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        others = ", ".join(self.settings)
+        return f"the earlier result of this name, of other settings ({others}), is kept in {self.folder}"
+
+
+@dataclass(frozen=True)
 class Published:
-    """A study's folder, the result in it, and why it has no report where it has none."""
+    """A study's folder, the result in it, why it has no report where it has none, and what had its place before."""
 
     folder: Path
     result: StudyResult
     failure: Exception | None
+    earlier: Earlier | None
 
 
 def result_of(
@@ -102,8 +136,8 @@ def refuse_taken(name: str, writes: str, *, home: Home) -> None:
 
 def publish_result(result: StudyResult, ranks: Ranks, *, home: Home) -> Published:
     """Analyse the result and write it and its report under a temporary name, then put them in the place of earlier
-    ones. What the trainings came to is kept whatever becomes of the analysis and the report: a failure of theirs is
-    given back, and the page of an earlier result goes.
+    ones, as `publish_folder` does. What the trainings came to is kept whatever becomes of the analysis and the report:
+    a failure of theirs is given back, and the page of an earlier result goes.
     """
     failures: list[Exception] = []
     told = [result]
@@ -116,8 +150,8 @@ def publish_result(result: StudyResult, ranks: Ranks, *, home: Home) -> Publishe
         failures.extend(attempted(lambda: report(folder), folder))
         (folder / RESULT_FILE).write_text(told[-1].to_json(), encoding="utf-8")
 
-    final = publish_folder(result.name, write, home=home)
-    return Published(final, told[-1], failures[0] if failures else None)
+    folder, earlier = publish_folder(result, RESULT_FILE, write, home=home)
+    return Published(folder, told[-1], failures[0] if failures else None, earlier)
 
 
 def attempted(report: Callable[[], object], folder: Path) -> tuple[Exception, ...]:
@@ -131,15 +165,26 @@ def attempted(report: Callable[[], object], folder: Path) -> tuple[Exception, ..
     return ()
 
 
-def publish_folder(name: str, write: Callable[[Path], None], *, home: Home) -> Path:
-    """Let `write` fill an empty folder, then put it in the place of an earlier one of this name; where it is then."""
-    final = study_folder(name, home=home)
+def publish_folder(
+    result: Told, file: str, write: Callable[[Path], None], *, home: Home
+) -> tuple[Path, Earlier | None]:
+    """Let `write` fill an empty folder, also with the result's `file`, then put it in the place of an earlier one of
+    its name. That goes where it told of the same settings, and is kept beside where it told of others. Where the folder
+    is then, and the earlier one that was kept.
+    """
+    final = study_folder(result.name, home=home)
+    kept: list[Earlier] = []
+
+    def beside() -> Path | None:
+        kept.extend(_of_other_settings(result, final / file))
+        return kept[0].folder if kept else None
+
     with working_folder(final.parent) as work:
         content = work / "content"
         content.mkdir()
         write(content)
-        publish_over(content, final)
-    return final
+        publish_over(content, final, kept=beside)
+    return final, kept[0] if kept else None
 
 
 def unreported(name: str, failure: Exception, *, kept: Path) -> RunFailed:
@@ -167,6 +212,33 @@ def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset
             key = (cell.dataset, snapshot.digest)
             found.setdefault(key, _dataset(cell.dataset, snapshot, cell.clean, injected, docs.get(snapshot.digest)))
     return tuple(found.values())
+
+
+def _of_other_settings(result: Told, held: Path) -> Iterator[Earlier]:
+    """The result in the file `held`, with the place to keep it, named by when it began, unless it told of the same
+    settings as `result`. One that cannot be read tells of none.
+    """
+    try:
+        earlier = type(result).from_json(held.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    now, before = _settings(result.spec), _settings(earlier.spec)
+    others = tuple(name for name in now | before if now.get(name) != before.get(name))
+    if others:
+        name = f"{result.name}@{datetime.fromisoformat(earlier.started):%Y-%m-%dT%H-%M-%S}"
+        names = chain([name], (f"{name}-{number}" for number in count(2)))
+        folder = next(path for path in map(held.parent.with_name, names) if not path.exists())
+        yield Earlier(folder, others)
+
+
+def _settings(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """By dotted name what was asked, less what makes no other result of it."""
+    found: dict[str, Any] = {}
+    for name, value in spec.items():
+        if f"{prefix}{name}" in TOLD_ALONE:
+            continue
+        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 def _dataset(name: str, snapshot: Snapshot, clean: Snapshot, noise: Noise | None, docs: str | None) -> Dataset:

@@ -15,7 +15,7 @@ from tasks.job import reason
 from tasks.plan import Cell
 from tasks.sources.addresses import without_secrets_in
 from tasks.sources.source import matching
-from tasks.study.outcome import TUNE_FILE, attempted, datasets_of, publish_folder, study_folder
+from tasks.study.outcome import TUNE_FILE, Earlier, attempted, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import OF_A_METHOD, Settings, nested
 from tasks.train import Trained, training_folder
@@ -95,9 +95,10 @@ def tune_result(
 
 def publish_tuning(
     result: TuneResult, tuning: Tuning, report: Callable[[TuneResult, Path], object], *, home: Home
-) -> tuple[Path, Exception | None]:
-    """Write the result, its report and the study that follows, in the place of earlier ones. The folder, and why it has
-    no report where it has none: what the trainings came to is kept whatever becomes of that.
+) -> tuple[Path, Exception | None, Earlier | None]:
+    """Write the result, its report and the study that follows, in the place of earlier ones. The folder, why it has no
+    report where it has none (what the trainings came to is kept whatever becomes of that), and the earlier result where
+    it was kept as one of other settings.
     """
     failures: list[Exception] = []
 
@@ -107,8 +108,8 @@ def publish_tuning(
         if result.study is not None:
             (folder / result.study).write_text(following_study(result, tuning), encoding="utf-8")
 
-    folder = publish_folder(result.name, write, home=home)
-    return folder, failures[0] if failures else None
+    folder, earlier = publish_folder(result, TUNE_FILE, write, home=home)
+    return folder, failures[0] if failures else None, earlier
 
 
 def read_tuned(name: str, *, home: Home) -> TuneResult | None:

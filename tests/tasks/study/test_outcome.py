@@ -10,7 +10,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.specs import StudyRequest
 from tasks.study.expand import Study, read_study
-from tasks.study.outcome import Ended, publish_result, read_result, result_of, study_folder, unreported
+from tasks.study.outcome import Ended, Published, publish_result, read_result, result_of, study_folder, unreported
 from tasks.study.result import CellResult, StudyResult
 from tests.tasks.builders import EXECUTION
 
@@ -86,6 +86,40 @@ def test_a_result_takes_the_place_of_an_earlier_one(study: Study, home: Home) ->
     assert read_result("tiny", home=home) == later
     assert {path.name for path in folder.iterdir()} >= {"study.json", "report.html"}
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_a_result_of_other_settings_is_kept_beside_and_named(study: Study, tmp_path: Path, home: Home) -> None:
+    def published(*overrides: str) -> Published:
+        result = failed(read_study(tmp_path / "tiny.yaml", overrides), home, seconds=1.0)
+        return publish_result(result, no_ranks, home=home)
+
+    first = failed(study, home, seconds=1.0)
+    publish_result(first, no_ranks, home=home)
+    assert published("question=Does it really?", "execution.side_by_side=1").earlier is None, (
+        "the settings are the same"
+    )
+    first = read_result("tiny", home=home)
+    folders = [study_folder("tiny", home=home)]
+    for number, seeds in enumerate(("[3, 4]", "[1, 2]")):
+        earlier = published(f"axes.seed={seeds}", "base.training.epochs=2").earlier
+        assert earlier is not None
+        changed = "base.training.epochs, axes.seed" if number == 0 else "axes.seed"
+        assert f"of other settings ({changed}), is kept in {earlier.folder}" in str(earlier)
+        folders.append(earlier.folder)
+    assert set(folders[0].parent.iterdir()) == set(folders)
+    kept = folders[1]
+    assert kept.name == "tiny@2026-01-01T00-00-00"
+    assert StudyResult.from_json((kept / "study.json").read_text(encoding="utf-8")) == first
+    assert (kept / "report.html").exists()
+    assert folders[2].name == "tiny@2026-01-01T00-00-00-2", "two that began in the same second"
+
+
+def test_a_result_that_cannot_be_read_keeps_no_other_from_its_place(study: Study, home: Home) -> None:
+    folder = study_folder("tiny", home=home)
+    folder.mkdir(parents=True)
+    for damaged in ("{", "{}", "[]"):
+        (folder / "study.json").write_text(damaged)
+        assert publish_result(failed(study, home, seconds=1.0), no_ranks, home=home).earlier is None
 
 
 def test_a_result_is_kept_where_its_report_cannot_be_made(

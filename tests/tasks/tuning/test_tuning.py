@@ -297,10 +297,10 @@ def test_a_search_is_kept_where_its_report_cannot_be_made(file: Path, tmp_path: 
         (folder / "half.html").touch()
         raise ZeroDivisionError("no trial is left")
 
-    folder, failure = publish_tuning(found, tuning, write_tuning_report, home=home)
+    folder, failure, _ = publish_tuning(found, tuning, write_tuning_report, home=home)
     assert failure is None
     assert {path.name for path in folder.iterdir()} >= {"tune.json", "tuned.yaml", "report.html"}
-    folder, failure = publish_tuning(found, tuning, fail, home=home)
+    folder, failure, _ = publish_tuning(found, tuning, fail, home=home)
     assert {path.name for path in folder.iterdir()} == {"tune.json", "tuned.yaml"}
     assert read_tuned("some", home=home) == found
     assert str(failure) == "no trial is left"
