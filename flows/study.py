@@ -22,7 +22,7 @@ from tasks.specs import StudyRequest
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
 from tasks.study.files import study_file
-from tasks.study.outcome import RESULT_FILE, Ended, publish_result, refuse_taken, result_of, unreported
+from tasks.study.outcome import FILES, RESULT_FILE, Ended, publish_result, refuse_taken, result_of, unreported
 from tasks.study.terminal import table
 
 Found = dict[int, Data | Exception]
@@ -85,7 +85,7 @@ def study(spec: StudyRequest) -> dict[str, Any]:
             published = publish_result(result, ranks_in(home), home=home)
             if published.earlier is not None:
                 get_run_logger().info("%s", published.earlier)
-            jobs.record_folder(job, heading, published.folder)
+            jobs.record_folder(job, heading, published.folder, names=FILES)
             rows = table(published.result)
             show_table(job, rows, kind="study", name=asked.spec.name, description=asked.spec.question)
             if published.failure is None:

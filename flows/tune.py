@@ -23,7 +23,7 @@ from tasks.side_by_side import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken, unreported
 from tasks.tuning.expand import Tuning, tune_file
-from tasks.tuning.outcome import Ended, publish_tuning, trial_result, tune_result, validation_of
+from tasks.tuning.outcome import FILES, Ended, publish_tuning, trial_result, tune_result, validation_of
 from tasks.tuning.result import TrialResult, TuneResult
 from tasks.tuning.search import Search, Trial, label_of
 from tasks.tuning.specs import TuneRequest
@@ -91,7 +91,7 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
             folder, unmade, earlier = publish_tuning(result, asked, write_tuning_report, home=home)
             if earlier is not None:
                 get_run_logger().info("%s", earlier)
-            jobs.record_folder(job, heading, folder)
+            jobs.record_folder(job, heading, folder, names=FILES)
             told = f"{result.question} ({result.metric})"
             show_table(job, table(result), kind="tune", name=result.name, description=told)
             _check(result, failures)

@@ -1,7 +1,7 @@
 """A job in MLflow, the main one or a study: a parent run, a child a cell, and what each of them holds."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,12 +141,12 @@ def record_checks(job: Job, reports: Sequence[Mapping[str, Any]]) -> None:
     job.tracker.set_tags(job.parent, {"checks.expectations": str(expectations), "checks.warnings": str(len(warnings))})
 
 
-def record_folder(job: Job, heading: Heading, folder: Path) -> None:
-    """Put files about the job as a whole into the parent run, in the place of those of an earlier start. What a
-    finished job came to may be told anew, of another question, beside another reference or by newer code: its run says
-    the same, and what was asked.
+def record_folder(job: Job, heading: Heading, folder: Path, *, names: Collection[str]) -> None:
+    """Put files about the job as a whole into the parent run, in the place of those of an earlier start; `names` are
+    those that there may be. What a finished job came to may be told anew, of another question, beside another reference
+    or by newer code: its run says the same, and what was asked.
     """
-    job.tracker.replace_folder(job.parent, folder)
+    job.tracker.replace_folder(job.parent, folder, names=names)
     job.tracker.log_text(job.parent, {"spec.json": heading.spec})
     job.tracker.set_tags(job.parent, {TAG_NOTE: heading.note})
 

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -353,18 +353,20 @@ class Tracker:
         """Upload all that lies in `folder` into the artifact folder `under`."""
         self.client.log_artifacts(run_id, str(folder), artifact_path=under)
 
-    def replace_folder(self, run_id: str, folder: Path) -> None:
-        """Upload all that lies in `folder` to the artifacts' root, over what is there; what lies in the run's folders
-        of the same names and not in `folder` goes.
+    def replace_folder(self, run_id: str, folder: Path, *, names: Collection[str]) -> None:
+        """Upload all that lies in `folder` to the artifacts' root, over what is there. `names` are those of the files
+        and folders that such a folder may hold: what the run has under them and `folder` has not goes.
         """
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         self.log_folder(run_id, folder, under="")
         held = get_artifact_repository(str(self.client.get_run(run_id).info.artifact_uri))
-        for own in (entry.name for entry in folder.iterdir() if entry.is_dir()):
-            for artifact in self.client.list_artifacts(run_id, own):
-                if not (folder / artifact.path).exists():
-                    held.delete_artifacts(artifact.path)
+        for found in self.client.list_artifacts(run_id):
+            if found.path in names:
+                inside = self.client.list_artifacts(run_id, found.path) if (folder / found.path).is_dir() else [found]
+                for artifact in inside:
+                    if not (folder / artifact.path).exists():
+                        held.delete_artifacts(artifact.path)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Tags of a run, over those of the same names that it has."""

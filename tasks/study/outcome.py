@@ -18,7 +18,7 @@ from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
 from tasks.reporting.analysis import Ranks, analysed, place_of, variant
-from tasks.reporting.page import write_report
+from tasks.reporting.page import PAGE, TABLES, write_report
 from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Snapshot
 from tasks.specs import StudyRequest
@@ -30,6 +30,9 @@ RESULT_FILE = "study.json"
 TUNE_FILE = "tune.json"
 RESULTS = {RESULT_FILE: "study", TUNE_FILE: "search"}
 """What lies under a name, and what left it there."""
+
+FILES = (RESULT_FILE, PAGE, TABLES)
+"""What a study's folder may hold."""
 
 TOLD_ALONE = ("question", "execution")
 """What may be other in two results of the same settings: what it is said to be asked for, and how it was run."""

@@ -13,6 +13,7 @@ from tasks.execution import Execution
 from tasks.home import Home
 from tasks.job import reason
 from tasks.plan import Cell
+from tasks.reporting.page import PAGE, TABLES
 from tasks.sources.addresses import without_secrets_in
 from tasks.sources.source import matching
 from tasks.study.outcome import TUNE_FILE, Earlier, attempted, datasets_of, publish_folder, study_folder
@@ -26,6 +27,9 @@ from tasks.tuning.space import SEARCHED, Range
 from tasks.tuning.specs import TuneRequest
 
 STUDY_FILE = "tuned.yaml"
+FILES = (TUNE_FILE, STUDY_FILE, PAGE, TABLES)
+"""What a search's folder may hold."""
+
 LESS_SECRETS = """\
 # The log's address stands here without user, password and query: give it whole where it needs them, with
 #   --set base.source.path=ADDRESS --set base.dataset=NAME

@@ -26,6 +26,7 @@ from tasks.job import (
     failure_of,
     reason,
     record,
+    record_checks,
     record_failure,
     record_folder,
     summary,
@@ -116,26 +117,29 @@ def failures_told(home: Home, spec: RobustnessSpec) -> list[str]:
     return [run.data.tags["failure"] for run in [*parents, *runs.values()] if "failure" in run.data.tags]
 
 
+def told(spec: RobustnessSpec, snapshot: Snapshot, home: Home, question: str, folder: Path, *files: str) -> str:
+    """The parent run of a job that is told of in `folder`, whose files say what was asked."""
+    cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
+    for path in map((folder / question).joinpath, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(question)
+    heading = Heading("told", "told", question, json.dumps(question), identity=("study", spec.model_dump_json()))
+    with (
+        lease(home=home) as held,
+        tracked_job(cells, heading, execution=EXECUTION, flow_run="flow-run", held=held, home=home) as job,
+    ):
+        record_checks(job, ())
+        record_folder(job, heading, folder / question, names=("study.json", "report.html", "tables"))
+    return job.parent
+
+
 def test_what_a_finished_job_is_told_to_say_follows_its_last_start(
     spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, tmp_path: Path
 ) -> None:
-    cells = plan(spec.cells(), lambda _: Data(tiny_snapshot, tiny_snapshot), EXECUTION)
-    parents = []
-    for question, tables in (("Which is best?", ("hits.csv", "kinds.csv")), ("Which is worst?", ("hits.csv",))):
-        folder = tmp_path / question
-        (folder / "tables").mkdir(parents=True)
-        for name in ("report.html", *(f"tables/{table}" for table in tables)):
-            (folder / name).write_text(question)
-        heading = Heading("told", "told", question, json.dumps(question), identity=("study", spec.model_dump_json()))
-        with (
-            lease(home=mlflow_home) as held,
-            tracked_job(
-                cells, heading, execution=EXECUTION, flow_run="flow-run", held=held, home=mlflow_home
-            ) as job,
-        ):  # fmt: skip
-            record_folder(job, heading, folder)
-        parents.append(job.parent)
-    (parent,) = set(parents)
+    files = ("report.html", "tables/hits.csv", "tables/kinds.csv")
+    first = told(spec, tiny_snapshot, mlflow_home, "Which is best?", tmp_path, *files)
+    parent = told(spec, tiny_snapshot, mlflow_home, "Which is worst?", tmp_path, *files[:2])
+    assert parent == first
     tracker = Tracker(mlflow_home)
     found = tracker.client.get_run(parent)
     assert (found.info.status, found.data.tags[TAG_NOTE]) == ("FINISHED", "Which is worst?")
@@ -143,6 +147,17 @@ def test_what_a_finished_job_is_told_to_say_follows_its_last_start(
     assert (held_files / "report.html").read_text() == "Which is worst?"
     assert json.loads((held_files / "spec.json").read_text()) == "Which is worst?"
     assert [path.name for path in (held_files / "tables").iterdir()] == ["hits.csv"]
+
+
+def test_a_job_whose_report_cannot_be_made_keeps_none_of_an_earlier_start(
+    spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, tmp_path: Path
+) -> None:
+    files = ("study.json", "report.html", "tables/hits.csv")
+    first = told(spec, tiny_snapshot, mlflow_home, "Which is best?", tmp_path, *files)
+    parent = told(spec, tiny_snapshot, mlflow_home, "Which is worst?", tmp_path, "study.json")
+    assert parent == first
+    held = {artifact.path for artifact in Tracker(mlflow_home).client.list_artifacts(parent)}
+    assert held == {"study.json", "spec.json", "checks"}
 
 
 def test_a_finished_job_and_what_its_runs_hold(
