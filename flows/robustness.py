@@ -17,7 +17,7 @@ from tasks.plan import plan
 from tasks.report import markdown, table
 from tasks.side_by_side import Steps
 from tasks.specs import RobustnessSpec
-from tasks.steps import trained_by
+from tasks.steps import evaluated_by, trained_by
 from tasks.study.costs import expected_seconds
 from tasks.wording import counted
 
@@ -53,6 +53,7 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
                 cells[best], metrics[best], execution, steps, tracker=job.tracker, run_id=job.children[best]
             )
             trained = [trained_by(cell) for cell in cells]
+            jobs.record_choice(job, best, trained[best], evaluated_by(cells[best]), metrics[best], registered)
             outcome = jobs.summary(
                 spec, job, rows, metrics, trained, registered, clean=cells[0].clean, execution=execution, best=best
             )

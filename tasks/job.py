@@ -267,6 +267,35 @@ def comparison(job: Job, metrics: Sequence[Mapping[str, float]]) -> tuple[compar
     return rows
 
 
+def record_choice(
+    job: Job, number: int, trained: Trained, evaluated: Evaluated, metrics: Mapping[str, float], registered: Registered
+) -> None:
+    """Put what the job came to into the parent run: the figures of the cell of that number, which was chosen, under the
+    names that its own run has them by, and as tags which cell that is and what became of its model.
+    """
+    if job.tracker.is_finished(job.parent):
+        return
+    cell = job.cells[number]
+    job.tracker.log_figures(
+        job.parent,
+        final=final_figures(trained.result(), metrics),
+        timestamp=_moment(evaluated.ranks),
+    )
+    job.tracker.set_tags(
+        job.parent,
+        {
+            "best.run": job.children[number],
+            "best.method": cell.method,
+            "best.seed": str(cell.seed),
+            "registered.name": registered.name,
+            "registered.version": registered.version,
+            "registered.alias": registered.alias,
+            "registered.reason": registered.reason,
+            "registered.decided_on": registered.decided_on,
+        },
+    )
+
+
 def best_cell(job: Job, metrics: Sequence[Mapping[str, float]]) -> int:
     """The number of the cell to register, chosen on validation alone.
 
@@ -390,7 +419,7 @@ def _record_training(
         history=result["history"],
         samples=samples_in(trained.folder / SYSTEM_FILE),
         final=final_figures(result, figures),
-        timestamp=int(come_of.stat().st_mtime * 1000),
+        timestamp=_moment(come_of),
         model=_log_model(job, number, trained, result),
         dataset=dataset,
     )
@@ -414,6 +443,11 @@ def _log_model(job: Job, number: int, trained: Trained, result: Mapping[str, Any
         params=parameters(cell),
         step=result["best_epoch"],
     )
+
+
+def _moment(file: Path) -> int:
+    """When a file was written, in ms, as MLflow dates figures."""
+    return int(file.stat().st_mtime * 1000)
 
 
 def _training_figures(result: Mapping[str, Any]) -> dict[str, float]:

@@ -47,6 +47,9 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - Curves are by epoch. `test.…` are figures of the chosen weights, `chosen.validation…` those that chose them;
   `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them. `noise.…`
   says how well the labelled noise in what was trained on is told, as `metrics.noise.own_score.auroc`.
+- The parent of a main job has the figures of the training that it chose, so that jobs can be compared over time;
+  `best.…` among its tags says which that is, `registered.…` what became of its model:
+  `tags.registered.alias = 'champion'` finds the jobs that made a champion.
 - A run that failed says why in its tag `failure`.
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
   The model that it trained is among the logged models, with the figures of the chosen weights.

@@ -27,6 +27,7 @@ from tasks.job import (
     reason,
     record,
     record_checks,
+    record_choice,
     record_failure,
     record_folder,
     summary,
@@ -182,6 +183,34 @@ def test_a_finished_job_and_what_its_runs_hold(
     assert {"spec.json", "comparison.md", "comparison.json"} == {
         entry.path for entry in client.list_artifacts(job.parent)
     }
+
+
+def test_a_job_has_the_figures_of_what_it_chose_and_says_what_became_of_it(
+    spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, finished: tuple[Trained, Evaluated]
+) -> None:
+    cells = plan(spec.cells(), lambda _: Data(tiny_snapshot, tiny_snapshot), EXECUTION)
+    with (
+        lease(home=mlflow_home) as held,
+        tracked_job(
+            cells, Heading.of(spec), execution=EXECUTION, flow_run="flow-run", held=held, home=mlflow_home
+        ) as job,
+    ):  # fmt: skip
+        metrics = record(job, 1, *finished)
+        registered = Registered("rec-denoiser-shoppers", "7", "champion", "promotion", 0.5, "better")
+        record_choice(job, 1, *finished, metrics, registered)
+    client = job.tracker.client
+    parent, child = client.get_run(job.parent), client.get_run(job.children[1])
+    curves = {"train.loss", SELECTION_METRIC}
+    assert parent.data.metrics == {name: value for name, value in child.data.metrics.items() if name not in curves}
+    assert parent.data.metrics["test.full_unseen.hit_at_10"] == 0.5
+    named = {name: value for name, value in parent.data.tags.items() if name.startswith(("best.", "registered."))}
+    assert named == {
+        "best.run": job.children[1], "best.method": cells[1].method, "best.seed": "1",
+        "registered.name": "rec-denoiser-shoppers", "registered.version": "7", "registered.alias": "champion",
+        "registered.reason": "better", "registered.decided_on": "promotion",
+    }  # fmt: skip
+    query = f"tags.registered.alias = 'champion' and tags.best.run = '{job.children[1]}'"
+    assert [run.info.run_id for run in client.search_runs([job.tracker.experiment_id], query)] == [job.parent]
 
 
 def test_curves_have_one_value_an_epoch_and_the_chosen_weights_a_figure_of_their_own(
