@@ -9,7 +9,7 @@ from prefect import get_run_logger, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import job as jobs
-from tasks.errors import InputError
+from tasks.errors import InputError, reason
 from tasks.execution import Execution
 from tasks.machine import side_by_side
 from tasks.plan import Cell
@@ -275,7 +275,7 @@ def _add_each(
     """Let each training of a group have its turn next: it finds what the group made of it, or goes on alone."""
     if failure is not None:
         get_run_logger().warning(
-            "%s trainings were not stacked to the end and go on alone: %s", len(group.trainings), jobs.reason(failure)
+            "%s trainings were not stacked to the end and go on alone: %s", len(group.trainings), reason(failure)
         )
     for numbers in reversed(group.trainings):
         _add_training(work.add_next, job, numbers, spec, execution)
@@ -323,11 +323,11 @@ def _failed(job: jobs.Job, numbers: Iterable[int], failure: Exception) -> dict[i
     for number in numbers:
         label = job.cells[number].label
         if not isinstance(failure, InputError):
-            get_run_logger().error("%s failed: %s", label, jobs.reason(failure))
+            get_run_logger().error("%s failed: %s", label, reason(failure))
         try:
             jobs.record_failure(job, number, failure)
         except Exception as unrecorded:
-            get_run_logger().error("that %s failed is not in MLflow: %s", label, jobs.reason(unrecorded))
+            get_run_logger().error("that %s failed is not in MLflow: %s", label, reason(unrecorded))
     return dict.fromkeys(numbers, failure)
 
 

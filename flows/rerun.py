@@ -14,7 +14,7 @@ from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks import rerun as again
 from tasks.detect import Detected
-from tasks.errors import InputError
+from tasks.errors import InputError, reason
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.gates import gate_layers, gate_metrics
@@ -133,7 +133,7 @@ def _recorded(run: HeldRun, cell: Cell, execution: Execution, tracker: Tracker, 
         jobs.describe(tracker, run_id, cell, execution)
         yield run_id
     except Exception as failure:
-        tracker.close_open_runs(run_id, "FAILED", failure=jobs.reason(failure))
+        tracker.close_open_runs(run_id, "FAILED", failure=reason(failure))
         raise
     except BaseException:
         tracker.close_open_runs(run_id, "KILLED")

@@ -13,9 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
 
-from tasks.errors import InputError
+from tasks.errors import InputError, reason
 from tasks.home import Home
-from tasks.job import reason
 from tasks.leases import Lease, abandoned, lease
 from tasks.machine import usable_cores
 from tasks.own_server import server_is_shared

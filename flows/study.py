@@ -12,6 +12,7 @@ from flows.cells import Outcomes, train_rank_and_record
 from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
+from tasks.errors import reason
 from tasks.home import Home
 from tasks.machine import resolve
 from tasks.plan import Cell, Data, cell_of
@@ -108,7 +109,7 @@ def _found(asked: Study, snapshots: Snapshots) -> Found:
             found[number] = snapshots.of(cell.spec)
         except Exception as failure:
             if failure not in found.values():
-                get_run_logger().error("the data of %s cannot be used: %s", cell.spec.label, jobs.reason(failure))
+                get_run_logger().error("the data of %s cannot be used: %s", cell.spec.label, reason(failure))
             found[number] = failure
     return found
 

@@ -13,7 +13,7 @@ from flows.cells import train_and_record
 from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
-from tasks.errors import RunFailed
+from tasks.errors import RunFailed, reason
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.machine import resolve
@@ -144,7 +144,7 @@ def _check(result: TuneResult, failures: Sequence[Exception]) -> None:
     if other:
         raise RunFailed(
             f"{counted(len(other), 'training')} failed for another reason than diverging; the others are recorded, and "
-            f"the same command goes on from here. First: {jobs.reason(other[0])}"
+            f"the same command goes on from here. First: {reason(other[0])}"
         )
 
 

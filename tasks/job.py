@@ -13,7 +13,7 @@ from models.engine.metrics import SELECTION_METRIC
 from tasks import compare, report
 from tasks.detect import Detected
 from tasks.digests import canonical_json
-from tasks.errors import InputError, RunFailed
+from tasks.errors import InputError, RunFailed, reason
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.filter import filter_metrics
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TRAINING_FIGURES = ("best_epoch", "epochs", "seconds", "parameters")
 PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
-LONGEST_REASON = 300
 DETECTION = "detection/"
 """The folder of a run's artifacts about noise detection."""
 
@@ -244,15 +243,6 @@ def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exce
         f"{len(failures)} of {counted(len(labels), 'training')} failed; {others}the same command goes on from here. "
         f"Failed: {told}"
     )
-
-
-def reason(failure: Exception) -> str:
-    """A failure in a line: its message, of a longer one the last line, which is where a traceback says what it was. A
-    database's comes before the statement that it refused.
-    """
-    told = str(failure).partition("\n[SQL: ")[0]
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    return lines[-1][:LONGEST_REASON] if lines else type(failure).__name__
 
 
 def comparison(job: Job, metrics: Sequence[Mapping[str, float]]) -> tuple[compare.Row, ...]:

@@ -7,6 +7,7 @@ that is logged is derived from files of the steps, so logging it twice changes n
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tasks.errors import InputError
+from tasks.errors import InputError, reason
 from tasks.home import PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
 
@@ -80,6 +81,8 @@ SHARE_FOR_WRITING = 0.005
 SQLITE = "sqlite:"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
+DATABASE_LOG = "mlflow.store.db.utils"
+"""Where MLflow writes that a database refused something, which it raises besides."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def connect(home: Home) -> "MlflowClient":
     """A client of the tracking server and registry, which MLflow's own functions use from here on too."""
     import mlflow
 
+    logging.getLogger(DATABASE_LOG).addFilter(_without_traceback)
     home.mlflow.mkdir(parents=True, exist_ok=True)
     uri = tracking_uri(home)
     if uri == _own_database(home):
@@ -531,7 +535,7 @@ class Curves:
                 self._has_warned = True
                 self._warn(
                     f"MLflow does not take the curves of the run {self._run_id[:8]}, which follow when the training is "
-                    f"done: {str(error).splitlines()[0]}"
+                    f"done: {reason(error)}"
                 )
         ended = time.monotonic()
         self._next = ended + max(SECONDS_BETWEEN_WRITES, (ended - started) / SHARE_FOR_WRITING)
@@ -581,6 +585,13 @@ def _refuse_elsewhere(location: str, home: Home) -> None:
             f"the runs in {home.mlflow} keep their files in {kept}: where the state folder was moved, bring it back; "
             f"where it is a copy, take {home.mlflow} out of it, and a new history begins there"
         )
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Let pass what tells of no error. MLflow raises those too, and who catches one says what became of it: a database
+    that a neighbour keeps busy is no reason to alarm anybody with a traceback.
+    """
+    return not record.exc_info
 
 
 def _own_database(home: Home) -> str:

@@ -10,12 +10,11 @@ from typing import Any, Protocol, Self
 
 from tasks.data_specs import NO_FILTER
 from tasks.detect import Detected, detection_folder
-from tasks.errors import InputError, RunFailed
+from tasks.errors import InputError, RunFailed, reason
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
 from tasks.gates import gate_layers
 from tasks.home import Home
-from tasks.job import reason
 from tasks.plan import Cell
 from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import PAGE, TABLES, write_report

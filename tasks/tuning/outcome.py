@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from tasks.errors import reason
 from tasks.execution import Execution
 from tasks.home import Home
-from tasks.job import reason
 from tasks.plan import Cell
 from tasks.reporting.page import PAGE, TABLES
 from tasks.sources.addresses import without_secrets_in

@@ -80,6 +80,22 @@ def test_a_training_goes_on_where_mlflow_does_not_answer_and_its_curves_are_whol
     assert [step for step, _ in points(tracker, run_id, "train.loss")] == [1, 2, 3, 4]
 
 
+def test_a_database_that_refuses_curves_is_told_in_a_sentence_and_without_a_traceback(
+    tracker: Tracker, mlflow_home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, told = tracker.open_run("k", name="run"), list[str]()
+    with closing(sqlite3.connect(mlflow_home.mlflow / "mlflow.db")) as database:
+        database.execute("ALTER TABLE metrics RENAME TO elsewhere")
+        try:
+            with tracker.curves(run_id, warn=told.append) as curves:
+                curves(epochs(1)[0])
+        finally:
+            database.execute("ALTER TABLE elsewhere RENAME TO metrics")
+    (sentence,) = told
+    assert sentence.endswith("follow when the training is done: (sqlite3.OperationalError) no such table: metrics")
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_long_history_is_written_whole(tracker: Tracker) -> None:
     run_id = tracker.open_run("k", name="run")
     tracker.log_figures(run_id, history=epochs(*range(1, 124)))
