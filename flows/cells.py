@@ -9,7 +9,7 @@ from prefect import get_run_logger, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import job as jobs
-from tasks.errors import InputError, reason
+from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.machine import side_by_side
 from tasks.plan import Cell
@@ -27,7 +27,7 @@ from tasks.steps import (
     train_step,
     trained_by,
 )
-from tasks.track import TAG_PREFECT, Tracker, job_key
+from tasks.track import TAG_PREFECT, Tracker, job_key, reason
 
 
 @dataclass(frozen=True)

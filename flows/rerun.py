@@ -14,7 +14,7 @@ from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks import rerun as again
 from tasks.detect import Detected
-from tasks.errors import InputError, reason
+from tasks.errors import InputError
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.gates import gate_layers, gate_metrics
@@ -30,7 +30,7 @@ from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import RerunSpec
 from tasks.steps import detect_again_step, evaluate_again_step, fetch_step, train_again_step
-from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key
+from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key, reason
 from tasks.train import Trained
 
 STUDY = "rerun"

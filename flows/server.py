@@ -13,13 +13,13 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
 
-from tasks.errors import InputError, reason
+from tasks.errors import InputError
 from tasks.home import Home
 from tasks.leases import Lease, abandoned, lease
 from tasks.machine import usable_cores
 from tasks.own_server import server_is_shared
 from tasks.slots import LIMITS
-from tasks.track import Tracker
+from tasks.track import Tracker, reason
 
 WORK_POOL = "rec-denoiser"
 FLOW_RUNS_AT_A_TIME = 2

@@ -12,7 +12,6 @@ from flows.cells import Outcomes, train_rank_and_record
 from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
-from tasks.errors import reason
 from tasks.home import Home
 from tasks.machine import resolve
 from tasks.plan import Cell, Data, cell_of
@@ -25,6 +24,7 @@ from tasks.study.expand import Study
 from tasks.study.files import study_file
 from tasks.study.outcome import FILES, RESULT_FILE, Ended, publish_result, refuse_taken, result_of, unreported
 from tasks.study.terminal import table
+from tasks.track import reason
 
 Found = dict[int, Data | Exception]
 """By a cell's number its snapshots, or why there are none."""

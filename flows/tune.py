@@ -13,7 +13,7 @@ from flows.cells import train_and_record
 from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
-from tasks.errors import RunFailed, reason
+from tasks.errors import RunFailed
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.machine import resolve
@@ -22,6 +22,7 @@ from tasks.reporting.tuning import write_tuning_report
 from tasks.side_by_side import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken, unreported
+from tasks.track import reason
 from tasks.tuning.expand import Tuning, tune_file
 from tasks.tuning.outcome import FILES, Ended, publish_tuning, trial_result, tune_result, validation_of
 from tasks.tuning.result import TrialResult, TuneResult

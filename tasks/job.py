@@ -13,7 +13,7 @@ from models.engine.metrics import SELECTION_METRIC
 from tasks import compare, report
 from tasks.detect import Detected
 from tasks.digests import canonical_json
-from tasks.errors import InputError, RunFailed, reason
+from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated
 from tasks.execution import Execution
 from tasks.filter import filter_metrics
@@ -25,7 +25,7 @@ from tasks.provenance import provenance
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import RobustnessSpec
-from tasks.track import CHOSEN, TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key
+from tasks.track import CHOSEN, TAG_NOTE, TAG_PREFECT, DatasetNote, Tracker, job_key, reason
 from tasks.train import RESULT_FILE, Trained
 from tasks.watching import SYSTEM_FILE, samples_in
 from tasks.wording import counted

@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,14 +58,13 @@ def publish(folder: Path, final: Path) -> None:
         _flush_one(final.parent)
 
 
-def publish_over(folder: Path, final: Path, *, kept: Callable[[], Path | None] = lambda: None) -> None:
-    """Rename the complete `folder` to `final`, in the place of what lies there. `kept` looks at that and says where it
-    is to be kept; where it says nowhere, it is left beside `folder` to go away with its working folder. Of several
-    processes that do so at once, the last one's stays.
+def publish_over(folder: Path, final: Path) -> None:
+    """Rename the complete `folder` to `final`, in the place of what lies there, which is left beside `folder` to go
+    away with its working folder. Of several processes that do so at once, the last one's stays.
     """
     with locked(final.parent):  # else another could put its own there after this one took the earlier away
         if final.exists():
-            final.rename(kept() or folder.with_name(f"{folder.name}-earlier"))
+            final.rename(folder.with_name(f"{folder.name}-earlier"))
         folder.rename(final)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from tasks.errors import InputError, reason
+from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
 
@@ -62,6 +62,8 @@ FINAL = ("test.", "promotion.", CHOSEN, "noise.", "filter.")
 
 TAG_FAILURE = "failure"
 """Why a run failed, in a line; one that is taken up again has it no more."""
+
+LONGEST_REASON = 300
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
 EPOCHS_TOLD_BY = "train.loss"
@@ -605,6 +607,15 @@ def _write_ahead(database: Path) -> None:
     """
     with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def reason(failure: Exception) -> str:
+    """A failure in a line: its message, of a longer one the last line, which is where a traceback says what it was. A
+    database's comes before the statement that it refused.
+    """
+    told = str(failure).partition("\n[SQL: ")[0]
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    return lines[-1][:LONGEST_REASON] if lines else type(failure).__name__
 
 
 def job_key(parts: Iterable[str]) -> str:

@@ -10,11 +10,12 @@ from typing import Any, Protocol, Self
 
 from tasks.data_specs import NO_FILTER
 from tasks.detect import Detected, detection_folder
-from tasks.errors import InputError, RunFailed, reason
+from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
 from tasks.gates import gate_layers
 from tasks.home import Home
+from tasks.locks import locked
 from tasks.plan import Cell
 from tasks.reporting.analysis import Ranks, analysed, place_of, variant
 from tasks.reporting.page import PAGE, TABLES, write_report
@@ -23,6 +24,7 @@ from tasks.snapshots import Snapshot
 from tasks.specs import StudyRequest
 from tasks.study.expand import Study, StudyCell
 from tasks.study.result import CellResult, Dataset, Detection, Epoch, Figures, Noise, SourceFile, StudyResult
+from tasks.track import reason
 from tasks.train import Trained, training_folder
 
 RESULT_FILE = "study.json"
@@ -175,18 +177,16 @@ def publish_folder(
     is then, and the earlier one that was kept.
     """
     final = study_folder(result.name, home=home)
-    kept: list[Earlier] = []
-
-    def beside() -> Path | None:
-        kept.extend(_of_other_settings(result, final / file))
-        return kept[0].folder if kept else None
-
     with working_folder(final.parent) as work:
         content = work / "content"
         content.mkdir()
         write(content)
-        publish_over(content, final, kept=beside)
-    return final, kept[0] if kept else None
+        with locked(final.parent):
+            earlier = _of_other_settings(result, final / file)
+            if earlier is not None:
+                final.rename(earlier.folder)
+        publish_over(content, final)
+    return final, earlier
 
 
 def unreported(name: str, failure: Exception, *, kept: Path) -> RunFailed:
@@ -216,21 +216,21 @@ def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset
     return tuple(found.values())
 
 
-def _of_other_settings(result: Told, held: Path) -> Iterator[Earlier]:
-    """The result in the file `held`, with the place to keep it, named by when it began, unless it told of the same
-    settings as `result`. One that cannot be read tells of none.
+def _of_other_settings(result: Told, held: Path) -> Earlier | None:
+    """The result in the file `held`, with the place to keep it, named by when it began; None where it told of the same
+    settings as `result`, and where there is none that can be read.
     """
     try:
         earlier = type(result).from_json(held.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return
+        return None
     now, before = _settings(result.spec), _settings(earlier.spec)
     others = tuple(name for name in now | before if now.get(name) != before.get(name))
-    if others:
-        name = f"{result.name}@{datetime.fromisoformat(earlier.started):%Y-%m-%dT%H-%M-%S}"
-        names = chain([name], (f"{name}-{number}" for number in count(2)))
-        folder = next(path for path in map(held.parent.with_name, names) if not path.exists())
-        yield Earlier(folder, others)
+    if not others:
+        return None
+    name = f"{result.name}@{datetime.fromisoformat(earlier.started):%Y-%m-%dT%H-%M-%S}"
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return Earlier(next(path for path in map(held.parent.with_name, names) if not path.exists()), others)
 
 
 def _settings(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from tasks.errors import reason
 from tasks.execution import Execution
 from tasks.home import Home
 from tasks.plan import Cell
@@ -19,6 +18,7 @@ from tasks.sources.source import matching
 from tasks.study.outcome import TUNE_FILE, Earlier, attempted, datasets_of, publish_folder, study_folder
 from tasks.study.result import Figures
 from tasks.study.settings import OF_A_METHOD, Settings, nested
+from tasks.track import reason
 from tasks.train import Trained, training_folder
 from tasks.tuning.expand import Method, Tuning
 from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of

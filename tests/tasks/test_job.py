@@ -24,7 +24,6 @@ from tasks.job import (
     comparison,
     decision,
     failure_of,
-    reason,
     record,
     record_checks,
     record_choice,
@@ -38,7 +37,7 @@ from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import NoiseSpec, RobustnessSpec, named_method
-from tasks.track import TAG_NOTE, Tracker
+from tasks.track import TAG_NOTE, Tracker, reason
 from tasks.train import Trained
 from tests.tasks.builders import EXECUTION
 
