@@ -392,11 +392,21 @@ def _check_overrides(document: Document, base: Settings, drafts: Sequence[_Draft
 
 def _check_reference(document: Document, reference: str | Axes, cells: Sequence[StudyCell]) -> None:
     wanted = without_secrets_in({"method": reference} if isinstance(reference, str) else reference)
-    for cell in cells:
-        held = {"method": cell.spec.method, **cell.axes}
-        if wanted and all(axis in held and held[axis] == value for axis, value in wanted.items()):
-            return
-    raise document.fault(("reference",), f"no cell of this study is the reference {without_secrets_in(reference)!r}")
+    every = [{"method": cell.spec.method, **cell.axes} for cell in cells]
+    if wanted and any(all(axis in held and held[axis] == value for axis, value in wanted.items()) for held in every):
+        return
+    told = f"no cell of this study is the reference {without_secrets_in(reference)!r}"
+    raise document.fault(("reference",), ": ".join([told, *_unmet(wanted, every)][:2]))
+
+
+def _unmet(wanted: Axes, cells: Sequence[Axes]) -> Iterator[str]:
+    """What no cell has of the axes and values that are wanted, and what there is."""
+    for axis, value in wanted.items():
+        values = list(dict.fromkeys(held[axis] for held in cells if axis in held))
+        if not values:
+            yield unknown("axis", axis, dict.fromkeys(name for held in cells for name in held))
+        elif value not in values:
+            yield f"{axis} is one of {', '.join(map(str, values))}"
 
 
 def execution_spec(document: Document) -> ExecutionSpec:
