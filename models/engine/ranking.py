@@ -2,7 +2,8 @@
 
 Scores are computed for a block of targets at a time, the smaller the larger the catalogue and the histories are; no
 targets × items matrix is kept. In place, scores become whether they are above the target's own (1), its equals (0) or
-below (−1): of signs a sum is a count. Seen items are taken out by counting them, not by masking.
+below (−1): of signs a sum is a count. Seen items are taken out by counting them, not by masking. How many there are of
+a block is known beforehand, so that nothing waits for the device.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.engine.batches import UnseenItems, history_batches
+from models.engine.batches import UnseenItems, history_batches, sent
 from models.engine.metrics import Ranks
 from models.engine.randomness import hashed_integers
 from models.engine.sequences import Sequences, Targets, owners
@@ -19,6 +20,10 @@ from models.errors import Diverged
 from models.recommender import Recommender
 
 SAMPLED_NEGATIVES = 100
+AT_A_TIME = 256
+"""Targets, as many as a CPU's caches are good for."""
+ATTENTION_OF_A_BLOCK = 2**23
+"""Cells of a head's attention up to which a GPU, which each block costs the same launches, takes more at a time."""
 CELLS_OF_A_BLOCK = 2**26
 """Scores and seen items held at a time: a quarter of a gigabyte of scores, a few times that with what is counted."""
 
@@ -28,19 +33,32 @@ class Protocol:
     """What targets are ranked against: always from the clean log, whatever noise the histories carry.
 
     targets: one row a target, in the order of the noisy log's targets
-    first: [events] bool, is it the first of its user's with its item?
+    distinct: [events less repetitions] int32, the events that are the first of their user's with their item
+    begins: [targets] int64, where in `distinct` the target's history begins
+    counts: [targets] int64, on the CPU, how many of `distinct` are of the target's history
     """
 
-    sequences: Sequences
     targets: Targets
     unseen: UnseenItems
-    first: Tensor
+    distinct: Tensor
+    begins: Tensor
+    counts: Tensor
     seed: int
 
     @classmethod
     def of(cls, sequences: Sequences, targets: Targets, *, seed: int) -> "Protocol":
         """`seed` is the evaluation seed: negatives depend on it, the user and the target's place, on nothing else."""
-        return cls(sequences, targets, UnseenItems(sequences, sequences.offsets.diff()), _first(sequences), seed)
+        first = _first(sequences)
+        before = torch.cat([first.new_zeros(1, dtype=torch.int64), first.cumsum(0)])
+        begins = sequences.offsets[targets.users]
+        return cls(
+            targets,
+            UnseenItems(sequences, sequences.offsets.diff()),
+            distinct=sequences.items[first],
+            begins=before[begins],
+            counts=(before[begins + targets.histories] - before[begins]).cpu(),
+            seed=seed,
+        )
 
     def negatives(self, rows: slice) -> Tensor:
         """[rows, 100] items that the user never interacted with, uniform, with replacement."""
@@ -49,27 +67,24 @@ class Protocol:
         return self.unseen.at(users, hashed_integers(self.seed, users, self.targets.histories[rows, None], places))
 
     def seen(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """The distinct items of each target's history, its own item left out: target numbers [n] within the
-        block, and items [n].
-        """
-        sequences, users = self.sequences, self.targets.users[rows]
-        lengths = self.targets.histories[rows]
-        owner = torch.repeat_interleave(torch.arange(len(users), device=users.device), lengths)
-        within = torch.arange(len(owner), device=users.device) - (lengths.cumsum(0) - lengths)[owner]
-        events = sequences.offsets[users][owner] + within
-        items = sequences.items[events].long()
-        counted = self.first[events] & (items != self.targets.items[rows][owner])
-        return owner[counted], items[counted]
+        """The distinct items of each target's history: target numbers [n] within the block, and items [n]."""
+        counts, device = self.counts[rows], self.begins.device
+        plan = sent(torch.stack([counts, counts.cumsum(0) - counts]), device)
+        total = int(counts.sum())
+        targets = torch.arange(len(counts), device=device)
+        owner = torch.repeat_interleave(targets, plan[0], output_size=total)
+        places = torch.arange(total, device=device) + (self.begins[rows] - plan[1])[owner]
+        return owner, self.distinct[places].long()
 
 
 @torch.inference_mode()
 def rank(
-    model: Recommender, sequences: Sequences, targets: Targets, protocol: Protocol, *, batch_size: int = 256
+    model: Recommender, sequences: Sequences, targets: Targets, protocol: Protocol, *, batch_size: int | None = None
 ) -> Ranks:
     """Ranks of `targets` given their histories in `sequences`, by protocol, float32 [targets].
 
-    At most `batch_size` targets are scored at a time. Raises `Diverged` where the scores are not finite, and
-    `ValueError` where the protocol is about other targets.
+    At most `batch_size` targets are scored at a time, or as many as suit the device. Raises `Diverged` where the scores
+    are not finite, and `ValueError` where the protocol is about other targets.
     """
     if not torch.equal(targets.items, protocol.targets.items) or not torch.equal(targets.users, protocol.targets.users):
         raise ValueError("the log and the clean log have different targets")
@@ -78,7 +93,8 @@ def rank(
     table = model.item_table()[1:]
     blocks: list[Tensor] = []
     start = 0
-    sizes = _block_sizes(protocol.targets.histories, sequences.item_count, most=batch_size)
+    most = batch_size or at_a_time(sequences.device, length=model.length)
+    sizes = _block_sizes(protocol.targets.histories, sequences.item_count, most=most)
     for batch in history_batches(sequences, targets, length=model.length, sizes=sizes, appended=model.appended):
         query = model.query(batch)
         rows = slice(start, start + len(query))
@@ -89,6 +105,11 @@ def rank(
     if not np.isfinite(ranks).all():
         raise Diverged("the model's scores are not finite: the training has diverged")
     return dict(zip(("full_unseen", "full_all", "sampled100"), ranks, strict=True))
+
+
+def at_a_time(device: torch.device, *, length: int) -> int:
+    """How many targets, with windows of this length, are scored together."""
+    return AT_A_TIME if device.type == "cpu" else max(AT_A_TIME, ATTENTION_OF_A_BLOCK // length**2)
 
 
 def _block_sizes(histories: Tensor, item_count: int, *, most: int) -> list[int]:
@@ -116,7 +137,7 @@ def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice)
     signs = scores.sub_(scores.gather(1, items[:, None] - 1)).sign_()
     every = _ahead(signs.sum(1), scores.shape[1]) - 0.5
     owner, seen = protocol.seen(rows)
-    of_seen = _ahead(signs[owner, seen - 1], 1)
+    of_seen = _ahead(signs[owner, seen - 1], 1).masked_fill_(seen == items[owner], 0)
     unseen = every - torch.zeros_like(every).index_add_(0, owner, of_seen)
     sampled = _ahead(signs.gather(1, protocol.negatives(rows) - 1).sum(1), SAMPLED_NEGATIVES)
     return torch.where(finite, torch.stack([unseen, every, sampled]), torch.nan)

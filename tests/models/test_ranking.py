@@ -1,6 +1,7 @@
 """Ranks and metrics against a slow, plain implementation."""
 
 import math
+from copy import copy
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.catalogue import build
+from models.config import ModelConfig
 from models.engine import ranking
-from models.engine.batches import Batch
+from models.engine.batches import Batch, history_batches
 from models.engine.metrics import PROTOCOLS, gains, hits, reciprocal_ranks, summary
-from models.engine.ranking import Protocol, rank
+from models.engine.ranking import Protocol, at_a_time, rank
 from models.engine.sequences import InteractionLog, Targets
 from models.errors import Diverged
 from models.recommender import Recommender
@@ -102,6 +105,32 @@ def test_every_prefix_of_a_session_is_ranked_alike_in_blocks_of_any_size(
         others = [other for other in range(1, 26) if other != item and other not in events]
         higher = sum(scores[other] > scores[item] for other in others)
         assert ranks["full_unseen"][row] == higher + 0.5 * sum(scores[other] == scores[item] for other in others)
+
+
+def test_a_gpu_ranks_more_targets_at_a_time_where_their_attention_is_small() -> None:
+    assert [at_a_time(torch.device("cuda"), length=length) for length in (50, 100, 1000)] == [3355, 838, 256]
+    assert at_a_time(torch.device("cpu"), length=50) == 256
+
+
+def test_nothing_of_a_block_waits_for_the_device(make_log: MakeLog) -> None:
+    """On torch's device without values, where whatever would wait for one fails."""
+    log = make_log(lengths=[3, 4, 9, 20, 7, 15], item_count=25)
+    targets, device = log.targets["test"], torch.device("meta")
+    protocol = Protocol.of(log.sequences, targets, seed=5)
+    unseen = copy(protocol.unseen)
+    vars(unseen).update({name: each.to(device) for name, each in vars(unseen).items() if isinstance(each, Tensor)})
+    there = replace(
+        protocol,
+        targets=targets.to(device),
+        unseen=unseen,
+        distinct=protocol.distinct.to(device),
+        begins=protocol.begins.to(device),
+    )
+    model = build(ModelConfig(dim=4, length=6), 25, seed=1).to(device)
+    (batch,) = history_batches(log.sequences.to(device), targets, length=6, sizes=[len(targets)])
+    scores = model.query(batch) @ model.item_table()[1:].T
+    ranks = ranking._block_ranks(scores, there.targets.items, there, slice(0, len(targets)))
+    assert ranks.shape == (3, len(targets))
 
 
 def test_a_split_without_targets_has_no_ranks(make_log: MakeLog) -> None:
