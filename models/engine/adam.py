@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from models.engine.batches import sent
 from models.engine.rows import RowTable, touched
 
 EPSILON = 1e-8
@@ -214,7 +215,8 @@ class Meanwhile:
         """[steps + 1, 4]: by the number of steps that were waited, what `of` says."""
         waited = np.arange(len(self._moved))
         columns = (self._kept, self._moved, *(beta**waited for beta in self._betas))
-        return torch.from_numpy(np.stack(columns, axis=1)).to(self._like)
+        shares = torch.from_numpy(np.stack(columns, axis=1)).to(self._like.dtype)
+        return sent(shares, self._like.device)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -226,18 +226,16 @@ def placed(
     history = sizes - appendix
     rows, columns, numbers = places
     total = int(sizes.sum())
-    window = torch.repeat_interleave(torch.arange(len(sizes)), sizes, output_size=total)
-    within = torch.arange(total) - (sizes.cumsum(0) - sizes)[window]
     begins = rows * length + columns
-    cells = begins[window] + within
-    ends = begins + sizes.clamp(min=1) - 1
-
-    plan = torch.stack([window, within, cells]).to(device, non_blocking=True)
-    per_window = torch.stack([users, stops - history, length - sizes, ends, numbers]).to(device, non_blocking=True)
-    window, within, cells = plan.unbind()
-    users, skipped, first_position, ends, numbers = per_window.unbind()
-    in_history = skipped[window] + within
-    user = users.index_select(0, window)
+    # Of each window where its first event is in the history, in the grid, and among the positions.
+    firsts = torch.stack([stops - history, begins, length - sizes]) - (sizes.cumsum(0) - sizes)
+    of_windows = torch.stack([users, numbers, sizes, begins + sizes.clamp(min=1) - 1])
+    plan = sent(torch.cat([firsts, of_windows]), device)
+    sizes, ends = plan[5:]
+    window = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes, output_size=total)
+    of_events = plan[:5].index_select(1, window)
+    of_events[:3] += torch.arange(total, device=device)
+    in_history, cells, position, user, number = of_events.unbind()
     source = sequences.offsets.index_select(0, user) + in_history
     if appended is not None:  # its place may lie behind the last event of all
         source = source.clamp(max=len(sequences.items) - 1)
@@ -255,9 +253,7 @@ def placed(
         part = in_history < sequences.train_lengths[user]
         return laid_out(part if sequences.trained is None else sequences.trained[source], dtype=torch.bool)[0]
 
-    items, users, positions, segments = laid_out(
-        sequences.items.index_select(0, source), user, first_position[window] + within, numbers[window]
-    )
+    items, users, positions, segments = laid_out(sequences.items.index_select(0, source), user, position, number)
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
         users=users,
@@ -298,7 +294,7 @@ def masked_windows(
 
     device = sequences.device
     drawn = torch.rand(len(events), generator=generator, device=device, dtype=torch.float64)
-    events, places, last = (each.to(device, non_blocking=True) for each in (events, places, last))
+    events, places, last = (sent(each, device) for each in (events, places, last))
     shuffled = torch.argsort(events + drawn, stable=True)  # within each window
     cells = batch.cells[torch.cat([shuffled[places], last])]
     return replace(
@@ -326,7 +322,8 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
     cells = row[window] * batch.items.shape[1] + column
     sizes = torch.bincount(window, minlength=len(batch.ends)).cpu()
     (rows, columns, numbers), row_count = pack(sizes.numpy(), length)
-    ends = (rows * length + columns + sizes.clamp(min=1) - 1).to(batch.ends.device)
+    plan = torch.stack([rows * length + columns + sizes.clamp(min=1) - 1, numbers])
+    ends, numbers = sent(plan, batch.ends.device).unbind()
     from_end = from_end[window, column]
     places = ends[window] - from_end
 
@@ -338,7 +335,7 @@ def compacted(batch: Batch, kept: Tensor, *, length: int) -> Batch:
         items=laid_out(batch.items.flatten()[cells]),
         users=laid_out(batch.users.flatten()[cells]),
         positions=laid_out(length - 1 - from_end),
-        segments=laid_out(numbers.to(batch.ends.device)[window]),
+        segments=laid_out(numbers[window]),
         cells=places,
         ends=ends,
         times=None if batch.times is None else laid_out(batch.times.flatten()[cells]),
@@ -355,6 +352,11 @@ def left_over(batch: Batch, kept: Tensor, *, length: int) -> Tensor:
     stays = seen & kept[batch.ends // batch.items.shape[1]]
     stays |= seen & ~stays.any(1, keepdim=True)
     return stays & (stays.sum(1, keepdim=True) - stays.cumsum(1) < length)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """`values`, which lie on the CPU, there; from pinned memory, without which a GPU's past work may be waited for."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
 
 
 def pack(sizes: np.ndarray, length: int) -> tuple[Tensor, int]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.engine.batches import pack, placed
+from models.engine.batches import pack, placed, sent
 from models.engine.randomness import Dropout, Streams, draw_words, keep_masks, word_count
 from models.engine.sequences import Sequences
 from models.recommender import Draws
@@ -70,16 +70,15 @@ def stacked_windows(log: Sequences, users: Sequence[Tensor], stops: Sequence[Ten
         with_targets=True,
     )
     windows, events = [len(each) for each in sizes], [int(each.sum()) for each in sizes]
+    counts = sent(torch.tensor([windows, events]), log.device)[:, :, None]
+    first_cells = torch.arange(replicas, device=log.device)[:, None] * rows * length
 
-    def of_each(cells: Tensor, counts: Sequence[int]) -> Tensor:
+    def of_each(cells: Tensor, counts: Tensor, most: int) -> Tensor:
         """Cells of the replicas, one after another → [replicas, most], of each one's own grid; its last one repeated
         where it has fewer.
         """
-        within = torch.arange(max(counts)).minimum(torch.tensor(counts)[:, None] - 1)
-        starts = torch.tensor([0, *counts[:-1]]).cumsum(0)[:, None]
-        plan = torch.stack([within + starts, (first_rows * length)[:, None].expand_as(within)])
-        index, first = plan.to(log.device, non_blocking=True)
-        return cells[index] - first
+        within = torch.arange(most, device=log.device).minimum(counts - 1)
+        return cells[within + counts.cumsum(0) - counts] - first_cells
 
     def grid(cells: Tensor | None) -> Tensor:
         assert cells is not None
@@ -91,13 +90,12 @@ def stacked_windows(log: Sequences, users: Sequence[Tensor], stops: Sequence[Ten
         "positions": grid(batch.positions),
         "segments": grid(batch.segments),
         "targets": grid(batch.targets),
-        "cells": of_each(batch.cells, events),
-        "ends": of_each(batch.ends, windows),
+        "cells": of_each(batch.cells, counts[1], max(events)),
+        "ends": of_each(batch.ends, counts[0], max(windows)),
     }
-    real = torch.arange(max(events)) < torch.tensor(events)[:, None]
     return StackedBatch(
         grids=grids,
-        real=real.float().to(log.device, non_blocking=True),
+        real=(torch.arange(max(events), device=log.device) < counts[1]).float(),
         rows=tuple(row_count for _, row_count in packed),
         events=tuple(events),
     )
