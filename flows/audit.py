@@ -20,6 +20,7 @@ from tasks.machine import resolve
 from tasks.side_by_side import Steps
 from tasks.snapshots import Snapshot
 from tasks.specs import ExecutionSpec
+from tasks.splits import refuse_unranked
 from tasks.steps import evaluated_by, judge_step
 
 
@@ -35,6 +36,8 @@ def audit(spec: AuditSpec = AuditSpec()) -> dict[str, Any]:
     with leased(home) as held:
         steps = Steps(home)
         snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=steps, home=home)
+        if spec.gain_epochs is not None:
+            refuse_unranked(snapshot)
         key = judge_key(snapshot)
         steps.run(judge_step, snapshot, key=key, label=spec.dataset)
         judged = Judged(judged_folder(snapshot, key=key, home=home))

@@ -20,6 +20,7 @@ from tasks.sources.logs import Log, identity
 from tasks.sources.shelved import shelved
 from tasks.sources.source import obtain_log
 from tasks.specs import CellSpec, IngestSpec, in_percent
+from tasks.splits import refuse_unranked
 from tasks.steps import (
     corrupt_step,
     fetch_step,
@@ -104,7 +105,9 @@ class Snapshots:
 
     def _make(self, spec: CellSpec, put_in: CorruptSpec, left_out: FilterSpec) -> Snapshot:
         if (put_in, left_out) == (CorruptSpec(), FilterSpec()):
-            return checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=self._steps, home=self._home)
+            made = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=self._steps, home=self._home)
+            refuse_unranked(made)
+            return made
         clean = self._once(spec, CorruptSpec(), FilterSpec())
         return noisy_snapshot(clean, put_in, left_out, steps=self._steps)
 

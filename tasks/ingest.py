@@ -27,7 +27,7 @@ def ingest(log: Log, prepare: PrepareSpec, *, home: Home) -> Snapshot:
     """Write a log as a snapshot; the same log prepared the same way gives the snapshot that is there already.
 
     Raises `InputError` naming file, row, column and value where the log is wrong, where a file has changed since its
-    checksum was taken, or where nothing or nobody is left to train on or to rank.
+    checksum was taken, or where nothing is left of it.
     """
     refuse_changed(log)
     with working_folder(home.snapshots) as work, engine(work / "spill") as connection:

@@ -19,8 +19,9 @@ from tasks.data_specs import (
     TemporalSplit,
     UserSplit,
 )
-from tasks.engine import one_row
+from tasks.engine import engine, one_row
 from tasks.errors import InputError
+from tasks.snapshots import Snapshot
 
 Which = Literal["first", "last", "every"]
 
@@ -28,14 +29,40 @@ Which = Literal["first", "last", "every"]
 def split(connection: duckdb.DuckDBPyConnection, prepare: PrepareSpec, *, order: list[str], title: str) -> None:
     """Make the relations `users` and `targets` of `members`, `ordered` and `interactions`.
 
-    `order` are the columns of `ordered` that a session's first event is placed by. Raises `InputError`
-    where a split leaves nobody to train on, to validate on or to test on.
+    `order` are the columns of `ordered` that a session's first event is placed by. Who only scores users needs none
+    of its parts: that one is empty is for `refuse_unranked` to say.
     """
     connection.execute(sql.load("ingest/draws", seed=sql.literal(str(prepare.seed))))
     which = _make_windows(connection, prepare.split, order=order, title=title)
     connection.execute(sql.load("ingest/users"))
     connection.execute(sql.load("ingest/targets"), {"which": which, "promotion": prepare.promotion})
-    _refuse_empty(connection, prepare.split, title=title)
+
+
+def refuse_unranked(snapshot: Snapshot) -> None:
+    """Raise `InputError` where the split of a snapshot leaves nothing to train on, to validate on or to test on."""
+    counts = snapshot.counts
+    if counts.training and counts.targets_validation and counts.targets_test:
+        return
+    kind = PrepareSpec.model_validate(snapshot.manifest.spec["prepare"]).split
+    title = ", ".join(file.name for file in snapshot.manifest.sources)
+    if isinstance(kind, LeaveOneOut):
+        with engine() as connection:
+            query = sql.load("ingest/longest", interactions=sql.literal(str(snapshot.interactions)))
+            (longest,) = one_row(connection, query)
+        raise InputError(
+            f"{title}: no user has the {kind.min_events} interactions that being ranked takes "
+            f"(the longest history has {longest}), so there would be nothing to evaluate; `recommend` scores such "
+            "users with a model that learned from another log"
+        )
+    empty = (
+        "nothing to train on"
+        if not counts.training
+        else ("no target of " + ("test" if counts.targets_validation else "validation"))
+    )
+    raise InputError(
+        f"{title}: the {_described(kind)} of {counts.interactions} events of {counts.users} users leaves {empty}: "
+        f"{_advice(kind)}"
+    )
 
 
 def share_of(share: float, count: int) -> int:
@@ -75,24 +102,6 @@ def _moments(connection: duckdb.DuckDBPyConnection, kind: TemporalSplit, *, titl
         )
     counts = {"validation": held_out, "test": test}
     return {name: one_row(connection, sql.load("ingest/moment"), {"events": n})[0] for name, n in counts.items()}
-
-
-def _refuse_empty(connection: duckdb.DuckDBPyConnection, kind: Split, *, title: str) -> None:
-    """Raise `InputError` where a part of the split is empty."""
-    users, events, training, validation, test = one_row(connection, sql.load("ingest/split_sizes"))
-    if training and validation and test:
-        return
-    if isinstance(kind, LeaveOneOut):
-        (longest,) = one_row(connection, "SELECT max(event_count) FROM members")
-        raise InputError(
-            f"{title}: no user has the {kind.min_events} interactions that being ranked takes "
-            f"(the longest history has {longest}), so there would be nothing to evaluate; `recommend --history` scores "
-            "one history by itself"
-        )
-    empty = "nothing to train on" if not training else "no target of " + ("test" if validation else "validation")
-    raise InputError(
-        f"{title}: the {_described(kind)} of {events} events of {users} users leaves {empty}: {_advice(kind)}"
-    )
 
 
 def _described(kind: SessionSplit | TemporalSplit | UserSplit) -> str:

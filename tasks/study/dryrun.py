@@ -19,6 +19,7 @@ from tasks.sources.fetch import Kept, Remote, kept
 from tasks.sources.shelved import shelved
 from tasks.sources.source import is_here, obtain_log
 from tasks.specs import CellSpec
+from tasks.splits import refuse_unranked
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
 
@@ -207,13 +208,14 @@ class Snapshots:
         self._clean: dict[tuple[SourceSpec, PrepareSpec], Snapshot | None] = {}
 
     def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None, Snapshot | None]:
-        """The snapshots of `tasks.plan.Data`, each as far as it is there."""
+        """The snapshots of `tasks.plan.Data`, each as far as it is there. Raises as `refuse_unranked` does."""
         key = (spec.source, spec.prepare)
         if key not in self._clean:
             self._clean[key] = self._ingested(spec)
         clean = self._clean[key]
         if clean is None:
             return None, None, None
+        refuse_unranked(clean)
         trained_on, histories = (self._made(clean, put_in, spec.filter) for put_in in corruptions(spec.noise))
         return clean, trained_on, histories
 

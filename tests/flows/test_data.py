@@ -118,6 +118,18 @@ def test_a_snapshot_of_equal_content_says_what_was_asked_for_this_time(
     assert open_snapshot(second.path) == first, "what is kept stays as it was"
 
 
+def test_a_log_that_nobody_can_be_ranked_on_is_refused_before_any_noise(
+    home: Home, specs: dict[tuple[str, float, str], CellSpec], tmp_path: Path
+) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,ts,noise\nu,1,1,\nu,2,2,\nv,2,3,\n", encoding="utf-8")
+    steps = PlainSteps(home)
+    snapshots, known = Snapshots(cast(Steps, steps), home), dryrun.Snapshots(home)
+    for found in (snapshots, known):
+        with pytest.raises(InputError, match=r"^log\.csv: no user has the 3 interactions .* longest history has 2"):
+            found.of(specs["filtered", 0.25, "both"])
+    assert [name for name, _ in steps.done] == ["ingest"]
+
+
 def at(spec: CellSpec, where: str) -> CellSpec:
     noise = InjectedNoise.model_validate(spec.noise.model_dump() | {"where": where})
     return spec.model_copy(update={"noise": noise})

@@ -10,7 +10,7 @@ import pytest
 from models.catalogue import build
 from models.config import ModelConfig
 from models.storage import save_model
-from tasks.data_specs import PrepareSpec, SourceSpec
+from tasks.data_specs import LeaveOneOut, PrepareSpec, SessionSplit, SourceSpec, Split, UserSplit
 from tasks.errors import InputError
 from tasks.explain import held_in_registry
 from tasks.home import Home
@@ -201,6 +201,24 @@ def test_who_is_offered_what_is_popular_is_counted(shop: Shop, mlflow_home: Home
     for snapshot, count in ((strangers, 2), (shop.snapshot, 0)):
         path = recommend_all(model, snapshot, tmp_path, trained_on=None, k=3, exclude_seen=True)
         assert scored_by_popularity(path) == count
+
+
+@pytest.mark.parametrize("shop", ["integer"], indirect=True)
+@pytest.mark.parametrize("split", [LeaveOneOut(), SessionSplit(), UserSplit()])
+def test_users_of_one_or_two_events_are_scored_though_nobody_can_be_ranked(
+    shop: Shop, mlflow_home: Home, tmp_path: Path, split: Split
+) -> None:
+    """Yesterday's visitors, say: to be scored takes no split."""
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id\nu,4\nv,5\nv,6\n")
+    snapshot = ingest(log_of(SourceSpec(path=str(log)), log), PrepareSpec(split=split), home=mlflow_home)
+    path = recommend_all(model, snapshot, tmp_path / "scored", trained_on=shop.snapshot, k=3, exclude_seen=True)
+    offered = pd.read_parquet(path).set_index("user_id")
+    for user, history in (("u", ("4",)), ("v", ("5", "6"))):
+        alone = recommend_one(model, history, k=3, exclude_seen=True)
+        assert list(offered.loc[user, "items"]) == list(alone["items"])
+        assert offered.loc[user, "scores"] == pytest.approx(alone["scores"])
 
 
 def test_an_item_that_can_be_none_of_the_models_is_passed_over(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:

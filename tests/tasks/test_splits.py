@@ -32,6 +32,7 @@ from tasks.home import Home
 from tasks.ingest import ingest
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import log_of
+from tasks.splits import refuse_unranked
 
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 THOROUGH = settings(QUICK, max_examples=150)
@@ -403,15 +404,25 @@ def test_moments_part_no_events_of_equal_time() -> None:
 @pytest.mark.parametrize(
     ("split", "message"),
     [
+        (LeaveOneOut(min_events=9), r"no user has the 9 interactions that .* takes \(the longest history has 3\)"),
         (SessionSplit(), r"sessions split .* of 9 events of 3 users leaves no target of validation"),
-        (TemporalSplit(test=0.01), r"temporal split of 9 events leaves none for test at a share of 0\.01"),
         (TemporalSplit(validation=0.4, test=0.4), "temporal split .* leaves nothing to train on"),
         (UserSplit(validation=0.0001, test=0.0001), "users split .* leaves no target of validation"),
     ],
 )
 def test_a_split_that_leaves_a_part_empty_is_refused_with_its_numbers(split: Split, message: str) -> None:
     log = [Event(user, str(item), 5, 0, 1) for user in "abc" for item in range(3)]
-    with pytest.raises(InputError, match=message), prepared(log, PrepareSpec(split=split)):
+    with (
+        prepared(log, PrepareSpec(split=split)) as snapshot,
+        pytest.raises(InputError, match=rf"^log\.csv: .*{message}"),
+    ):
+        refuse_unranked(snapshot)
+
+
+def test_a_share_of_no_event_is_refused() -> None:
+    log = [Event(user, str(item), 5, 0, 1) for user in "abc" for item in range(3)]
+    message = r"temporal split of 9 events leaves none for test at a share of 0\.01"
+    with pytest.raises(InputError, match=message), prepared(log, PrepareSpec(split=TemporalSplit(test=0.01))):
         pass
 
 
