@@ -23,9 +23,9 @@ LEFT, RIGHT = 60.0, 620.0
 
 LEGEND = (
     "Test split; ± is the standard deviation over seeds, and no interval. NDCG@10 and Hit@10 rank the target in the "
-    "whole catalogue less the items seen before; s100 ranks it among 100 sampled unseen items. Retention is the share "
-    "of NDCG@10 kept from the least noisy data: a method that is worse to begin with can retain more, so read it "
-    "beside the absolute values."
+    "whole catalogue less the items seen before; s100 ranks it among 100 unseen items drawn with replacement, which "
+    "says less where a catalogue has not many more. Retention is the share of NDCG@10 kept from the least noisy data: "
+    "a method that is worse to begin with can retain more, so read it beside the absolute values."
 )
 
 LINE = 88

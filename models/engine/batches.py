@@ -388,6 +388,8 @@ class UnseenItems:
     With a user's distinct items s_0 < s_1 < … (counted from 0), the r-th unseen item is r plus the number of
     j with s_j − j ≤ r. Those shifted items are kept sorted by user, so that a draw is one binary search.
     A user who has interacted with everything gets an arbitrary item.
+
+    none: [users] bool, has the user interacted with everything?
     """
 
     def __init__(self, sequences: Sequences, lengths: Tensor) -> None:
@@ -400,7 +402,9 @@ class UnseenItems:
         self._starts = torch.searchsorted(keys, users * self.item_count)
         rank = torch.arange(len(keys), device=sequences.device) - self._starts[keys // self.item_count]
         self._shifted = keys - rank
-        self._unseen = (self.item_count - self._starts.diff()).clamp(min=1)
+        unseen = self.item_count - self._starts.diff()
+        self.none = unseen == 0
+        self._unseen = unseen.clamp(min=1)
 
     def at(self, users: Tensor, numbers: Tensor) -> Tensor:
         """Items (1 …) for non-negative random `numbers`, of the shape of the two broadcast."""

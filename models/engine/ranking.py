@@ -61,10 +61,16 @@ class Protocol:
         )
 
     def negatives(self, rows: slice) -> Tensor:
-        """[rows, 100] items that the user never interacted with, uniform, with replacement."""
+        """[rows, 100] items that the user never interacted with, uniform, with replacement; arbitrary ones where there
+        are none (`spared`).
+        """
         users = self.targets.users[rows, None]
         places = torch.arange(SAMPLED_NEGATIVES, device=users.device)
         return self.unseen.at(users, hashed_integers(self.seed, users, self.targets.histories[rows, None], places))
+
+    def spared(self, rows: slice) -> Tensor:
+        """[rows] bool: has the user interacted with everything, so that no item competes with the target?"""
+        return self.unseen.none[self.targets.users[rows]]
 
     def seen(self, rows: slice) -> tuple[Tensor, Tensor]:
         """The distinct items of each target's history: target numbers [n] within the block, and items [n]."""
@@ -140,6 +146,7 @@ def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice)
     of_seen = _ahead(signs[owner, seen - 1], 1).masked_fill_(seen == items[owner], 0)
     unseen = every - torch.zeros_like(every).index_add_(0, owner, of_seen)
     sampled = _ahead(signs.gather(1, protocol.negatives(rows) - 1).sum(1), SAMPLED_NEGATIVES)
+    sampled = sampled.masked_fill(protocol.spared(rows), 0.0)
     return torch.where(finite, torch.stack([unseen, every, sampled]), torch.nan)
 
 

@@ -148,6 +148,17 @@ def test_a_collapsed_model_ranks_in_the_middle(make_log: MakeLog) -> None:
     assert ranks["sampled100"].tolist() == [50.0] * 3
 
 
+def test_nothing_competes_with_the_target_of_a_user_who_has_seen_everything(make_log: MakeLog) -> None:
+    """As in full ranking: of a small catalogue the other protocol would else rank it among items that were seen."""
+    log = make_log(lengths=[40, 3], item_count=4)
+    assert set(log.sequences.items[:40].tolist()) == {1, 2, 3, 4}
+    targets = log.targets["validation"]
+    ranks = rank(Fixed(4, levels=1), log.sequences, targets, Protocol.of(log.sequences, targets, seed=0))
+    assert targets.users.tolist() == [0, 1]
+    assert ranks["sampled100"].tolist() == [0.0, 50.0]
+    assert ranks["full_unseen"][0] == 0.0
+
+
 def test_negatives_depend_on_user_and_seed_alone(make_log: MakeLog) -> None:
     log = make_log(lengths=[8, 9, 12, 30], item_count=200)
     targets = log.targets["test"]
