@@ -67,13 +67,16 @@ def _told(explanation: Explanation) -> Iterator[str]:
     yield ""
     if explanation.basis == "popularity":
         yield "The model knows none of these items: what is popular is offered, and rests on no event."
-    yield columns(
-        ("SCORE", "OFFERED", "CARRIED BY"),
-        [(f"{offer.score:.4f}", offer.item, carriers(offer, seen)) for offer in explanation.offers],
-        right=("SCORE",),
-    )
-    if note := influence_note(explanation):
-        yield f"\n{note}"
+    if explanation.offers:
+        yield columns(
+            ("SCORE", "OFFERED", "CARRIED BY"),
+            [(f"{offer.score:.4f}", offer.item, carriers(offer, seen)) for offer in explanation.offers],
+            right=("SCORE",),
+        )
+        if note := influence_note(explanation):
+            yield f"\n{note}"
+    else:
+        yield "Nothing is offered: the history holds every item that the model knows."
     if explanation.layers:
         yield "\n".join(["", *gate_words(explanation), ""])
 

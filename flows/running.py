@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,12 +85,19 @@ def run_recommend(spec: RecommendSpec) -> int:
         if outcome["by_popularity"]:
             print(f"{outcome['by_popularity']:,} of them by popularity: the model knows none of their items")
         return 0
-    print(f"\n{outcome['model']}, by {outcome['basis']}:")
-    for item, score in zip(outcome["items"], outcome["scores"], strict=True):
-        print(f"  {score:9.4f}  {on_one_line(item)}")
-    if outcome["unknown"]:
-        print(f"Passed over, for the model does not know them: {', '.join(map(on_one_line, outcome['unknown']))}")
+    print("\n".join(told_of_one(outcome)))
     return 0
+
+
+def told_of_one(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """What one history is offered, as lines for a terminal."""
+    yield f"\n{outcome['model']}, by {outcome['basis']}:"
+    for item, score in zip(outcome["items"], outcome["scores"], strict=True):
+        yield f"  {score:9.4f}  {on_one_line(item)}"
+    if not outcome["items"]:
+        yield "  nothing: the history holds every item that the model knows (--include-seen offers them again)"
+    if outcome["unknown"]:
+        yield f"Passed over, for the model does not know them: {', '.join(map(on_one_line, outcome['unknown']))}"
 
 
 def open_ui(which: str, *, port: int | None) -> NoReturn:

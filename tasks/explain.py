@@ -18,7 +18,7 @@ from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.kept import kept_training
-from tasks.recommend import raw_ids, reading_files
+from tasks.recommend import raw_ids, reading_files, registered_names
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
@@ -169,7 +169,7 @@ def held_in_registry(model: str, *, home: Home) -> Held:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise unreadable(error, home) from None
         which = f"version {named['version']}" if named["version"] else f"alias {named['alias'] or CHAMPION}"
-        known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
+        known = ", ".join(registered_names(home)) or "none"
         raise InputError(f"there is no registered model {name} with the {which}; registered are: {known}") from None
     title = f"{name} version {version.version}"
     with reading_files(name, str(version.version), home=home):

@@ -47,13 +47,20 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
         version = connect(home).get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            known = ", ".join(registered_names(home))
             raise InputError(
                 f"there is no registered model {name} with the alias {alias}: run the main job on its log first"
+                + (f", or ask by --dataset for one of those that are registered: {known}" if known else "")
             ) from None
         raise unreadable(error, home) from None
     with reading_files(name, str(version.version), home=home):
         model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
     return Loaded(model, str(version.version), str(version.run_id))
+
+
+def registered_names(home: Home) -> list[str]:
+    """The models that the registry has, by name."""
+    return sorted(model.name for model in connect(home).search_registered_models())
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def broken_json_line(path: Path) -> InputError | None:
 
 def _refuse_unreadable(path: Path) -> None:
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a file: name the log's file")
+        raise InputError(f"{path} is a folder, not a file: name the log's file, or a quoted pattern of its files")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)

@@ -21,8 +21,9 @@ import pytest
 
 from flows.cli import _parser as parser
 from flows.cli import main
+from flows.explaining import _told as explained
 from flows.requested import recommend_spec, robustness_spec
-from flows.running import open_ui
+from flows.running import open_ui, told_of_one
 from models.config import ModelConfig, TrainingConfig
 from tasks.data_specs import (
     LeaveOneOut,
@@ -34,12 +35,14 @@ from tasks.data_specs import (
     UserSplit,
 )
 from tasks.errors import InputError
+from tasks.explain import explain, history_given
 from tasks.home import PROJECT_ROOT, Home
 from tasks.shoppers import simulate
 from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, default_training
 from tasks.track import Tracker
 from tests.command_lines import words
 from tests.flows.commands import environment, rec_denoiser
+from tests.tasks.explanations import ITEMS, held
 
 COMMANDS: Any = next(action.choices for action in parser()._actions if action.choices)
 """By name each command's parser, which its options' help texts hang on."""
@@ -479,6 +482,16 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     assert "rec-denoiser: error: there is no registered model rec-denoiser-shoppers" in done.stderr
     assert "Traceback" not in done.stderr
     assert "server" not in done.stderr
+
+
+def test_a_history_of_the_whole_catalogue_is_offered_nothing_and_told_so() -> None:
+    told = "\n".join(explained(explain(held(), history_given(ITEMS), user=None, k=3)))
+    assert "\nNothing is offered: the history holds every item that the model knows.\n" in told
+    assert "OFFERED" not in told
+    outcome = {"model": "a model", "basis": "history", "items": [], "scores": [], "unknown": []}
+    assert list(told_of_one(outcome))[1:] == [
+        "  nothing: the history holds every item that the model knows (--include-seen offers them again)"
+    ]
 
 
 def test_a_wrong_row_ends_the_run_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:

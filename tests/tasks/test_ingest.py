@@ -435,7 +435,9 @@ def test_nulls_and_nested_columns_of_parquet_are_refused(tmp_path: Path, ingest_
 def test_missing_files_and_folders_are_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.csv does not exist"):
         inspect_source(SourceSpec(path=str(tmp_path / "absent.csv")))
-    with pytest.raises(InputError, match="is a folder, not a file"):
+    with pytest.raises(
+        InputError, match="is a folder, not a file: name the log's file, or a quoted pattern of its files"
+    ):
         inspect_source(SourceSpec(path=str(tmp_path)))
 
 

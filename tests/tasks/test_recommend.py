@@ -278,5 +278,5 @@ def test_a_version_whose_files_are_gone_is_not_called_absent(shop: Shop, mlflow_
 
 @pytest.mark.parametrize(("name", "alias"), [("absent", "champion"), ("model-string", "absent"), ("absent", "no such")])
 def test_a_model_that_is_not_there_is_said(shop: Shop, mlflow_home: Home, name: str, alias: str) -> None:
-    with pytest.raises(InputError, match="run the main job"):
+    with pytest.raises(InputError, match=r"run the main job .* those that are registered: .*model-string"):
         load_registered(name, alias=alias, home=mlflow_home)
