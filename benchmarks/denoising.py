@@ -13,7 +13,6 @@ repeated draws on one batch before any training, summed over cells, relative to 
 import argparse
 import itertools
 import statistics
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.logs import add_options, log_of, name_of
 from benchmarks.result import write
-from benchmarks.taken import clock_for
+from benchmarks.taken import Clock, clock_for
 from models.catalogue import LIBRARIES, build
 from models.config import NO_NOISE_MODEL, ModelConfig, TrainingConfig
 from models.denoising.denoised import Denoised
@@ -45,13 +44,18 @@ def main() -> None:
     backbone = ModelConfig(loss=options.loss)
     variants = dict(_possible(_variants(backbone, has_times=log.sequences.times is not None)))
     trainings = {name: _training(log, config, options) for name, config in variants.items()}
-    judging = {name: _judged(log, config) for name, config in variants.items() if config.noise_model != NO_NOISE_MODEL}
-    ratios = _ratios(trainings, options)
+    clock = clock_for(options.device, threads=options.threads)
+    judging = {
+        name: _judged(log, config, options, clock)
+        for name, config in variants.items()
+        if config.noise_model != NO_NOISE_MODEL
+    }
+    ratios = _ratios(trainings, options, clock)
     variances = {name: _variance(_training(log, _gated(backbone, name), options), options) for name in SCORE_FUNCTIONS}
     for name, ratio in ratios.items():
         print(f"{name:32} {ratio:6.2f} × the backbone's step")
     for name, seconds in judging.items():
-        print(f"{name:32} {seconds:6.2f} processor seconds once, to judge the log")
+        print(f"{name:32} {seconds:6.2f} seconds of the {clock.of} once, to judge the log")
     for name, value in variances.items():
         print(f"{name:32} {value / variances['arm-per-token']:10.1f} × the variance of arm-per-token")
     result = {
@@ -125,12 +129,13 @@ def _batches(training: Training, options: argparse.Namespace) -> list[Batch]:
     return list(itertools.islice(itertools.cycle(list(epoch)), 1 + options.steps))
 
 
-def _judged(log: InteractionLog, config: ModelConfig) -> float:
-    """The processor seconds in which a noise model learns from the log and judges it."""
-    model = build(config, log.sequences.item_count, seed=1)
-    started = time.process_time()
-    model.prepare(log.sequences)
-    return time.process_time() - started
+def _judged(log: InteractionLog, config: ModelConfig, options: argparse.Namespace, clock: Clock) -> float:
+    """The seconds in which a noise model learns from the log and judges it."""
+    device = torch.device(options.device)
+    sequences, model = log.sequences.to(device), build(config, log.sequences.item_count, seed=1).to(device)
+    started = clock.now()
+    model.prepare(sequences)
+    return clock.now() - started
 
 
 def _step(training: Training, batch: Batch, number: int) -> None:
@@ -140,18 +145,17 @@ def _step(training: Training, batch: Batch, number: int) -> None:
     training.optimizer.step()
 
 
-def _ratios(trainings: dict[str, Training], options: argparse.Namespace) -> dict[str, float]:
+def _ratios(trainings: dict[str, Training], options: argparse.Namespace, clock: Clock) -> dict[str, float]:
     """Medians of turns; of a variant that differs from step to step the ratio of sums, which needs a quiet machine."""
-    clock = clock_for(options.device, threads=options.threads).now
     batches = {name: _batches(training, options) for name, training in trainings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     for number in range(1 + options.steps):
         for name, training in trainings.items():
             batch = replace(batches[name][number])  # without what an earlier turn has cached in it
-            started = clock()
+            started = clock.now()
             _step(training, batch, number)
             if number:
-                seconds[name].append(clock() - started)
+                seconds[name].append(clock.now() - started)
     own = seconds[BACKBONE]
     return {
         name: sum(values) / sum(own)

@@ -6,11 +6,12 @@ r"""What is to be measured on a GPU, in one command, on a machine with Python, t
     # there, with the folder copied
     cd packed && python -m benchmarks.gpu --json gpu.json
 
-The training loop beside a bare one and a padded one, as it is, compiled and in lower precision, on each data set; what
-stacking replicas gains, and the packed study itself; the denoiser's price; the losses' steps; ranking, also among a
-million items. Each is another benchmark's command in a process of its own, and says there what it does and how it
-counts. One that fails is told and takes no other with it; so is one for which `--minutes` leaves no time. Given again,
-with the same `--json`, what is done is not done again, and the study goes on where it was.
+First what takes seconds: the training loop beside a bare one and a padded one on each data set, the denoiser's price,
+what stacking replicas gains, the losses' steps, ranking, also among a million items. Then what takes minutes: the
+packed study itself, and the training loop in lower precision and, last, compiled. Each is another benchmark's command
+in a process of its own, and says there what it does and how it counts. One that fails is told and takes no other with
+it; so is one for which `--minutes` leaves no time. Given again, with the same `--json`, what is done is not done again,
+and the study goes on where it was.
 """
 
 import argparse
@@ -62,23 +63,30 @@ def main() -> None:
 
 
 def steps(folder: Path, options: argparse.Namespace) -> list[Step]:
-    """What is measured of a packed folder, most asked for first."""
+    """What is measured of a packed folder: what is short first, what may take all the time last."""
     cells = json.loads((folder / CELLS_FILE).read_text(encoding="utf-8"))["cells"]
     logs = {cell["dataset"]: cell["clean"] for cell in cells}
     first = logs[cells[0]["dataset"]]
     on = ("--device", options.device)
     turns, repeated = ("--rounds", str(options.rounds)), ("--steps", str(options.steps))
-    return [
-        *(
-            Step(f"training {name}", "benchmarks.training", ("--log", log, "--also", options.also, *turns, *on))
+
+    def trainings(also: str = "") -> list[Step]:
+        """The loop on each data set, one way more to run it beside it."""
+        told, asked = (f", {also}", ("--also", also)) if also else ("", ())
+        return [
+            Step(f"training {name}{told}", "benchmarks.training", ("--log", log, *asked, *turns, *on))
             for name, log in logs.items()
-        ),
-        Step("replicas", "benchmarks.replicas", ("--packed", ".", *turns, *on)),
-        Step("study", "benchmarks.bare", ("run", ".", *on)),
+        ]
+
+    return [
+        *trainings(),
         Step("denoising", "benchmarks.denoising", ("--log", first, *repeated, *on)),
+        Step("replicas", "benchmarks.replicas", ("--packed", ".", *turns, *on)),
         Step("losses", "benchmarks.losses", ("--log", first, *repeated, *on)),
         Step("ranking", "benchmarks.ranking", ("--log", first, "--threads", "1", *turns, *on)),
         Step("ranking, a million items", "benchmarks.ranking", (*MILLION, "--threads", "1", *turns, *on)),
+        Step("study", "benchmarks.bare", ("run", ".", *on)),
+        *(step for also in options.also.split(",") for step in trainings(also)),
     ]
 
 
@@ -105,8 +113,11 @@ def _ended(command: list[str], folder: Path, *, seconds: float) -> str:
         )
     except subprocess.TimeoutExpired:
         return out_of_time
+    if not ended.returncode:
+        return DONE
+    print(ended.stderr, file=sys.stderr, flush=True)
     complaint = ended.stderr.strip().splitlines()
-    return DONE if not ended.returncode else f"failed: {complaint[-1] if complaint else ended.returncode}"
+    return f"failed: {complaint[-1] if complaint else ended.returncode}"
 
 
 def _done(path: str | None) -> dict[str, dict[str, Any]]:
@@ -122,8 +133,8 @@ def _options() -> Any:
     parser.add_argument("folder", nargs="?", default=".", help="of `benchmarks.bare pack` (default: this one)")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--minutes", type=float, default=30.0, help="for all of it")
-    parser.add_argument("--also", default="compiled,tf32,bf16,compiled+bf16", help="as of benchmarks.training")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
+    parser.add_argument("--also", default="tf32,bf16,compiled,compiled+bf16", help="as of benchmarks.training")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     parser.add_argument("--steps", type=int, default=20, help="of each loss and each way to denoise")
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()

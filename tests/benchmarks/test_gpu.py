@@ -46,15 +46,25 @@ def test_every_data_set_is_trained_on_and_the_first_is_asked_all_else(packed: Pa
     first, other = cells[0]["clean"], cells[-1]["clean"]
     assert first != other
     named = {step.name: step.arguments for step in gpu.steps(packed, OPTIONS)}
-    assert [arguments[1] for name, arguments in named.items() if name.startswith("training ")] == [first, other]
+    assert [named[f"training {name}"][1] for name in ("shoppers", "others")] == [first, other]
     assert {arguments[1] for name, arguments in named.items() if name in {"denoising", "losses", "ranking"}} == {first}
 
 
-def test_a_step_that_fails_or_has_no_time_is_told(packed: Path) -> None:
+def test_what_may_take_all_the_time_comes_last_and_each_way_to_run_the_loop_fails_alone(packed: Path) -> None:
+    steps = gpu.steps(packed, Namespace(**vars(OPTIONS) | {"also": "bf16,compiled"}))
+    names = [step.name for step in steps]
+    short, long = names[: names.index("study")], names[names.index("study") + 1 :]
+    assert {"training shoppers", "training others", "denoising", "replicas", "losses", "ranking"} < set(short)
+    assert long == [f"training {log}, {also}" for also in ("bf16", "compiled") for log in ("shoppers", "others")]
+    assert ["--also" in step.arguments for step in steps] == [name in long for name in names]
+
+
+def test_a_step_that_fails_or_has_no_time_is_told(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failing = gpu.Step("ranking", "benchmarks.ranking", ("--log", "logs/none.npz", "--device", "cpu"))
     told = gpu.measured(failing, packed, seconds=60)
     assert told["status"].startswith("failed: FileNotFoundError")
     assert told["figures"] == {}
+    assert "in load_log" in capsys.readouterr().err
     assert gpu.measured(failing, packed, seconds=0.0)["status"] == "out of time"
     assert gpu.measured(failing, packed, seconds=0.1)["status"] == "out of time"
 
@@ -63,7 +73,8 @@ def test_a_step_that_fails_or_has_no_time_is_told(packed: Path) -> None:
 def test_all_of_it_is_measured_once(packed: Path) -> None:
     first = run(packed)
     assert {name: step["status"] for name, step in first.items()} == dict.fromkeys(first, "done")
-    assert set(first["training others"]["figures"]["positions_per_second"]) > {"ours", "bare loop", "ours, bf16"}
+    assert set(first["training others"]["figures"]["positions_per_second"]) == {"ours", "bare loop", "padded loop"}
+    assert "ours, bf16" in first["training others, bf16"]["figures"]["positions_per_second"]
     assert first["replicas"]["figures"]["replicas"] == 4
     assert [cell["status"] for cell in first["study"]["figures"]["cells"]] == ["done"] * 5
     assert first["denoising"]["figures"]["step_time_over_backbone"]["backbone"] == 1.0
