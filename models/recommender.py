@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
@@ -31,6 +31,10 @@ class Loss:
 
     def data_term(self) -> Tensor:
         """The weighted mean of the terms."""
+        return self._mean
+
+    @cached_property
+    def _mean(self) -> Tensor:
         if self.weights is None:
             return self.terms.mean()
         return (self.terms * self.weights).sum() / self.weights.sum().clamp(min=1e-12)

@@ -232,7 +232,7 @@ def placed(
     of_windows = torch.stack([users, numbers, sizes, begins + sizes.clamp(min=1) - 1])
     plan = sent(torch.cat([firsts, of_windows]), device)
     sizes, ends = plan[5:]
-    window = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes, output_size=total)
+    window = torch.repeat_interleave(sizes, output_size=total)
     of_events = plan[:5].index_select(1, window)
     of_events[:3] += torch.arange(total, device=device)
     in_history, cells, position, user, number = of_events.unbind()
@@ -253,7 +253,10 @@ def placed(
         part = in_history < sequences.train_lengths[user]
         return laid_out(part if sequences.trained is None else sequences.trained[source], dtype=torch.bool)[0]
 
-    items, users, positions, segments = laid_out(sequences.items.index_select(0, source), user, position, number)
+    grids = [sequences.items.index_select(0, source), user, position, number]
+    if with_targets:
+        grids.append(sequences.items.index_select(0, source + 1))
+    items, users, positions, segments, *targets = laid_out(*grids)
     return Batch(
         items=items if appended is None else _filled(items, ends, appended),
         users=users,
@@ -261,7 +264,7 @@ def placed(
         segments=segments,
         cells=cells,
         ends=ends,
-        targets=laid_out(sequences.items.index_select(0, source + 1))[0] if with_targets else None,
+        targets=targets[0] if with_targets else None,
         times=None if sequences.times is None else laid_out(sequences.times[source])[0],
         keep=judged(source),
         target_keep=judged(source + with_targets),
@@ -399,18 +402,19 @@ class UnseenItems:
         counted = places(sequences) < lengths.to(sequences.device)[owner]
         keys = torch.unique(owner[counted] * self.item_count + sequences.items[counted].long() - 1)
         users = torch.arange(sequences.user_count + 1, device=sequences.device)
-        self._starts = torch.searchsorted(keys, users * self.item_count)
-        rank = torch.arange(len(keys), device=sequences.device) - self._starts[keys // self.item_count]
+        starts = torch.searchsorted(keys, users * self.item_count)
+        rank = torch.arange(len(keys), device=sequences.device) - starts[keys // self.item_count]
         self._shifted = keys - rank
-        unseen = self.item_count - self._starts.diff()
+        unseen = self.item_count - starts.diff()
         self.none = unseen == 0
-        self._unseen = unseen.clamp(min=1)
+        self._of_users = torch.stack([unseen.clamp(min=1), users[:-1] * self.item_count, starts[:-1] - 1])
 
     def at(self, users: Tensor, numbers: Tensor) -> Tensor:
         """Items (1 …) for non-negative random `numbers`, of the shape of the two broadcast."""
-        chosen = numbers % self._unseen[users]
-        below = torch.searchsorted(self._shifted, users * self.item_count + chosen, right=True)
-        return (chosen + below - self._starts[users]).clamp(max=self.item_count - 1) + 1
+        unseen, first, before = self._of_users[:, users]
+        chosen = numbers % unseen
+        below = torch.searchsorted(self._shifted, first + chosen, right=True)
+        return (chosen + below - before).clamp(max=self.item_count)
 
     def draw(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """users [n] → items [n, count]."""

@@ -77,8 +77,7 @@ class Protocol:
         counts, device = self.counts[rows], self.begins.device
         plan = sent(torch.stack([counts, counts.cumsum(0) - counts]), device)
         total = int(counts.sum())
-        targets = torch.arange(len(counts), device=device)
-        owner = torch.repeat_interleave(targets, plan[0], output_size=total)
+        owner = torch.repeat_interleave(plan[0], output_size=total)
         places = torch.arange(total, device=device) + (self.begins[rows] - plan[1])[owner]
         return owner, self.distinct[places].long()
 
