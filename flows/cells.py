@@ -28,6 +28,7 @@ from tasks.steps import (
     trained_by,
 )
 from tasks.track import TAG_PREFECT, Tracker, job_key, reason
+from tasks.wording import counted
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ def train_rank_and_record(
         return jobs.record(job, number, trained_by(cell), evaluated_by(cell), detected_by(cell))
 
     get_run_logger().info(
-        "%s cells, %s trainings, %s at a time, on %s",
-        len(job.cells),
-        len({cell.train_key for cell in job.cells}),
+        "%s, %s, %s at a time, on %s",
+        counted(len(job.cells), "cell"),
+        counted(len({cell.train_key for cell in job.cells}), "training"),
         side_by_side(spec, execution),
         execution.processor,
     )
