@@ -12,6 +12,7 @@ import pytest
 
 from tasks.data_specs import ShoppersSpec
 from tasks.shoppers import generate
+from tasks.track import Tracker
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Workplace
@@ -59,6 +60,14 @@ def test_from_a_log_to_a_registered_model_and_again_from_cache(
     assert "rec-denoiser-shop version 1 as champion" in output
     assert "ui mlflow" in output
     assert "ui prefect" in output
+
+    registered = first["registered"]
+    (chosen,) = (cell for cell in first["cells"] if cell["method"] == registered["method"])
+    parent = Tracker(workplace.home).client.get_run(first["mlflow"]["run"]).data
+    for name in ("test.full_unseen.ndcg_at_10", "test.sampled100.hit_at_10"):
+        assert parent.metrics[name] == chosen["metrics"][name]
+    assert parent.tags["best.run"] == chosen["mlflow_run"]
+    assert [parent.tags[f"registered.{name}"] for name in ("version", "alias", "reason")] == ["1", "champion", "first"]
 
     output, again = run(workplace, "again.json", "--noise", "0.3")
     assert "all 12 from cache" in output
