@@ -119,8 +119,13 @@ def filter_metrics(snapshot: Snapshot) -> dict[str, float]:
 
 
 def refuse_small(snapshot: Snapshot) -> None:
-    """Raises `InputError` where the training part is too small to be judged."""
+    """Raises `InputError` where the training part is too small to be judged, or there is one item alone."""
     counts = snapshot.counts
+    if counts.items == 1:
+        raise InputError(
+            "the log has one item alone, and noise is told by which items stand near each other: is it the column of "
+            "items that was named?"
+        )
     if counts.training < LEAST_EVENTS or counts.users < LEAST_USERS:
         raise InputError(
             f"the log is too small to judge: its training part has {counts.training:,} interactions of "

@@ -136,6 +136,14 @@ def test_a_log_that_is_too_small_is_refused(tiny_snapshot: Snapshot, home: Home)
         judge(tiny_snapshot, folder=home.steps / "audit" / "x", home=home)
 
 
+def test_a_log_of_one_item_is_refused(write_log: Write, ingest_file: Ingest, home: Home) -> None:
+    """A column of the kind of event, say, where that of items is meant: all of it would be noise, or none."""
+    rows = "".join(f"u{user},view\n" for user in range(60) for _ in range(12))
+    snapshot = ingest_file(write_log("user_id,item_id\n" + rows))
+    with pytest.raises(InputError, match="the log has one item alone"):
+        judge(snapshot, folder=home.steps / "audit" / "x", home=home)
+
+
 def test_a_resample_of_everyone_once_is_the_estimate_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = [torch.randn(5_000, 2, generator=generator) + shift for shift in (2.0, 1.0)]
