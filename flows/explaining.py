@@ -10,7 +10,7 @@ from tasks.home import Home
 from tasks.reporting.columns import columns
 from tasks.reporting.explanation import carriers, gate_words, influence_note, write_explanation
 from tasks.specs import RecommendSpec, registered_name
-from tasks.wording import on_one_line
+from tasks.wording import counted, on_one_line
 
 EVENTS = 30
 """How many events of a long history the terminal shows: the newest."""
@@ -57,7 +57,7 @@ def _told(explanation: Explanation) -> Iterator[str]:
     events, seen = explanation.events, explanation.seen
     whom = "a history" if explanation.user is None else f"user {on_one_line(explanation.user)}"
     yield f"\n{explanation.model}: {settings['backbone']}, loss {settings['loss']}, gate {settings['gate']}"
-    yield f"{whom} of {len(events):,} events, the newest last; {_looked_back_at(explanation)}\n"
+    yield f"{whom} of {counted(len(events), 'event')}, the newest last; {_looked_back_at(explanation)}\n"
     older = len(events) - EVENTS
     if older > 0:
         yield f"… {older:,} older events"

@@ -17,7 +17,7 @@ from tasks.errors import InputError, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
 from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_name
-from tasks.wording import on_one_line
+from tasks.wording import counted, on_one_line
 
 MLFLOW_PORT = 5000
 PREFECT_VARIABLE = "PREFECT_HOME"
@@ -65,7 +65,8 @@ def run_ingest(spec: IngestSpec) -> int:
     outcome = follow(lambda: ingest(spec))
     counts = outcome["counts"]
     print(f"\nSnapshot {outcome['snapshot']}")
-    print(f"  {counts['interactions']:,} interactions · {counts['users']:,} users · {counts['items']:,} items")
+    rows = (counted(counts[f"{what}s"], what) for what in ("interaction", "user", "item"))
+    print(f"  {' · '.join(rows)}")
     print(f"  digest {outcome['digest']}")
     return 0
 
@@ -81,7 +82,7 @@ def run_recommend(spec: RecommendSpec) -> int:
 
     outcome = follow(lambda: recommend(spec))
     if "path" in outcome:
-        print(f"\n{outcome['users']:,} users scored by {outcome['model']}: {outcome['path']}")
+        print(f"\n{counted(outcome['users'], 'user')} scored by {outcome['model']}: {outcome['path']}")
         if outcome["by_popularity"]:
             print(f"{outcome['by_popularity']:,} of them by popularity: the model knows none of their items")
         return 0

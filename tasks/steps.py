@@ -48,6 +48,7 @@ from tasks.training_lines import TrainingLines
 from tasks.validate import validate, validate_log
 from tasks.validation.report import ValidationReport, describe
 from tasks.watching import SYSTEM_FILE, watched
+from tasks.wording import counted
 from tasks.workers import EPOCH, WorkerDied
 
 Json = dict[str, Any]
@@ -94,9 +95,11 @@ def ingest_step(log: Log, prepare: PrepareSpec, *, key: str, label: str) -> str:
     write_receipt(key, [snapshot.path], home=home)
     counts = snapshot.counts
     get_run_logger().info(
-        "snapshot %s: %s interactions of %s users with %s items",
+        "snapshot %s: %s of %s with %s",
         snapshot.name,
-        *(f"{count:,}" for count in (counts.interactions, counts.users, counts.items)),
+        counted(counts.interactions, "interaction"),
+        counted(counts.users, "user"),
+        counted(counts.items, "item"),
     )
     return snapshot.name
 
