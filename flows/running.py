@@ -114,6 +114,9 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
     if which == "mlflow":
         # By the environment: a command line, and a password in it, is shown to everybody on the machine.
         os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri(home)
+        # Else there are eight processes more, a gigabyte, for jobs on language models. They outlive a server that is
+        # terminated.
+        os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
         command = [
             "mlflow", "server",
             "--artifacts-destination", (home.mlflow / "artifacts").as_uri(),

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.flows.conftest import descendants
+
 pytestmark = pytest.mark.slow
 
 
@@ -13,4 +15,7 @@ def test_mlflow_answers_and_ends_on_ctrl_c(workplace: Any, free_port: int) -> No
     page = workplace.wait_for_page(f"http://127.0.0.1:{free_port}/", interface, within=120)
     assert page.status_code == 200
     assert "MLflow" in page.text
+    commands = [" ".join(process.cmdline()) for process in descendants(interface.process.pid)]
+    assert commands
+    assert not [command for command in commands if ".jobs." in command], "a gigabyte for what nobody asks for here"
     interface.interrupt(within=30)
