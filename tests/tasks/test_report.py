@@ -61,7 +61,8 @@ def test_the_terminals_columns_line_up() -> None:
 def test_the_terminal_says_what_its_headings_mean_in_lines_that_fit() -> None:
     told = plain(rows()).partition("\n\n")[2]
     assert max(map(len, told.splitlines())) <= 88
-    for what in ("± is the standard deviation over seeds", "s100 ranks it among 100 sampled", "Retention is the share"):
+    sampled = "s100 ranks it among 100 unseen items drawn with replacement"
+    for what in ("± is the standard deviation over seeds", sampled, "Retention is the share"):
         assert what in " ".join(told.split())
         assert what in markdown(rows())
 
