@@ -181,7 +181,8 @@ def test_what_lies_at_addresses_that_differ_in_their_queries_is_not_taken_for_on
     def made(source: SourceSpec, prepare: Any, *, steps: Any, **_: Any) -> Any:
         read.append(source.path)
         steps.reports.append({"docs": ""})
-        return SimpleNamespace(digest=source.path)
+        ranked = SimpleNamespace(training=1, targets_validation=1, targets_test=1)
+        return SimpleNamespace(digest=source.path, counts=ranked)
 
     monkeypatch.setattr(making, "checked_snapshot", made)
     snapshots = Snapshots(cast(Steps, PlainSteps(home)), home)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.config import ModelConfig
+from models.description import DESCRIPTION_FILE, Description
 from models.engine.metrics import PROTOCOLS, SELECTION_METRIC
 from tasks.data_specs import SourceSpec
 from tasks.errors import InputError, RunFailed
@@ -65,7 +67,7 @@ def finished(tmp_path: Path) -> tuple[Trained, Evaluated]:
     result = {"best_epoch": 2, "best_value": 0.3, "epochs": 3, "seconds": 1.5, "parameters": 10, "history": history,
               "made_by": {"rec_denoiser.training_sha256": "abc"}}  # fmt: skip
     (tmp_path / "result.json").write_text(json.dumps(result))
-    (tmp_path / "model.json").write_text(json.dumps({"config": {"gate": "none"}}))
+    (tmp_path / DESCRIPTION_FILE).write_text(Description(ModelConfig(), item_count=9, user_count=0).to_json())
     (tmp_path / "weights.pt").write_bytes(b"weights")
     ranks = pd.DataFrame({"split": ["validation"] * 4 + ["promotion"] * 2 + ["test"] * 4})
     for name in PROTOCOLS:

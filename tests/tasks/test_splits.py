@@ -268,8 +268,8 @@ def test_a_split_is_what_its_description_says(kind: str, effort: settings) -> No
     def check(log: list[Event], prepare: PrepareSpec) -> None:
         expected = reference(log, prepare)
         if expected is None:
-            with pytest.raises(InputError) as refusal, prepared(log, prepare):
-                pass
+            with pytest.raises(InputError) as refusal, prepared(log, prepare) as snapshot:
+                refuse_unranked(snapshot)
             assert "\n" not in str(refusal.value)
             return
         with prepared(log, prepare) as snapshot:
