@@ -36,7 +36,7 @@ from tasks.specs import CellSpec, ExecutionSpec, default_training, named_method
 from tasks.track import Tracker
 from tasks.train import Trained, train
 from tasks.watching import SYSTEM_FILE, watched
-from tasks.workers import EPOCH, unwatched
+from tasks.workers import EPOCH, Hear, Watch, unheard, unwatched
 
 BOUND = 0.02
 
@@ -114,7 +114,7 @@ def _median(rounds: list[Taken]) -> Taken:
 
 def _rank_once(cell: Cell, execution: Execution, home: Home) -> Evaluated:
     """The ranks that every tracked round logs."""
-    trained = _train(cell, execution, home.steps / "first", home, on_epoch=lambda _: None, watch=unwatched)
+    trained = _train(cell, execution, home.steps / "first", home, watch=unwatched)
     folder = evaluation_folder(cell.evaluate_key, home=home)
     return evaluate(
         trained, cell.histories, cell.clean, trained_on=cell.snapshot,
@@ -148,7 +148,9 @@ def _tracked(cell: Cell, execution: Execution, ranked: Evaluated, number: int, h
     return now() - started, clock.taken
 
 
-def _train(cell: Cell, execution: Execution, folder: Path, home: Home, **heard: Any) -> Trained:
+def _train(
+    cell: Cell, execution: Execution, folder: Path, home: Home, *, hear: Hear = unheard, watch: Watch
+) -> Trained:
     return train(
         cell.snapshot,
         cell.clean,
@@ -161,7 +163,8 @@ def _train(cell: Cell, execution: Execution, folder: Path, home: Home, **heard: 
         made_by={},
         folder=folder,
         home=home,
-        **heard,
+        hear=hear,
+        watch=watch,
     )
 
 
