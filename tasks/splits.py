@@ -54,11 +54,8 @@ def refuse_unranked(snapshot: Snapshot) -> None:
             f"(the longest history has {longest}), so there would be nothing to evaluate; `recommend` scores such "
             "users with a model that learned from another log"
         )
-    empty = (
-        "nothing to train on"
-        if not counts.training
-        else ("no target of " + ("test" if counts.targets_validation else "validation"))
-    )
+    missing = "test" if counts.targets_validation else "validation"
+    empty = f"no target of {missing}" if counts.training else "nothing to train on"
     raise InputError(
         f"{title}: the {_described(kind)} of {counts.interactions} events of {counts.users} users leaves {empty}: "
         f"{_advice(kind)}"

@@ -3,6 +3,8 @@
 import itertools
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,19 +78,25 @@ def finished(tmp_path: Path) -> tuple[Trained, Evaluated]:
     return Trained(tmp_path), Evaluated(tmp_path)
 
 
+@contextmanager
+def opened(spec: RobustnessSpec, snapshot: Snapshot, home: Home, heading: Heading | None = None) -> Iterator[Job]:
+    """A job whose cells are all of one snapshot, until the end of the block; by its spec's heading if by no other."""
+    cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
+    told_as = heading or Heading.of(spec)
+    with (
+        lease(home=home) as held,
+        tracked_job(cells, told_as, execution=EXECUTION, flow_run="flow-run", held=held, home=home) as job,
+    ):
+        yield job
+
+
 def run(
     spec: RobustnessSpec, snapshot: Snapshot, home: Home, finished: tuple[Trained, Evaluated], *,
     upto: int = 99, error: BaseException | None = None,
 ) -> Job:  # fmt: skip
     """A job that records its first `upto` trainings, then ends, with `error` if one is given."""
-    cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
-    with (
-        lease(home=home) as held,
-        tracked_job(
-            cells, Heading.of(spec), execution=EXECUTION, flow_run="flow-run", held=held, home=home
-        ) as job,
-    ):  # fmt: skip
-        metrics = [record(job, number, *finished) for number in range(len(cells))[:upto]]
+    with opened(spec, snapshot, home) as job:
+        metrics = [record(job, number, *finished) for number in range(len(job.cells))[:upto]]
         if error is not None:
             raise error
         comparison(job, metrics)
@@ -121,15 +129,11 @@ def failures_told(home: Home, spec: RobustnessSpec) -> list[str]:
 
 def told(spec: RobustnessSpec, snapshot: Snapshot, home: Home, question: str, folder: Path, *files: str) -> str:
     """The parent run of a job that is told of in `folder`, whose files say what was asked."""
-    cells = plan(spec.cells(), lambda _: Data(snapshot, snapshot), EXECUTION)
     for path in map((folder / question).joinpath, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(question)
     heading = Heading("told", "told", question, json.dumps(question), identity=("study", spec.model_dump_json()))
-    with (
-        lease(home=home) as held,
-        tracked_job(cells, heading, execution=EXECUTION, flow_run="flow-run", held=held, home=home) as job,
-    ):
+    with opened(spec, snapshot, home, heading) as job:
         record_checks(job, ())
         record_folder(job, heading, folder / question, names=("study.json", "report.html", "tables"))
     return job.parent
@@ -189,13 +193,7 @@ def test_a_finished_job_and_what_its_runs_hold(
 def test_a_job_has_the_figures_of_what_it_chose_and_says_what_became_of_it(
     spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, finished: tuple[Trained, Evaluated]
 ) -> None:
-    cells = plan(spec.cells(), lambda _: Data(tiny_snapshot, tiny_snapshot), EXECUTION)
-    with (
-        lease(home=mlflow_home) as held,
-        tracked_job(
-            cells, Heading.of(spec), execution=EXECUTION, flow_run="flow-run", held=held, home=mlflow_home
-        ) as job,
-    ):  # fmt: skip
+    with opened(spec, tiny_snapshot, mlflow_home) as job:
         metrics = record(job, 1, *finished)
         registered = Registered("rec-denoiser-shoppers", "7", "champion", "promotion", 0.5, "better")
         record_choice(job, 1, *finished, metrics, registered)
@@ -206,7 +204,7 @@ def test_a_job_has_the_figures_of_what_it_chose_and_says_what_became_of_it(
     assert parent.data.metrics["test.full_unseen.hit_at_10"] == 0.5
     named = {name: value for name, value in parent.data.tags.items() if name.startswith(("best.", "registered."))}
     assert named == {
-        "best.run": job.children[1], "best.method": cells[1].method, "best.seed": "1",
+        "best.run": job.children[1], "best.method": job.cells[1].method, "best.seed": "1",
         "registered.name": "rec-denoiser-shoppers", "registered.version": "7", "registered.alias": "champion",
         "registered.reason": "better", "registered.decided_on": "promotion",
     }  # fmt: skip
@@ -298,12 +296,7 @@ def test_each_is_recorded_as_it_ends_and_one_that_fails_takes_no_other_with_it(
     }
 
     def attempt() -> None:
-        with (
-            lease(home=mlflow_home) as held,
-            tracked_job(
-            cells, Heading.of(spec), execution=EXECUTION, flow_run="flow-run", held=held, home=mlflow_home
-            ) as job,
-        ):  # fmt: skip
+        with opened(spec, tiny_snapshot, mlflow_home) as job:
             for number in range(6):
                 if number in failures:
                     record_failure(job, number, failures[number])
