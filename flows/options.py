@@ -61,11 +61,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=list_of(str),
         metavar="M,M",
-        help="of sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, rec-denoiser-published, contextual-gate, "
-        "fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, "
-        "sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, popularity-filter, own-score-filter, "
-        "truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt "
-        "(default the first four)",
+        help="of popularity, markov-chain, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, "
+        "rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, "
+        "adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, "
+        "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, "
+        "event-dropout, bert4rec, tisasrec, sse-pt (default the first six)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),

@@ -8,7 +8,15 @@ from difflib import get_close_matches
 
 import torch
 
-from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.config import (
+    CO_TEACHING,
+    NO_GATE,
+    NO_NOISE_MODEL,
+    NO_ROBUST_LOSS,
+    ONE_PASS,
+    ModelConfig,
+    WrongChoice,
+)
 from models.denoising.co_teaching import CoTeaching
 from models.denoising.contextual import ContextualGate
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
@@ -43,6 +51,9 @@ from models.engine.losses import (
 )
 from models.networks.backbone import Backbone, NextItem
 from models.networks.bert4rec import BERT4Rec
+from models.networks.counting import Counting
+from models.networks.markov_chain import MarkovChain
+from models.networks.popularity import MostPopular
 from models.networks.sasrec import SASRec
 from models.networks.sse_pt import SSEPT
 from models.networks.tisasrec import TiSASRec
@@ -92,6 +103,11 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
         keep_items=config.keep_items,
     ),
 }
+COUNTING: Mapping[str, Callable[[ModelConfig, int], Counting]] = {
+    "popularity": lambda config, item_count: MostPopular(item_count, length=config.length),
+    "markov-chain": lambda config, item_count: MarkovChain(item_count, length=config.length),
+}
+"""Baselines in a backbone's place, that have no objective."""
 LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "bce": lambda config: BinaryCrossEntropy(negatives=config.negatives),
     "bpr": lambda config: BayesianPersonalisedRanking(negatives=config.negatives),
@@ -157,7 +173,10 @@ def check(config: ModelConfig) -> None:
     """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or
     parts that do not go together.
     """
-    _entry(BACKBONES, "backbone", config.backbone)
+    _entry((*BACKBONES, *COUNTING), "backbone", config.backbone)
+    if config.backbone in COUNTING:
+        _check_alone(config)
+        return
     _entry(LOSSES, "loss", config.loss)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
@@ -188,12 +207,27 @@ def check(config: ModelConfig) -> None:
         )
 
 
+def _check_alone(config: ModelConfig) -> None:
+    """Raises `WrongChoice` where a baseline is to have what networks have."""
+    of_networks = {"gate": NO_GATE, "noise_model": NO_NOISE_MODEL, "robust": NO_ROBUST_LOSS}
+    amounts = dict.fromkeys(("gamma", "drop_events", "corrupt_inputs"), 0.0)
+    for setting, without in (of_networks | amounts).items():
+        if getattr(config, setting) != without:
+            raise WrongChoice(
+                setting,
+                f"the backbone {config.backbone} counts the log, and there is nothing in it to train: take {without!r} "
+                f"for its {setting}; what is noise can be left out of its log by a filter",
+            )
+
+
 def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 0) -> Recommender:
     """A recommender with initial weights drawn from `seed`, on the CPU. Raises `WrongChoice` as `check` does.
 
     `user_count` is for models that have an embedding of each user: those that they do not know share one.
     """
     check(config)
+    if config.backbone in COUNTING:
+        return COUNTING[config.backbone](config, item_count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base = _next_item(config, item_count, user_count)

@@ -14,6 +14,8 @@ NO_ROBUST_LOSS = "none"
 CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
+COUNTING = ("popularity", "markov-chain")
+"""Backbones without weights: they count the log, and there is nothing to train."""
 READ_TIMES = ("tisasrec",)
 """Backbones that need the log's time stamps."""
 STACKED: Mapping[str, tuple[str, ...]] = {
@@ -58,11 +60,16 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
 _OF_NOISE = ("planted", "cleaning", "drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
+_OF_NETWORKS = (
+    *("loss", "negatives", "gbce_t", "dim", "blocks", "heads", "dropout", "norm", "masked", "last_masked"),
+    *("max_interval", "user_dim", "keep_users", "keep_items"),
+)
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
     ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items", "spare"),
     ("backbone", "tisasrec"): ("masked", "last_masked", "user_dim", "keep_users", "keep_items"),
     ("backbone", "sse-pt"): ("masked", "last_masked", "max_interval"),
+    **{("backbone", name): _OF_NETWORKS for name in COUNTING},
     ("loss", "bce"): ("gbce_t",),
     ("loss", "bpr"): ("gbce_t",),
     ("loss", "softmax"): ("negatives", "gbce_t"),
@@ -128,7 +135,8 @@ class _Config:
 
 @dataclass(frozen=True)
 class ModelConfig(_Config):
-    """A backbone, its objective and, where `gate` is not "none", a denoiser.
+    """A backbone, its objective and, where `gate` is not "none", a denoiser; or, of `COUNTING`, a baseline that has
+    neither.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
     dim: width; blocks: attention blocks; heads: attention heads; length: how many past events it sees
@@ -229,6 +237,11 @@ class ModelConfig(_Config):
     def reads_whole_table(self) -> bool:
         """Does a training step read every row of the item table?"""
         return any(getattr(self, part) in names for part, names in READ_WHOLE.items())
+
+    @property
+    def counts(self) -> bool:
+        """Is it done with counting the log, so that nothing is trained?"""
+        return self.backbone in COUNTING
 
     @property
     def needs_times(self) -> bool:

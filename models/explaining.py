@@ -99,17 +99,25 @@ def attended(model: Recommender, batch: Batch) -> list[Attended]:
     return [_window(int(end), layers) for end in layers[0].batch.ends]
 
 
+def attention_layers(model: Recommender) -> list[SelfAttention]:
+    """Those by which it ranks; the ones of a noise model that is a network are no part of that.
+
+    Raises `ValueError` where there are none.
+    """
+    judging = {part for module in model.modules() if isinstance(module, NoiseModel) for part in module.modules()}
+    layers = [module for module in model.modules() if isinstance(module, SelfAttention) and module not in judging]
+    if not layers:
+        raise ValueError("the model has no attention")
+    return layers
+
+
 @contextlib.contextmanager
 def recorded(model: Recommender) -> Iterator[list[Layer]]:
-    """A list that each attention layer adds itself to whenever the model is used, while the context lasts; those of a
-    noise model that is a network are no part of how it ranks.
+    """A list that each attention layer adds itself to whenever the model is used, while the context lasts.
 
     Raises `ValueError` where the model has no attention.
     """
-    judging = {part for module in model.modules() if isinstance(module, NoiseModel) for part in module.modules()}
-    modules = [module for module in model.modules() if isinstance(module, SelfAttention) and module not in judging]
-    if not modules:
-        raise ValueError("the model has no attention")
+    modules = attention_layers(model)
     layers: list[Layer] = []
 
     def listen(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

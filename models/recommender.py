@@ -1,6 +1,6 @@
 """The one interface that the engine and serving know."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch, UnseenItems, training_batches
+from models.engine.cross_entropy import cross_entropy
 from models.engine.randomness import Dropout, Streams, keep_mask
 from models.engine.sequences import Sequences
 
@@ -90,7 +91,8 @@ class Draws:
 
 
 class Recommender(nn.Module):
-    """A next-item recommender whose scores are inner products of a query and an item table.
+    """A next-item recommender. Its scores are inner products of `query` and `item_table`, unless it has a `scorer` and
+    `surprises` of its own.
 
     `needs` names what a model reads beside items: a subset of {"times", "users"}. A history longer than `length` is cut
     to its last `length` events; items unknown to the model must be left out by the caller; an empty history gives the
@@ -140,6 +142,17 @@ class Recommender(nn.Module):
     def item_table(self) -> Tensor:
         """[items + 1, dim]; row 0 is padding and is never ranked."""
         raise self._missing("item_table")
+
+    def scorer(self) -> Callable[[Batch], Tensor]:
+        """What scores every item for each of a batch's windows: [windows, items], column 0 of item 1. It goes with the
+        weights as they are now.
+        """
+        table = self.item_table()[1:]
+        return lambda batch: self.query(batch) @ table.T
+
+    def surprises(self, batch: Batch, items: Tensor) -> Tensor:
+        """[windows]: −log p of an item for each window, where p is the softmax of the scores; items [windows]."""
+        return cross_entropy(self.query(batch), self.item_table(), items)
 
     def diagnostics(self) -> dict[str, float]:
         """Figures worth a curve beside the loss, such as how far a gate is open."""

@@ -130,7 +130,7 @@ class Server(PythonModel):
     def scores(self, histories: Sequence[History]) -> Tensor:
         """[histories, items]: the model's scores, column 0 of item 1; the items' popularity for an empty history."""
         if any(histories):
-            scores = self.model.query(self.batch(histories)) @ self.model.item_table()[1:].T
+            scores = self.model.scorer()(self.batch(histories))
         else:
             scores = self.popularity.expand(len(histories), -1).clone()
         scores[torch.tensor([not history for history in histories])] = self.popularity

@@ -251,6 +251,7 @@ def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) ->
     Raises `InputError` where the model has no attention, or where its ids are numbers and one of the events' is not.
     """
     server = held.server
+    _refuse_without_attention(held)
     history, numbers = _known(server, events)
     read, keeps = _read(server, history)
     places = {numbers[at]: place for place, at in enumerate(read, start=1)}
@@ -324,11 +325,17 @@ def _offered(server: "Server", history: "History", k: int) -> list[tuple[int, fl
 def _attended(held: Held, history: "History") -> "Attended":
     from models.explaining import attended
 
+    (window,) = attended(held.server.model, held.server.batch([history]))
+    return window
+
+
+def _refuse_without_attention(held: Held) -> None:
+    from models.explaining import attention_layers
+
     try:
-        (window,) = attended(held.server.model, held.server.batch([history]))
+        attention_layers(held.server.model)
     except ValueError as error:
         raise InputError(f"{held.title} cannot be explained: {error}") from None
-    return window
 
 
 def _influences(

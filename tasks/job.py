@@ -413,8 +413,9 @@ def _record_training(
         model=_log_model(job, number, trained, result),
         dataset=dataset,
     )
-    curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
-    tracker.log_text(run_id, {"learning_curve.svg": curve})
+    if not cell.model.counts:
+        curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
+        tracker.log_text(run_id, {"learning_curve.svg": curve})
     _tell_running(tracker, run_id, result)
     if detected is not None:
         _log_detection(tracker, run_id, detected, title=cell.label)

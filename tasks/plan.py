@@ -77,6 +77,11 @@ class Cell:
         return self.spec.training
 
     @property
+    def epochs(self) -> int:
+        """So many at most."""
+        return 1 if self.model.counts else self.training.epochs
+
+    @property
     def ratio(self) -> float:
         return self.spec.noise.ratio
 

@@ -54,6 +54,8 @@ class MethodSpec(Spec):
 
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
+    "popularity": {"backbone": "popularity"},
+    "markov-chain": {"backbone": "markov-chain"},
     "sasrec-bce": {"loss": "bce"},
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
@@ -119,8 +121,8 @@ PLAIN: Mapping[str, Any] = {
 }
 """What a named method is without, where it does not name it: with more it would no longer be what its name says. One
 without a gate has no Jacobian term either."""
-DEFAULT_METHODS = ("sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax")
-"""What a job compares where it is not told."""
+DEFAULT_METHODS = ("popularity", "markov-chain", "sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax")
+"""What a job compares where it is not told: what a network has to beat first."""
 
 
 def fixed_by(name: str) -> dict[str, Any]:

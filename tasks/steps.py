@@ -346,7 +346,7 @@ def _train(
             made_by={**tracker.code, TAG_TRAINING_CODE: training_code()},
             folder=folder,
             home=home,
-            hear=TrainingLines(curves, label=label, epochs=cell.training.epochs),
+            hear=TrainingLines(curves, label=label, epochs=cell.epochs),
             watch=lambda pid: watched(pid, folder / SYSTEM_FILE, device=execution.device),
         )
 
@@ -383,8 +383,7 @@ def _train_group(
         warn = get_run_logger().warning
         curves = [stack.enter_context(tracker.curves(run_id, warn=warn)) for run_id in run_ids]
         lines = [
-            TrainingLines(each, label=cell.label, epochs=cell.training.epochs)
-            for each, cell in zip(curves, cells, strict=True)
+            TrainingLines(each, label=cell.label, epochs=cell.epochs) for each, cell in zip(curves, cells, strict=True)
         ]
 
         def hear(event: str, about: dict[str, Any]) -> None:

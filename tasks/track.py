@@ -66,7 +66,7 @@ TAG_FAILURE = "failure"
 LONGEST_REASON = 300
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
-EPOCHS_TOLD_BY = "train.loss"
+EPOCHS_TOLD_BY = "time.epoch_seconds"
 """A metric that is in every epoch's record."""
 
 MODEL_TYPE = "next-item recommender"

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.engine.batches import Batch, windows
-from models.engine.cross_entropy import cross_entropy
 from models.engine.sequences import Sequences, training_part
 from models.errors import Diverged
 from models.recommender import Recommender
@@ -73,10 +72,9 @@ def own_score(model: Recommender, sequences: Sequences) -> Judge:
     that leaves events out of what it reads, all of the window decides on which those are, the event in question too:
     there it is the model's suspicion, and no probability that adds up over the catalogue.
     """
-    table = model.item_table()
     if model.appended is not None:
-        return lambda users: _surprise_between(model, sequences, users, table, mask=model.appended or 0)
-    return lambda users: _surprise_after(model, sequences, users, table)
+        return lambda users: _surprise_between(model, sequences, users, mask=model.appended or 0)
+    return lambda users: _surprise_after(model, sequences, users)
 
 
 def popularity(model: Recommender, sequences: Sequences) -> Judge:
@@ -142,19 +140,19 @@ def _windows(model: Recommender, sequences: Sequences, users: Tensor) -> Batch:
     return replace(batch, bidirectional=model.appended is not None)
 
 
-def _surprise_after(model: Recommender, sequences: Sequences, users: Tensor, table: Tensor) -> Tensor:
+def _surprise_after(model: Recommender, sequences: Sequences, users: Tensor) -> Tensor:
     """Each event as a training predicts it: by the `length` events before the last one, in one pass."""
     stops = sequences.train_lengths.cpu()[users]
     batch = windows(sequences, users, stops - 1, length=model.length, with_targets=True)
     assert batch.targets is not None
-    found = cross_entropy(model.query(replace(batch, ends=batch.cells)), table, batch.events(batch.targets))
+    found = model.surprises(replace(batch, ends=batch.cells), batch.events(batch.targets))
     judged = torch.full((int(stops.clamp(max=model.length).sum()),), torch.nan, device=found.device)
     _, positions = _judged(sequences, users, model.length)
     judged[(positions > 0).to(found.device)] = found
     return judged
 
 
-def _surprise_between(model: Recommender, sequences: Sequences, users: Tensor, table: Tensor, *, mask: int) -> Tensor:
+def _surprise_between(model: Recommender, sequences: Sequences, users: Tensor, *, mask: int) -> Tensor:
     """Each event from both sides, in as many passes as the events of a window that lie between two masked ones."""
     batch = _windows(model, sequences, users)
     events = batch.events(batch.items)
@@ -164,5 +162,5 @@ def _surprise_between(model: Recommender, sequences: Sequences, users: Tensor, t
         chosen = torch.nonzero(places % MASKED_EVERY == turn).squeeze(1)
         cells = batch.cells[chosen]
         shown = batch.items.flatten().index_fill(0, cells, mask).view_as(batch.items)
-        judged[chosen] = cross_entropy(model.query(replace(batch, items=shown, ends=cells)), table, events[chosen])
+        judged[chosen] = model.surprises(replace(batch, items=shown, ends=cells), events[chosen])
     return judged

@@ -95,16 +95,16 @@ def rank(
         raise ValueError("the log and the clean log have different targets")
     was_training = model.training
     model.eval()
-    table = model.item_table()[1:]
+    score = model.scorer()
     blocks: list[Tensor] = []
     start = 0
     most = batch_size or at_a_time(sequences.device, length=model.length)
     sizes = _block_sizes(protocol.targets.histories, sequences.item_count, most=most)
     for batch in history_batches(sequences, targets, length=model.length, sizes=sizes, appended=model.appended):
-        query = model.query(batch)
-        rows = slice(start, start + len(query))
+        scores = score(batch)
+        rows = slice(start, start + len(scores))
         start = rows.stop
-        blocks.append(_block_ranks(query @ table.T, targets.items[rows], protocol, rows))
+        blocks.append(_block_ranks(scores, targets.items[rows], protocol, rows))
     model.train(was_training)
     ranks = torch.cat(blocks, dim=1).cpu().numpy() if blocks else np.zeros((3, 0), dtype=np.float32)
     if not np.isfinite(ranks).all():

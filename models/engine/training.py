@@ -97,7 +97,7 @@ class Progress:
 
 
 class Training:
-    """One model on one log under one configuration."""
+    """One model on one log under one configuration. One without weights has an epoch without a step, and is ranked."""
 
     def __init__(
         self,
@@ -116,7 +116,8 @@ class Training:
         Raises `ValueError` where there is nothing to train on or to validate with, or a step that is to be compiled
         moves touched rows alone.
         """
-        self.config = config
+        has_weights = any(True for _ in model.parameters())
+        self.config = config if has_weights else replace(config, epochs=1, table_rows="auto")
         self.running = running
         self.model = model.to(device)
         self.log = log.to(device)
@@ -137,9 +138,9 @@ class Training:
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
         self.model.prepare(sequences)
         trainable = int((sequences.train_lengths > 1).sum())
-        self.steps_of_epoch = math.ceil(trainable / config.batch_size)
+        self.steps_of_epoch = math.ceil(trainable / self.config.batch_size)
         tables = self.model.row_tables()
-        self.touches_rows = config.touches_rows(sequences.item_count, possible=bool(tables))
+        self.touches_rows = self.config.touches_rows(sequences.item_count, possible=bool(tables))
         if running.compiled and self.touches_rows:
             raise ValueError("a step that updates touched rows alone cannot be compiled: leave one of the two out")
         self._losses = losses_of(self.model, running, device=device)
@@ -148,7 +149,7 @@ class Training:
                 by_rows(table)
             elif device.type == "cpu" and not running.compiled:
                 in_place(table)
-        self.optimizer = _optimizer(self.model, config)
+        self.optimizer = _optimizer(self.model, self.config)
         self.progress = Progress()
         self._ended_steps = 0
         self.best = _copied(self.model)
@@ -226,7 +227,7 @@ class Training:
             steps += 1
             self.progress.steps += 1
         self.optimizer.settle()
-        return self.epoch_figures(float(total) / steps if total is not None else 0.0)
+        return self.epoch_figures(None if total is None else float(total) / steps)
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Put those of a batch in place; its loss."""
@@ -236,8 +237,12 @@ class Training:
             objective.backward()
         return loss.detach()
 
-    def epoch_figures(self, mean_loss: float) -> dict[str, float]:
-        """What is known of an epoch's training. Raises `Diverged` where the loss is no number any more."""
+    def epoch_figures(self, mean_loss: float | None) -> dict[str, float]:
+        """What is known of an epoch's training; there is no loss where no step was taken. Raises `Diverged` where the
+        loss is no number any more.
+        """
+        if mean_loss is None:
+            return self.model.diagnostics()
         if not math.isfinite(mean_loss):
             raise Diverged(
                 f"the training loss is {mean_loss} in epoch {self.progress.epoch + 1}: the training has diverged, "

@@ -11,6 +11,8 @@ BACKBONES = {
     "bert4rec": "BERT4Rec, which finds masked items from both sides",
     "tisasrec": "TiSASRec, which sees the time between events",
     "sse-pt": "SSE-PT, which has an embedding of each user",
+    "popularity": "The popularity of items, the same for everyone",
+    "markov-chain": "A first-order Markov chain, which counts what came after the last item before",
 }
 LOSSES = {
     "bce": "binary cross-entropy against sampled negatives",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from models.config import CO_TEACHING, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
+from models.config import CO_TEACHING, COUNTING, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
 from models.description import described
 from tasks.execution import Execution
 from tasks.home import Home
@@ -35,7 +35,7 @@ class Kind(NamedTuple):
     """What trainings share that take about as long for the same multiplications."""
 
     backbone: str
-    loss: str
+    loss: str | None
     gate: str
     estimator: str | None
     passes: str | None
@@ -66,8 +66,17 @@ LOSSES: Mapping[str, float] = {"softmax": 0.4, "sampled-softmax": 1.0, "gbce-sha
 
 OF_A_ROW = 16.0
 """The same of the other losses, which fetch rows of the item table one by one."""
-BACKBONES: Mapping[str, float] = {"sasrec": 1.0, "tisasrec": 1.86, "bert4rec": 1.1, "sse-pt": 2.23}
+BACKBONES: Mapping[str, float] = {
+    "sasrec": 1.0,
+    "tisasrec": 1.86,
+    "bert4rec": 1.1,
+    "sse-pt": 2.23,
+    **dict.fromkeys(COUNTING, 1.0),
+}
 """A step over SASRec's."""
+
+COUNTED = 4e3
+"""Units of work that a position of the log takes where it is counted, and what has been counted validated."""
 
 GATES: Mapping[str, float] = {
     NO_GATE: 1.0,
@@ -168,7 +177,7 @@ class Rates:
         )
         measured = kind in self.seconds
         rate = self.seconds[kind] if measured else SHIPPED * slower(kind)
-        epochs = training.epochs * self.epochs.get(kind, 1.0)
+        epochs = 1.0 if model.counts else training.epochs * self.epochs.get(kind, 1.0)
         seconds = epochs * sizes.positions * work(model, sizes.items) * rate + _preparing(model, sizes)
         values = _bytes(
             model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
@@ -224,7 +233,7 @@ def kind_of(model: ModelConfig, *, device: str, threads: int, compiled: bool, pr
     read = model.effective()
     return Kind(
         backbone=model.backbone,
-        loss=model.loss,
+        loss=read.get("loss"),
         gate=model.gate,
         estimator=read.get("estimator"),
         passes=read.get("passes"),
@@ -253,6 +262,8 @@ def work(model: ModelConfig, items: int) -> float:
     """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss, whose
     count for as much more or less as they take; where items are masked, that share of positions has one.
     """
+    if model.counts:
+        return COUNTED
     blocks = model.blocks * (6 * model.dim**2 + 2 * model.length * model.dim)
     loss = (items if model.loss == "softmax" else 1 + model.negatives) * model.dim
     masked: float = model.effective().get("masked", 1.0)
@@ -289,6 +300,8 @@ def _preparing(model: ModelConfig, sizes: Sizes) -> float:
 
 def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_size: int) -> float:
     """Of the log, the weights with what the optimiser keeps, and a batch's values on the way forwards and back."""
+    if model.counts:
+        return 24.0 * (2 * positions + items)
     batch = positions / max(1, users) * min(batch_size, users)
     values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
     loss = 3 * items if model.loss == "softmax" else 4 * (1 + model.negatives) * model.dim

@@ -113,8 +113,9 @@ def test_options_of_the_denoiser_reach_the_model_that_reads_them() -> None:
     assert by_name["top-k"]["attention_top"] == 7
     assert by_name["adaptively-sparse"]["attention_alpha"] == 1.2
     assert (by_name["sparse-transformer"]["sparse_stride"], by_name["sparse-transformer"]["sparse_width"]) == (5, 1)
-    stacked, kept = spec_of("--passes", "stacked"), spec_of("--methods", "head-drop", "--gate-keep", "0.5")
-    assert (stacked.methods[2].model.effective()["passes"], kept.methods[0].model.gate_keep) == ("stacked", 0.5)
+    stacked = spec_of("--methods", "rec-denoiser", "--passes", "stacked")
+    kept = spec_of("--methods", "head-drop", "--gate-keep", "0.5")
+    assert (stacked.methods[0].model.effective()["passes"], kept.methods[0].model.gate_keep) == ("stacked", 0.5)
     execution = spec_of("--compile", "--precision", "bf16").execution
     assert (execution.compiled, execution.precision) == (True, "bf16")
     assert (spec_of().execution.compiled, spec_of().execution.precision) == (False, "float32")
@@ -306,12 +307,12 @@ def test_help_names_the_defaults_that_hold() -> None:
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
     assert said == shown | {
-        "methods": "the first four",
+        "methods": "the first six",
         "negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}",
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default the first four)"
+        f"of {', '.join(METHODS)} (default the first six)"
     )
     recommend = {action.dest: action.help or "" for action in COMMANDS["recommend"]._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]
@@ -385,7 +386,7 @@ def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--methods", "sasrec"], "there is no method 'sasrec': choose from sasrec-bce, sasrec-softmax, rec-denoiser"),
+        (["--methods", "sasrec"], "there is no method 'sasrec': choose from popularity, markov-chain, sasrec-bce"),
         (["--dim", "51"], "--dim (51) must be a multiple of heads (2)"),
         (["--noise", "0.2,0.2"], "--noise: a noise ratio is given twice"),
         (["--seeds", "1,1"], "a seed is given twice"),

@@ -57,6 +57,23 @@ def test_so_are_those_of_a_noise_model_and_a_robust_loss(
     assert_effective_is_what_is_read(replace(config, dim=4, heads=1, length=3))
 
 
+@pytest.mark.parametrize("backbone", catalogue.COUNTING)
+def test_so_are_those_of_a_baseline_that_counts(backbone: str) -> None:
+    config = ModelConfig(backbone=backbone, length=3)
+    assert config.counts
+    assert_effective_is_what_is_read(config)
+
+
+@pytest.mark.parametrize("backbone", catalogue.COUNTING)
+@pytest.mark.parametrize(
+    "of_networks", [{"gate": "top-k"}, {"noise_model": "popularity"}, {"robust": "truncated"}, {"gamma": 0.1}]
+)
+def test_a_baseline_that_counts_has_nothing_that_is_trained(backbone: str, of_networks: dict[str, Any]) -> None:
+    with pytest.raises(WrongChoice, match=f"the backbone {backbone} counts the log") as refused:
+        catalogue.check(ModelConfig(backbone=backbone, **of_networks))
+    assert refused.value.setting in of_networks
+
+
 @pytest.mark.parametrize("estimator", catalogue.OF_A_BATCH)
 def test_one_mask_for_a_whole_batch_is_refused_of_a_gate_that_has_none(estimator: str) -> None:
     with pytest.raises(WrongChoice, match="one mask for a whole batch") as refused:
@@ -128,7 +145,7 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 
 def test_what_is_said_to_be_unread_is_there() -> None:
     tables: dict[str, Mapping[Any, object]] = {
-        "backbone": catalogue.BACKBONES,
+        "backbone": {**catalogue.BACKBONES, **catalogue.COUNTING},
         "loss": catalogue.LOSSES,
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,
