@@ -32,7 +32,8 @@ def auroc(noisy: Flags, suspicion: Floats, users: Integers, *, level: float = LE
 
     The variance is DeLong's (1988) with a user's interactions taken together, for they are alike (Obuchowski 1997,
     "Nonparametric analysis of clustered ROC curve data", Biometrics 53): with one interaction a user it is DeLong's
-    own. The interval is Student's on the logit, so that it stays within 0 and 1.
+    own. The interval is Student's on the logit, so that it stays within 0 and 1, with the degrees of freedom that
+    those leave who have the noise: a few bots among thousands of users say little of other bots.
     """
     positives, negatives = _both(noisy, suspicion)
     above = _placed(positives, negatives)
@@ -40,13 +41,15 @@ def auroc(noisy: Flags, suspicion: Floats, users: Integers, *, level: float = LE
     area = float(above.mean())
     _, user = np.unique(users, return_inverse=True)
     clusters = int(user.max()) + 1
-    if clusters < 2:
-        return missing("one user has no spread; two are needed", value=area, level=level, basis=BASIS, n=clusters)
-    deviation = _variance(above - area, below - area, user[noisy], user[~noisy], clusters=clusters) ** 0.5
-    if deviation == 0.0:
+    for what, part in (("the noise", noisy), ("that is genuine", ~noisy)):
+        if len(np.unique(user[part])) < 2:
+            reason = f"all {what} is of one user, who has no spread; two are needed"
+            return missing(reason, value=area, level=level, basis=BASIS, n=clusters)
+    variance, degrees = _variance(above - area, below - area, user[noisy], user[~noisy], clusters=clusters)
+    if variance == 0.0:
         reason = "every pair comes out alike, so users show no spread"
         return missing(reason, value=area, level=level, basis=BASIS, n=clusters)
-    low, high = _limits(area, deviation, clusters=clusters, level=level)
+    low, high = _limits(area, variance**0.5, degrees=degrees, level=level)
     return estimate(area, low, high, level=level, basis=BASIS, n=clusters)
 
 
@@ -92,29 +95,36 @@ def _placed(values: Floats, among: Floats) -> Floats:
     return both / (2.0 * len(ordered))
 
 
-def _variance(above: Floats, below: Floats, noisy: Integers, genuine: Integers, *, clusters: int) -> float:
-    """Obuchowski's variance of the area: `above` and `below` are the deviations of the components from it, of noise and
-    of the rest, `noisy` and `genuine` the users [.] that they are of.
+def _variance(
+    above: Floats, below: Floats, noisy: Integers, genuine: Integers, *, clusters: int
+) -> tuple[float, float]:
+    """Obuchowski's variance of the area and its degrees of freedom: `above` and `below` are the deviations of the
+    components from it, of noise and of the rest, `noisy` and `genuine` the users [.] that they are of, two of each.
+
+    The degrees are Satterthwaite's (1946, "An approximate distribution of estimates of variance components",
+    Biometrics Bulletin 2), of three parts with the users who have noise, who have something else, and all, less one.
     """
     m, n = len(above), len(below)
     of_noisy = np.bincount(noisy, weights=above, minlength=clusters)
     of_genuine = np.bincount(genuine, weights=below, minlength=clusters)
     with_noise, with_genuine = len(np.unique(noisy)), len(np.unique(genuine))
-    noise = _inflated(with_noise) * float((of_noisy**2).sum()) / m**2
-    rest = _inflated(with_genuine) * float((of_genuine**2).sum()) / n**2
-    shared = _inflated(clusters) * float((of_noisy * of_genuine).sum()) / (m * n)
-    return max(0.0, noise + rest + 2.0 * shared)
+    parts = (
+        (with_noise, float((of_noisy**2).sum()) / m**2),
+        (with_genuine, float((of_genuine**2).sum()) / n**2),
+        (clusters, 2.0 * float((of_noisy * of_genuine).sum()) / (m * n)),
+    )
+    inflated = [(users, users / (users - 1) * part) for users, part in parts]
+    variance = sum(part for _, part in inflated)
+    if variance <= 0.0:
+        return 0.0, 0.0
+    degrees = variance**2 / sum(part**2 / (users - 1) for users, part in inflated)
+    return variance, min(degrees, clusters - 1.0)
 
 
-def _inflated(count: int) -> float:
-    """n / (n − 1); one alone shows no spread."""
-    return count / (count - 1) if count > 1 else 0.0
-
-
-def _limits(area: float, deviation: float, *, clusters: int, level: float) -> tuple[float, float]:
+def _limits(area: float, deviation: float, *, degrees: float, level: float) -> tuple[float, float]:
     from scipy.special import expit, logit, stdtrit
 
-    margin = float(stdtrit(clusters - 1, 0.5 + level / 2.0)) * deviation / (area * (1.0 - area))
+    margin = float(stdtrit(degrees, 0.5 + level / 2.0)) * deviation / (area * (1.0 - area))
     return float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
 
 

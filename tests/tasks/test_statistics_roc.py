@@ -22,9 +22,10 @@ def test_the_area_is_mann_and_whitneys_and_its_variance_delongs() -> None:
     x, y = suspicion[noisy], suspicion[~noisy]
     assert found.value == pytest.approx(stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)))
     pairs = np.array([[(a > b) + 0.5 * (a == b) for b in y] for a in x])
-    variance = pairs.mean(1).var(ddof=1) / len(x) + pairs.mean(0).var(ddof=1) / len(y)
-    area = pairs.mean()
-    margin = stats.t.ppf(0.975, len(noisy) - 1) * variance**0.5 / (area * (1 - area))
+    of_x, of_y = pairs.mean(1).var(ddof=1) / len(x), pairs.mean(0).var(ddof=1) / len(y)
+    area, variance = pairs.mean(), of_x + of_y
+    welch = variance**2 / (of_x**2 / (len(x) - 1) + of_y**2 / (len(y) - 1))
+    margin = stats.t.ppf(0.975, welch) * variance**0.5 / (area * (1 - area))
     assert (found.low, found.high) == pytest.approx(
         tuple(special.expit(special.logit(area) + s * margin) for s in (-1, 1))
     )
@@ -57,6 +58,24 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         alone += not roc.auroc(noisy, suspicion, np.arange(len(user))).excludes(truth)
     assert 0.91 < clustered / 250 < 0.985
     assert alone / 250 < 0.9  # each interaction for itself promises too much
+
+
+def test_a_few_users_with_all_the_noise_say_little_of_others_like_them() -> None:
+    """Bots have all the noise and nothing else: however many other users there are, they do not stand for more bots."""
+
+    def draw(rng: np.random.Generator, bots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        user = np.repeat(np.arange(bots + 100), 10)
+        noisy = user < bots
+        odd = rng.normal(0.0, 0.5, bots + 100)[user]
+        return noisy, odd + noisy + rng.normal(0.0, 1.0, len(user)), user
+
+    truth = stats.norm.cdf(1.0 / np.sqrt(2.0 * (1.0 + 0.25)))
+    held = sum(not roc.auroc(*draw(np.random.default_rng(seed), 5)).excludes(truth) for seed in range(300))
+    assert stats.binom.ppf(0.0005, 300, 0.95) <= held
+    alone = roc.auroc(*draw(np.random.default_rng(0), 1))
+    assert alone.value is not None
+    assert alone.low is None
+    assert alone.reason == "all the noise is of one user, who has no spread; two are needed"
 
 
 def test_perfect_and_empty_suspicions() -> None:
