@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.statistics.estimates import LEVEL, Estimate, Floats, Integers, Statistic, estimate, missing
+from tasks.wording import counted
 
 RESAMPLES = 2000
 BLOCK = 1 << 22
@@ -111,15 +112,17 @@ def interval(resampled: Resampled, statistic: Statistic, *, level: float = LEVEL
     Φ⁻¹(share of resampled values below the sample's own, ties by half) and the acceleration a = Σ d³ / (6 (Σ d²)^1.5)
     over the jackknife's deviations d, which set right the skewness of sparse metrics.
 
-    Where every user has the same value, resampling cannot tell how another would differ: no limits, and a reason.
+    Where every user has the same value, or there are so few that resampling cannot reach as far as the level asks,
+    there are no limits, and a reason.
     """
     basis, users = f"{kind} bootstrap over users", resampled.sample.users
     value = float(statistic(resampled.point))
     draws = statistic(resampled.draws)
-    if users == 1:
-        return missing("one user has no spread; two are needed", value=value, level=level, basis=basis, n=users)
     if not np.isfinite(value):
         return missing("its denominator is 0", level=level, basis=basis, n=users)
+    if users < (needed := _fewest(level)):
+        reason = f"{counted(users, 'user')} of the {needed} that a {100.0 * level:g} % interval needs"
+        return missing(reason, value=value, level=level, basis=basis, n=users)
     left_out = statistic(resampled.left_out)
     if np.isnan(draws).any() or not np.isfinite(left_out).all():
         reason = "its denominator rests on so few users that it is 0 without them"
@@ -149,6 +152,13 @@ def standard_error(resampled: Resampled, statistic: Statistic) -> float:
         return float("inf")
     left_out = statistic(resampled.left_out)
     return float(np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum()))
+
+
+def _fewest(level: float) -> int:
+    """How many users it takes for the least and the greatest of them, beyond which resampling never reaches, to hold
+    the middle of a symmetric distribution at this level: 1 − 2 · ½ⁿ, 50 % of two and 94 % of five.
+    """
+    return int(np.ceil(1.0 - np.log2(1.0 - level)))
 
 
 def _accelerated(tails: Floats, ordered: Floats, value: float, left_out: Floats, *, margin: float) -> Floats:

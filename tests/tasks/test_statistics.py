@@ -121,7 +121,7 @@ def test_intervals_of_a_skewed_mean_and_a_ratio_agree_with_scipy(kind: "str", me
 def test_the_limits_are_order_statistics_rounded_outwards() -> None:
     """Of a hundred draws the 2.525th and the 98.475th."""
     draws = np.random.default_rng(13).permutation(np.arange(1.0, 101.0))[:, None]
-    found = interval(Resampled(cluster(np.array([[1.0], [99.0]]), np.arange(2)), draws), column(0), kind="percentile")
+    found = interval(Resampled(cluster(draws[:6], np.arange(6)), draws), column(0), kind="percentile")
     assert (found.low, found.high) == (2.0, 99.0)
 
 
@@ -156,6 +156,17 @@ def test_where_resampling_can_say_nothing_there_is_a_reason() -> None:
     by_one_user = interval(resampled(by_one), gain(0, 1))
     assert by_one_user.value == pytest.approx(3500.0)
     assert "so few users" in str(by_one_user.reason)
+
+
+@pytest.mark.parametrize(("level", "needed"), [(0.95, 6), (0.9, 5)])
+def test_users_so_few_that_chance_puts_them_all_on_one_side_have_no_interval(level: float, needed: int) -> None:
+    """Between the least and the greatest of five users lies the middle of all in 94 %, and so it would be called 95."""
+    values = np.random.default_rng(8).normal(size=needed)
+    assert interval(resampled(values), column(0), level=level).bounded
+    for few in range(2, needed):
+        found = interval(resampled(values[:few]), column(0), level=level)
+        assert (found.value, found.low) == (pytest.approx(values[:few].mean()), None)
+        assert found.reason == f"{few} users of the {needed} that a {100 * level:g} % interval needs"
 
 
 def test_a_quotient_that_may_run_past_every_bound_has_none() -> None:
