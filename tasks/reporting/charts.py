@@ -8,7 +8,7 @@ needed to tell them with any colour vision, and from the paper. A marker's `<tit
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.reporting.scales import Scale, Tick, span, ticks
 from tasks.reporting.svg import element, path, words
@@ -21,6 +21,9 @@ DASHES = (None, "7 3", "2 3", "9 3 2 3", "5 2", "1 2", "12 4", "4 4 1 4")
 WIDTH, HEIGHT = 460.0, 300.0
 LETTER = 7.4
 """The mean width of a letter of a label, in the units of the drawing."""
+
+LABELLED = 16
+"""How many series' names find room in a chart; those of more stand in a legend above it."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,16 @@ class Columns:
 
 
 def line_chart(lines: Sequence[Line], caption: Caption, axes: Axes, *, rule: Line | None = None) -> str:
-    """Lines with bands, each named at its end. `rule` is a thin line for comparison, without a name."""
+    """Lines with bands, each named at its end or, where there are too many, in a legend. `rule` is a thin line for
+    comparison, without a name.
+    """
+    named = [line for line in lines if line.label]
+    if len(named) > LABELLED:
+        unnamed = [replace(line, label=None) for line in lines]
+        return key((line.name, line.style) for line in named) + line_chart(unnamed, caption, axes, rule=rule)
     points = [point for line in lines for point in line.points]
     limits = [limit for point in points for limit in (point.low, point.high, point.y) if limit is not None]
-    names = [line.label for line in lines if line.label]
-    right = min(172.0, max((len(_cut(name)) for name in names), default=0) * LETTER + 22.0)
+    right = min(172.0, max((len(_cut(line.label or "")) for line in named), default=0) * LETTER + 22.0)
     frame = _Frame(
         left=54.0,
         top=30.0,
@@ -138,7 +146,12 @@ def forest_chart(groups: Sequence[tuple[str, Sequence[Bar]]], caption: Caption, 
 
 
 def scatter_chart(points: Sequence[tuple[str, int, Point]], caption: Caption, axes: Axes) -> str:
-    """Points (name, style, point), with the interval of y; a name that is empty is not written."""
+    """Points (name, style, point), with the interval of y, each named beside it or, where there are too many, in a
+    legend; a name that is empty is not written.
+    """
+    named = [(name, style) for name, style, _ in points if name]
+    if len(named) > LABELLED:
+        return key(named) + scatter_chart([("", style, point) for _, style, point in points], caption, axes)
     limits = [limit for _, _, point in points for limit in (point.low, point.high, point.y) if limit is not None]
     frame = _Frame(
         left=54.0,
@@ -329,12 +342,19 @@ def _point_labels(points: Sequence[tuple[str, int, Point]], frame: _Frame) -> li
         width = len(_cut(name)) * LETTER
         left = x + 9.0 + width > WIDTH
         start = x - 9.0 - width if left else x + 9.0
-        while any(abs(y - other) < 13.0 and start < end and begin < start + width for begin, end, other in taken):
-            y += 3.0
+        beside = [other for begin, end, other in taken if start < end and begin < start + width]
+        y = next((free for free in _nearby(y, frame) if all(abs(free - other) >= 13.0 for other in beside)), y)
         taken.append((start, start + width, y))
         at, anchor = (x - 9.0, "end") if left else (x + 9.0, "start")
         drawn.append(words("text", _cut(name), x=at, y=y + 4.0, text_anchor=anchor, class_="label"))
     return drawn
+
+
+def _nearby(y: float, frame: _Frame) -> Iterator[float]:
+    """Heights within the plot, from y on further and further below and above it."""
+    yield y
+    for step in range(1, int((frame.bottom - frame.top) / 3.0) + 1):
+        yield from (place for place in (y + 3.0 * step, y - 3.0 * step) if frame.top <= place <= frame.bottom)
 
 
 def _bar(bar: Bar, frame: _Frame, y: float) -> list[str]:

@@ -9,6 +9,7 @@ from models.engine.metrics import SELECTION_METRIC
 from tasks.gates import GateLayer
 from tasks.reporting.analysis import FULL, PAIR, TOLD_BESIDE, axis_label, is_loudest, value_label
 from tasks.reporting.charts import (
+    LABELLED,
     Axes,
     Bar,
     Caption,
@@ -49,9 +50,6 @@ PANELS = 6
 
 STATED = 12
 """How many lines a chart's description tells the ends of."""
-
-LABELLED = 16
-"""How many lines' names find room at their ends."""
 
 MEBIBYTE = 2**20
 DETECTION = "detection"

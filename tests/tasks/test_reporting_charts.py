@@ -1,0 +1,67 @@
+"""Charts name what they draw where a reader sees it."""
+
+import re
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import pytest
+
+from tasks.reporting.charts import LABELLED, Axes, Caption, Line, Point, line_chart, scatter_chart, style_of
+
+CAPTION = Caption("chart", "A chart", "Told.")
+
+
+def drawn(markup: str) -> tuple[list[str], ET.Element]:
+    """The names in the legend of a chart, and the chart itself."""
+    legend = re.findall(r"<span>(.*?)</span>", markup)
+    return legend, ET.fromstring(markup[markup.index('<svg class="chart"') :])
+
+
+def labels(chart: ET.Element) -> list[tuple[str, float, float]]:
+    """Each name in a chart with the middle of its left or right end; one that lies out of the plot is an error."""
+    found = []
+    for text in chart.iter("text"):
+        if text.get("class") == "label":
+            x, y = float(text.get("x", 0)), float(text.get("y", 0)) - 4.0
+            assert 30.0 <= y <= 256.0
+            found.append((text.findtext("tspan") or text.text or "", x, y))
+    return found
+
+
+def lines(count: int) -> list[Line]:
+    """Lines that end close to each other."""
+    ends = (0.2 + number / 1e4 for number in range(count))
+    return [
+        Line(
+            f"method-{n}",
+            style_of(n),
+            (Point(0.0, 0.1, None, None, ""), Point(1.0, y, None, None, "")),
+            frozenset(),
+            f"method-{n}",
+        )
+        for n, y in enumerate(ends)
+    ]
+
+
+@pytest.mark.parametrize("count", [LABELLED, LABELLED + 1, 40])
+def test_lines_are_named_at_their_ends_or_where_there_are_too_many_in_a_legend(count: int) -> None:
+    legend, chart = drawn(line_chart(lines(count), CAPTION, Axes("x", "y")))
+    beside = labels(chart)
+    names = [f"method-{number}" for number in range(count)]
+    assert (legend, sorted(name for name, _, _ in beside)) == (
+        ([], sorted(names)) if count == LABELLED else (names, [])
+    )
+    heights = sorted(y for _, _, y in beside)
+    assert all(second - first > 13.9 for first, second in pairwise(heights))
+
+
+@pytest.mark.parametrize("count", [12, LABELLED + 1])
+def test_points_that_crowd_at_the_bottom_are_named_within_their_chart(count: int) -> None:
+    names = [f"m{number}" for number in range(count)]
+    crowd = [(name, style_of(n), Point(1.0, 0.1, 0.09, 0.11, name)) for n, name in enumerate(names)]
+    best = ("", 0, Point(2.0, 0.9, None, None, "best"))
+    legend, chart = drawn(scatter_chart([*crowd, best], CAPTION, Axes("x", "y")))
+    beside = labels(chart)
+    assert (legend, sorted(name for name, _, _ in beside)) == (([], sorted(names)) if count == 12 else (names, []))
+    heights = sorted(y for _, _, y in beside)
+    assert all(second - first >= 12.9 for first, second in pairwise(heights))
