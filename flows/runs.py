@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tasks.home import Home
+from tasks.paths import path_named
 from tasks.provenance import Changes
 from tasks.register import REASONS
 from tasks.reporting.columns import columns
@@ -27,7 +27,7 @@ def run_rerun(run: str, *, folder: str | None) -> int:
     from flows.rerun import rerun
     from flows.running import follow
 
-    folder = None if folder is None else str(Path(folder).expanduser().resolve())
+    folder = None if folder is None else str(path_named(folder).resolve())
     outcome = follow(lambda: rerun(RerunSpec(run=held.run_id, folder=folder)))
     print(f"\nRun {held.run_id[:SHOWN]} ({held.name}), made again as {outcome['run'][:SHOWN]}")
     for warning in outcome["warnings"]:

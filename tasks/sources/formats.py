@@ -95,7 +95,7 @@ def _json_fields(*fields: str) -> Callable[[Beginning], bool]:
     def holds(beginning: Beginning) -> bool:
         try:
             value = json.loads(beginning.first)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return isinstance(value, dict) and value.keys() >= set(fields)
 

@@ -209,7 +209,7 @@ def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
     if "\r" in line:
         raise InputError(f"{path} has lines that end in a bare carriage return: save it with Unix line ends")
     delimiter = _delimiter(line, default="\t" if kind == ".tsv" else ",")
-    header = next(csv.reader([line], delimiter=delimiter))
+    header = _header_fields(path, line, delimiter=delimiter)
     names = _wanted(path, columns, header)
     _refuse_header_only(path)
     fields = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(header)))
@@ -229,6 +229,14 @@ def _delimited(path: Path, columns: Columns, *, kind: str) -> Layout:
         held=", ".join(header),
         unread=_unread(names, header),
     )
+
+
+def _header_fields(path: Path, line: str, *, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        most = csv.field_size_limit()
+        raise InputError(f"{path}, line 1: more than {most:,} letters where a column's name belongs") from None
 
 
 def _delimiter(header: str, *, default: str) -> str:
@@ -289,6 +297,8 @@ def _json_object(path: Path, text: str, *, number: int) -> dict[str, object]:
         value = json.loads(text)
     except ValueError as error:
         raise InputError(f"{path} has a line that is not JSON, line {number}: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path} has a line that is nested too deeply to be read, line {number}") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} has a line that is not a JSON object, line {number}: {text[:60]}")
     return value

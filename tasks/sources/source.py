@@ -17,6 +17,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.keys import code_digest
 from tasks.locks import locked
+from tasks.paths import path_named
 from tasks.scratch import working_folder
 from tasks.shoppers import generate
 from tasks.sources import fetch as fetching
@@ -142,8 +143,7 @@ class _Located:
 def _located(source: SourceSpec) -> _Located:
     if source.path is None:
         return _Located(_of_shoppers(source))
-    path = Path(source.path).expanduser()
-    if source.path == GENERATED and not path.exists():
+    if source.path == GENERATED and not Path(GENERATED).exists():
         return _Located(_of_shoppers(source))
     _refuse_shoppers(source)
     refuse_contradiction(source)
@@ -152,6 +152,7 @@ def _located(source: SourceSpec) -> _Located:
     if scheme_of(source.path) is not None:
         elsewhere = Remote(address_of(source.path))
         return _Located(source.model_copy(update={"path": without_secrets(source.path)}), remote=elsewhere)
+    path = path_named(source.path)
     if path.exists():
         return _Located(source, (path,))
     if glob.has_magic(source.path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT
+from tasks.paths import path_named
 from tasks.specs import StudyRequest
 from tasks.study.document import STUDY, Form
 from tasks.study.expand import Study, read_study
@@ -31,9 +32,9 @@ def study_file(request: StudyRequest) -> Study:
 def located(name: str, *, form: Form = STUDY) -> Path:
     """The file at a path, or else the shipped study or search of that name.
 
-    Raises `InputError`, with the nearest shipped one, where there is neither.
+    Raises `InputError`, with the nearest shipped one, where there is neither, and where no file can have that path.
     """
-    path = Path(name).expanduser()
+    path = path_named(name)
     if path.is_file():
         return path
     by_name = {file.stem: file for file in (shipped() if form == STUDY else shipped_searches())}

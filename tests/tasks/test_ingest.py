@@ -350,6 +350,15 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         {},
         "row 2, column 'user_id': no user id",
     ),
+    ("log.csv", "user_id" * 20_000 + "\n1,2\n", {}, "line 1: more than 131,072 letters where a column's name belongs"),
+    ("log.jsonl", f"{'[' * 20_000}\n", {}, "holds a JSON array"),
+    ("log.jsonl", f'{{"user_id": {"[" * 20_000}\n', {}, "nested too deeply to be read, line 1"),
+    (
+        "log.jsonl",
+        '{"user_id": 1, "item_id": 2}\n' * 2000 + f'{{"user_id": {"[" * 20_000}\n',
+        {},
+        "nested too deeply to be read, line 2001",
+    ),
     ("log.jsonl", '{"user_id": 1}\n', {}, "no column 'item_id'"),
     (
         "log.jsonl",

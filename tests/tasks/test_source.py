@@ -120,6 +120,18 @@ def test_a_missing_file_is_said(home: Home, tmp_path: Path) -> None:
         obtain_log(SourceSpec(path=str(tmp_path / "absent.csv")), home=home)
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("~nobody-of-this-name/log.csv", "begins with a person's home folder, and this machine knows of none"),
+        ("a" * 300 + ".csv", "cannot be read: File name too long"),
+    ],
+)
+def test_what_cannot_be_a_path_is_said(home: Home, path: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        inspect_source(SourceSpec(path=path), home=home)
+
+
 def test_a_pattern_stands_for_its_files_in_the_order_of_their_names(
     home: Home, tmp_path: Path, write_log: Callable[..., Path]
 ) -> None:
@@ -155,7 +167,8 @@ def test_a_folder_is_refused(home: Home, tmp_path: Path) -> None:
 
 
 def test_an_address_is_inspected_without_its_being_fetched(home: Home, owner: Owner) -> None:
-    inspect_source(SourceSpec(path=f"{owner.address}/log.csv"), home=home)
+    signed = f"{owner.address}/log.csv?X-Amz-Signature={'f' * 500}"  # longer than a file's name may be
+    inspect_source(SourceSpec(path=signed), home=home)
     assert len(owner.heard) == 1
     assert not home.root.exists()
     with pytest.raises(InputError, match="does not exist"):

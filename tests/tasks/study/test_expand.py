@@ -495,3 +495,5 @@ def test_a_shipped_study_is_found_by_its_name_and_a_misspelt_one_named(
     assert located("quick").name == "quick.yaml"
     with pytest.raises(InputError, match="did you mean quick"):
         located("quik")
+    with pytest.raises(InputError, match="this machine knows of none"):
+        located("~nobody-of-this-name/quick.yaml")
