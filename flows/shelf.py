@@ -215,14 +215,13 @@ def _events(found: Difference) -> Iterator[str]:
 
 def _examples(changed: Changed) -> Iterator[str]:
     for example in changed.first:
-        if example.item_a == example.item_b:
-            items = str(example.item_a)
-        else:
-            items = " → ".join(item for item in (example.item_a, example.item_b) if item is not None)
-        labels = ""
-        if example.noise_a != example.noise_b:
-            labels = f" ({example.noise_a or 'unlabelled'} → {example.noise_b or 'unlabelled'})"
-        yield f"user {example.user}, position {example.position}: {items}{labels}"
+        sides = ((example.item_a, example.noise_a), (example.item_b, example.noise_b))
+        held = [(item, noise or "unlabelled") for item, noise in sides if item is not None]
+        items, labels = (list(dict.fromkeys(told)) for told in zip(*held, strict=True))
+        # What is in one snapshot alone has a label there or none; of what is in both, the same is not told twice.
+        is_told = labels != ["unlabelled"] if len(held) == 1 else len(labels) == 2
+        noise = f" ({' → '.join(labels)})" if is_told else ""
+        yield f"user {example.user}, position {example.position}: {' → '.join(items)}{noise}"
     if changed.events > len(changed.first):
         yield "…"
 

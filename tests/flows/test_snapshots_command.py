@@ -118,7 +118,16 @@ def test_diff(say: Say, clean: Snapshot, noisy: Snapshot) -> None:
     assert told.startswith(f"A is {clean.name}, B is {noisy.name}. B is A with 20 % replace (seed 0).")
     assert "corrupt.kind: – → replace" in told
     assert f"replaced: {noisy.counts.noisy} events" in told
+    assert told.count("(unlabelled → replace)\n") == 5
     assert say("diff", clean.name, clean.name).endswith("the same snapshot.\n")
+
+
+def test_an_event_that_one_snapshot_has_is_told_with_its_label_there(say: Say, clean: Snapshot, home: Home) -> None:
+    longer = corrupt(clean, CorruptSpec(kind="insert", ratio=0.2), home=home)
+    for pair in ((clean.name, longer.name), (longer.name, clean.name)):
+        told = say("diff", *pair)
+        assert told.count("(insert)\n") == 5
+        assert "unlabelled" not in told
 
 
 def test_remove_asks_and_obeys(say: Say, clean: Snapshot, noisy: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
