@@ -15,6 +15,11 @@ def test_columns_stand_under_their_headings_and_numbers_to_the_right() -> None:
     ]
 
 
+def test_wide_letters_and_marks_take_the_places_that_a_terminal_gives_them() -> None:
+    told = columns(("ITEM", "N"), [("日本語", "1"), ("cafe\u0301", "2"), ("\u2068שלום\u2069", "3")], right=("N",))
+    assert told.split("\n") == ["ITEM    N", "日本語  1", "cafe\u0301    2", "\u2068שלום\u2069    3"]
+
+
 def test_a_ruled_table_has_what_is_no_number_to_the_left() -> None:
     told = ruled([{"Method": "plain", "Hit@10": "0.5"}, {"Method": "denoised", "Hit@10": "–"}], left=("Method",))
     assert told.split("\n") == [
