@@ -10,7 +10,7 @@ from flows.running import follow, refuse_unreadable, refuse_unwritable
 from tasks.audit.specs import AuditSpec
 from tasks.reporting.columns import columns
 from tasks.statistics.estimates import Estimate
-from tasks.wording import moment, on_one_line
+from tasks.wording import counted, moment, on_one_line
 
 SHOWN = 10
 """How many of each the terminal shows; the report has all that were asked for."""
@@ -75,7 +75,8 @@ def told(outcome: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if (cleaned := outcome["cleaned"]) is not None:
         yield f"Cleaned:    {cleaned['snapshot']}"
-        yield f"            without {cleaned['left_out']:,} interactions less likely genuine than {cleaned['below']:g}"
+        left_out = counted(cleaned["left_out"], "interaction")
+        yield f"            without {left_out} less likely genuine than {cleaned['below']:g}"
         yield f"            train on it: rec-denoiser run --source {cleaned['source']} --dataset NAME"
     for each in outcome["gains"]:
         yield textwrap.fill(gain_words(Gain(**each | {"gain": Estimate(**each["gain"])})), WIDTH)

@@ -117,8 +117,8 @@ def _show(name: str, home: Home, *, as_json: bool) -> int:
         "Made": f"{entry.made:%Y-%m-%d %H:%M} UTC, snapshot format {manifest.schema_version}, {_size(entry.bytes)}",
         "Lineage": _ancestry(snapshot, entries),
         "Made of it": "; ".join(map(_made, made_of_it)) or "none",
-        "Rows": f"{snapshot.counts.interactions:,} interactions · {snapshot.counts.users:,} users · "
-        f"{snapshot.counts.items:,} items",
+        "Rows": f"{counted(snapshot.counts.interactions, 'interaction')} · {counted(snapshot.counts.users, 'user')} · "
+        f"{counted(snapshot.counts.items, 'item')}",
         "Counts": ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in snapshot.counts),
         "Ids": f"users {manifest.user_id_type}, items {manifest.item_id_type}",
         "Times": "yes" if manifest.has_times else "none: the order of the log counts",

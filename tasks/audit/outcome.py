@@ -16,6 +16,7 @@ from tasks.reporting.audit import PAGE, sentence, write_page
 from tasks.scratch import publish_over, working_folder
 from tasks.snapshots import Snapshot, snapshot_name
 from tasks.sources.shelved import address_of
+from tasks.wording import counted
 
 RESULT_FILE = "audit.json"
 
@@ -103,6 +104,6 @@ def _facts(outcome: AuditOutcome) -> list[tuple[str, str]]:
     ]
     if outcome.cleaned is not None:
         left_out = outcome.snapshot.counts.interactions - outcome.cleaned.counts.interactions
-        below = f"{left_out:,} interactions less likely genuine than {outcome.spec.clean_below:g}"
+        below = f"{counted(left_out, 'interaction')} less likely genuine than {outcome.spec.clean_below:g}"
         facts.append(("cleaned snapshot", f"{outcome.cleaned.name}, without {below}"))
     return facts

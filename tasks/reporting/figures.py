@@ -44,6 +44,7 @@ from tasks.reporting.svg import words
 from tasks.statistics.comparison import Against
 from tasks.statistics.estimates import Estimate
 from tasks.study.result import CellResult, Detection, Place, Setting, StudyResult
+from tasks.wording import counted
 
 PANELS = 6
 """How many charts of a figure are drawn, where it has one a place; the frame has them all."""
@@ -370,7 +371,7 @@ def _slices(result: StudyResult) -> Iterator[Figure]:
                         for method, over in held
                         for tip in [f"{method}, {part.label}: {_told(over, signs=True)}"]
                     ]
-                    groups.append((f"{part.label} ({part.targets} targets)", bars))
+                    groups.append((f"{part.label} ({counted(part.targets, 'target')})", bars))
             caption = Caption(
                 f"slices-{list(quantities).index(quantity)}-{number}",
                 f"{HEADINGS[cut.metric]} by {quantity}, {where}",

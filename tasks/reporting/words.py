@@ -190,7 +190,7 @@ def _item(method: str, outcome: str, places: Sequence[Sight], result: StudyResul
 
 def _where(places: Sequence[Sight], result: StudyResult, *, of: int) -> str:
     if len(places) == of and of > 1:
-        return f"in all {of} comparisons"
+        return "in both comparisons" if of == 2 else f"in all {of} comparisons"
     names = [place_words(sight.place, result) for sight in places]
     more = f"; and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"at {'; '.join(names[:SHOWN])}{more}"

@@ -293,6 +293,12 @@ def test_what_is_better_and_what_is_not_significant_is_said_in_words(noise: tupl
     assert all(sentence.startswith("equal against plain") and "not significant" in sentence for sentence in every)
 
 
+def test_two_comparisons_are_both() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.0, 0.25), seeds=(1,))
+    said = " ".join(map(str, answer(analysed(result, ranks, resamples=RESAMPLES))))
+    assert "better: in both comparisons, +" in said
+
+
 def test_a_study_where_nothing_is_significant_says_so() -> None:
     result, ranks = study(methods=("plain", "equal"), ratios=(0.1,), seeds=(1,))
     said = answer(analysed(result, ranks, resamples=RESAMPLES))
