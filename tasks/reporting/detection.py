@@ -1,15 +1,19 @@
-"""Noise detection in a study: its table, and in words what its figures stand on."""
+"""Noise detection in a study: its table, its curves, and in words what its figures stand on."""
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
-from tasks.reporting.analysis import repetition
+from tasks.reporting.analysis import is_loudest, repetition
+from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart
+from tasks.reporting.drawing import PANELS, Figure, headed, look_of, rest_words
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.sights import noise_words, percent, place_words, setting_words
 from tasks.statistics import seeds
 from tasks.study.result import Detection, Place, StudyResult
 
 NAME = "noise-detection"
+CURVES = "detection"
+"""What its table and its figure are called."""
 DETECTORS = {"own_score": "own score", "noise_model": "noise model"}
 """How detectors are called whose column has another name."""
 
@@ -99,13 +103,78 @@ def frame(result: StudyResult) -> Frame:
     )
 
 
-def detection_words(place: Place, result: StudyResult) -> str:
+def roc_curves(result: StudyResult) -> Iterator[Figure]:
+    """ROC curves of what detectors take for noise in what methods were trained on: a chart a place, the most noise
+    first. None where their points were taken out.
+    """
+    overall = [found for found in result.detection if found.kind is None and found.false_positive_rates]
+    if not overall:
+        return
+    rows: list[tuple[Number, ...]] = []
+    panels = []
+    diagonal = Line("", 0, tuple(Point(x, x, None, None, "") for x in (0.0, 1.0)), frozenset(), None)
+    places = {repr(curve.place): curve.place for curve in overall}
+    loud = sorted(places.values(), key=lambda place: not is_loudest(result, place))
+    for number, place in enumerate(loud):
+        curves = [curve for curve in overall if curve.place == place]
+        by_name: dict[str, list[Detection]] = {}
+        for curve in curves:
+            by_name.setdefault(_detector_words(curve, curves), []).append(curve)
+        look = look_of(result, by_name)
+        lines = []
+        for name, held in by_name.items():
+            for curve in held:
+                rates = list(zip(curve.false_positive_rates, curve.true_positive_rates, strict=True))
+                points = tuple(Point(x, y, None, None, "") for x, y in rates)
+                lines.append(Line(name, look[name], points, frozenset(), None))
+                told = (curve.method, curve.detector, curve.seed, curve.auroc, curve.low, curve.high)
+                rows += [(place.dataset, noise_words(place.noise), setting_words(place), *told, x, y) for x, y in rates]
+        named = [(f"{name}: area {_mean_area(held)}", look[name]) for name, held in by_name.items()]
+        where = _place_words(place, result)
+        caption = Caption(
+            f"detection-{number}",
+            f"Noise detection, {where}",
+            f"ROC curves. {'; '.join(name for name, _ in named)}. The thin diagonal is chance.",
+        )
+        unit = (0.0, 1.0)
+        axes = Axes("share of genuine interactions flagged", "share of noise flagged", x_limits=unit, y_limits=unit)
+        if number < PANELS:
+            panels.append(headed(where, key(named) + line_chart(lines, caption, axes, rule=diagonal)))
+    yield Figure(
+        name=CURVES,
+        title="ROC curves",
+        caption=(
+            "A line a detector and training; the area under it is a mean over trainings, with the 95 % interval over "
+            "users (of several trainings the mean of theirs, which is rather too wide than too narrow)."
+            + rest_words(len(panels), len(loud), "charts")
+        ),
+        panels=tuple(panels),
+        frame=Frame(
+            (
+                "dataset",
+                "noise",
+                "setting",
+                "method",
+                "detector",
+                "seed",
+                "auroc",
+                "low_users",
+                "high_users",
+                "false_positive_rate",
+                "true_positive_rate",
+            ),
+            tuple(rows),
+        ),
+    )
+
+
+def _place_words(place: Place, result: StudyResult) -> str:
     """A place as part of a sentence; what is labelled where nothing was put in is the log's own."""
     told = place_words(place, result)
     return told if place.noise is not None else told.replace("no noise", "the log’s own noise")
 
 
-def detector_words(found: Detection, others: Sequence[Detection]) -> str:
+def _detector_words(found: Detection, others: Sequence[Detection]) -> str:
     """What a detection's line is called among those of its place: one of popularity alone serves every method that was
     trained on the same interactions.
     """
@@ -116,7 +185,7 @@ def detector_words(found: Detection, others: Sequence[Detection]) -> str:
     return f"{found.method}, {name}"
 
 
-def mean_area(held: Sequence[Detection]) -> str:
+def _mean_area(held: Sequence[Detection]) -> str:
     """The mean area over trainings with its interval over users."""
     limits = _limits(held)
     return f"{fmean(found.auroc for found in held):.3f}" + (f" ({limits})" if limits else "")
@@ -140,7 +209,7 @@ def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
     share = fmean(found.positives / (found.positives + found.negatives) for found in held)
     noise = first.place.noise
     return (
-        Item(detection_words(first.place, result), value=noise.ratio if noise else 0.0),
+        Item(_place_words(first.place, result), value=noise.ratio if noise else 0.0),
         Item(first.kind or EVERY_KIND),
         Item(first.method),
         Item(DETECTORS.get(first.detector, first.detector)),

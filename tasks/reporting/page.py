@@ -9,7 +9,8 @@ from typing import Any
 from tasks.progress import duration
 from tasks.reporting import detection, tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of, repetition
-from tasks.reporting.figures import DETECTION, Figure, figures
+from tasks.reporting.drawing import Figure
+from tasks.reporting.figures import figures
 from tasks.reporting.grid import Column, Frame, Grid, Item, html, latex, markdown
 from tasks.reporting.methods import described, own_training
 from tasks.reporting.shell import document, entries, links
@@ -107,7 +108,11 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
     sections = [
         ("answer", "The answer", _answer(result)),
         ("results", "Results", shown(grids, files, "comparison", "hits", "kinds", "gap-closed")),
-        ("figures", "Figures", "".join(figure_html(figure, files) for figure in drawn if figure.name != DETECTION)),
+        (
+            "figures",
+            "Figures",
+            "".join(figure_html(figure, files) for figure in drawn if figure.name != detection.CURVES),
+        ),
         ("detection", "Noise detection", _detection(result, drawn, grids, files)),
         ("not-significant", "What is not significant", _not_significant(result)),
         ("effects", "Effect sizes and other tests", shown(grids, files, "effects")),
@@ -183,7 +188,7 @@ def _detection(
     result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid], files: Mapping[str, str]
 ) -> str:
     told = "".join(words("p", sentence) for sentence in detection.sentences(result))
-    curves = "".join(figure_html(figure, files) for figure in drawn if figure.name == DETECTION)
+    curves = "".join(figure_html(figure, files) for figure in drawn if figure.name == detection.CURVES)
     return told + curves + shown(grids, files, detection.NAME)
 
 

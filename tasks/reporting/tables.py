@@ -14,7 +14,6 @@ from tasks.reporting.analysis import (
     repetition,
     value_label,
 )
-from tasks.reporting.figures import MEBIBYTE
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.methods import AS_IT_IS, log_words
 from tasks.reporting.scales import signless
@@ -34,6 +33,7 @@ from tasks.reporting.sights import (
     sights,
     signed,
 )
+from tasks.reporting.trainings import MEBIBYTE
 from tasks.reporting.words import both
 from tasks.statistics.comparison import Against, Row
 from tasks.statistics.estimates import Estimate

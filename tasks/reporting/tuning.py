@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.reporting.analysis import axis_label, value_label
 from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart, scatter_chart, style_of
-from tasks.reporting.figures import Figure
+from tasks.reporting.drawing import Figure
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.page import PAGE, UNNAMED, command_of, figure_html, flat_entries, shown, when, write_tables
 from tasks.reporting.scales import Tick, span
@@ -18,12 +18,12 @@ from tasks.reporting.shell import document, entries
 from tasks.reporting.sights import signed
 from tasks.reporting.svg import element, words
 from tasks.reporting.tables import datasets
+from tasks.reporting.trainings import MEBIBYTE
 from tasks.tuning.result import TrialResult, TuneResult
 from tasks.tuning.terminal import failures, noted
 from tasks.wording import counted
 
 DASH = "–"
-MEBIBYTE = 2**20
 METHODS = """\
 Every method was allowed the same number of trials, and had fewer only where its space holds no more. The first is the \
 method as it comes, so no search can look better only for having left that out; the others were drawn from its space, \
