@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tasks.reporting.charts import LABELLED, Axes, Caption, Line, Point, line_chart, scatter_chart, style_of
+from tasks.reporting.scales import evenly, signless, span, ticks
 
 CAPTION = Caption("chart", "A chart", "Told.")
 
@@ -65,3 +66,18 @@ def test_points_that_crowd_at_the_bottom_are_named_within_their_chart(count: int
     assert (legend, sorted(name for name, _, _ in beside)) == (([], sorted(names)) if count == 12 else (names, []))
     heights = sorted(y for _, _, y in beside)
     assert all(second - first >= 12.9 for first, second in pairwise(heights))
+
+
+def test_ticks_are_round_and_within() -> None:
+    assert [tick.label for tick in ticks(-0.013, 0.041)] == ["−0.01", "0.00", "0.01", "0.02", "0.03", "0.04"]
+    assert [tick.label for tick in ticks(0.0, 1.0)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert [tick.label for tick in ticks(20.0, 83.0)] == ["20", "40", "60", "80"]
+    for low, high in [(1e-9, 3e-9), (-5.0, 1e6), (0.31, 0.33)]:
+        found = [tick.value for tick in ticks(low, high)]
+        assert 2 <= len(found) <= 7
+        assert min(found) >= low - 1e-9 * abs(low)
+        assert max(found) <= high * (1.0 + 1e-9)
+    assert span([2.0]) == pytest.approx((1.8, 2.2))
+    assert evenly([0.0, 0.001, 0.1])
+    assert not evenly([20, 50, 80])
+    assert signless("-0.00") == "0.00"
