@@ -36,7 +36,7 @@ def dry_run(request: StudyRequest, *, json_path: str | None) -> int:
     refuse_taken(asked.spec.name, RESULT_FILE, home=home)
     execution = resolve(asked.spec.execution)
     cells = foreseen(asked, execution, home=home)
-    for line in describe(asked, cells, execution):
+    for line in describe(asked, cells, execution, home=home):
         print(line)
     if json_path is not None:
         Path(json_path).write_text(json.dumps(as_json(cells), indent=1) + "\n", encoding="utf-8")

@@ -22,6 +22,8 @@ from tasks.specs import CellSpec
 from tasks.splits import refuse_unranked
 from tasks.study.costs import Cost, rates
 from tasks.study.expand import Study, StudyCell
+from tasks.study.outcome import RESULT_FILE, Earlier, of_other_settings, study_folder
+from tasks.study.result import StudyResult
 
 GUESSED = "         (the sizes of logs that are not here yet are guessed from what is known of them)"
 NOT_READ = "not known before the data is read"
@@ -97,8 +99,8 @@ def _training_of(spec: CellSpec) -> str:
     return repr(spec.model_dump(mode="json") | unread | {"source": spec.source})
 
 
-def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> Iterator[str]:
-    """The cells and the sums as lines for a terminal."""
+def describe(study: Study, cells: Iterable[Foreseen], execution: Execution, *, home: Home) -> Iterator[str]:
+    """The cells and the sums as lines for a terminal, and which earlier result of the study's name would be kept."""
     cells = list(cells)
     can_be = [cell for cell in cells if cell.failure is None]
     yield f"{study.spec.name}: {study.spec.question}"
@@ -107,6 +109,8 @@ def describe(study: Study, cells: Iterable[Foreseen], execution: Execution) -> I
     yield ""
     for note in study.notes:
         yield f"Note: {note}"
+    held = study_folder(study.spec.name, home=home) / RESULT_FILE
+    yield from kept_words(of_other_settings(StudyResult, study.spec.model_dump(mode="json"), held))
     for failure in dict.fromkeys(cell.failure for cell in cells if cell.failure is not None):
         yield f"Left out: {failure}"
     yield from _sums(study, can_be, execution)
@@ -158,6 +162,12 @@ def _seconds(cell: Foreseen) -> str:
 
 def _memory(cell: Foreseen) -> str:
     return "?" if cell.cost is None else f"{about(cell.cost)}{cell.cost.memory_bytes / 1e9:.1f} GB"
+
+
+def kept_words(earlier: Earlier | None) -> Iterator[str]:
+    """That an earlier result is kept beside the one that there would be, where one is."""
+    if earlier is not None:
+        yield f"Note: once this has run, {earlier}"
 
 
 def about(cost: Cost) -> str:

@@ -182,11 +182,28 @@ def publish_folder(
         content.mkdir()
         write(content)
         with locked(final.parent):
-            earlier = _of_other_settings(result, final / file)
+            earlier = of_other_settings(type(result), result.spec, final / file)
             if earlier is not None:
                 final.rename(earlier.folder)
         publish_over(content, final)
     return final, earlier
+
+
+def of_other_settings(kind: type[Told], spec: Mapping[str, Any], held: Path) -> Earlier | None:
+    """The result in the file `held`, with the place where it is kept once there is one of `spec`, named by when it
+    began; None where it told of the same settings, and where there is none of this kind that can be read.
+    """
+    try:
+        earlier = kind.from_json(held.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    now, before = _settings(spec), _settings(earlier.spec)
+    others = tuple(name for name in now | before if now.get(name) != before.get(name))
+    if not others:
+        return None
+    name = f"{held.parent.name}@{datetime.fromisoformat(earlier.started):%Y-%m-%dT%H-%M-%S}"
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return Earlier(next(path for path in map(held.parent.with_name, names) if not path.exists()), others)
 
 
 def unreported(name: str, failure: Exception, *, kept: Path) -> RunFailed:
@@ -214,23 +231,6 @@ def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset
             key = (cell.dataset, snapshot.digest)
             found.setdefault(key, _dataset(cell.dataset, snapshot, cell.clean, injected, docs.get(snapshot.digest)))
     return tuple(found.values())
-
-
-def _of_other_settings(result: Told, held: Path) -> Earlier | None:
-    """The result in the file `held`, with the place to keep it, named by when it began; None where it told of the same
-    settings as `result`, and where there is none that can be read.
-    """
-    try:
-        earlier = type(result).from_json(held.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    now, before = _settings(result.spec), _settings(earlier.spec)
-    others = tuple(name for name in now | before if now.get(name) != before.get(name))
-    if not others:
-        return None
-    name = f"{result.name}@{datetime.fromisoformat(earlier.started):%Y-%m-%dT%H-%M-%S}"
-    names = chain([name], (f"{name}-{number}" for number in count(2)))
-    return Earlier(next(path for path in map(held.parent.with_name, names) if not path.exists()), others)
 
 
 def _settings(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,10 +11,11 @@ from tasks.plan import Data, cell_of
 from tasks.progress import duration
 from tasks.receipts import holds
 from tasks.study.costs import Cost, rates
-from tasks.study.dryrun import GUESSED, NOT_READ, Snapshots, about
-from tasks.study.outcome import study_folder
+from tasks.study.dryrun import GUESSED, NOT_READ, Snapshots, about, kept_words
+from tasks.study.outcome import TUNE_FILE, of_other_settings, study_folder
 from tasks.tuning.expand import Tuning
 from tasks.tuning.outcome import validation_of
+from tasks.tuning.result import TuneResult
 from tasks.tuning.search import Search, Trial, mean_or_none
 from tasks.tuning.terminal import settings_words
 from tasks.wording import counted
@@ -81,8 +82,11 @@ def foreseen_tuning(tuning: Tuning, execution: Execution, *, home: Home) -> tupl
 def describe_tuning(
     tuning: Tuning, searches: tuple[ForeseenSearch, ...], execution: Execution, *, home: Home
 ) -> Iterator[str]:
-    """The trials and the sums as lines for a terminal."""
+    """The trials and the sums as lines for a terminal, which earlier result of the search's name would be kept, and
+    where the new one would lie.
+    """
     spec = tuning.spec
+    folder = study_folder(spec.name, home=home)
     yield f"{spec.name}: {spec.question}"
     yield ""
     for method, search in zip(tuning.methods, searches, strict=True):
@@ -97,8 +101,9 @@ def describe_tuning(
         yield ""
     for note in tuning.notes:
         yield f"Note: {note}"
+    yield from kept_words(of_other_settings(TuneResult, spec.model_dump(mode="json"), folder / TUNE_FILE))
     yield from _sums(tuning, searches, execution)
-    yield f"Result:    {study_folder(spec.name, home=home)}"
+    yield f"Result:    {folder}"
 
 
 def tuning_json(searches: tuple[ForeseenSearch, ...]) -> list[dict[str, Any]]:

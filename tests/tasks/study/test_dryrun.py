@@ -73,7 +73,7 @@ def test_before_the_data_is_read_nothing_else_is_known(study: Study, home: Home)
     cells = foreseen(study, EXECUTION, home=home)
     assert len(cells) == 4
     assert all(cell.trained is None and cell.cost is None for cell in cells)
-    told = "\n".join(describe(study, cells, EXECUTION))
+    told = "\n".join(describe(study, cells, EXECUTION, home=home))
     assert "Cells:   4; cached: 0 trained, 0 ranked; of 4 not known before the data is read" in told
     assert not home.snapshots.exists(), "a dry run makes nothing"
 
@@ -87,7 +87,7 @@ def test_a_log_that_is_not_there_leaves_its_cells_out_as_the_study_does(
     both.write_text(text, encoding="utf-8")
     cells = foreseen(read_study(both), EXECUTION, home=home)
     assert [cell.failure is None for cell in cells] == [True] * 4 + [False] * 4
-    said = "\n".join(describe(read_study(both), cells, EXECUTION))
+    said = "\n".join(describe(read_study(both), cells, EXECUTION, home=home))
     assert said.count("Left out: gone.csv does not exist") == 1
     assert "Cells:   4; cached: 0 trained" in said
     neither = read_study(both, [f"axes.dataset=[{{name: gone, source.path: {tmp_path / 'gone.csv'}}}]"])
@@ -104,14 +104,14 @@ def test_what_is_done_is_told_from_what_is_not(study: Study, home: Home) -> None
     cells = foreseen(study, EXECUTION, home=home)
     assert [cell.trained for cell in cells] == [False, False, True, False]
     assert [cell.ranked for cell in cells] == [False] * 4
-    told = list(describe(study, cells, EXECUTION))
+    told = list(describe(study, cells, EXECUTION, home=home))
     assert "Cells:   4; cached: 1 trained, 0 ranked" in told
     assert any(line.startswith("Rates:   0 of 3 trainings by those measured") for line in told)
     assert json.loads(json.dumps(as_json(cells)))[2]["trained"] is True
     for cell in study.cells:
         key = cell_of(cell.spec, Data(snapshot, snapshot), EXECUTION).train_key
         write_receipt(key, [home.steps / "some"], home=home)
-    assert list(describe(study, foreseen(study, EXECUTION, home=home), EXECUTION))[-2:] == [
+    assert list(describe(study, foreseen(study, EXECUTION, home=home), EXECUTION, home=home))[-2:] == [
         "Cells:   4; cached: 4 trained, 0 ranked",
         "Time:    nothing is left to train",
     ]
@@ -288,7 +288,7 @@ def test_in_a_new_state_folder_shoppers_are_guessed_and_marked_so(home: Home) ->
     study = read_study(PROJECT_ROOT / "studies" / "quick.yaml")
     cells = foreseen(study, EXECUTION, home=home)
     assert all(cell.cost is not None and cell.cost.guessed and cell.trained is None for cell in cells)
-    told = list(describe(study, cells, EXECUTION))
+    told = list(describe(study, cells, EXECUTION, home=home))
     rows = [line for line in told if "GB" in line and "  ?  " in line]
     assert len(rows) == 12
     assert all(line.count("about ") == 2 for line in rows)

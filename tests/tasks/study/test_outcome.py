@@ -9,6 +9,7 @@ import pytest
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.specs import StudyRequest
+from tasks.study.dryrun import describe, foreseen
 from tasks.study.expand import Study, read_study
 from tasks.study.outcome import Ended, Published, publish_result, read_result, result_of, study_folder, unreported
 from tasks.study.result import CellResult, StudyResult
@@ -88,13 +89,19 @@ def test_a_result_takes_the_place_of_an_earlier_one(study: Study, home: Home) ->
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
 
 
-def test_a_result_of_other_settings_is_kept_beside_and_named(study: Study, tmp_path: Path, home: Home) -> None:
+def test_a_result_of_other_settings_is_kept_beside_and_named_as_a_dry_run_says(
+    study: Study, tmp_path: Path, home: Home
+) -> None:
     def published(*overrides: str) -> Published:
-        result = failed(read_study(tmp_path / "tiny.yaml", overrides), home, seconds=1.0)
-        return publish_result(result, no_ranks, home=home)
+        asked = read_study(tmp_path / "tiny.yaml", overrides)
+        foretold = list(describe(asked, foreseen(asked, EXECUTION, home=home), EXECUTION, home=home))
+        found = publish_result(failed(asked, home, seconds=1.0), no_ranks, home=home)
+        kept = [] if found.earlier is None else [f"Note: once this has run, {found.earlier}"]
+        assert [line for line in foretold if line.startswith("Note: ")] == kept
+        return found
 
     first = failed(study, home, seconds=1.0)
-    publish_result(first, no_ranks, home=home)
+    assert published().earlier is None
     assert published("question=Does it really?", "execution.side_by_side=1").earlier is None, (
         "the settings are the same"
     )

@@ -306,6 +306,20 @@ def test_a_search_is_kept_where_its_report_cannot_be_made(file: Path, tmp_path: 
     assert str(failure) == "no trial is left"
 
 
+def test_a_dry_run_says_which_search_of_other_settings_is_kept(file: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    publish_tuning(result(read_tuning(file)), read_tuning(file), write_tuning_report, home=home)
+    for overrides in ([], ["question=Really?"], ["trials=3"]):
+        tuning = read_tuning(file, overrides)
+        foretold = describe_tuning(tuning, foreseen_tuning(tuning, EXECUTION, home=home), EXECUTION, home=home)
+        notes = [line for line in foretold if line.startswith("Note: ")]
+        _, _, earlier = publish_tuning(result(tuning), tuning, write_tuning_report, home=home)
+        kept = [] if earlier is None else [f"Note: once this has run, {earlier}"]
+        assert notes == [*(f"Note: {note}" for note in tuning.notes), *kept]
+    assert earlier is not None
+    assert earlier.settings == ("trials",)
+
+
 def test_shipped_searches_can_be_read_and_are_no_studies() -> None:
     files = shipped_searches()
     assert {"tune-shoppers", "tune-ml-100k"} <= {path.stem for path in files}
