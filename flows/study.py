@@ -19,6 +19,7 @@ from tasks.reporting.analysis import ranks_in
 from tasks.reporting.page import all_tables
 from tasks.side_by_side import Steps
 from tasks.specs import StudyRequest
+from tasks.study import headlines
 from tasks.study.costs import expected_seconds
 from tasks.study.expand import Study
 from tasks.study.files import study_file
@@ -87,6 +88,8 @@ def study(spec: StudyRequest) -> dict[str, Any]:
             if published.earlier is not None:
                 get_run_logger().info("%s", published.earlier)
             jobs.record_folder(job, heading, published.folder, names=FILES)
+            told, kept = published.result, published.folder / RESULT_FILE
+            jobs.record_headlines(job, headlines.figures(told), headlines.tags(told), come_of=kept)
             rows = table(published.result)
             show_table(job, rows, kind="study", name=asked.spec.name, description=asked.spec.question)
             if published.failure is None:

@@ -23,6 +23,7 @@ from tasks.side_by_side import Steps
 from tasks.study.costs import expected_seconds
 from tasks.study.outcome import TUNE_FILE, refuse_taken, unreported
 from tasks.track import reason
+from tasks.tuning import headlines
 from tasks.tuning.expand import Tuning, tune_file
 from tasks.tuning.outcome import FILES, Ended, publish_tuning, trial_result, tune_result, validation_of
 from tasks.tuning.result import TrialResult, TuneResult
@@ -93,6 +94,8 @@ def tune(spec: TuneRequest) -> dict[str, Any]:
             if earlier is not None:
                 get_run_logger().info("%s", earlier)
             jobs.record_folder(job, heading, folder, names=FILES)
+            kept = folder / TUNE_FILE
+            jobs.record_headlines(job, headlines.figures(result), headlines.tags(result), come_of=kept)
             told = f"{result.question} ({result.metric})"
             show_table(job, table(result), kind="tune", name=result.name, description=told)
             _check(result, failures)

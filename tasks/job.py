@@ -38,6 +38,9 @@ PROMOTION_METRIC = SELECTION_METRIC.replace("validation", "promotion")
 DETECTION = "detection/"
 """The folder of a run's artifacts about noise detection."""
 
+LONGEST_TOLD = 5000
+"""How many characters of a tag are kept: as many as any MLflow server takes."""
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -148,6 +151,14 @@ def record_folder(job: Job, heading: Heading, folder: Path, *, names: Collection
     job.tracker.replace_folder(job.parent, folder, names=names)
     job.tracker.log_text(job.parent, {"spec.json": heading.spec})
     job.tracker.set_tags(job.parent, {TAG_NOTE: heading.note})
+
+
+def record_headlines(job: Job, figures: Mapping[str, float], tags: Mapping[str, str], *, come_of: Path) -> None:
+    """Put into the parent run a few figures of the job as a whole, which come of a file, and what is said of it, as
+    `record_folder` does over those of an earlier start.
+    """
+    job.tracker.log_figures(job.parent, final=figures, timestamp=_moment(come_of))
+    job.tracker.set_tags(job.parent, {name: told[:LONGEST_TOLD] for name, told in tags.items()})
 
 
 def record(

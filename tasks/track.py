@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sqlite3
 import subprocess
 import threading
@@ -51,6 +52,10 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - The parent of a main job has the figures of the training that it chose, so that jobs can be compared over time;
   `best.…` among its tags says which that is, `registered.…` what became of its model:
   `tags.registered.alias = 'champion'` finds the jobs that made a champion.
+- A study's or a search's parent says in its tag `answer` what came of it, and counts `cells.done` and `cells.failed`. A
+  study's has the means of its methods on test, as `mean.test.full_unseen.ndcg_at_10.sasrec-bce`, and the tag
+  `leading.method`; a search's the best values on validation, as `best.validation.full_unseen.ndcg_at_10.sasrec-bce`,
+  beside those of the methods as they come, `first.…`, and as tags which trial was best, `best.…`.
 - A run that failed says why in its tag `failure`.
 - Each run holds its `spec.json`, `provenance.json` and `ranks.parquet` (a row a target), a study's parent its report.
   The model that it trained is among the logged models, with the figures of the chosen weights.
@@ -64,6 +69,8 @@ TAG_FAILURE = "failure"
 """Why a run failed, in a line; one that is taken up again has it no more."""
 
 LONGEST_REASON = 300
+LONGEST_PART = 150
+"""Of a metric's name, of which MLflow takes 250 characters."""
 
 TAG_RERUN_OF = "rec_denoiser.rerun_of"
 EPOCHS_TOLD_BY = "time.epoch_seconds"
@@ -616,6 +623,11 @@ def reason(failure: Exception) -> str:
     told = str(failure).partition("\n[SQL: ")[0]
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     return lines[-1][:LONGEST_REASON] if lines else type(failure).__name__
+
+
+def part_of_a_name(told: str) -> str:
+    """What a metric's name in MLflow may hold of a text."""
+    return re.sub(r"[^\w.\- :]", "", told)[:LONGEST_PART]
 
 
 def job_key(parts: Iterable[str]) -> str:

@@ -61,6 +61,26 @@ def write_tuning_report(result: TuneResult, folder: Path) -> Path:
     return page
 
 
+def answer(result: TuneResult) -> list[str]:
+    """A sentence a method: what was its best, and at which settings."""
+    sentences = []
+    for method in result.methods:
+        best, first = result.best(method), result.of(method.name)[0]
+        if best is None or best.value is None:
+            sentences.append(f"{method.name}: no trial came to an end.")
+        elif best.number == 0:
+            sentences.append(f"{method.name}: nothing beat the method as it comes ({best.value:.4f}).")
+        else:
+            gain = _gain(best, first)
+            over = "" if gain is None else f", {signed(gain)} % over its first trial"
+            last = len(result.of(method.name)) - 1
+            sentences.append(
+                f"{method.name}: {best.value:.4f}{over}, in trial {best.number} of 0 to {last}, at "
+                f"{_told(best.settings)}."
+            )
+    return sentences
+
+
 def _page(result: TuneResult, drawn: Sequence[Figure], grids: Mapping[str, Grid], files: Mapping[str, str]) -> str:
     failed = failures(result)
     sections = [
@@ -91,24 +111,9 @@ def _page(result: TuneResult, drawn: Sequence[Figure], grids: Mapping[str, Grid]
 
 
 def _answer(result: TuneResult) -> str:
-    items = []
-    for method in result.methods:
-        best, first = result.best(method), result.of(method.name)[0]
-        if best is None or best.value is None:
-            items.append(f"{method.name}: no trial came to an end.")
-        elif best.number == 0:
-            items.append(f"{method.name}: nothing beat the method as it comes ({best.value:.4f}).")
-        else:
-            gain = _gain(best, first)
-            over = "" if gain is None else f", {signed(gain)} % over its first trial"
-            last = len(result.of(method.name)) - 1
-            items.append(
-                f"{method.name}: {best.value:.4f}{over}, in trial {best.number} of 0 to {last}, at "
-                f"{_told(best.settings)}."
-            )
     parts = [
         words("p", f"Highest {result.metric} of each method, on validation:"),
-        element("ul", (words("li", item) for item in items)),
+        element("ul", (words("li", sentence) for sentence in answer(result))),
     ]
     parts += [words("p", FLATTERED)] if result.study is not None else []
     notes = noted(result)

@@ -114,6 +114,14 @@ def test_a_study_from_its_file_to_its_report(
     assert {"report.html", "study.json", "tables", "spec.json"} <= {
         entry.path for entry in tracker.client.list_artifacts(parent)
     }
+    held = tracker.client.get_run(parent).data
+    assert held.metrics.items() >= {"cells.done": 4.0, "cells.failed": 0.0}.items()
+    for cell in told["cells"]:
+        mean = held.metrics[f"mean.test.full_unseen.ndcg_at_10.{cell['method']}"]
+        assert mean == pytest.approx(cell["metrics"]["test.full_unseen.ndcg_at_10"])
+    assert held.tags["reference"] == "sasrec-bce"
+    assert held.tags["leading.method"] in {cell["method"] for cell in told["cells"]}
+    assert held.tags["answer"].startswith("At 20 % replace noise: ")
     shown = httpx.post(f"{prefect_api}/artifacts/latest/filter", json={"limit": 200}).json()
     assert {artifact["key"] for artifact in shown} >= {"study-tiny", "study-mlflow-tiny"} | {
         f"study-{name}-tiny"
@@ -168,6 +176,8 @@ def test_a_failing_cell_is_named_and_sinks_no_other(workplace: "Workplace", tiny
     tracker = Tracker(workplace.home)
     runs = tracker.client.search_runs([tracker.experiment_id], "tags.study = 'failing'")
     assert sorted(run.info.status for run in runs) == ["FAILED", "FAILED", "FINISHED"]
+    (parent,) = (run for run in runs if TAG_PARENT not in run.data.tags)
+    assert parent.data.metrics.items() >= {"cells.done": 1.0, "cells.failed": 1.0}.items()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 
 from flows.tune import _check
 from tasks.errors import RunFailed
-from tasks.track import Tracker
+from tasks.track import TAG_PARENT, Tracker
 from tasks.tuning.expand import read_tuning
 from tasks.tuning.outcome import read_tuned
 from tasks.tuning.result import TrialResult
@@ -115,6 +115,14 @@ def test_a_search_killed_and_taken_up_again_to_the_study_on_test(workplace: "Wor
     assert all(0 <= run.data.metrics["noise.gate.auroc"] <= 1 for run in runs)
     assert all("noise.own_score.auroc_low" in run.data.metrics for run in runs)
     assert not [name for run in runs for name in run.data.metrics if name.startswith(("test.", "promotion."))]
+    held = tracker.client.get_run(runs[0].data.tags[TAG_PARENT]).data
+    highest = {
+        method["name"]: max(trial["value"] for trial in told["trials"] if trial["method"] == method["name"])
+        for method in told["methods"]
+    }
+    assert {method: held.metrics[f"best.validation.full_unseen.ndcg_at_10.{method}"] for method in highest} == highest
+    assert (held.metrics["cells.done"], held.metrics["cells.failed"]) == (8, 0)
+    assert highest[held.tags["best.method"]] == max(highest.values())
 
     dry = workplace.run("flows.cli", "tune", str(path), "--dry-run")
     assert "cached: 8" in dry

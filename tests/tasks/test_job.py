@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from tasks.job import (
     record_choice,
     record_failure,
     record_folder,
+    record_headlines,
     summary,
     tracked_job,
 )
@@ -41,7 +43,7 @@ from tasks.plan import Data, plan
 from tasks.register import Registered
 from tasks.snapshots import Snapshot
 from tasks.specs import NoiseSpec, RobustnessSpec, named_method
-from tasks.track import TAG_NOTE, Tracker, reason
+from tasks.track import TAG_NOTE, Tracker, part_of_a_name, reason
 from tasks.train import Trained
 from tests.tasks.builders import EXECUTION
 
@@ -164,6 +166,30 @@ def test_a_job_whose_report_cannot_be_made_keeps_none_of_an_earlier_start(
     assert parent == first
     held = {artifact.path for artifact in Tracker(mlflow_home).client.list_artifacts(parent)}
     assert held == {"study.json", "spec.json", "checks"}
+
+
+def test_what_a_job_came_to_as_a_whole_is_that_of_its_last_start(
+    spec: RobustnessSpec, tiny_snapshot: Snapshot, mlflow_home: Home, tmp_path: Path
+) -> None:
+    for number, failed in enumerate((2.0, 0.0)):
+        kept = tmp_path / "study.json"
+        kept.write_text("told")
+        os.utime(kept, (1000 + number, 1000 + number))
+        for _ in range(2):
+            with opened(spec, tiny_snapshot, mlflow_home) as job:
+                name = f"mean.test.full_unseen.ndcg_at_10.{part_of_a_name('sasrec, length 40, β 1e+06')}"
+                figures = {"cells.failed": failed, name: 0.25}
+                record_headlines(job, figures, {"answer": f"{failed:.0f} " + "failed " * 2000}, come_of=kept)
+    client = job.tracker.client
+    found = client.get_run(job.parent)
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {
+        "cells.failed": 0.0, "mean.test.full_unseen.ndcg_at_10.sasrec length 40 β 1e06": 0.25,
+    }  # fmt: skip
+    assert [point.value for point in client.get_metric_history(job.parent, "cells.failed")] == [2.0, 0.0]
+    assert found.data.tags["answer"].startswith("0 failed failed")
+    better = "metrics.test.full_unseen.ndcg_at_10 >= 0"
+    assert job.parent not in {run.info.run_id for run in client.search_runs([job.tracker.experiment_id], better)}
 
 
 def test_a_finished_job_and_what_its_runs_hold(

@@ -10,6 +10,7 @@ import pytest
 from tasks.reporting.tuning import write_tuning_report
 from tasks.study.result import Figures
 from tasks.tuning.expand import read_tuning
+from tasks.tuning.headlines import figures, tags
 from tasks.tuning.result import MethodResult, TrialCell, TrialResult, TuneResult, best_of
 from tasks.tuning.terminal import table
 from tests.tasks.reading import content_of, rows_of, words_of
@@ -150,3 +151,24 @@ def test_a_page_says_nothing_of_trials_that_were_not_made_or_of_a_study_that_is_
     assert "late: its space holds no more than 2 trials" in page
     assert "and had fewer only where its space holds no more" in page
     assert "the study" not in page.lower()
+
+
+def test_the_parent_run_shows_the_best_of_each_method_beside_the_first(found: TuneResult) -> None:
+    held = figures(found)
+    assert (held.pop("cells.done"), held.pop("cells.failed")) == (20, 4)
+    assert held == {
+        f"{name}.{found.metric}.{method}": value
+        for name, method, value in (
+            ("best", "tuned", 0.3), ("first", "tuned", 0.2), ("best", "at-first", 0.4), ("first", "at-first", 0.4),
+            ("best", "late", 0.5),
+        )
+    }  # fmt: skip
+    told = tags(found)
+    assert told.pop("answer").splitlines() == [
+        "tuned: 0.3000, +50.0 % over its first trial, in trial 3 of 0 to 4, at dropout 0.3.",
+        "at-first: nothing beat the method as it comes (0.4000).",
+        "late: 0.5000, in trial 1 of 0 to 1, at dropout 0.1.",
+        "never: no trial came to an end.",
+    ]
+    assert told == {"best.method": "late", "best.trial": "1", "best.settings": "dropout 0.1", "best.run": "a, b"}
+    assert tags(replace(found, methods=found.methods[3:])).keys() == {"answer"}
