@@ -1,5 +1,6 @@
 """The main job as a flow: from an interaction log to a table of methods × noise and a registered recommender."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow, runtime
@@ -11,6 +12,8 @@ from flows.data import Snapshots
 from flows.server import ensure_limits, leased
 from tasks import job as jobs
 from tasks.choices import check_methods
+from tasks.errors import PartlyFailed
+from tasks.execution import Execution
 from tasks.home import Home
 from tasks.machine import resolve
 from tasks.plan import plan
@@ -30,7 +33,11 @@ def _run_name() -> str:
 
 @flow(name="robustness", flow_run_name=_run_name)
 def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
-    """Ingest and check a log, corrupt it, train every method, rank, compare, and register the best."""
+    """Ingest and check a log, corrupt it, train every method, rank, compare, and register the best.
+
+    Where trainings fail, the others are compared all the same, and none is registered: `PartlyFailed` has what came of
+    them.
+    """
     check_methods(spec.methods)
     home = Home.from_environment()
     execution = resolve(spec.execution)
@@ -44,20 +51,31 @@ def robustness(spec: RobustnessSpec = RobustnessSpec()) -> dict[str, Any]:
             jobs.record_checks(job, steps.reports)
             expected = expected_seconds(cells, execution, home=home)
             outcomes = train_rank_and_record(job, spec.execution, execution, steps, expected=expected)
-            if outcomes.failures:
-                raise jobs.failure_of([cell.label for cell in cells], outcomes.failures)
-            metrics = [outcomes.metrics[number] for number in range(len(cells))]
-            rows = jobs.comparison(job, metrics)
-            best = jobs.best_cell(job, metrics)
-            registered = offered(
-                cells[best], metrics[best], execution, steps, tracker=job.tracker, run_id=job.children[best]
-            )
-            trained = [trained_by(cell) for cell in cells]
-            jobs.record_choice(job, best, trained[best], evaluated_by(cells[best]), metrics[best], registered)
+            metrics, failures = outcomes.metrics, outcomes.failures
+            failure = jobs.failure_of([cell.label for cell in cells], failures) if failures else None
+            if failure is not None and not metrics:
+                raise failure
+            rows = jobs.comparison(job, metrics, failures)
+            about = f"Robustness on {spec.dataset}"
+            show_table(job, table(rows), kind="comparison", name=spec.dataset, description=about)
+            text = markdown(rows, jobs.failed(job, failures))
+            create_markdown_artifact(text, key=artifact_key("comparison-text", spec.dataset))
+            registered = None if failures else _registered(job, metrics, execution, steps)
+            trained = {number: trained_by(cells[number]) for number in metrics}
             outcome = jobs.summary(
-                spec, job, rows, metrics, trained, registered, clean=cells[0].clean, execution=execution, best=best
-            )
+                spec, job, rows, metrics, failures, trained, execution=execution, registered=registered
+            ) | {"steps": {"done": steps.done, "cached": steps.cached}}
+            if failure is not None:
+                raise PartlyFailed(str(failure), outcome)
+    return outcome
 
-    show_table(job, table(rows), kind="comparison", name=spec.dataset, description=f"Robustness on {spec.dataset}")
-    create_markdown_artifact(markdown(rows), key=artifact_key("comparison-text", spec.dataset))
-    return outcome | {"steps": {"done": steps.done, "cached": steps.cached}}
+
+def _registered(
+    job: jobs.Job, metrics: Mapping[int, Mapping[str, float]], execution: Execution, steps: Steps
+) -> dict[str, Any]:
+    """Offer the best cell's model to the registry, and say in the parent run which that is and what became of it."""
+    best = jobs.best_cell(job, [metrics[number] for number in range(len(job.cells))])
+    cell = job.cells[best]
+    registered = offered(cell, metrics[best], execution, steps, tracker=job.tracker, run_id=job.children[best])
+    jobs.record_choice(job, best, trained_by(cell), evaluated_by(cell), metrics[best], registered)
+    return jobs.registration(cell, registered)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
 from flows.temporary import ensure_server
 from tasks.data_specs import PrepareSpec, SourceSpec
-from tasks.errors import InputError, RunFailed
+from tasks.errors import InputError, PartlyFailed, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from tasks.sources.addresses import without_secrets
 from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_name
@@ -24,26 +24,42 @@ PREFECT_VARIABLE = "PREFECT_HOME"
 
 
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
-    """The main job; exit status."""
+    """The main job; exit status. Where trainings failed, what came of the others is told all the same."""
     if json_path is not None:
         refuse_unwritable(Path(json_path))
     refuse_unreadable(spec.source, spec.prepare)
     from flows.robustness import robustness
+
+    started = time.monotonic()
+
+    def show(outcome: Mapping[str, Any]) -> None:
+        _show_job(outcome, seconds=time.monotonic() - started, json_path=json_path)
+
+    try:
+        outcome = follow(lambda: robustness(spec))
+    except PartlyFailed as failure:
+        show(failure.outcome)
+        raise
+    show(outcome)
+    return 0
+
+
+def _show_job(outcome: Mapping[str, Any], *, seconds: float, json_path: str | None) -> None:
+    """Print what came of a main job, and write it where it was asked for."""
     from tasks.compare import Row
     from tasks.register import REASONS
     from tasks.report import plain
 
-    started = time.monotonic()
-    outcome = follow(lambda: robustness(spec))
-    seconds = time.monotonic() - started
     rows = [Row(**row) for row in outcome["rows"]]
-    registered = outcome["registered"]
-    steps = outcome["steps"]
-    print(f"\n{plain(rows)}\n")
-    print(f"Registered: {registered['name']} version {registered['version']} as {registered['alias']}: the method")
-    print(f"            {registered['method']}, best on validation among those trained with the least noise;")
-    print(f"            its NDCG@10 for {registered['decided_on']} is {registered['value']:.4f}:")
-    print(f"            {REASONS[registered['reason']]}")
+    registered, steps = outcome["registered"], outcome["steps"]
+    print(f"\n{plain(rows, outcome['failed'])}\n")
+    if registered is None:
+        print("Registered: nothing, for the best may be among what failed")
+    else:
+        print(f"Registered: {registered['name']} version {registered['version']} as {registered['alias']}: the method")
+        print(f"            {registered['method']}, best on validation among those trained with the least noise;")
+        print(f"            its NDCG@10 for {registered['decided_on']} is {registered['value']:.4f}:")
+        print(f"            {REASONS[registered['reason']]}")
     if steps["done"]:
         print(f"Steps:      {steps['done']} run, {steps['cached']} from cache, in {seconds:.0f} s")
     else:
@@ -51,10 +67,9 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
     print("MLflow UI:  .venv/bin/rec-denoiser ui mlflow     (runs, curves, ranks, models)")
     print("Prefect UI: .venv/bin/rec-denoiser ui prefect    (flow runs, artifacts, schedules)")
     if json_path is not None:
-        record = {"command": ["rec-denoiser", *map(_without_secrets, sys.argv[1:])]} | outcome
+        record = {"command": ["rec-denoiser", *map(_without_secrets, sys.argv[1:])], **outcome}
         Path(json_path).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"Figures:    {json_path}")
-    return 0
 
 
 def run_ingest(spec: IngestSpec) -> int:
@@ -150,6 +165,8 @@ def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     ensure_server()
     try:
         return run()
+    except PartlyFailed:
+        raise
     except Exception as error:
         raise bad_input_in(error) or RunFailed(str(error) or type(error).__name__) from None
 

@@ -30,7 +30,8 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """A method at a noise ratio: means over seeds, their standard deviations (None with one seed), and `retention`,
-    the share of the mean `RETAINED` that is left of the method's own at the lowest ratio (None where that is 0).
+    the share of the mean `RETAINED` that is left of the method's own at the lowest ratio (None where that is 0 or not
+    known).
 
     A method that is worse to begin with can retain more: read it beside the absolute values. detection: by detector the
     mean area under its ROC curve (`tasks.detect`), where what was trained on has labels of noise.
@@ -49,8 +50,9 @@ class Row:
         return asdict(self)
 
 
-def compare(cells: Iterable[Cell]) -> tuple[Row, ...]:
-    """One row a method and ratio, methods in the order of their first cell, ratios rising.
+def compare(cells: Iterable[Cell], *, least: float) -> tuple[Row, ...]:
+    """One row a method and ratio, methods in the order of their first cell, ratios rising. `least` is the lowest ratio,
+    at which there may be no cell of a method.
 
     Raises `ValueError` where there is nothing to compare.
     """
@@ -60,9 +62,8 @@ def compare(cells: Iterable[Cell]) -> tuple[Row, ...]:
     if not groups:
         raise ValueError("there are no trainings to compare")
     methods = list(dict.fromkeys(method for method, _ in groups))
-    lowest = min(ratio for _, ratio in groups)
     return tuple(
-        _row(groups[method, ratio], groups[method, lowest])
+        _row(groups[method, ratio], groups.get((method, least), ()))
         for method in methods
         for ratio in sorted(ratio for name, ratio in groups if name == method)
     )
@@ -71,7 +72,7 @@ def compare(cells: Iterable[Cell]) -> tuple[Row, ...]:
 def _row(cells: Sequence[Cell], reference: Sequence[Cell]) -> Row:
     values = {name: [cell.metrics[name] for cell in cells] for name in COMPARED}
     kept = fmean(values[RETAINED])
-    base = fmean(cell.metrics[RETAINED] for cell in reference)
+    base = fmean(cell.metrics[RETAINED] for cell in reference) if reference else 0.0
     return Row(
         method=cells[0].method,
         ratio=cells[0].ratio,

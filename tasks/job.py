@@ -256,16 +256,30 @@ def failure_of(labels: Sequence[str], failures: Mapping[int, Exception]) -> Exce
     )
 
 
-def comparison(job: Job, metrics: Sequence[Mapping[str, float]]) -> tuple[compare.Row, ...]:
-    """The table of the job, also put into the parent run."""
+def comparison(
+    job: Job, metrics: Mapping[int, Mapping[str, float]], failures: Mapping[int, Exception]
+) -> tuple[compare.Row, ...]:
+    """The table of the job's finished cells, also put into the parent run with why the others failed. Both are by the
+    cells' numbers.
+    """
+    ended = [(job.cells[number], values) for number, values in sorted(metrics.items())]
     rows = compare.compare(
-        compare.Cell(cell.method, cell.ratio, cell.spec.noise.described, cell.seed, dict(values))
-        for cell, values in zip(job.cells, metrics, strict=True)
+        (
+            compare.Cell(cell.method, cell.ratio, cell.spec.noise.described, cell.seed, dict(values))
+            for cell, values in ended
+        ),
+        least=min(cell.ratio for cell in job.cells),
     )
     if not job.tracker.is_finished(job.parent):
         content = json.dumps([row.to_dict() for row in rows], indent=1)
-        job.tracker.log_text(job.parent, {"comparison.md": report.markdown(rows), "comparison.json": content})
+        told = report.markdown(rows, failed(job, failures))
+        job.tracker.log_text(job.parent, {"comparison.md": told, "comparison.json": content})
     return rows
+
+
+def failed(job: Job, failures: Mapping[int, Exception]) -> dict[str, str]:
+    """By a cell's label why it failed."""
+    return {job.cells[number].label: reason(failure) for number, failure in sorted(failures.items())}
 
 
 def record_choice(
@@ -329,20 +343,21 @@ def summary(
     spec: RobustnessSpec,
     job: Job,
     rows: Sequence[compare.Row],
-    metrics: Sequence[Mapping[str, float]],
-    trainings: Sequence[Trained],
-    registered: Registered,
+    metrics: Mapping[int, Mapping[str, float]],
+    failures: Mapping[int, Exception],
+    trainings: Mapping[int, Trained],
     *,
-    clean: Snapshot,
     execution: Execution,
-    best: int,
+    registered: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """All that a person or a file wants to know of a finished job, as JSON.
+    """All that a person or a file wants to know of a job that has ended, as JSON. Metrics, failures and trainings are
+    by the cells' numbers; `registered` is as of `registration`, None where no model was offered.
 
     Seconds and code are of each training, as it was made, and not of the start that tells of it, which may have taken
     everything from the cache.
     """
-    results = [trained.result() for trained in trainings]
+    clean = job.cells[0].clean
+    ended = [(number, job.cells[number], trainings[number].result()) for number in sorted(metrics)]
     return {
         "dataset": spec.dataset,
         "spec": spec.model_dump(mode="json"),
@@ -358,23 +373,29 @@ def summary(
                 "seed": cell.seed,
                 "snapshot": cell.snapshot.digest,
                 "histories": cell.histories.digest,
-                "mlflow_run": run_id,
+                "mlflow_run": job.children[number],
                 "training": _training_figures(result) | {"made_by": result["made_by"]},
-                "metrics": dict(values),
+                "metrics": dict(metrics[number]),
             }
-            for cell, run_id, values, result in zip(job.cells, job.children, metrics, results, strict=True)
+            for number, cell, result in ended
         ],
+        "failed": failed(job, failures),
         "mlflow": {"experiment_id": job.tracker.experiment_id, "run": job.parent},
-        "registered": {
-            "name": registered.name,
-            "version": registered.version,
-            "alias": registered.alias,
-            "decided_on": registered.decided_on,
-            "value": registered.value,
-            "reason": registered.reason,
-            "method": job.cells[best].method,
-            "seed": job.cells[best].seed,
-        },
+        "registered": registered,
+    }
+
+
+def registration(cell: Cell, registered: Registered) -> dict[str, Any]:
+    """What became of the model of the cell that was chosen, as JSON."""
+    return {
+        "name": registered.name,
+        "version": registered.version,
+        "alias": registered.alias,
+        "decided_on": registered.decided_on,
+        "value": registered.value,
+        "reason": registered.reason,
+        "method": cell.method,
+        "seed": cell.seed,
     }
 
 

@@ -61,21 +61,27 @@ def detection_table(rows: Sequence[Row]) -> list[dict[str, str]]:
     ]
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The comparison as a Markdown table with its legend; after it the noise detection, where there is some."""
+def markdown(rows: Sequence[Row], failed: Mapping[str, str] | None = None) -> str:
+    """The comparison as a Markdown table with its legend; after it the noise detection, where there is some, and by
+    label why cells failed, which are missing from it.
+    """
     parts = [_markdown(table(rows)), LEGEND]
     if detected := detection_table(rows):
         parts += [_markdown(detected), DETECTION_LEGEND]
+    if failed:
+        parts.append("\n".join(["Failed:", "", *(f"- {label}: {why}" for label, why in failed.items())]))
     return "\n\n".join(parts) + "\n"
 
 
-def plain(rows: Sequence[Row]) -> str:
-    """The comparison in columns with its legend, for a terminal; after it the noise detection, where there is some."""
+def plain(rows: Sequence[Row], failed: Mapping[str, str] | None = None) -> str:
+    """As `markdown`, in columns for a terminal."""
     parts = [ruled(table(rows), left=("Method",)), textwrap.fill(LEGEND, LINE)]
     if detected := detection_table(rows):
         parts.append(
             f"Noise detection, area under the ROC curve (0.5 is chance):\n\n{ruled(detected, left=('Method',))}"
         )
+    if failed:
+        parts.append("\n".join(["Failed:", *(f"  {label}: {why}" for label, why in failed.items())]))
     return "\n\n".join(parts)
 
 

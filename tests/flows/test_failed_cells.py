@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -63,6 +64,14 @@ def test_one_failing_training_sinks_no_other_and_noise_in_histories_trains_once(
     labels = "broken, noise 0%, seed 1 / broken, noise 20% swap in histories, seed 1"
     assert f"{labels}: " in told
     assert "diverged" in told
+    table, _, failures = output.partition("Failed:")
+    assert [line.split()[0] for line in table.splitlines() if "%" in line][:2] == ["good", "good"]
+    assert re.findall(r"^  (broken, noise .*?, seed 1): .*diverged", failures, re.MULTILINE) == labels.split(" / ")
+    assert "Registered: nothing, for the best may be among what failed" in output
+    rest = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert [cell["method"] for cell in rest["cells"]] == [row["method"] for row in rest["rows"]] == ["good", "good"]
+    assert list(rest["failed"]) == labels.split(" / ")
+    assert rest["registered"] is None
     home = Home(tmp_path / "home")
     tracker = Tracker(home)
     runs = tracker.client.search_runs([tracker.experiment_id])
@@ -71,6 +80,8 @@ def test_one_failing_training_sinks_no_other_and_noise_in_histories_trains_once(
     assert {run.data.params["noise_where"] for run in recorded} == {"histories"}
     assert all("promotion.full_unseen.ndcg_at_10" in run.data.metrics for run in recorded)
     assert all(TAG_PARENT in run.data.tags for run in recorded)
+    shown = Path(tracker.client.download_artifacts(rest["mlflow"]["run"], "comparison.md", str(tmp_path)))
+    assert all(what in shown.read_text(encoding="utf-8") for what in ("| good | 0% |", *labels.split(" / ")))
     results = list(home.steps.glob("train/*/result.json"))
     assert len(results) == 1
     made = results[0].stat().st_mtime_ns
@@ -79,7 +90,10 @@ def test_one_failing_training_sinks_no_other_and_noise_in_histories_trains_once(
     assert "from cache" in output
     assert "20% swap in histories" in output
     assert results[0].stat().st_mtime_ns == made
-    cells = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["cells"]
+    whole = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (whole["failed"], whole["registered"]["method"]) == ({}, "good")
+    cells = whole["cells"]
+    assert [cell["metrics"] for cell in cells] == [cell["metrics"] for cell in rest["cells"]]
     assert cells[0]["training"] == cells[1]["training"]
     assert cells[0]["snapshot"] == cells[1]["snapshot"] != cells[1]["histories"]
     assert cells[0]["metrics"] != cells[1]["metrics"]

@@ -20,7 +20,8 @@ def test_means_deviations_and_retention_over_seeds() -> None:
             cell("b", 0.0, 2, 0.4),
             cell("a", 0.0, 2, 0.4),
             cell("a", 0.2, 2, 0.3),
-        ]
+        ],
+        least=0.0,
     )
     assert [(row.method, row.ratio, row.noise, row.seeds) for row in rows] == [
         ("b", 0.0, "0% swap", 2), ("b", 0.2, "20% swap", 2), ("a", 0.0, "0% swap", 2), ("a", 0.2, "20% swap", 2),
@@ -31,15 +32,25 @@ def test_means_deviations_and_retention_over_seeds() -> None:
 
 
 def test_retention_is_of_the_lowest_ratio_that_was_asked_for() -> None:
-    assert [row.retention for row in compare([cell("a", 0.3, 1, 0.2), cell("a", 0.1, 1, 0.4)])] == [1.0, 0.5]
+    cells = [cell("a", 0.3, 1, 0.2), cell("a", 0.1, 1, 0.4)]
+    assert [row.retention for row in compare(cells, least=0.1)] == [1.0, 0.5]
+
+
+def test_a_method_whose_trainings_there_failed_has_no_retention() -> None:
+    """Of all its own, or of every method's: what is left is not measured from a noisier log instead."""
+    known = [cell("a", 0.2, 1, 0.2), cell("b", 0.0, 1, 0.4), cell("b", 0.2, 1, 0.3)]
+    assert [(row.method, row.ratio, row.retention) for row in compare(known, least=0.0)] == [
+        ("a", 0.2, None), ("b", 0.0, 1.0), ("b", 0.2, pytest.approx(0.75)),
+    ]  # fmt: skip
+    assert [row.retention for row in compare([known[0], known[2]], least=0.0)] == [None, None]
 
 
 def test_with_one_seed_there_is_no_deviation_and_of_nothing_no_share() -> None:
-    (row,) = compare([cell("a", 0.0, 1, 0.0)])
+    (row,) = compare([cell("a", 0.0, 1, 0.0)], least=0.0)
     assert row.deviations[RETAINED] is None
     assert row.retention is None
 
 
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match="no trainings"):
-        compare([])
+        compare([], least=0.0)

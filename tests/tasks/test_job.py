@@ -35,6 +35,7 @@ from tasks.job import (
     record_failure,
     record_folder,
     record_headlines,
+    registration,
     summary,
     tracked_job,
 )
@@ -101,7 +102,7 @@ def run(
         metrics = [record(job, number, *finished) for number in range(len(job.cells))[:upto]]
         if error is not None:
             raise error
-        comparison(job, metrics)
+        comparison(job, dict(enumerate(metrics)), {})
     return job
 
 
@@ -371,12 +372,11 @@ def test_figures_are_of_the_trainings_and_not_of_the_start_that_tells_of_them(
     tiny_snapshot: Snapshot, finished: tuple[Trained, Evaluated]
 ) -> None:
     job = job_of(tiny_snapshot, ratios=(0.0, 0.2), seeds=(1,))
-    metrics = [finished[1].metrics()] * 6
+    metrics = dict.fromkeys(range(6), finished[1].metrics())
     registered = Registered("model", "1", "champion", *decision(metrics[0]), "first")
-    trained = [finished[0]] * 6
-    told = summary(
-        RobustnessSpec(), job, (), metrics, trained, registered, clean=tiny_snapshot, execution=EXECUTION, best=0
-    )
+    trained = dict.fromkeys(range(6), finished[0])
+    offered = registration(job.cells[0], registered)
+    told = summary(RobustnessSpec(), job, (), metrics, {}, trained, execution=EXECUTION, registered=offered)
     assert json.loads(json.dumps(told)) == told
     assert told["cells"][0]["training"] == {
         "best_epoch": 2, "epochs": 3, "seconds": 1.5, "parameters": 10,

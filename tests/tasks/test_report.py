@@ -17,11 +17,12 @@ from tasks.study.result import Noise
 
 def rows(value: float = 0.123456, **noise: str) -> tuple[Row, ...]:
     spec = NoiseSpec.model_validate(noise)
-    return compare(
+    cells = (
         Cell("sasrec-bce", ratio, spec.described(ratio), seed, dict.fromkeys(COMPARED, value))
         for ratio in (0.0, 0.2)
         for seed in (1, 2)
     )
+    return compare(cells, least=0.0)
 
 
 def test_the_table_shows_absolute_values_and_retention() -> None:
@@ -43,6 +44,19 @@ def test_the_table_says_what_noise_it_was_and_where_if_not_the_usual() -> None:
     assert [row["Noise"] for row in table(rows(where="training"))] == ["0%", "20% in training"]
     assert "20% swap in histories" in plain(swapped)
     assert "20% swap in histories" in markdown(swapped)
+
+
+def test_what_failed_is_named_below_the_table_that_lacks_it() -> None:
+    failed = {
+        "rec-denoiser, noise 0%, seed 1": "diverged",
+        "rec-denoiser, noise 20%, seed 1": "the time limit was reached",
+    }
+    assert plain(rows(), failed).endswith(
+        "\n\nFailed:\n  rec-denoiser, noise 0%, seed 1: diverged\n"
+        "  rec-denoiser, noise 20%, seed 1: the time limit was reached"
+    )
+    assert "\n\nFailed:\n\n- rec-denoiser, noise 0%, seed 1: diverged\n- " in markdown(rows(), failed)
+    assert "Failed" not in plain(rows(), {}) + markdown(rows(), {})
 
 
 @pytest.mark.parametrize(("ratio", "told"), [(0.0, "0%"), (0.07, "7%"), (0.2, "20%"), (0.204, "20.4%"), (4e-3, "0.4%")])
