@@ -8,6 +8,7 @@ from prefect import get_run_logger
 
 from models.engine.metrics import SELECTION_METRIC
 from tasks.train import gist
+from tasks.wording import counted
 from tasks.workers import BEGINS, WAITS
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -35,7 +36,7 @@ class TrainingLines:
         if event == WAITS:
             self._logger.info("%s: another process has begun this training: waiting for it", self._label)
         elif event == BEGINS:
-            self._logger.info("%s: training starts, at most %s epochs", self._label, self._epochs)
+            self._logger.info("%s: training starts, at most %s", self._label, counted(self._epochs, "epoch"))
         else:
             self._epoch(about)
 
