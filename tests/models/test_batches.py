@@ -1,13 +1,15 @@
 """Windows, packing and negative draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engine.batches import UnseenItems, history_batches, pack, training_batches, user_batches, windows
-from models.engine.sequences import Sequences
+from models.engine.batches import UnseenItems, compacted, history_batches, pack, training_batches, user_batches, windows
+from models.engine.sequences import InteractionLog, Sequences
 from tests.models.conftest import MakeLog
 
 
@@ -156,3 +158,28 @@ def test_events_and_grid_are_inverse(make_log: MakeLog, size: int) -> None:
 def test_where_no_user_has_anything_to_predict_there_is_no_batch(make_log: MakeLog) -> None:
     sequences = make_log(lengths=[1, 3, 1]).sequences
     assert list(user_batches(sequences, batch_size=4, generator=torch.Generator())) == []
+
+
+def test_compacting_keeps_the_last_of_what_is_left(make_log: MakeLog) -> None:
+    """Of windows as they stand, and of what each of their events sees."""
+    log = make_log(lengths=[9, 4, 12, 5, 3])
+    log = InteractionLog(replace(log.sequences, times=torch.arange(len(log.sequences.items))), log.targets)
+    users, stops = torch.tensor([3, 0, 2, 4, 1]), torch.tensor([4, 7, 9, 0, 3])
+    batch = windows(log.sequences, users, stops, length=9, with_targets=False)
+    kept = torch.rand(batch.items.shape, generator=torch.Generator().manual_seed(1)) < 0.6
+    nothing_left = int(batch.ends[4])
+    kept.view(-1)[nothing_left - 2 : nothing_left + 1] = False
+    assert batch.times is not None
+    for ends in (batch.ends, batch.cells):
+        packed = compacted(replace(batch, ends=ends), kept, length=4)
+        assert packed.times is not None
+        for end, new_end in zip(ends.tolist(), packed.ends.tolist(), strict=True):
+            row, segment = end // 9 * 9, int(batch.segments.view(-1)[end])
+            seen = [cell for cell in range(row, end + 1) if segment and batch.segments.view(-1)[cell] == segment]
+            left = ([cell for cell in seen if kept.view(-1)[cell]] or seen)[-4:]
+            own = slice(new_end - len(left) + 1, new_end + 1)
+            assert packed.times.view(-1)[own].tolist() == batch.times.view(-1)[left].tolist()
+            assert packed.items.view(-1)[own].tolist() == batch.items.view(-1)[left].tolist()
+            assert packed.positions.view(-1)[own].tolist() == list(range(4 - len(left), 4))
+            assert len(set(packed.segments.view(-1)[own].tolist())) <= 1
+        assert sorted(packed.cells.tolist()) == torch.nonzero(packed.segments.flatten()).squeeze(1).tolist()
