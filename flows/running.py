@@ -118,7 +118,7 @@ def told_of_one(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 def open_ui(which: str, *, port: int | None) -> NoReturn:
     """Become the server of a user interface. Raises `InputError` where MLflow has one already, or the port is taken."""
-    from tasks.track import tracking_uri
+    from tasks.mlflow_store import tracking_uri
 
     home = Home.from_environment()
     if which == "mlflow" and (served := tracking_uri(home)).startswith(("http:", "https:")):
@@ -145,7 +145,7 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
 
 def become(*module: str) -> NoReturn:
     """Turn this process into `python -m …` in the project's root, so that signals reach it and none is left behind."""
-    from tasks.track import TRACKING_VARIABLE, tracking_uri
+    from tasks.mlflow_store import TRACKING_VARIABLE, tracking_uri
 
     # Said in full, because they may be relative to the folder that is left here.
     home = Home.from_environment()

@@ -18,11 +18,11 @@ from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.kept import kept_training
+from tasks.mlflow_store import connect, unreadable
 from tasks.recommend import raw_ids, reading_files, registered_names
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
-from tasks.track import connect, unreadable
 from tasks.wording import moment
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import sql
 from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.mlflow_store import connect, unreadable
 from tasks.runs import read_run
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.sources.shelved import as_made
 from tasks.specs import LogSpec
-from tasks.track import connect, unreadable
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel

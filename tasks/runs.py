@@ -12,9 +12,10 @@ from tasks.errors import InputError
 from tasks.evaluate import RANKS_FILE
 from tasks.frozen import Frozen
 from tasks.home import Home
+from tasks.mlflow_store import connect, every_experiment, every_run, unreadable
 from tasks.provenance import Provenance
 from tasks.specs import CellSpec
-from tasks.track import CHOSEN, TAG_PARENT, connect, every_experiment, every_run, unreadable
+from tasks.track import CHOSEN, TAG_PARENT
 from tasks.wording import counted
 
 if TYPE_CHECKING:

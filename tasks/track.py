@@ -7,15 +7,13 @@ that is logged is derived from files of the steps, so logging it twice changes n
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import re
-import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +21,13 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
+from tasks.mlflow_store import DATABASES, SQLITE, connect, every_run, own_database, tracking_uri
 from tasks.sources.addresses import without_secrets
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
-    from mlflow.exceptions import MlflowException
 
 EXPERIMENT = "robustness"
-TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 TAG_KEY = "rec_denoiser.key"
 TAG_PREFECT = "prefect.flow_run_id"
 TAG_PARENT = "mlflow.parentRunId"
@@ -80,18 +76,12 @@ MODEL_TYPE = "next-item recommender"
 DIGEST_SHOWN = 36
 """As many characters of a data set's digest as MLflow takes."""
 
-RUNS_AT_A_TIME = 1000
 METRICS_IN_A_BATCH = 1000
 PARAMETERS_IN_A_BATCH = 100
 """As many as MLflow takes at once."""
 
 SECONDS_BETWEEN_WRITES = 1.0
 SHARE_FOR_WRITING = 0.005
-SQLITE = "sqlite:"
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-DATABASE = "mlflow.db"
-DATABASE_LOG = "mlflow.store.db.utils"
-"""Where MLflow writes that a database refused something, which it raises besides."""
 
 
 @dataclass(frozen=True)
@@ -103,63 +93,6 @@ class DatasetNote:
     source: str
     profile: Mapping[str, Any]
     context: str
-
-
-def tracking_uri(home: Home) -> str:
-    """`MLFLOW_TRACKING_URI` where it is set, a file in it by its full path, else a SQLite database under the state
-    folder.
-    """
-    asked = os.environ.get(TRACKING_VARIABLE)
-    if not asked:
-        return _own_database(home)
-    if asked.startswith(f"{SQLITE}///"):
-        return f"{SQLITE}///{Path(asked.removeprefix(f'{SQLITE}///')).absolute()}"
-    return asked if urlsplit(asked).scheme else str(Path(asked).absolute())
-
-
-def unreadable(error: "MlflowException", home: Home) -> InputError:
-    """What is said where MLflow's runs cannot be read. A server's password is in no part of it."""
-    uri = tracking_uri(home)
-    shown = without_secrets(uri)
-    reason = str(error).strip().splitlines()[0].replace(uri.rstrip("/"), shown.rstrip("/"))
-    return InputError(f"the MLflow runs at {shown} cannot be read: {reason}")
-
-
-def connect(home: Home) -> "MlflowClient":
-    """A client of the tracking server and registry, which MLflow's own functions use from here on too."""
-    import mlflow
-
-    logging.getLogger(DATABASE_LOG).addFilter(_without_traceback)
-    home.mlflow.mkdir(parents=True, exist_ok=True)
-    uri = tracking_uri(home)
-    if uri == _own_database(home):
-        _write_ahead(home.mlflow / DATABASE)
-    mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient()
-
-
-def every_run(client: "MlflowClient", experiments: Sequence[str], query: str = "") -> Iterator["Run"]:
-    """The runs of some experiments that a filter takes, however many."""
-    if experiments:
-        yield from every_page(
-            lambda token: client.search_runs(list(experiments), query, max_results=RUNS_AT_A_TIME, page_token=token)
-        )
-
-
-def every_experiment(client: "MlflowClient") -> list[str]:
-    """The ids of all experiments."""
-    return [found.experiment_id for found in every_page(lambda token: client.search_experiments(page_token=token))]
-
-
-def every_page(search: Callable[[str | None], Any]) -> Iterator[Any]:
-    """What every page of a search of MLflow's holds; `search` gives the page of a token, the first of None."""
-    token = None
-    while True:
-        page = search(token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 class Tracker:
@@ -500,7 +433,7 @@ class Tracker:
                 f"`{command} experiments restore --experiment-id {found.experiment_id}` brings it back, and "
                 f"`{command} gc` makes room for a new one"
             )
-        if self.uri == _own_database(home):
+        if self.uri == own_database(home):
             _refuse_elsewhere(found.artifact_location, home)
         return str(found.experiment_id)
 
@@ -594,26 +527,6 @@ def _refuse_elsewhere(location: str, home: Home) -> None:
             f"the runs in {home.mlflow} keep their files in {kept}: where the state folder was moved, bring it back; "
             f"where it is a copy, take {home.mlflow} out of it, and a new history begins there"
         )
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Let pass what tells of no error. MLflow raises those too, and who catches one says what became of it: a database
-    that a neighbour keeps busy is no reason to alarm anybody with a traceback.
-    """
-    return not record.exc_info
-
-
-def _own_database(home: Home) -> str:
-    return f"{SQLITE}///{home.mlflow / DATABASE}"
-
-
-def _write_ahead(database: Path) -> None:
-    """Have SQLite write to a log beside the database first, as Prefect has it: a write then waits for the disk once
-    where it waited several times, and for none who reads. The database remembers it, so that where another
-    process keeps it busy just now, or the file system cannot, it may stay as it is; what else is wrong MLflow will say.
-    """
-    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def reason(failure: Exception) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.home import Home
+from tasks.mlflow_store import connect, every_experiment, every_page, every_run, tracking_uri, unreadable
 from tasks.register import TAG_SNAPSHOT
 from tasks.snapshots import snapshot_name
-from tasks.track import connect, every_experiment, every_page, every_run, tracking_uri, unreadable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -42,7 +42,7 @@ def test_runs_are_found_by_parameter_and_by_dataset(tracker: Tracker, mlflow_hom
 
 
 def test_more_runs_than_a_page_holds(tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.track.RUNS_AT_A_TIME", 2)
+    monkeypatch.setattr("tasks.mlflow_store.RUNS_AT_A_TIME", 2)
     name = digest_of("many")[:16]
     for number in range(5):
         tracker.log_params(tracker.open_run(f"key-{number}", name="n"), {"snapshot": name})
@@ -52,7 +52,7 @@ def test_more_runs_than_a_page_holds(tracker: Tracker, mlflow_home: Home, monkey
 def test_a_job_of_more_runs_than_a_page_holds_is_closed_whole_and_counted_whole(
     tracker: Tracker, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.track.RUNS_AT_A_TIME", 2)
+    monkeypatch.setattr("tasks.mlflow_store.RUNS_AT_A_TIME", 2)
     parent = tracker.open_run("many", name="a job of many")
     children = [tracker.open_run(f"child-{number}", name="n", parent=parent) for number in range(5)]
     tracker.close_open_runs(parent, "KILLED")

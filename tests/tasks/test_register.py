@@ -22,9 +22,10 @@ import pytest
 from models.serving import Server
 from tasks import register as registry
 from tasks.home import Home
+from tasks.mlflow_store import tracking_uri
 from tasks.register import Reason, Registered, register
 from tasks.snapshots import Snapshot
-from tasks.track import Tracker, tracking_uri
+from tasks.track import Tracker
 from tests.tasks.conftest import Shop
 
 ALONE = """

@@ -16,7 +16,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT, Home
-from tasks.track import DatasetNote, Tracker, code_tags, tracking_uri
+from tasks.track import DatasetNote, Tracker, code_tags
 
 
 def epochs(*numbers: int) -> list[dict[str, Any]]:
@@ -199,30 +199,6 @@ def test_tags_name_the_code_that_ran() -> None:
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     if head.returncode == 0:
         assert tags["mlflow.source.git.commit"] == head.stdout.strip()
-
-
-def test_another_server_is_used_where_it_is_configured(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(home) == f"sqlite:///{home.mlflow}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org:5000")
-    assert tracking_uri(home) == "http://example.org:5000"
-
-
-@pytest.mark.parametrize(
-    ("asked", "meant"),
-    [
-        ("sqlite:///runs.db", "sqlite:///{here}/runs.db"),
-        ("sqlite:////data/runs.db", "sqlite:////data/runs.db"),
-        ("mlruns", "{here}/mlruns"),
-        ("postgresql://ann@db/runs", "postgresql://ann@db/runs"),
-    ],
-)
-def test_a_file_is_meant_from_the_folder_that_it_was_asked_for_in(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, meant: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", asked)
-    assert tracking_uri(home) == meant.format(here=tmp_path)
 
 
 def test_a_deleted_experiment_is_said_with_what_brings_it_back(tracker: Tracker, mlflow_home: Home) -> None:
