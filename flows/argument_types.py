@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+MOST = 2**31 - 1
+"""The greatest whole number that is taken where nothing sets another bound."""
+
 
 class Exported(argparse.Action):
     """Hands an option's value to this process and its children as the variable REC_DENOISER_<OPTION>."""
@@ -79,7 +82,7 @@ def data_set_name(text: str) -> str:
     return text
 
 
-def whole(least: int, *, most: int = 2**31 - 1) -> Callable[[str], int]:
+def whole(least: int, *, most: int = MOST) -> Callable[[str], int]:
     """A whole number from `least` to `most`."""
 
     def parse(text: str) -> int:
@@ -87,6 +90,8 @@ def whole(least: int, *, most: int = 2**31 - 1) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least and most == MOST:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"{text} does not lie between {least} and {most}")
         return value

@@ -321,7 +321,7 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
 
 def add_ui(parser: argparse.ArgumentParser) -> None:
     """The options of `ui`."""
-    parser.add_argument("which", choices=("mlflow", "prefect"), help="whose user interface")
+    parser.add_argument("which", choices=("mlflow", "prefect"), metavar="NAME", help="whose: mlflow or prefect")
     parser.add_argument(
         "--port", type=whole(1, most=65_535), metavar="N", help="default 5000 for mlflow, 4200 for prefect"
     )
