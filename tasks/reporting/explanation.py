@@ -55,7 +55,7 @@ def carriers(offer: Offer, seen: Sequence[Event]) -> str:
     if not held:
         return "–"
     told = (f"{_named(event, seen)} {_signed(value)}" for value, event in most)
-    return ", ".join(told) or "none: every event costs it score"
+    return ", ".join(told) or "none: no event lends it score"
 
 
 def influence_note(explanation: Explanation) -> str:

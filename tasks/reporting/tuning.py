@@ -164,7 +164,7 @@ def _costs(result: TuneResult) -> Grid:
         figures = [cell.figures for trial in trials for cell in trial.cells]
         epochs = sum(each.epochs or 0 for each in figures)
         seconds = [each.seconds for each in figures if each.seconds is not None]
-        peak = max((each.peak_memory_bytes or 0 for each in figures), default=0) / MEBIBYTE
+        peaks = [each.peak_memory_bytes / MEBIBYTE for each in figures if each.peak_memory_bytes is not None]
         parameters = best.cells[0].figures.parameters if best else None
         rows.append(
             (
@@ -173,7 +173,7 @@ def _costs(result: TuneResult) -> Grid:
                 Item(str(epochs), value=epochs),
                 Item(f"{sum(seconds):.0f}", value=sum(seconds)),
                 Item(f"{fmean(seconds):.1f}", value=fmean(seconds)) if seconds else Item(DASH),
-                Item(f"{peak:.0f}", value=peak),
+                Item(f"{max(peaks):.0f}", value=max(peaks)) if peaks else Item(DASH),
                 Item(DASH) if parameters is None else Item(str(parameters), value=parameters),
             )
         )

@@ -190,9 +190,10 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def test_an_item_that_every_event_costs_score_is_carried_by_none() -> None:
+def test_an_item_that_no_event_lends_score_is_carried_by_none() -> None:
     told = explain(held(), history_given(ITEMS[:5]), user=None, k=1)
-    assert carriers(replace(told.offers[0], influences=(-0.1,) * 5), told.seen) == "none: every event costs it score"
+    for influences in ((-0.1,) * 5, (0.0, -0.1, -0.1, -0.1, 0.0)):
+        assert carriers(replace(told.offers[0], influences=influences), told.seen) == "none: no event lends it score"
 
 
 def test_numbers_stay_beside_the_names_that_they_are_of_in_any_script(tmp_path: Path) -> None:

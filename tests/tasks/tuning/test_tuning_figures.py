@@ -81,6 +81,13 @@ def test_what_the_search_took_is_counted_of_the_trainings_that_came_to_an_end(
     ]
 
 
+def test_where_every_training_failed_what_they_took_is_not_known(found: TuneResult, tmp_path: Path) -> None:
+    failed = TrialCell(1, "failed", "diverged", {}, Figures(), "k", "a")
+    trials = [replace(one, cells=(failed,)) if one.method == "never" else one for one in found.trials]
+    *_, never = rows_of(content_of(write_tuning_report(replace(found, trials=tuple(trials)), tmp_path)), "costs")
+    assert (never["Seconds each"], never["Peak MiB"], never["Parameters of the best"]) == ("–", "–", "–")
+
+
 def test_every_trial_has_its_value_and_the_best_are_marked(found: TuneResult, tmp_path: Path) -> None:
     rows = rows_of(content_of(write_tuning_report(found, tmp_path)), "trials")
     assert [(row["Method"], row["Trial"], row["Value"], row["Epochs"]) for row in rows] == [
