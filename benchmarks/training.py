@@ -176,7 +176,7 @@ def _warmed(training: Training) -> dict[str, float]:
         before = now()
         training.train_epoch()
         after = now()
-        training.take_up(checkpoint, lambda _: None)
+        training.restore(checkpoint)
     return {name: after[name] - before[name] for name in before}
 
 

@@ -143,18 +143,21 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
 def _train(request: dict[str, Any], folder: Path, say: Say) -> None:
     keep_freed()
     with as_asked():
-        training = training_of(request, load_log)
+        training = training_of(request, load_log, checkpoint=folder / CHECKPOINT_FILE)
     seconds = request["seconds"]
     training.run(
-        checkpoint=folder / CHECKPOINT_FILE,
         on_epoch=lambda epoch: say("epoch", **asdict(epoch)),
         deadline=None if seconds is None else time.monotonic() + seconds,
     )
     keep(training, request, group=[])
 
 
-def training_of(request: dict[str, Any], read: Callable[[Path], InteractionLog]) -> Training:
-    """The training that is asked for, of logs as they are `read`. Raises `ValueError` where there can be none."""
+def training_of(
+    request: dict[str, Any], read: Callable[[Path], InteractionLog], *, checkpoint: Path | None = None
+) -> Training:
+    """The training that is asked for, of logs as they are `read`, where it stood at its `checkpoint` if that exists.
+    Raises `ValueError` where there can be none.
+    """
     config = ModelConfig.from_dict(request["model"])
     running = Running(**{name: request[name] for name in ("compiled", "precision") if name in request})
     log, clean = read(Path(request["log"])), read(Path(request["clean"]))
@@ -168,6 +171,7 @@ def training_of(request: dict[str, Any], read: Callable[[Path], InteractionLog])
         evaluation_seed=request["evaluation_seed"],
         device=torch.device(request["device"]),
         running=running,
+        checkpoint=checkpoint,
     )
 
 

@@ -90,10 +90,12 @@ def _train(requests: Mapping[int, dict[str, Any]], say: Say) -> dict[int, dict[s
 
     with as_asked():
         _refuse_unlike(cells)
-        trainings = [training_of(cell, read) for cell in cells]
+        trainings = [
+            training_of(cell, read, checkpoint=folder / CHECKPOINT_FILE)
+            for cell, folder in zip(cells, folders, strict=True)
+        ]
         replicas = Replicas(trainings)
     replicas.run(
-        checkpoints=[folder / CHECKPOINT_FILE for folder in folders],
         on_epoch=lambda place, epoch: say("epoch", cell=numbers[place], **asdict(epoch)),
         on_end=ended,
         deadline=None if seconds is None else time.monotonic() + seconds,

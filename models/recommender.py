@@ -115,6 +115,12 @@ class Recommender(nn.Module):
         Raises `ValueError` where the model was not built for such a log.
         """
 
+    def resume(self, sequences: Sequences) -> None:
+        """As `prepare`, where the model has the state of a training on this log, which goes on: what is kept in that
+        state need not be found anew.
+        """
+        self.prepare(sequences)
+
     def row_tables(self) -> tuple[nn.Embedding, ...]:
         """The tables of which a training step reads no more than the rows that it names, so that no other row needs a
         gradient; none by default, and none where the loss looks at every item.

@@ -66,6 +66,13 @@ class NoiseAware(AroundNextItem):
 
         Raises `ValueError` where the noise model leaves nothing to train on.
         """
+        if self.noise is not None:
+            self.noise.prepare(sequences)
+        self.resume(sequences)
+
+    def resume(self, sequences: Sequences) -> None:
+        """As `prepare`, of the log that the noise model has learned from: it is judged once more."""
+        self._cleaned = None
         super().prepare(self._judged(sequences))
 
     @property
@@ -170,11 +177,12 @@ class NoiseAware(AroundNextItem):
         return query
 
     def _judged(self, sequences: Sequences) -> Sequences:
-        """The log without what no epoch sees, and with every event's probability; computed once a log."""
+        """The log without what no epoch sees, and with every event's probability, as the noise model has learned to
+        tell it; computed once a log.
+        """
         if self.noise is None:
             return sequences
         if self._cleaned is None or self._cleaned[0] is not sequences:
-            self.noise.prepare(sequences)
             verdict = self.noise.verdict(sequences)
             judged = replace(sequences, keep=verdict).only(verdict > 0 if self.sampled else verdict >= self.drop_below)
             if not bool((judged.train_lengths > 1).any()):

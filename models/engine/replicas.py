@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -48,7 +47,6 @@ class Replicas:
     def run(
         self,
         *,
-        checkpoints: Sequence[Path | None],
         on_epoch: Callable[[int, Epoch], None],
         on_end: Ended,
         deadline: float | None = None,
@@ -59,8 +57,8 @@ class Replicas:
         of an epoch are a replica's share of it. Raises `TimeoutError` past the deadline.
         """
         hear = [partial(on_epoch, number) for number in range(len(self.trainings))]
-        for training, checkpoint, heard in zip(self.trainings, checkpoints, hear, strict=True):
-            training.take_up(checkpoint, heard)
+        for training, heard in zip(self.trainings, hear, strict=True):
+            training.recall(heard)
         under_way = set(range(len(self.trainings)))
         while True:
             for number in sorted(number for number in under_way if self.trainings[number].finished):
@@ -86,7 +84,7 @@ class Replicas:
                     on_end(number, failure)
                     continue
                 seconds = share + time.monotonic() - started
-                training.end_epoch(metrics, seconds=seconds, checkpoint=checkpoints[number], on_epoch=hear[number])
+                training.end_epoch(metrics, seconds=seconds, on_epoch=hear[number])
 
     def train_epoch(self, members: Sequence[int]) -> list[float]:
         """One pass over the users of the trainings of these numbers, which are at the same epoch; the mean loss of

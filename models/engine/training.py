@@ -7,9 +7,10 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,8 +111,10 @@ class Training:
         evaluation_seed: int,
         device: torch.device,
         running: Running = AS_IT_IS,
+        checkpoint: Path | None = None,
     ) -> None:
         """`seed` is that of every draw. `clean` is the log without injected noise: the validation protocol is its.
+        `checkpoint` is written after each epoch; where it exists, the training goes on from it.
 
         Raises `ValueError` where there is nothing to train on or to validate with, or a step that is to be compiled
         moves touched rows alone.
@@ -119,6 +122,7 @@ class Training:
         has_weights = any(True for _ in model.parameters())
         self.config = config if has_weights else replace(config, epochs=1, table_rows="auto")
         self.running = running
+        self.checkpoint = checkpoint
         self.model = model.to(device)
         self.log = log.to(device)
         clean = clean.to(device)
@@ -136,7 +140,12 @@ class Training:
         self.streams = Streams(seed, Draws.NAMES, device=device)
         self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
-        self.model.prepare(sequences)
+        held = None if checkpoint is None or not checkpoint.exists() else self._read(checkpoint)
+        if held is None:
+            self.model.prepare(sequences)
+        else:
+            self.model.load_state_dict(held["model"])
+            self.model.resume(sequences)
         trainable = int((sequences.train_lengths > 1).sum())
         self.steps_of_epoch = math.ceil(trainable / self.config.batch_size)
         tables = self.model.row_tables()
@@ -152,33 +161,31 @@ class Training:
         self.optimizer = _optimizer(self.model, self.config)
         self.progress = Progress()
         self._ended_steps = 0
-        self.best = _copied(self.model)
+        self.best = held["best"] if held is not None else _copied(self.model)
+        if held is not None:
+            self._stand(held)
 
-    def run(
-        self, *, checkpoint: Path | None, on_epoch: Callable[[Epoch], None], deadline: float | None = None
-    ) -> Progress:
+    def run(self, *, on_epoch: Callable[[Epoch], None], deadline: float | None = None) -> Progress:
         """Train until the epochs or the patience run out; the model then holds the best weights.
 
-        A `checkpoint` that exists is taken up; it is written after each epoch, before `on_epoch` hears of it.
+        `on_epoch` hears of the epochs before the checkpoint as well, and of each other one when that is written.
         `deadline` is on the monotonic clock. Raises `TimeoutError` past it, with the checkpoint in place, and
         `Diverged` where the loss or the scores stop being numbers.
         """
-        self.take_up(checkpoint, on_epoch)
+        self.recall(on_epoch)
         while not self.finished:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"the time limit was reached after epoch {self.progress.epoch}")
             started = time.monotonic()
             metrics = self.train_epoch() | self.validate_if_due()
-            self.end_epoch(metrics, seconds=time.monotonic() - started, checkpoint=checkpoint, on_epoch=on_epoch)
+            self.end_epoch(metrics, seconds=time.monotonic() - started, on_epoch=on_epoch)
         self.model.load_state_dict(self.best)
         return self.progress
 
-    def take_up(self, checkpoint: Path | None, on_epoch: Callable[[Epoch], None]) -> None:
-        """Go on from the `checkpoint`, where there is one: `on_epoch` hears of the epochs before it."""
-        if checkpoint is not None and checkpoint.exists():
-            self._restore(checkpoint)
-            for epoch in self.progress.history:
-                on_epoch(epoch)
+    def recall(self, on_epoch: Callable[[Epoch], None]) -> None:
+        """Have `on_epoch` hear of the epochs so far."""
+        for epoch in self.progress.history:
+            on_epoch(epoch)
 
     @property
     def finished(self) -> bool:
@@ -188,14 +195,7 @@ class Training:
         impatient = progress.best_epoch > 0 and waited >= config.patience and progress.steps >= config.min_steps
         return progress.epoch >= config.epochs or impatient
 
-    def end_epoch(
-        self,
-        metrics: dict[str, float],
-        *,
-        seconds: float,
-        checkpoint: Path | None,
-        on_epoch: Callable[[Epoch], None],
-    ) -> None:
+    def end_epoch(self, metrics: dict[str, float], *, seconds: float, on_epoch: Callable[[Epoch], None]) -> None:
         """Take down that an epoch has been trained, in so many seconds."""
         number = self.progress.epoch + 1
         self.progress.seconds += seconds
@@ -206,8 +206,8 @@ class Training:
         self.progress.history.append(
             Epoch(number, int(time.time() * 1000), figures, warnings=list(self.model.warnings()))
         )
-        if checkpoint is not None:
-            self.save(checkpoint)
+        if self.checkpoint is not None:
+            self.save(self.checkpoint)
         on_epoch(self.progress.history[-1])
 
     def train_epoch(self) -> dict[str, float]:
@@ -302,10 +302,19 @@ class Training:
         with written_whole(path) as file:
             torch.save(state, file)
 
-    def _restore(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.log.sequences.device, weights_only=True)
+    def restore(self, path: Path) -> None:
+        """Stand where the training stood when it was saved."""
+        state = self._read(path)
         self.model.load_state_dict(state["model"])
         self.best = state["best"]
+        self._stand(state)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state: dict[str, Any] = torch.load(path, map_location=self.log.sequences.device, weights_only=True)
+        return state
+
+    def _stand(self, state: Mapping[str, Any]) -> None:
+        """Where a checkpoint says, whose weights the model has."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.streams.load_state_dict(state["streams"])
         self.order.load_state_dict(state["order"])

@@ -54,8 +54,9 @@ def config_of(backbone: str, gate: str = "none", **settings: object) -> ModelCon
 def trained(log: InteractionLog, config: ModelConfig, *, epochs: int, checkpoint: Path | None = None) -> Training:
     model = build(config, ITEMS, seed=1, user_count=log.sequences.user_count)
     settings = TrainingConfig(epochs=epochs, batch_size=16, learning_rate=5e-3, validate_every=5, patience=50)
-    training = Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
-    training.run(checkpoint=checkpoint, on_epoch=lambda _: None)
+    device = torch.device("cpu")
+    training = Training(model, log, log, settings, seed=1, evaluation_seed=0, device=device, checkpoint=checkpoint)
+    training.run(on_epoch=lambda _: None)
     return training
 
 

@@ -104,7 +104,7 @@ def test_both_learn_and_the_stored_model_ranks_as_the_trained_one(
         model, log, log, TrainingConfig.from_dict({"epochs": 2, "table_rows": rows}),
         seed=1, evaluation_seed=0, device=torch.device("cpu"),
     )  # fmt: skip
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     moved = [not torch.equal(values, earlier) for values, earlier in zip(model.parameters(), before, strict=True)]
     assert all(moved)
     save_model(model, SMALL, tmp_path, item_count=ITEMS)

@@ -67,7 +67,7 @@ def test_an_interrupted_compiled_training_goes_on_to_the_same_bits(make_log: Mak
         whole.train_epoch()
     first.train_epoch()
     first.save(tmp_path / "checkpoint.pt")
-    second.take_up(tmp_path / "checkpoint.pt", lambda _: None)
+    second.restore(tmp_path / "checkpoint.pt")
     second.train_epoch()
     assert all(torch.equal(one, other) for one, other in zip(weights(whole), weights(second), strict=True))
 

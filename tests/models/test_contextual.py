@@ -288,7 +288,7 @@ def test_it_finds_noise_that_it_was_not_shown() -> None:
         model, log, log, TrainingConfig(epochs=30, validate_every=30, batch_size=50, learning_rate=3e-3),
         seed=1, evaluation_seed=0, device=torch.device("cpu"),
     )  # fmt: skip
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     found = suspicions(model, log.sequences)
     labels = noise[log.sequences.offsets[found.users] + torch.from_numpy(found.positions)]
     assert auroc(torch.from_numpy(found.scores["gate"]), labels) > 0.85

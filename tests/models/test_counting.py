@@ -154,9 +154,10 @@ def test_a_training_counts_once_and_what_it_keeps_ranks_alike(name: str, tmp_pat
         seed=1,
         evaluation_seed=1,
         device=torch.device("cpu"),
+        checkpoint=tmp_path / "checkpoint.pt",
     )
     epochs: list[int] = []
-    progress = training.run(checkpoint=tmp_path / "checkpoint.pt", on_epoch=lambda epoch: epochs.append(epoch.epoch))
+    progress = training.run(on_epoch=lambda epoch: epochs.append(epoch.epoch))
     assert (epochs, progress.best_epoch, progress.steps) == ([1], 1, 0)
     assert "train.loss" not in progress.history[0].metrics
     save_model(training.model, config, tmp_path, item_count=ITEMS)

@@ -40,7 +40,7 @@ def test_the_own_score_finds_planted_noise_and_is_no_part_of_what_is_trained() -
     part = training_part(log.sequences)
     assert auroc(1 - model.noise.verdict(log.sequences)[part], noise[part]) > 0.8
     before = {name: value.clone() for name, value in model.noise.state_dict().items()}
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     assert all(torch.equal(value, before[name]) for name, value in model.noise.state_dict().items())
 
 
@@ -132,31 +132,6 @@ def test_dropped_events_are_others_in_each_epoch_and_as_many_as_asked_for() -> N
     assert both.noise is not None
     keep = both.noise.verdict(log.sequences)[training_part(log.sequences)]
     assert len(batch_of(both, log).cells) == pytest.approx(float(0.75 * keep.sum()) - 400, rel=0.02)
-
-
-def test_a_sampled_log_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    log, _ = planted_log(kind="uniform", share=0.2, users=60)
-    config = replace(SMALL, noise_model="co-occurrence", reach=3, cleaning="sampled")
-
-    def weights(*, stop_at: int | None) -> list[Tensor]:
-        for epochs in (stop_at, 4):
-            if epochs is None:
-                continue
-            model = build(config, ITEMS, seed=1)
-            training = Training(
-                model,
-                log,
-                log,
-                TrainingConfig(epochs=epochs, batch_size=16),
-                seed=1,
-                evaluation_seed=0,
-                device=torch.device("cpu"),
-            )
-            training.run(checkpoint=None if stop_at is None else tmp_path / "there.pt", on_epoch=lambda _: None)
-        return [value.detach() for value in model.parameters()]
-
-    for one, other in zip(weights(stop_at=None), weights(stop_at=2), strict=True):
-        assert torch.equal(one, other)
 
 
 def test_a_history_is_ranked_with_by_what_is_left_of_it() -> None:
@@ -375,27 +350,53 @@ def test_a_stored_model_ranks_as_the_trained_one(tmp_path: Path) -> None:
     assert_same_ranks(model, load_model(tmp_path), log)
 
 
-def test_a_training_goes_on_where_it_was_and_comes_out_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"noise_model": "co-occurrence", "robust": "truncated", "truncate_ramp": 3, "corrupt_inputs": 0.1},
+        {"noise_model": "co-occurrence", "reach": 3, "cleaning": "sampled"},
+        {"noise_model": "popularity", "target_power": 1.0},
+        {"noise_model": "own-score", "attention_power": 0.5},
+    ],
+    ids=["co-occurrence", "sampled", "popularity", "own-score"],
+)
+def test_a_training_goes_on_where_it_was_and_comes_out_the_same_without_learning_noise_again(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.denoising.noise.own_score.LEAST_STEPS", 90)
     log, _ = planted_log(kind="uniform", share=0.2, users=60)
-    settings = {"noise_model": "co-occurrence", "robust": "truncated", "truncate_ramp": 3, "corrupt_inputs": 0.1}
 
-    def training(epochs: int) -> Training:
+    def training(epochs: int, checkpoint: Path | None = None) -> Training:
         model = build(ModelConfig.from_dict(SMALL.to_dict() | settings), ITEMS, seed=1)
         return Training(
             model, log, log, TrainingConfig(epochs=epochs, batch_size=16),
-            seed=1, evaluation_seed=0, device=torch.device("cpu"),
+            seed=1, evaluation_seed=0, device=torch.device("cpu"), checkpoint=checkpoint,
         )  # fmt: skip
 
+    def learned_again(*_: object) -> None:
+        raise AssertionError("what the noise model has learned is in the checkpoint")
+
     whole = training(4)
-    whole.run(checkpoint=None, on_epoch=lambda _: None)
-    training(2).run(checkpoint=tmp_path / "c.pt", on_epoch=lambda _: None)
-    resumed = training(4)
-    resumed.run(checkpoint=tmp_path / "c.pt", on_epoch=lambda _: None)
-    assert [epoch.metrics["train.loss"] for epoch in whole.progress.history] == [
-        epoch.metrics["train.loss"] for epoch in resumed.progress.history
-    ]
+    whole.run(on_epoch=lambda _: None)
+    training(2, tmp_path / "c.pt").run(on_epoch=lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(NoiseModel, "prepare", learned_again)
+        with pytest.raises(AssertionError, match="in the checkpoint"):
+            training(4)
+        resumed = training(4, tmp_path / "c.pt")
+        resumed.run(on_epoch=lambda _: None)
+    assert told(whole) == told(resumed)
+    assert 0 < told(whole)[-1]["noise.dropped"] < 1
     for name, values in whole.model.state_dict().items():
         assert torch.equal(values, resumed.model.state_dict()[name]), name
+
+
+def told(training: Training) -> list[dict[str, float]]:
+    """What is known of each epoch, less the time that it took."""
+    return [
+        {name: value for name, value in epoch.metrics.items() if not name.startswith("time.")}
+        for epoch in training.progress.history
+    ]
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -444,7 +445,7 @@ def test_every_backbone_trains_beside_it_and_ranks_as_stored(
     training = Training(
         model, log, log, TrainingConfig(epochs=1), seed=1, evaluation_seed=0, device=torch.device("cpu")
     )
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     assert torch.isfinite(model.item_table()).all()
     assert not torch.equal(model.item_table(), untrained.item_table())
     save_model(model, config, tmp_path, item_count=ITEMS, user_count=30)

@@ -37,12 +37,17 @@ def logs(make_log: MakeLog) -> list[InteractionLog]:
     return [make_log(lengths=sorted(lengths, reverse=bool(seed % 2)), item_count=45, seed=seed) for seed in range(3)]
 
 
-def trainings(logs: list[InteractionLog], model: ModelConfig, config: TrainingConfig) -> list[Training]:
-    """One on each log, in float64, as keys' biases have gradients of 0, of whose rounding Adam makes whole steps."""
+def trainings(
+    logs: list[InteractionLog], model: ModelConfig, config: TrainingConfig, folder: Path | None = None
+) -> list[Training]:
+    """One on each log, in float64, as keys' biases have gradients of 0, of whose rounding Adam makes whole steps. Their
+    checkpoints are in `folder`, where there is one.
+    """
     return [
         Training(
             build(model, log.sequences.item_count, seed=seed).double(), log, log, config,
             seed=seed, evaluation_seed=0, device=torch.device("cpu"),
+            checkpoint=None if folder is None else folder / f"{seed}.pt",
         )
         for seed, log in enumerate(logs, start=7)
     ]  # fmt: skip
@@ -52,10 +57,9 @@ def ignore(*_: object) -> None:
     """Nobody listens."""
 
 
-def run_side_by_side(group: list[Training], folder: Path | None = None) -> dict[int, Diverged | None]:
+def run_side_by_side(group: list[Training]) -> dict[int, Diverged | None]:
     ended: dict[int, Diverged | None] = {}
-    checkpoints = [None if folder is None else folder / f"{number}.pt" for number in range(len(group))]
-    Replicas(group).run(checkpoints=checkpoints, on_epoch=ignore, on_end=ended.__setitem__)
+    Replicas(group).run(on_epoch=ignore, on_end=ended.__setitem__)
     return ended
 
 
@@ -79,7 +83,7 @@ def test_replicas_train_as_they_would_alone(settings: dict[str, object], logs: l
     group, alone = trainings(logs, model, SHORT), trainings(logs, model, SHORT)
     run_side_by_side(group)
     for ours, own in zip(group, alone, strict=True):
-        own.run(checkpoint=None, on_epoch=ignore)
+        own.run(on_epoch=ignore)
         assert_alike(ours, own)
 
 
@@ -98,7 +102,7 @@ def test_each_stops_by_itself_under_all_that_a_training_can_be_told(logs: list[I
     group, alone = trainings(logs, SIZES, config), trainings(logs, SIZES, config)
     run_side_by_side(group)
     for ours, own in zip(group, alone, strict=True):
-        own.run(checkpoint=None, on_epoch=ignore)
+        own.run(on_epoch=ignore)
         assert_alike(ours, own)
     assert len({training.progress.epoch for training in group}) > 1
 
@@ -113,18 +117,15 @@ def test_replicas_interrupted_at_different_epochs_go_on_together_or_alone(
         if (number, epoch.epoch) == (1, 2):
             raise Cut
 
-    checkpoints = [tmp_path / f"{number}.pt" for number in range(3)]
     with pytest.raises(Cut):
-        Replicas(trainings(logs, SIZES, LONGER)).run(checkpoints=checkpoints, on_epoch=cut, on_end=ignore)
+        Replicas(trainings(logs, SIZES, LONGER, tmp_path)).run(on_epoch=cut, on_end=ignore)
     heard: list[tuple[int, int]] = []
-    first, *together = trainings(logs, SIZES, LONGER)
-    Replicas(together).run(
-        checkpoints=checkpoints[1:], on_epoch=lambda number, epoch: heard.append((number, epoch.epoch)), on_end=ignore
-    )
+    first, *together = trainings(logs, SIZES, LONGER, tmp_path)
+    Replicas(together).run(on_epoch=lambda number, epoch: heard.append((number, epoch.epoch)), on_end=ignore)
     assert heard == [(0, 1), (0, 2), (1, 1), (1, 2), (0, 3), (1, 3)]
-    first.run(checkpoint=checkpoints[0], on_epoch=ignore)
+    first.run(on_epoch=ignore)
     for ours, own in zip([first, *together], trainings(logs, SIZES, LONGER), strict=True):
-        own.run(checkpoint=None, on_epoch=ignore)
+        own.run(on_epoch=ignore)
         assert_alike(ours, own)
 
 
@@ -136,7 +137,7 @@ def test_one_that_diverges_takes_no_other_with_it(logs: list[InteractionLog]) ->
     assert {number for number, failure in ended.items() if failure is None} == {0, 2}
     assert "diverged" in str(ended[1])
     for number in (0, 2):
-        alone[number].run(checkpoint=None, on_epoch=ignore)
+        alone[number].run(on_epoch=ignore)
         assert_alike(group[number], alone[number])
 
 

@@ -199,12 +199,15 @@ def test_a_model_that_adds_up_in_place_can_be_copied() -> None:
     assert copied.weight.grad is not ours.weight.grad
 
 
-def training_of(make_log: MakeLog, model: ModelConfig, **settings: object) -> Training:
+def training_of(
+    make_log: MakeLog, model: ModelConfig, *, checkpoint: Path | None = None, **settings: object
+) -> Training:
     log = make_log(lengths=[5, 6, 9, 4, 8, 7], item_count=400)
     log = replace(log, sequences=replace(log.sequences, times=torch.arange(len(log.sequences.items)) ** 2))
     config = TrainingConfig.from_dict({"batch_size": 2, "epochs": 4, "table_rows": "touched"} | settings)
     built = build(replace(model, dim=8, length=6), 400, seed=1)
-    return Training(built, log, log, config, seed=1, evaluation_seed=0, device=torch.device("cpu"))
+    device = torch.device("cpu")
+    return Training(built, log, log, config, seed=1, evaluation_seed=0, device=device, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -231,16 +234,20 @@ def test_a_step_of_a_sampled_loss_reads_and_moves_few_rows(make_log: MakeLog, mo
 
 
 def test_a_training_that_was_interrupted_goes_on_to_the_same_bits(make_log: MakeLog, tmp_path: Path) -> None:
-    whole, begun, resumed = (training_of(make_log, ModelConfig(), decay=0.5) for _ in range(3))
-    whole.run(checkpoint=None, on_epoch=lambda _: None)
+    def training(checkpoint: Path | None) -> Training:
+        return training_of(make_log, ModelConfig(), checkpoint=checkpoint, decay=0.5)
+
+    whole = training(None)
+    whole.run(on_epoch=lambda _: None)
 
     def interrupt(epoch: Epoch) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        begun.run(checkpoint=tmp_path / "checkpoint.pt", on_epoch=interrupt)
-    resumed.run(checkpoint=tmp_path / "checkpoint.pt", on_epoch=lambda _: None)
+        training(tmp_path / "checkpoint.pt").run(on_epoch=interrupt)
+    resumed = training(tmp_path / "checkpoint.pt")
+    resumed.run(on_epoch=lambda _: None)
     assert resumed.progress.epoch == 4
     for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(one, other)

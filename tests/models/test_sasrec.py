@@ -138,6 +138,6 @@ def test_the_padding_row_stays_zero_in_training(make_log: MakeLog) -> None:
     training = Training(
         model, log, log, TrainingConfig(epochs=3), seed=1, evaluation_seed=0, device=torch.device("cpu")
     )
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     assert float(model.item_table()[0].detach().abs().max()) == 0.0
     assert float(model.item_table()[1:].detach().abs().min()) > 0.0

@@ -39,7 +39,7 @@ def test_steps_are_counted_over_epochs(make_log: MakeLog) -> None:
         step()
 
     training.optimizer.step = watched  # type: ignore[method-assign, assignment]
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     assert seen == pytest.approx([1e-3 * (number + 1) / 100 for number in range(15)])
 
 
@@ -52,7 +52,7 @@ def test_a_rate_that_falls_reaches_its_end_where_epochs_have_fewer_steps_than_th
     while not training.finished:
         metrics = training.train_epoch()
         rates.append([training.optimizer.param_groups[0]["lr"], training.progress.steps])
-        training.end_epoch(metrics, seconds=0.0, checkpoint=None, on_epoch=lambda _: None)
+        training.end_epoch(metrics, seconds=0.0, on_epoch=lambda _: None)
     assert rates[-1][1] < 0.8 * 10 * training.steps_of_epoch
     assert [rate for rate, _ in rates] == sorted((rate for rate, _ in rates), reverse=True)
     assert rates[-1][0] < 1e-4
@@ -73,7 +73,7 @@ def test_each_group_keeps_its_rate_over_the_networks(make_log: MakeLog) -> None:
         step()
 
     training.optimizer.step = watched  # type: ignore[method-assign, assignment]
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     assert sum(of_gate) == 1
     assert len(seen) == training.progress.steps == 6
     for done, rates in enumerate(seen):
@@ -126,7 +126,7 @@ def batches(training: Training):  # type: ignore[no-untyped-def]
 def test_patience_ends_no_training_before_its_least_steps(make_log: MakeLog, min_steps: int, epochs: int) -> None:
     """Three steps an epoch at a rate that moves nothing: the first epoch stays the best."""
     training = training_of(make_log, epochs=20, patience=2, min_steps=min_steps, learning_rate=1e-12)
-    progress = training.run(checkpoint=None, on_epoch=lambda _: None)
+    progress = training.run(on_epoch=lambda _: None)
     assert (progress.best_epoch, progress.epoch) == (1, epochs)
 
 
@@ -146,7 +146,7 @@ def test_what_chooses_the_weights_is_what_was_asked_for(make_log: MakeLog) -> No
         model = build(ModelConfig(dim=8, length=6), 30, seed=1)
         config = TrainingConfig(epochs=12, batch_size=8, learning_rate=1e-2, patience=12, select_by=metric)
         training = Training(model, log, log, config, seed=1, evaluation_seed=0, device=torch.device("cpu"))
-        progress = training.run(checkpoint=None, on_epoch=lambda _: None)
+        progress = training.run(on_epoch=lambda _: None)
         values = [epoch.metrics[f"validation.{metric}"] for epoch in progress.history]
         assert progress.best_value == max(values)
         assert progress.best_epoch == 1 + values.index(max(values))

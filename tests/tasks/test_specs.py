@@ -106,7 +106,7 @@ def test_the_recipe_as_published_closes_its_mask_and_the_repaired_one_does_not(
         model, log, log, TrainingConfig(epochs=4, validate_every=4, batch_size=50),
         seed=1, evaluation_seed=0, device=torch.device("cpu"),
     )  # fmt: skip
-    training.run(checkpoint=None, on_epoch=lambda _: None)
+    training.run(on_epoch=lambda _: None)
     assert (training.progress.collapsed_epoch is not None) == closes
     figures = model.diagnostics()
     assert figures["gate.open_share"] == (0.0 if closes else 1.0)
