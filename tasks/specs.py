@@ -257,7 +257,11 @@ class ExecutionSpec(Spec):
 
 
 def default_training(source: SourceSpec | None) -> TrainingConfig:
-    """The published settings for a person's log; for the generated one, which is small, smaller batches."""
+    """The published settings for a person's log; for the generated one, which is small, smaller batches.
+
+    By the name alone, for a spec says the same wherever it is read and before anything is: a snapshot of the generated
+    log, which does not say that it is one, has the published settings.
+    """
     generated = source is None or source.path in (None, GENERATED)
     return TrainingConfig(epochs=25, batch_size=64, learning_rate=2e-3, patience=5) if generated else TrainingConfig()
 
