@@ -13,6 +13,7 @@ from torch import Tensor
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
 from models.denoising.noise.own_score import OwnScore
+from models.denoising.noise.seam import NoiseModel
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import Batch, training_batches, windows
 from models.engine.ranking import Protocol, rank
