@@ -8,15 +8,7 @@ from difflib import get_close_matches
 
 import torch
 
-from models.config import (
-    CO_TEACHING,
-    NO_GATE,
-    NO_NOISE_MODEL,
-    NO_ROBUST_LOSS,
-    ONE_PASS,
-    ModelConfig,
-    WrongChoice,
-)
+from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
 from models.denoising.co_teaching import CoTeaching
 from models.denoising.contextual import ContextualGate
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
