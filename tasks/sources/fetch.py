@@ -110,7 +110,7 @@ def fetch(remote: Remote, *, home: Home, say: Say, patience: Patience = Patience
         return _unpacked(remote.member, remote, folder, record=record)
 
 
-def probe(remote: Remote, *, home: Home, patience: Patience = Patience(attempts=1)) -> None:
+def probe(remote: Remote, *, home: Home) -> None:
     """Refuse a file that cannot be fetched, at the cost of one request for its beginning.
 
     Raises `InputError` for an address that is none, and where there is no such file, no access or no server, and no
@@ -120,7 +120,7 @@ def probe(remote: Remote, *, home: Home, patience: Patience = Patience(attempts=
     if is_kept(remote, home=home):
         return
     try:
-        with opened(address_of(remote.address), start=0, known=None, timeout=patience.timeout):
+        with opened(address_of(remote.address), start=0, known=None, timeout=Patience().timeout):
             return
     except Refused as refusal:
         if not refusal.busy or isinstance(refusal, Unreachable):

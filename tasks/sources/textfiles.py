@@ -22,6 +22,7 @@ Compression = Literal["uncompressed", "gzip", "zstd"]
 _COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
 _LONGEST_LINE = 1 << 22
+_BEGINNING = 100
 
 
 def compression_of(path: Path) -> Compression:
@@ -35,8 +36,8 @@ def kind_of(path: Path) -> str:
     return inner.suffix.lower()
 
 
-def beginning_of(path: Path, *, lines: int = 100) -> Beginning:
-    """The file's name and its first `lines` lines; bytes that are no UTF-8 are replaced.
+def beginning_of(path: Path) -> Beginning:
+    """The file's name and its first lines, `_BEGINNING` at most; bytes that are no UTF-8 are replaced.
 
     Raises `InputError` where the compression is broken.
     """
@@ -45,7 +46,7 @@ def beginning_of(path: Path, *, lines: int = 100) -> Beginning:
         if compression == compression_of(path):
             name = name.removesuffix(ending)
     with open_bytes(path) as file:
-        texts = [file.readline(_LONGEST_LINE).decode("utf-8-sig", errors="replace") for _ in range(lines)]
+        texts = [file.readline(_LONGEST_LINE).decode("utf-8-sig", errors="replace") for _ in range(_BEGINNING)]
     return Beginning(name, tuple(text.rstrip("\r\n") for text in texts if text.strip()))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from tasks.statistics import seeds
 from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample, standard_error
 from tasks.statistics.crossed import Errors, OverBoth, SeedSpread, SeedSquares, over_both, seed_squares, spreads
-from tasks.statistics.estimates import ALPHA, LEVEL, Estimate, column, difference, gain
+from tasks.statistics.estimates import ALPHA, Estimate, column, difference, gain
 from tasks.statistics.multiple import Adjusted, holm
 from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
 from tasks.statistics.panel import Panel
@@ -98,7 +98,6 @@ def compare(
     reference: str,
     rng: np.random.Generator,
     alternative: Alternative = "two-sided",
-    level: float = LEVEL,
     alpha: float = ALPHA,
     resamples: int = RESAMPLES,
 ) -> Table:
@@ -109,9 +108,7 @@ def compare(
     Raises `ValueError` where the reference is not in the panel.
     """
     panel.column(reference)
-    return _table(
-        panel, metric, reference, rng=rng, alternative=alternative, level=level, alpha=alpha, resamples=resamples
-    )
+    return _table(panel, metric, reference, rng=rng, alternative=alternative, alpha=alpha, resamples=resamples)
 
 
 def uncompared(
@@ -120,13 +117,10 @@ def uncompared(
     metric: str,
     reference: str,
     rng: np.random.Generator,
-    level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Table:
     """The values of a panel's methods, none of them compared: for a panel that lacks the reference."""
-    return _table(
-        panel, metric, reference, rng=rng, alternative="two-sided", level=level, alpha=ALPHA, resamples=resamples
-    )
+    return _table(panel, metric, reference, rng=rng, alternative="two-sided", alpha=ALPHA, resamples=resamples)
 
 
 def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
@@ -163,7 +157,6 @@ def _table(
     *,
     rng: np.random.Generator,
     alternative: Alternative,
-    level: float,
     alpha: float,
     resamples: int,
 ) -> Table:
@@ -178,13 +171,13 @@ def _table(
         Row(
             method=method,
             seeds=panel.seeds[method],
-            over_seeds=seeds.mean(panel.seed_means(method), level=level),
-            over_users=interval(resampled, column(panel.column(method)), level=level),
+            over_seeds=seeds.mean(panel.seed_means(method)),
+            over_users=interval(resampled, column(panel.column(method))),
             squares=squares[method][0],
             target_squares=squares[method][1],
             against=None
             if method == reference or reference not in panel.methods
-            else _against(panel, resampled, method, reference, alternative=alternative, level=level, alpha=alpha),
+            else _against(panel, resampled, method, reference, alternative=alternative, alpha=alpha),
         )
         for method in panel.methods
     )
@@ -207,7 +200,6 @@ def _against(
     reference: str,
     *,
     alternative: Alternative,
-    level: float,
     alpha: float,
 ) -> Against:
     at, base = panel.column(method), panel.column(reference)
@@ -216,10 +208,10 @@ def _against(
     users = len(own)
     seed_own, seed_other = panel.seed_pairs(method, reference)
     return Against(
-        difference=interval(resampled, difference(at, base), level=level),
-        difference_over_seeds=seeds.mean(seed_own - seed_other, level=level),
-        gain=interval(resampled, gain(at, base), level=level),
-        gain_over_seeds=seeds.ratio(seed_own - seed_other, seed_other, scale=100.0, level=level),
+        difference=interval(resampled, difference(at, base)),
+        difference_over_seeds=seeds.mean(seed_own - seed_other),
+        gain=interval(resampled, gain(at, base)),
+        gain_over_seeds=seeds.ratio(seed_own - seed_other, seed_other, scale=100.0),
         user_difference=float((own - other).mean()),
         user_error=float((own - other).std(ddof=1)) / users**0.5 if users > 1 else 0.0,
         t=t_test(own, other, alternative=alternative),

@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 
 from tasks.statistics.bootstrap import Resampled, interval
-from tasks.statistics.estimates import LEVEL, Estimate, Floats, Statistic
+from tasks.statistics.estimates import Estimate, Floats, Statistic
 from tasks.statistics.paired import Test
 
 NAME = "paired t over users and seeds"
@@ -198,7 +198,6 @@ def interval_over_both(
     arms: Sequence[tuple[int, SeedSpread]],
     *,
     rng: np.random.Generator,
-    level: float = LEVEL,
 ) -> Estimate:
     """The interval over users and seeds of any function of the means: percentiles of its values at resampled means,
     each of which is moved by what other seeds would change.
@@ -211,9 +210,7 @@ def interval_over_both(
     degrees = min(spread.degrees for _, spread in arms)
     count = len(resampled.draws)
     moved = rng.standard_normal((count, len(arms))) / np.sqrt(rng.chisquare(degrees, (count, 1)) / degrees)
-    found = interval(
-        replace(resampled, draws=resampled.draws + widths * moved), statistic, level=level, kind="percentile"
-    )
+    found = interval(replace(resampled, draws=resampled.draws + widths * moved), statistic, kind="percentile")
     return replace(found, basis=f"{found.basis} and seeds")
 
 

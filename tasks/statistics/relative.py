@@ -8,7 +8,7 @@ import numpy as np
 from tasks.statistics import seeds
 from tasks.statistics.bootstrap import RESAMPLES, Resampled, interval, resample, standard_error
 from tasks.statistics.crossed import SeedSpread, interval_over_both, seed_squares, spreads
-from tasks.statistics.estimates import LEVEL, Estimate, Statistic, closed_gap, column, difference, missing, share
+from tasks.statistics.estimates import Estimate, Statistic, closed_gap, column, difference, missing, share
 from tasks.statistics.panel import Panel
 
 CLEAR = 2.0
@@ -68,7 +68,6 @@ def retentions(
     *,
     rng: np.random.Generator,
     spread: Mapping[str, SeedSpread] | None = None,
-    level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> tuple[Retention, ...]:
     """Retention of each method of `bases` relative to the one it maps to: the same one at the lowest noise ratio.
@@ -76,7 +75,7 @@ def retentions(
     Targets keep their numbers through corruption, so the trainings at all ratios are methods of one panel. spread: of
     every method of the panel over seeds (`crossed.spreads`), by default what the panel itself says of it.
     """
-    means = _means(panel, spread, rng=rng, level=level, resamples=resamples)
+    means = _means(panel, spread, rng=rng, resamples=resamples)
     return tuple(_retention(means, method, base) for method, base in bases.items())
 
 
@@ -88,11 +87,10 @@ def gaps_closed(
     oracle: str,
     rng: np.random.Generator,
     spread: Mapping[str, SeedSpread] | None = None,
-    level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> tuple[GapClosed, ...]:
     """How much of the distance from `noisy` to `oracle` each method covers; spread: as of `retentions`."""
-    means = _means(panel, spread, rng=rng, level=level, resamples=resamples)
+    means = _means(panel, spread, rng=rng, resamples=resamples)
     reason = _unclear(means, noisy=noisy, oracle=oracle)
     return tuple(_gap_closed(means, method, noisy=noisy, oracle=oracle, reason=reason) for method in methods)
 
@@ -105,16 +103,15 @@ class _Means:
     resampled: Resampled
     spread: Mapping[str, SeedSpread]
     rng: np.random.Generator
-    level: float
 
     def over_users(self, statistic: Statistic) -> Estimate:
-        return interval(self.resampled, statistic, level=self.level)
+        return interval(self.resampled, statistic)
 
     def over_both(self, statistic: Statistic) -> Estimate | None:
         if not self.spread:
             return None
         arms = [(len(self.panel.seeds[method]), self.spread[method]) for method in self.panel.methods]
-        return interval_over_both(self.resampled, statistic, arms, rng=self.rng, level=self.level)
+        return interval_over_both(self.resampled, statistic, arms, rng=self.rng)
 
     def error(self, method: str, other: str) -> float:
         """The standard error of the difference of two methods, over users and, where that is known, seeds."""
@@ -126,7 +123,7 @@ class _Means:
 
 
 def _means(
-    panel: Panel, spread: Mapping[str, SeedSpread] | None, *, rng: np.random.Generator, level: float, resamples: int
+    panel: Panel, spread: Mapping[str, SeedSpread] | None, *, rng: np.random.Generator, resamples: int
 ) -> _Means:
     if spread is None:
         weights = panel.user_weights()
@@ -136,7 +133,7 @@ def _means(
         }
         spread = spreads({name: [own] for name, own in squares.items()})
     resampled = resample(panel.sample(), rng=rng, resamples=resamples)
-    return _Means(panel, resampled, spread, rng=rng, level=level)
+    return _Means(panel, resampled, spread, rng=rng)
 
 
 def _retention(means: _Means, method: str, base: str) -> Retention:
@@ -149,7 +146,7 @@ def _retention(means: _Means, method: str, base: str) -> Retention:
         value=means.over_users(column(at)),
         base=means.over_users(column(base_at)),
         share=means.over_users(kept),
-        share_over_seeds=seeds.ratio(*panel.seed_pairs(method, base), level=means.level),
+        share_over_seeds=seeds.ratio(*panel.seed_pairs(method, base)),
         share_over_both=means.over_both(kept),
     )
 
@@ -169,7 +166,7 @@ def _gap_closed(means: _Means, method: str, *, noisy: str, oracle: str, reason: 
         value=means.over_users(column(at)),
         gap=gap,
         share=hidden or means.over_users(closed),
-        share_over_seeds=hidden_over_seeds or seeds.ratio(own - base, best - base, level=means.level),
+        share_over_seeds=hidden_over_seeds or seeds.ratio(own - base, best - base),
         share_over_both=hidden if hidden and means.spread else means.over_both(closed),
     )
 

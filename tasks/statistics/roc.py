@@ -26,7 +26,7 @@ class Curve:
     true_positive: Floats
 
 
-def auroc(noisy: Flags, suspicion: Floats, users: Integers, *, level: float = LEVEL) -> Estimate:
+def auroc(noisy: Flags, suspicion: Floats, users: Integers) -> Estimate:
     """The probability that noise is more suspicious than what is genuine, ties by half (Mann and Whitney's U / mn),
     with an interval over users.
 
@@ -44,13 +44,13 @@ def auroc(noisy: Flags, suspicion: Floats, users: Integers, *, level: float = LE
     for what, part in (("the noise", noisy), ("that is genuine", ~noisy)):
         if len(np.unique(user[part])) < 2:
             reason = f"all {what} is of one user, who has no spread; two are needed"
-            return missing(reason, value=area, level=level, basis=BASIS, n=clusters)
+            return missing(reason, value=area, level=LEVEL, basis=BASIS, n=clusters)
     variance, degrees = _variance(above - area, below - area, user[noisy], user[~noisy], clusters=clusters)
     if variance == 0.0:
         reason = "every pair comes out alike, so users show no spread"
-        return missing(reason, value=area, level=level, basis=BASIS, n=clusters)
-    low, high = _limits(area, variance**0.5, degrees=degrees, level=level)
-    return estimate(area, low, high, level=level, basis=BASIS, n=clusters)
+        return missing(reason, value=area, level=LEVEL, basis=BASIS, n=clusters)
+    low, high = _limits(area, variance**0.5, degrees=degrees)
+    return estimate(area, low, high, level=LEVEL, basis=BASIS, n=clusters)
 
 
 def average_precision(noisy: Flags, suspicion: Floats) -> float:
@@ -121,10 +121,10 @@ def _variance(
     return variance, min(degrees, clusters - 1.0)
 
 
-def _limits(area: float, deviation: float, *, degrees: float, level: float) -> tuple[float, float]:
+def _limits(area: float, deviation: float, *, degrees: float) -> tuple[float, float]:
     from scipy.special import expit, logit, stdtrit
 
-    margin = float(stdtrit(degrees, 0.5 + level / 2.0)) * deviation / (area * (1.0 - area))
+    margin = float(stdtrit(degrees, 0.5 + LEVEL / 2.0)) * deviation / (area * (1.0 - area))
     return float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
 
 

@@ -67,7 +67,6 @@ def sliced(
     *,
     reference: str,
     rng: np.random.Generator,
-    level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Sliced:
     """Every part of the panel by a quantity [targets], NaN where it is not defined."""
@@ -77,7 +76,7 @@ def sliced(
     slices = []
     for index, label in enumerate(bins.labels):
         part = panel.only(places == index)
-        means, differences = _estimates(part, reference, rng=rng, level=level, resamples=resamples)
+        means, differences = _estimates(part, reference, rng=rng, resamples=resamples)
         slices.append(
             Slice(
                 label=label,
@@ -158,16 +157,16 @@ def noise_share(users: Integers, noisy: NDArray[np.bool_], *, target_users: Inte
 
 
 def _estimates(
-    part: Panel, reference: str, *, rng: np.random.Generator, level: float, resamples: int
+    part: Panel, reference: str, *, rng: np.random.Generator, resamples: int
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     others = [method for method in part.methods if method != reference]
     if len(part.targets) == 0:
-        nothing = missing("the slice has no targets", level=level, basis="bca bootstrap over users", n=0)
+        nothing = missing("the slice has no targets", level=LEVEL, basis="bca bootstrap over users", n=0)
         return dict.fromkeys(part.methods, nothing), dict.fromkeys(others, nothing)
     resampled = resample(part.sample(), rng=rng, resamples=resamples)
-    means = {method: interval(resampled, column(part.column(method)), level=level) for method in part.methods}
+    means = {method: interval(resampled, column(part.column(method))) for method in part.methods}
     base = part.column(reference)
-    return means, {method: interval(resampled, difference(part.column(method), base), level=level) for method in others}
+    return means, {method: interval(resampled, difference(part.column(method), base)) for method in others}
 
 
 def _labels(edges: Sequence[float], form: str, *, scale: float = 1.0) -> tuple[str, ...]:
