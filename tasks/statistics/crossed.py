@@ -180,7 +180,8 @@ def over_both(
     degrees of freedom are made (1946, "An approximate distribution of estimates of variance components", Biometrics
     Bulletin 2), as if both σ̂² were off by the same, since they have been drawn together. Where trainings share their
     rest, as those of one seed may, nothing may be left besides: all is then the seeds', with their degrees. Where both
-    σ̂² are 0, all is as over users alone.
+    σ̂² are 0, all is as over users alone: so often of two seeds of two methods that a true null is rejected in up to
+    8 % and not 5; of more seeds, methods or places it comes near 5.
     """
     margin = _margin(of_targets, users=over_users.n, level=difference.level)
     of_gain = of_targets.of_quotient(1.0 + (gain.value or 0.0) / 100.0)

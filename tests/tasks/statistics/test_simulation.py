@@ -10,7 +10,8 @@ import scipy.stats
 from tasks.statistics import paired, seeds
 from tasks.statistics.bootstrap import cluster, interval, resample
 from tasks.statistics.comparison import compare, jointly
-from tasks.statistics.estimates import Floats, Integers, Statistic, closed_gap, column, difference, gain
+from tasks.statistics.crossed import Errors, SeedSquares, over_both, spreads
+from tasks.statistics.estimates import Estimate, Floats, Integers, Statistic, closed_gap, column, difference, gain
 from tasks.statistics.multiple import holm
 from tasks.statistics.panel import Scores, align
 from tasks.statistics.relative import gaps_closed
@@ -264,6 +265,38 @@ def test_trainings_that_seeds_move_are_no_better_method_in_95_percent(runs: int,
     assert rejected["users"] > 0.2 * trials, rejected
     assert within(rejected["both"], trials, 0.05), rejected
     assert within(rejected["covered"], trials, 0.95), rejected
+
+
+@pytest.mark.parametrize("moved", [0.0, 4.0])
+@pytest.mark.parametrize(("runs", "methods", "most"), [(2, 2, 0.1), (2, 4, 0.085), (3, 2, 0.075), (5, 2, 0.065)])
+def test_how_often_a_true_null_is_rejected_where_seeds_are_few(
+    runs: int, methods: int, most: float, moved: float
+) -> None:
+    """At one place, of methods that are the same; seeds move their means by so many times what the users' rest does.
+
+    Two seeds of two methods say so little of what seeds do that it may pass for nothing: then 8 % are rejected.
+    """
+    rng = np.random.default_rng(34)
+    trials, users, rejected = 1000, 300, 0
+    nothing = Estimate(0.0, None, None, level=0.95, basis="", n=users)
+    for _ in range(trials):
+        means = rng.normal(0.0, ((1.0 + moved) / users) ** 0.5, (methods, runs))
+        rests = rng.chisquare((runs - 1) * (users - 1), methods) / ((runs - 1) * (users - 1))
+        squares = [
+            SeedSquares(runs, users, between=users * float(own.var(ddof=1)), rest=float(rest))
+            for own, rest in zip(means, rests, strict=True)
+        ]
+        found = spreads({str(number): [own] for number, own in enumerate(squares)})
+        error = float((2.0 / runs * rng.chisquare(users - 1) / (users - 1) / users) ** 0.5)
+        t = float(means[1].mean() - means[0].mean()) / error
+        p = 2.0 * float(scipy.stats.t.sf(abs(t), users - 1))
+        errors = Errors(error, ((runs, found["1"]), (runs, found["0"])))
+        over_users = paired.Test("paired t", "two-sided", users, t, p)
+        over = over_both(over_users, nothing, nothing, reference=0.0, of_users=errors, of_targets=errors)
+        rejected += over.t.p is not None and over.t.p <= 0.05
+    assert rejected <= most * trials, rejected / trials
+    if moved:
+        assert rejected > 0.03 * trials, rejected / trials
 
 
 @pytest.mark.parametrize("true", [100.0, -60.0])
