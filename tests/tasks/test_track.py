@@ -21,7 +21,11 @@ from tasks.track import DatasetNote, Tracker, code_tags
 
 def epochs(*numbers: int) -> list[dict[str, Any]]:
     return [
-        {"epoch": number, "timestamp": 1_000 + number, "metrics": {"train.loss": 1 / number, "other": number}}
+        {
+            "epoch": number,
+            "timestamp": 1_000 + number,
+            "metrics": {"train.loss": 1 / number, "other": number, "time.epoch_seconds": 2.0},
+        }
         for number in numbers
     ]
 
@@ -258,7 +262,8 @@ from tasks.home import Home
 from tasks.track import Tracker
 tracker = Tracker(Home(Path(sys.argv[1])), experiment=sys.argv[2])
 run_id = tracker.open_run("k", name="run")
-tracker.log_figures(run_id, history=[{"epoch": 1, "timestamp": 1, "metrics": {"train.loss": 0.5}}])
+metrics = {"train.loss": 0.5, "time.epoch_seconds": 2.0}
+tracker.log_figures(run_id, history=[{"epoch": 1, "timestamp": 1, "metrics": metrics}])
 print(run_id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
