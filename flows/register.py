@@ -1,5 +1,6 @@
 """A run's model offered to the registry as a flow, a study's for one: by the rule that every model is held to."""
 
+from dataclasses import asdict
 from typing import Any
 
 from prefect import flow, runtime
@@ -40,13 +41,4 @@ def register(spec: RegisterSpec) -> dict[str, Any]:
             run_id=run.run_id,
             offered_by="person",
         )
-    return {
-        "run": run.run_id,
-        "label": cell.label,
-        "name": registered.name,
-        "version": registered.version,
-        "alias": registered.alias,
-        "decided_on": registered.decided_on,
-        "value": registered.value,
-        "reason": registered.reason,
-    }
+    return {"run": run.run_id, "label": cell.label} | asdict(registered)

@@ -43,7 +43,7 @@ from models.engine.losses import (
 )
 from models.networks.backbone import Backbone, NextItem
 from models.networks.bert4rec import BERT4Rec
-from models.networks.counting import Counting
+from models.networks.count_based import CountBased
 from models.networks.markov_chain import MarkovChain
 from models.networks.popularity import MostPopular
 from models.networks.sasrec import SASRec
@@ -95,7 +95,7 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
         keep_items=config.keep_items,
     ),
 }
-COUNTING: Mapping[str, Callable[[ModelConfig, int], Counting]] = {
+COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
     "popularity": lambda config, item_count: MostPopular(item_count, length=config.length),
     "markov-chain": lambda config, item_count: MarkovChain(item_count, length=config.length),
 }
@@ -165,8 +165,8 @@ def check(config: ModelConfig) -> None:
     """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or
     parts that do not go together.
     """
-    _entry((*BACKBONES, *COUNTING), "backbone", config.backbone)
-    if config.backbone in COUNTING:
+    _entry((*BACKBONES, *COUNT_BASED), "backbone", config.backbone)
+    if config.backbone in COUNT_BASED:
         _check_alone(config)
         return
     _entry(LOSSES, "loss", config.loss)
@@ -218,8 +218,8 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     `user_count` is for models that have an embedding of each user: those that they do not know share one.
     """
     check(config)
-    if config.backbone in COUNTING:
-        return COUNTING[config.backbone](config, item_count)
+    if config.backbone in COUNT_BASED:
+        return COUNT_BASED[config.backbone](config, item_count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base = _next_item(config, item_count, user_count)

@@ -14,7 +14,7 @@ NO_ROBUST_LOSS = "none"
 CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
-COUNTING = ("popularity", "markov-chain")
+COUNT_BASED = ("popularity", "markov-chain")
 """Backbones without weights: they count the log, and there is nothing to train."""
 READ_TIMES = ("tisasrec",)
 """Backbones that need the log's time stamps."""
@@ -69,7 +69,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items", "spare"),
     ("backbone", "tisasrec"): ("masked", "last_masked", "user_dim", "keep_users", "keep_items"),
     ("backbone", "sse-pt"): ("masked", "last_masked", "max_interval"),
-    **{("backbone", name): _OF_NETWORKS for name in COUNTING},
+    **{("backbone", name): _OF_NETWORKS for name in COUNT_BASED},
     ("loss", "bce"): ("gbce_t",),
     ("loss", "bpr"): ("gbce_t",),
     ("loss", "softmax"): ("negatives", "gbce_t"),
@@ -135,7 +135,7 @@ class _Config:
 
 @dataclass(frozen=True)
 class ModelConfig(_Config):
-    """A backbone, its objective and, where `gate` is not "none", a denoiser; or, of `COUNTING`, a baseline that has
+    """A backbone, its objective and, where `gate` is not "none", a denoiser; or, of `COUNT_BASED`, a baseline that has
     neither.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
@@ -239,9 +239,9 @@ class ModelConfig(_Config):
         return any(getattr(self, part) in names for part, names in READ_WHOLE.items())
 
     @property
-    def counts(self) -> bool:
+    def is_count_based(self) -> bool:
         """Is it done with counting the log, so that nothing is trained?"""
-        return self.backbone in COUNTING
+        return self.backbone in COUNT_BASED
 
     @property
     def needs_times(self) -> bool:

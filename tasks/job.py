@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -387,16 +387,7 @@ def summary(
 
 def registration(cell: Cell, registered: Registered) -> dict[str, Any]:
     """What became of the model of the cell that was chosen, as JSON."""
-    return {
-        "name": registered.name,
-        "version": registered.version,
-        "alias": registered.alias,
-        "decided_on": registered.decided_on,
-        "value": registered.value,
-        "reason": registered.reason,
-        "method": cell.method,
-        "seed": cell.seed,
-    }
+    return asdict(registered) | {"method": cell.method, "seed": cell.seed}
 
 
 def _log_detection(tracker: Tracker, run_id: str, detected: Detected, *, title: str) -> None:
@@ -445,7 +436,7 @@ def _record_training(
         model=_log_model(job, number, trained, result),
         dataset=dataset,
     )
-    if not cell.model.counts:
+    if not cell.model.is_count_based:
         curve = report.learning_curve(result["history"], title=cell.label, best_epoch=result["best_epoch"])
         tracker.log_text(run_id, {"learning_curve.svg": curve})
     _tell_running(tracker, run_id, result)

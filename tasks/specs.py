@@ -122,7 +122,7 @@ PLAIN: Mapping[str, Any] = {
 """What a named method is without, where it does not name it: with more it would no longer be what its name says. One
 without a gate has no Jacobian term either."""
 DEFAULT_METHODS = ("popularity", "markov-chain", "sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax")
-"""What a job compares where it is not told: what a network has to beat first."""
+"""What a job compares where it is not told: first the baselines that a network has to beat."""
 
 
 def fixed_by(name: str) -> dict[str, Any]:

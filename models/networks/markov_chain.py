@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.batches import Batch
+from models.engine.buffers import make_room
 from models.engine.sequences import Sequences, owners, training_part
-from models.networks.counting import Counting
+from models.networks.count_based import CountBased
 from models.networks.popularity import log_shares
 
 
-class MarkovChain(Counting):
+class MarkovChain(CountBased):
     """An item's score is log p(j | i), i the last item of the history, from how often j came right after i in the
     training log, n_ij. What was seen rarely is drawn towards the popular, without a parameter (Witten & Bell 1991,
     their method C, as Chen & Goodman 1999 interpolate it):
@@ -78,11 +79,7 @@ class MarkovChain(Counting):
         return self.pairs // len(self.log_shares), self.pairs % len(self.log_shares)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
-        """How many pairs there are is known from the log alone: make room for those that are stored."""
-        for name in ("pairs", "gains"):
-            stored = state_dict.get(prefix + name)
-            if stored is not None:
-                setattr(self, name, torch.empty_like(stored, device=self.log_rest.device))
+        make_room(self, state_dict, prefix, "pairs", "gains")
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

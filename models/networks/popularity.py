@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.engine.sequences import Sequences, training_part
-from models.networks.counting import Counting
+from models.networks.count_based import CountBased
 
 
-class MostPopular(Counting):
+class MostPopular(CountBased):
     """An item's score is log p of it in the training log, with one more occurrence of each item than there are."""
 
     log_shares: Tensor

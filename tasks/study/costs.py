@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from models.config import CO_TEACHING, COUNTING, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
+from models.config import CO_TEACHING, COUNT_BASED, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
 from models.description import described
 from tasks.execution import Execution
 from tasks.home import Home
@@ -71,7 +71,7 @@ BACKBONES: Mapping[str, float] = {
     "tisasrec": 1.86,
     "bert4rec": 1.1,
     "sse-pt": 2.23,
-    **dict.fromkeys(COUNTING, 1.0),
+    **dict.fromkeys(COUNT_BASED, 1.0),
 }
 """A step over SASRec's."""
 
@@ -177,7 +177,7 @@ class Rates:
         )
         measured = kind in self.seconds
         rate = self.seconds[kind] if measured else SHIPPED * slower(kind)
-        epochs = 1.0 if model.counts else training.epochs * self.epochs.get(kind, 1.0)
+        epochs = 1.0 if model.is_count_based else training.epochs * self.epochs.get(kind, 1.0)
         seconds = epochs * sizes.positions * work(model, sizes.items) * rate + _preparing(model, sizes)
         values = _bytes(
             model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
@@ -262,7 +262,7 @@ def work(model: ModelConfig, items: int) -> float:
     """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss, whose
     count for as much more or less as they take; where items are masked, that share of positions has one.
     """
-    if model.counts:
+    if model.is_count_based:
         return COUNTED
     blocks = model.blocks * (6 * model.dim**2 + 2 * model.length * model.dim)
     loss = (items if model.loss == "softmax" else 1 + model.negatives) * model.dim
@@ -300,7 +300,7 @@ def _preparing(model: ModelConfig, sizes: Sizes) -> float:
 
 def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_size: int) -> float:
     """Of the log, the weights with what the optimiser keeps, and a batch's values on the way forwards and back."""
-    if model.counts:
+    if model.is_count_based:
         return 24.0 * (2 * positions + items)
     batch = positions / max(1, users) * min(batch_size, users)
     values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)

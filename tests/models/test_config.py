@@ -57,14 +57,14 @@ def test_so_are_those_of_a_noise_model_and_a_robust_loss(
     assert_effective_is_what_is_read(replace(config, dim=4, heads=1, length=3))
 
 
-@pytest.mark.parametrize("backbone", catalogue.COUNTING)
+@pytest.mark.parametrize("backbone", catalogue.COUNT_BASED)
 def test_so_are_those_of_a_baseline_that_counts(backbone: str) -> None:
     config = ModelConfig(backbone=backbone, length=3)
-    assert config.counts
+    assert config.is_count_based
     assert_effective_is_what_is_read(config)
 
 
-@pytest.mark.parametrize("backbone", catalogue.COUNTING)
+@pytest.mark.parametrize("backbone", catalogue.COUNT_BASED)
 @pytest.mark.parametrize(
     "of_networks", [{"gate": "top-k"}, {"noise_model": "popularity"}, {"robust": "truncated"}, {"gamma": 0.1}]
 )
@@ -145,7 +145,7 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 
 def test_what_is_said_to_be_unread_is_there() -> None:
     tables: dict[str, Mapping[Any, object]] = {
-        "backbone": {**catalogue.BACKBONES, **catalogue.COUNTING},
+        "backbone": {**catalogue.BACKBONES, **catalogue.COUNT_BASED},
         "loss": catalogue.LOSSES,
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,

@@ -158,7 +158,7 @@ def test_a_run_made_again_on_the_same_cpu_is_the_same_to_the_bit(
     assert found.identical, found
     named = {figure.name for figure in found.figures}
     assert {"test.full_unseen.ndcg_at_10", "chosen.validation.sampled100.hit_at_10"} <= named
-    assert ("train.loss" in named) != cell.model.counts
+    assert ("train.loss" in named) != cell.model.is_count_based
     assert {"noise.own_score.auroc", "noise.popularity.misclick.average_precision"} <= named
     assert set(held.metrics) - named == {"training.seconds", "time.epoch_seconds", *machine_metrics(held)}
     assert not any("second" in name for name in named)

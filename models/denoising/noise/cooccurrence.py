@@ -11,6 +11,7 @@ from models.denoising.noise.directions import PARTS, Company, Directions, parts_
 from models.denoising.noise.judgement import Judgement
 from models.denoising.noise.popularity import LIFT_FEATURES, Popularity, lift_features
 from models.denoising.noise.seam import Events
+from models.engine.buffers import make_room
 from models.engine.sequences import Sequences
 
 LARGEST_TABLE = 2**24
@@ -283,12 +284,8 @@ class CoOccurrence(Popularity):
         return torch.stack([padded[start : start + count] for start in reversed(range(self.reach))])
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
-        """How many pairs there are is known from the log alone: make room for those that are stored."""
-        for name in ("pairs", "sightings", "trusted_sightings"):
-            stored = state_dict.get(prefix + name)
-            if stored is not None:
-                setattr(self, name, torch.empty_like(stored, device=self.degrees.device))
-                self._table = None
+        make_room(self, state_dict, prefix, "pairs", "sightings", "trusted_sightings")
+        self._table = None
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

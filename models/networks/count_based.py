@@ -9,7 +9,7 @@ from models.engine.sequences import Sequences
 from models.recommender import Draws, Recommender
 
 
-class Counting(Recommender):
+class CountBased(Recommender):
     """A recommender that is done with `prepare`: it has no weights, and no batch teaches it anything.
 
     `length` is how many of a user's last training events are judged by its score; it counts all of them.

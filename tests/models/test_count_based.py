@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.catalogue import COUNTING, build
+from models.catalogue import COUNT_BASED, build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch, windows
 from models.engine.detection import suspicions
@@ -102,7 +102,7 @@ def test_after_nothing_it_is_popularity() -> None:
     torch.testing.assert_close(chain(batch), popular(batch))
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("name", COUNT_BASED)
 def test_surprise_is_what_the_scores_say(name: str) -> None:
     log = random_log()
     model, items = prepared(name, log), torch.arange(1, ITEMS + 1)
@@ -113,7 +113,7 @@ def test_surprise_is_what_the_scores_say(name: str) -> None:
         torch.testing.assert_close(found, expected[:, item - 1])
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("name", COUNT_BASED)
 def test_what_is_held_out_is_not_counted(name: str) -> None:
     log = random_log()
     sequences = log.sequences
@@ -129,7 +129,7 @@ def ranked(model: Recommender, log: InteractionLog) -> dict[str, Any]:
     return rank(model, log.sequences, targets, Protocol.of(log.sequences, targets, seed=1))
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("name", COUNT_BASED)
 def test_it_is_ranked_by_its_scores(name: str) -> None:
     log = random_log()
     model, targets = prepared(name, log), log.targets["test"]
@@ -143,7 +143,7 @@ def test_it_is_ranked_by_its_scores(name: str) -> None:
     assert ranked(model, log)["full_all"].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("name", COUNT_BASED)
 def test_a_training_counts_once_and_what_it_keeps_ranks_alike(name: str, tmp_path: Path) -> None:
     log, config = random_log(), ModelConfig(backbone=name, length=4)
     training = Training(
