@@ -65,16 +65,25 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, "
         "adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, "
         "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, "
-        "event-dropout, bert4rec, tisasrec, sse-pt (default the first six)",
+        "event-dropout, bert4rec, tisasrec, sse-pt, fpmc, gru4rec, gru4rec-bpr-max, caser (default the first six)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),
         ("dim", whole(1), "N", "width, a multiple of the heads (default 50)"),
-        ("blocks", whole(1), "N", "attention blocks (default 2)"),
+        ("blocks", whole(1), "N", "attention blocks, of gru4rec recurrent layers (default 2)"),
         ("heads", whole(1), "N", "attention heads of a block (default 2)"),
         ("dropout", probability, "P", "dropout probability (default 0.2)"),
-        ("negatives", whole(1), "N", "sampled negatives, where the loss samples (default 1; gbce, sampled 256)"),
+        (
+            "negatives",
+            whole(1),
+            "N",
+            "sampled negatives, if any (default 1; caser 3; gbce, bpr-max, sampled 256)",
+        ),
         ("gbce-t", within(0, 1), "T", "gbce: its calibration (default 0.75)"),
+        ("bpr-max-penalty", number, "X", "bpr-max: weight of the negatives' squared scores (default 1)"),
+        ("caser-order", whole(1), "N", "caser: how many last items it convolves (default 5)"),
+        ("horizontal-filters", whole(1), "N", "caser: filters of each height (default 16)"),
+        ("vertical-filters", whole(1), "N", "caser: filters over all of them (default 4)"),
         ("masked", within(0, 1), "R", "bert4rec: share of items masked in training (default 0.2)"),
         ("last-masked", within(0, 1), "R", "bert4rec: windows more with the last item masked (default 0.1)"),
         ("max-interval", whole(1), "N", "tisasrec: longest interval, in smallest gaps (default 256)"),

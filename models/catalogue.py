@@ -8,7 +8,16 @@ from difflib import get_close_matches
 
 import torch
 
-from models.config import CO_TEACHING, NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ONE_PASS, ModelConfig, WrongChoice
+from models.config import (
+    CO_TEACHING,
+    NO_GATE,
+    NO_NOISE_MODEL,
+    NO_ROBUST_LOSS,
+    ONE_PASS,
+    WITHOUT_ATTENTION,
+    ModelConfig,
+    WrongChoice,
+)
 from models.denoising.co_teaching import CoTeaching
 from models.denoising.contextual import ContextualGate
 from models.denoising.controls import Control, Controlled, FixedRandom, HeadDrop, LayerDrop, TopK
@@ -35,6 +44,7 @@ from models.denoising.sparse import AdaptivelySparse, FixedPattern
 from models.engine.losses import (
     BayesianPersonalisedRanking,
     BinaryCrossEntropy,
+    BprMax,
     FullSoftmax,
     GeneralisedBinaryCrossEntropy,
     Objective,
@@ -43,7 +53,10 @@ from models.engine.losses import (
 )
 from models.networks.backbone import Backbone, NextItem
 from models.networks.bert4rec import BERT4Rec
+from models.networks.caser import Caser
 from models.networks.count_based import CountBased
+from models.networks.fpmc import FPMC
+from models.networks.gru4rec import GRU4Rec
 from models.networks.markov_chain import MarkovChain
 from models.networks.popularity import MostPopular
 from models.networks.sasrec import SASRec
@@ -94,6 +107,20 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
         keep_users=config.keep_users,
         keep_items=config.keep_items,
     ),
+    "gru4rec": lambda config, item_count, user_count: GRU4Rec(
+        item_count, length=config.length, dim=config.dim, layers=config.blocks, dropout=config.dropout
+    ),
+    "caser": lambda config, item_count, user_count: Caser(
+        item_count,
+        user_count,
+        length=config.length,
+        dim=config.dim,
+        order=config.caser_order,
+        horizontal=config.horizontal_filters,
+        vertical=config.vertical_filters,
+        dropout=config.dropout,
+    ),
+    "fpmc": lambda config, item_count, user_count: FPMC(item_count, user_count, length=config.length, dim=config.dim),
 }
 COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
     "popularity": lambda config, item_count: MostPopular(item_count, length=config.length),
@@ -103,6 +130,7 @@ COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
 LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "bce": lambda config: BinaryCrossEntropy(negatives=config.negatives),
     "bpr": lambda config: BayesianPersonalisedRanking(negatives=config.negatives),
+    "bpr-max": lambda config: BprMax(negatives=config.negatives, penalty=config.bpr_max_penalty),
     "softmax": lambda config: FullSoftmax(),
     "sampled-softmax": lambda config: SampledSoftmax(negatives=config.negatives),
     "gbce": lambda config: GeneralisedBinaryCrossEntropy(negatives=config.negatives, t=config.gbce_t),
@@ -170,6 +198,8 @@ def check(config: ModelConfig) -> None:
         _check_alone(config)
         return
     _entry(LOSSES, "loss", config.loss)
+    if config.backbone in WITHOUT_ATTENTION:
+        _check_without_attention(config)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
         _entry(ESTIMATORS, "estimator", config.estimator)
@@ -209,6 +239,19 @@ def _check_alone(config: ModelConfig) -> None:
                 setting,
                 f"the backbone {config.backbone} counts the log, and there is nothing in it to train: take {without!r} "
                 f"for its {setting}; what is noise can be left out of its log by a filter",
+            )
+
+
+def _check_without_attention(config: ModelConfig) -> None:
+    """Raises `WrongChoice` where something is to be done to the attention of a backbone that has none."""
+    of_attention: Mapping[str, str | float] = {"gate": NO_GATE, "gamma": 0.0}
+    of_noise = {} if config.noise_model == NO_NOISE_MODEL else {"attention_power": 0.0}
+    for setting, without in {**of_attention, **of_noise}.items():
+        if getattr(config, setting) != without:
+            raise WrongChoice(
+                setting,
+                f"the backbone {config.backbone} has no attention for {setting} to work on: take {without!r}; a noise "
+                "model that judges the log, a robust loss and a filter go with it",
             )
 
 

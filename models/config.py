@@ -16,6 +16,8 @@ READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": (
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
 COUNT_BASED = ("popularity", "markov-chain")
 """Backbones without weights: they count the log, and there is nothing to train."""
+WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc")
+"""Backbones that have no attention, and with it neither a gate nor a Jacobian of its blocks."""
 READ_TIMES = ("tisasrec",)
 """Backbones that need the log's time stamps."""
 STACKED: Mapping[str, tuple[str, ...]] = {
@@ -60,20 +62,34 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
 _OF_NOISE = ("planted", "cleaning", "drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
-_OF_NETWORKS = (
-    *("loss", "negatives", "gbce_t", "dim", "blocks", "heads", "dropout", "norm", "masked", "last_masked"),
-    *("max_interval", "user_dim", "keep_users", "keep_items"),
-)
+_OF_LOSSES = ("loss", "negatives", "gbce_t", "bpr_max_penalty")
+_OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
+    "sasrec": ("dim", "blocks", "heads", "dropout", "norm"),
+    "bert4rec": ("dim", "blocks", "heads", "dropout", "masked", "last_masked"),
+    "tisasrec": ("dim", "blocks", "heads", "dropout", "norm", "max_interval"),
+    "sse-pt": ("dim", "blocks", "heads", "dropout", "norm", "user_dim", "keep_users", "keep_items"),
+    "gru4rec": ("dim", "blocks", "dropout"),
+    "caser": ("dim", "dropout", "caser_order", "horizontal_filters", "vertical_filters"),
+    "fpmc": ("dim",),
+    **dict.fromkeys(COUNT_BASED, ()),
+}
+_OF_BACKBONES = tuple(dict.fromkeys(name for names in _OF_EACH_BACKBONE.values() for name in names))
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
-    ("backbone", "sasrec"): ("masked", "last_masked", "max_interval", "user_dim", "keep_users", "keep_items"),
-    ("backbone", "bert4rec"): ("norm", "max_interval", "user_dim", "keep_users", "keep_items", "spare"),
-    ("backbone", "tisasrec"): ("masked", "last_masked", "user_dim", "keep_users", "keep_items"),
-    ("backbone", "sse-pt"): ("masked", "last_masked", "max_interval"),
-    **{("backbone", name): _OF_NETWORKS for name in COUNT_BASED},
-    ("loss", "bce"): ("gbce_t",),
-    ("loss", "bpr"): ("gbce_t",),
-    ("loss", "softmax"): ("negatives", "gbce_t"),
-    ("loss", "sampled-softmax"): ("gbce_t",),
+    **{
+        ("backbone", backbone): (
+            *(name for name in _OF_BACKBONES if name not in own),
+            *(_OF_LOSSES if backbone in COUNT_BASED else ()),
+            *(("spare",) if backbone == "bert4rec" else ()),
+        )
+        for backbone, own in _OF_EACH_BACKBONE.items()
+    },
+    ("loss", "bce"): ("gbce_t", "bpr_max_penalty"),
+    ("loss", "bpr"): ("gbce_t", "bpr_max_penalty"),
+    ("loss", "bpr-max"): ("gbce_t",),
+    ("loss", "softmax"): ("negatives", "gbce_t", "bpr_max_penalty"),
+    ("loss", "sampled-softmax"): ("gbce_t", "bpr_max_penalty"),
+    ("loss", "gbce"): ("bpr_max_penalty",),
+    ("loss", "gbce-shared"): ("bpr_max_penalty",),
     ("gate", NO_GATE): (*_OF_LEARNED, *_OF_CONTEXTUAL, *_OF_CONTROLS),
     ("gate", "positional"): (*_OF_CONTEXTUAL, *_OF_CONTROLS),
     ("gate", "contextual"): _OF_CONTROLS,
@@ -139,15 +155,20 @@ class ModelConfig(_Config):
     neither.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
-    dim: width; blocks: attention blocks; heads: attention heads; length: how many past events it sees
+    dim: width; blocks: attention blocks, of GRU4Rec its recurrent layers; heads: attention heads; length: how many past
+        events it sees
     norm: where SASRec's blocks, which TiSASRec and SSE-PT take over, have their layer norms ("authors", "pre", "post")
     masked, last_masked: BERT4Rec's share of items that are masked, and how many windows more have but their last item
         masked, as a share of the others
     max_interval: TiSASRec's longest interval, in units of a user's smallest gap
     user_dim: width of SSE-PT's user embeddings, which stand beside the items' `dim`
     keep_users, keep_items: SSE-PT's probabilities that a user or an item is not replaced in training
-    negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (sampled-softmax, gbce-shared)
-    gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1
+    caser_order: how many last items Caser convolves; horizontal_filters: its filters of each height, from 1 to that;
+        vertical_filters: those of all of it
+    negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
+        gbce-shared)
+    gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1; bpr_max_penalty: BPR-max's weight of the
+        squares of the negatives' scores
     gate_logit: the gate's initial logit Φ₀ (σ(2) = .88 of cells open)
     gate_rate: the gate's learning rate over the network's
     gate_rank: the rank of the contextual gate's query–key term; gate_planted: the share of items that give way to known
@@ -191,8 +212,12 @@ class ModelConfig(_Config):
     user_dim: int = 50
     keep_users: float = 0.08
     keep_items: float = 0.9
+    caser_order: int = 5
+    horizontal_filters: int = 16
+    vertical_filters: int = 4
     negatives: int = 1
     gbce_t: float = 0.75
+    bpr_max_penalty: float = 1.0
     gate: str = NO_GATE
     estimator: str = "arm-per-token"
     gate_logit: float = 2.0
@@ -264,12 +289,12 @@ class ModelConfig(_Config):
         _finite(self)
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
-        _at_least(self, 1, "truncate_ramp", "gate_rank")
+        _at_least(self, 1, "truncate_ramp", "gate_rank", "caser_order", "horizontal_filters", "vertical_filters")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
             raise ValueError(f"attention_alpha must lie between 1.05 and 2, not {self.attention_alpha}")
-        if self.dim % self.heads:
+        if self.dim % self.heads and "heads" in self.effective():
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if self.backbone == "sse-pt" and (self.dim + self.user_dim) % self.heads:
             raise ValueError(
@@ -278,7 +303,7 @@ class ModelConfig(_Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
-        _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power")
+        _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty")
         for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
@@ -354,7 +379,8 @@ class TrainingConfig(_Config):
         if self.table_rows == "touched" and not possible:
             raise ValueError(
                 "table_rows is touched, but this loss or backbone reads the whole item table in every step: take a "
-                "loss that samples (bce, bpr, gbce, gbce-shared, sampled-softmax) with sasrec or tisasrec, or all rows"
+                "loss that samples (bce, bpr, bpr-max, gbce, gbce-shared, sampled-softmax) with another backbone than "
+                f"{' and '.join(READ_WHOLE['backbone'])}, or all rows"
             )
         if self.table_rows == "auto":
             return possible and item_count >= TOUCHED_FROM and self.beta2 >= TOUCHED_BETA2

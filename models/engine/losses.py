@@ -19,6 +19,9 @@ from models.engine.rows import RowTable, gathered
 DENSE_BELOW = 16
 """A product with the whole table costs less than gathering rows of it up to about so many times their number."""
 
+FAR_BELOW = -1e4
+"""The score of what is not to count: finite, so that a position of which nothing counts stays a number."""
+
 
 class Objective(Protocol):
     """A loss over next items."""
@@ -67,6 +70,32 @@ class BayesianPersonalisedRanking:
             raise ValueError("the BPR loss needs negatives")
         logits = _scores(hidden, table, torch.cat([targets[:, None], negatives], dim=1))
         return F.softplus(logits[:, 1:] - logits[:, :1]).mean(1)
+
+
+@dataclass(frozen=True)
+class BprMax:
+    """GRU4Rec's loss: −log Σ_j s_j σ(positive − negative_j) + penalty · Σ_j s_j negative_j², where s is the softmax of
+    the negatives' scores (Hidasi & Karatzoglou, CIKM 2018, eq. 10), so that those that the positive has to overtake
+    count most.
+
+    The negatives are uniform draws from the whole catalogue, which a batch shares; the authors add the batch's own
+    targets. A draw of a position's own target is left out there; where no other is drawn, the loss is 0.
+    """
+
+    negatives: int = 256
+    penalty: float = 1.0
+    shares_negatives: ClassVar[bool] = True
+    lowers_precision: ClassVar[bool] = False
+
+    def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        if negatives is None:
+            raise ValueError("the BPR-max loss needs negatives")
+        own = (hidden * gathered(table, targets)).sum(1, keepdim=True)
+        others = hidden @ gathered(table, negatives).T
+        same = targets[:, None] == negatives
+        shares = others.masked_fill(same, FAR_BELOW).log_softmax(1)
+        overtaken = torch.logsumexp(shares + F.logsigmoid(own - others.masked_fill(same, FAR_BELOW)), dim=1)
+        return self.penalty * (shares.exp() * others.masked_fill(same, 0.0).square()).sum(1) - overtaken
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,15 @@ from models.recommender import Draws, Loss, Recommender
 
 
 class Backbone(nn.Module):
-    """A self-attentive encoder of item sequences, causal unless it has a `masking`.
+    """An encoder of item sequences, causal unless it has a `masking`.
 
-    `layers` and `length` say how many attention masks it takes, and of what size; `needs` is a recommender's. Each of
-    `blocks` maps hidden states, its first argument, to hidden states of the same shape. With a `masking` it learns to
-    find masked items from both sides, and ranks with the mask at a history's end.
+    `length` is how many events of a window it sees; `needs` is a recommender's. One with attention takes `layers`
+    attention masks, of length × length, and each of its `blocks` maps hidden states, its first argument, to hidden
+    states of the same shape. One without has neither, and its `gate` is None. With a `masking` it learns to find masked
+    items from both sides, and ranks with the mask at a history's end.
     """
 
-    layers: int
+    layers: int = 0
     length: int
     items: nn.Embedding
     blocks: nn.ModuleList

@@ -11,6 +11,7 @@ from models.engine.sequences import Sequences
 from models.networks.attention import AttentionMask
 from models.networks.backbone import Backbone
 from models.networks.sasrec import Block, Norm, initialise
+from models.networks.user_table import UserTable
 from models.recommender import Draws
 
 INITIAL_USERS = 0.1
@@ -28,12 +29,10 @@ class SSEPT(Backbone):
     `keep_users` and `keep_items` leave (stochastic shared embeddings). As in the authors' code, a window has one user,
     a replaced item is also the target of the event before it, and its own target gives way to another random item.
 
-    A user that training did not see — held out, with fewer than two training events, or served by a history alone — has
-    the mean embedding of those that it saw. Batches are packed.
+    Batches are packed.
     """
 
     needs = frozenset({"users"})
-    trained: Tensor
 
     def __init__(
         self,
@@ -58,22 +57,19 @@ class SSEPT(Backbone):
         self.keep_items = keep_items
         width = dim + user_dim
         self.items = nn.Embedding(item_count + 1, dim, padding_idx=0)
-        self.users = nn.Embedding(max(user_count, 1), user_dim)
+        self.users = UserTable(user_count, user_dim)
         self.positions = nn.Embedding(length, width)
         self.blocks = nn.ModuleList(
             Block(width, heads=heads, dropout=dropout, norm=norm, layer=layer) for layer in range(blocks)
         )
         self.last_norm = nn.LayerNorm(width, eps=1e-8)
-        self.register_buffer("trained", torch.zeros(max(user_count, 1), dtype=torch.bool))
         initialise(self)
         with torch.no_grad():
             self.items.weight[0].zero_()
             self.users.weight.mul_(INITIAL_USERS)
 
     def prepare(self, sequences: Sequences) -> None:
-        if sequences.user_count != len(self.trained):
-            raise ValueError(f"the model has {len(self.trained)} users, and the log {sequences.user_count}")
-        self.trained = sequences.train_lengths > 1
+        self.users.prepare(sequences)
 
     def training_view(self, batch: Batch, draws: Draws) -> Batch:
         if batch.targets is None:
@@ -98,7 +94,7 @@ class SSEPT(Backbone):
 
     def encode(self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None) -> Tensor:
         dim, user_dim = self.items.embedding_dim, self.users.embedding_dim
-        people = self._people(batch) * user_dim**0.5
+        people = self.users(batch.users) * user_dim**0.5
         hidden = once(dropout, lambda: self._embedded(batch, people, dropout))
         for block in self.blocks:
             hidden = block(hidden, batch=batch, dropout=dropout, gate=gate)
@@ -117,13 +113,3 @@ class SSEPT(Backbone):
         if dropout is not None:
             hidden = dropout(hidden, self.dropout)
         return hidden * batch.real
-
-    def _people(self, batch: Batch) -> Tensor:
-        """[rows, length, user_dim]."""
-        table = self.users.weight
-        with torch.no_grad():
-            weights = self.trained.to(table.dtype)
-            mean = weights @ table / weights.sum().clamp(min=1.0)
-        numbers = batch.users.clamp(0, len(table) - 1)
-        known = (batch.users == numbers) & self.trained[numbers]
-        return torch.where(known[:, :, None], self.users(numbers), mean)

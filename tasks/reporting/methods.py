@@ -11,12 +11,16 @@ BACKBONES = {
     "bert4rec": "BERT4Rec, which finds masked items from both sides",
     "tisasrec": "TiSASRec, which sees the time between events",
     "sse-pt": "SSE-PT, which has an embedding of each user",
+    "gru4rec": "GRU4Rec, which reads a history with recurrent units",
+    "caser": "Caser, which convolves the last items and has an embedding of each user",
+    "fpmc": "FPMC, which factorises a Markov chain of each user's own",
     "popularity": "The popularity of items, the same for everyone",
     "markov-chain": "A first-order Markov chain, which counts what came after the last item before",
 }
 LOSSES = {
     "bce": "binary cross-entropy against sampled negatives",
     "bpr": "the BPR loss against sampled negatives",
+    "bpr-max": "the BPR-max loss against negatives that a batch shares",
     "gbce": "gBCE, binary cross-entropy calibrated for sampled negatives",
     "gbce-shared": "gBCE, binary cross-entropy calibrated for sampled negatives, which a batch shares",
     "sampled-softmax": "cross-entropy over a sample of the catalogue",

@@ -61,7 +61,7 @@ SHIPPED = 1.3e-10
 """Seconds per unit of work of SASRec with BCE, validation included: one thread on one core of an AMD EPYC server. What
 follows was measured there too, for the most part by `benchmarks.losses` and `benchmarks.denoising`."""
 
-LOSSES: Mapping[str, float] = {"softmax": 0.4, "sampled-softmax": 1.0, "gbce-shared": 1.1}
+LOSSES: Mapping[str, float] = {"softmax": 0.4, "sampled-softmax": 1.0, "gbce-shared": 1.1, "bpr-max": 1.5}
 """Units of work that a multiplication of the loss takes, where it is one of whole matrices."""
 
 OF_A_ROW = 16.0
@@ -71,9 +71,15 @@ BACKBONES: Mapping[str, float] = {
     "tisasrec": 1.86,
     "bert4rec": 1.1,
     "sse-pt": 2.23,
+    "gru4rec": 1.7,
+    "caser": 2.1,
+    "fpmc": 0.25,
     **dict.fromkeys(COUNT_BASED, 1.0),
 }
 """A step over SASRec's."""
+
+TABLES: Mapping[str, int] = {"caser": 3, "fpmc": 3}
+"""Item tables of the model's width, where there are more than one: an output table of twice the width is two."""
 
 COUNTED = 4e3
 """Units of work that a position of the log takes where it is counted, and what has been counted validated."""
@@ -264,7 +270,8 @@ def work(model: ModelConfig, items: int) -> float:
     """
     if model.is_count_based:
         return COUNTED
-    blocks = model.blocks * (6 * model.dim**2 + 2 * model.length * model.dim)
+    layers: int = model.effective().get("blocks", ModelConfig.blocks)
+    blocks = layers * (6 * model.dim**2 + 2 * model.length * model.dim)
     loss = (items if model.loss == "softmax" else 1 + model.negatives) * model.dim
     masked: float = model.effective().get("masked", 1.0)
     return 3.0 * (blocks + masked * LOSSES.get(model.loss, OF_A_ROW) * loss)
@@ -305,7 +312,7 @@ def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_
     batch = positions / max(1, users) * min(batch_size, users)
     values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
     loss = 3 * items if model.loss == "softmax" else 4 * (1 + model.negatives) * model.dim
-    weights = 6 * (items * model.dim + model.blocks * 6 * model.dim**2)
+    weights = 6 * (TABLES.get(model.backbone, 1) * items * model.dim + model.blocks * 6 * model.dim**2)
     return 24.0 * positions + 4.0 * (weights + batch * (values + loss))
 
 

@@ -260,6 +260,8 @@ def test_help_names_the_defaults_that_hold() -> None:
         "noise_kind": spec.noise.kind,
         "noise_where": spec.noise.where,
         **{name: getattr(model, name) for name in ("gbce_t", "masked", "last_masked", "max_interval")},
+        **{name: getattr(model, name) for name in ("caser_order", "horizontal_filters", "vertical_filters")},
+        "bpr_max_penalty": f"{model.bpr_max_penalty:g}",
         **{name: getattr(model, name) for name in ("user_dim", "keep_users", "keep_items")},
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads", "precision")},
@@ -308,7 +310,8 @@ def test_help_names_the_defaults_that_hold() -> None:
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
     assert said == shown | {
         "methods": "the first six",
-        "negatives": f"{model.negatives}; gbce, sampled {METHODS['sasrec-gbce']['negatives']}",
+        "negatives": f"{model.negatives}; caser {METHODS['caser']['negatives']}; gbce, bpr-max, sampled "
+        f"{METHODS['sasrec-gbce']['negatives']}",
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.catalogue import build
-from models.config import ModelConfig
+from models.catalogue import BACKBONES, build
+from models.config import WITHOUT_ATTENTION, ModelConfig
 from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
 from models.engine.sequences import InteractionLog, Sequences, Targets
@@ -17,6 +17,8 @@ from models.recommender import Draws
 TINY = ModelConfig(dim=4, blocks=2, heads=1, length=3, dropout=0.0, loss="softmax")
 ITEMS = 40
 """Of a `planted_log`."""
+ATTENTIVE = tuple(name for name in BACKBONES if name not in WITHOUT_ATTENTION)
+"""The backbones that have attention."""
 
 
 def draws_for(sequences: Sequences, *, seed: int = 9) -> Draws:

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from models.networks.backbone import NextItem
 from models.recommender import Recommender
 from models.serving import Server
 from models.storage import load_model, save_model
-from tests.models.builders import draws_for
+from tests.models.builders import ATTENTIVE, draws_for
 
 ITEMS = 20
 BACKBONES = sorted(catalogue.BACKBONES)
-GATED = [(name, gate) for name in BACKBONES for gate in ("none", "positional")]
+GATED = [*product(BACKBONES, ["none"]), *product(ATTENTIVE, ["positional"])]
 
 
 @pytest.fixture

@@ -15,10 +15,12 @@ from models.config import (
     NO_ROBUST_LOSS,
     UNUSED,
     UNUSED_TOGETHER,
+    WITHOUT_ATTENTION,
     ModelConfig,
     TrainingConfig,
     WrongChoice,
 )
+from tests.models.builders import ATTENTIVE
 
 GATED = [
     *product([NO_GATE, *catalogue.CONTROLS], ["arm-per-token"]),
@@ -31,6 +33,7 @@ GATED = [
 COMBINATIONS = [
     (backbone, loss, gate, estimator)
     for backbone, loss, (gate, estimator) in product(catalogue.BACKBONES, catalogue.LOSSES, GATED)
+    if gate == NO_GATE or backbone in ATTENTIVE
 ]
 
 
@@ -47,7 +50,7 @@ def test_the_effective_settings_are_those_that_building_the_model_reads(
 @pytest.mark.parametrize("noise_model", [NO_NOISE_MODEL, *catalogue.NOISE_MODELS])
 @pytest.mark.parametrize("drop_below", [0.0, 0.5])
 @pytest.mark.parametrize("cleaning", ["threshold", "sampled"])
-@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "gru4rec"])
 def test_so_are_those_of_a_noise_model_and_a_robust_loss(
     noise_model: str, robust: str, drop_below: float, cleaning: Literal["threshold", "sampled"], backbone: str
 ) -> None:
@@ -55,6 +58,16 @@ def test_so_are_those_of_a_noise_model_and_a_robust_loss(
         backbone=backbone, noise_model=noise_model, robust=robust, cleaning=cleaning, drop_below=drop_below
     )
     assert_effective_is_what_is_read(replace(config, dim=4, heads=1, length=3))
+
+
+@pytest.mark.parametrize("backbone", WITHOUT_ATTENTION)
+@pytest.mark.parametrize("of_attention", [{"gate": "top-k"}, {"gamma": 0.1}, {"attention_power": 1.0}])
+def test_attention_that_a_backbone_has_not_is_refused(backbone: str, of_attention: dict[str, Any]) -> None:
+    (setting,) = of_attention
+    config = ModelConfig(backbone=backbone, noise_model="popularity", **of_attention)
+    with pytest.raises(WrongChoice, match=f"the backbone {backbone} has no attention for {setting} to work on") as told:
+        catalogue.check(config)
+    assert told.value.setting == setting
 
 
 @pytest.mark.parametrize("backbone", catalogue.COUNT_BASED)

@@ -18,6 +18,7 @@ from models.engine.batches import Batch, windows
 from models.engine.sequences import Sequences
 from models.explaining import attended, gate_layers, recorded
 from models.recommender import Recommender
+from tests.models.builders import ATTENTIVE
 from tests.models.conftest import MakeLog
 
 LENGTH = 6
@@ -58,7 +59,7 @@ def shown(model: Recommender, sequences: Sequences) -> Batch:
     )
 
 
-@pytest.mark.parametrize(("backbone", "gate"), product(catalogue.BACKBONES, MASKS))
+@pytest.mark.parametrize(("backbone", "gate"), product(ATTENTIVE, MASKS))
 def test_it_shows_the_weights_that_scored_and_only_those_of_the_window(
     sequences: Sequences, backbone: str, gate: str
 ) -> None:
@@ -92,7 +93,7 @@ def test_it_shows_the_weights_that_scored_and_only_those_of_the_window(
         assert (window.after[..., ~window.visible] == 0).all()
 
 
-@pytest.mark.parametrize(("backbone", "gate"), product(catalogue.BACKBONES, catalogue.GATES))
+@pytest.mark.parametrize(("backbone", "gate"), product(ATTENTIVE, catalogue.GATES))
 def test_a_window_is_told_as_if_it_were_alone(sequences: Sequences, backbone: str, gate: str) -> None:
     model = built(backbone, gate, sequences)
     together = attended(model, shown(model, sequences))

@@ -16,14 +16,13 @@ from models.engine.batches import Batch, history_batches
 from models.engine.sequences import InteractionLog
 from models.networks.backbone import AroundNextItem
 from models.recommender import Draws, Recommender
-from tests.models.builders import draws_for
+from tests.models.builders import ATTENTIVE, draws_for
 from tests.models.references import perturbed
 
 ITEMS = 30
-BACKBONES = tuple(catalogue.BACKBONES)
 LEARNED = [
     (backbone, gate, estimator)
-    for backbone, gate, estimator in product(BACKBONES, catalogue.GATES, catalogue.ESTIMATORS)
+    for backbone, gate, estimator in product(ATTENTIVE, catalogue.GATES, catalogue.ESTIMATORS)
     if not (gate in catalogue.TABLELESS and estimator in catalogue.OF_A_BATCH)
 ]
 
@@ -101,7 +100,7 @@ def test_a_half_open_gate_trains(log: InteractionLog, backbone: str, gate: str, 
 
 
 @pytest.mark.parametrize("loss", ["bce", "sampled-softmax", "softmax"])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", ATTENTIVE)
 def test_passes_apart_and_stacked_train_alike(log: InteractionLog, backbone: str, loss: str) -> None:
     """With negatives of each position's own, of the batch's, and none."""
     config = config_of(backbone, gate="positional", estimator="arm", gate_logit=0.5, gamma=0.01, loss=loss, negatives=5)
@@ -111,14 +110,14 @@ def test_passes_apart_and_stacked_train_alike(log: InteractionLog, backbone: str
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("backbone", "gate"), product(BACKBONES, catalogue.CONTROLS))
+@pytest.mark.parametrize(("backbone", "gate"), product(ATTENTIVE, catalogue.CONTROLS))
 def test_a_control_trains_every_backbone(log: InteractionLog, backbone: str, gate: str) -> None:
     losses, queries = trained_once(built(config_of(backbone, gate=gate), log), log)
     assert torch.isfinite(losses).all()
     assert torch.isfinite(queries).all()
 
 
-@pytest.mark.parametrize(("backbone", "gate"), product(BACKBONES, catalogue.CONTROLS))
+@pytest.mark.parametrize(("backbone", "gate"), product(ATTENTIVE, catalogue.CONTROLS))
 def test_a_control_is_trained_under_its_mask(log: InteractionLog, backbone: str, gate: str) -> None:
     """The loss is the backbone's own with attention masked as the control masks it, drawn from the same draws."""
     narrow = {"gate_keep": 0.5, "attention_top": 2, "sparse_stride": 2, "sparse_width": 1}
@@ -138,14 +137,14 @@ def test_a_control_is_trained_under_its_mask(log: InteractionLog, backbone: str,
     assert not torch.allclose(terms, own_terms(masked=False), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("backbone", "gate"), product(BACKBONES, (NO_GATE, *catalogue.GATES, *catalogue.CONTROLS)))
+@pytest.mark.parametrize(("backbone", "gate"), product(ATTENTIVE, (NO_GATE, *catalogue.GATES, *catalogue.CONTROLS)))
 def test_every_parameter_learns_in_one_group(log: InteractionLog, backbone: str, gate: str) -> None:
     model = built(config_of(backbone, gate=gate), log)
     learning = [parameter for group in model.parameter_groups(1e-2) for parameter in group["params"]]
     assert sorted(map(id, learning)) == sorted(map(id, model.parameters()))
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", ATTENTIVE)
 @pytest.mark.parametrize("gate", ["positional", "contextual", "fixed-random"])
 def test_it_reads_what_its_backbone_reads(log: InteractionLog, backbone: str, gate: str) -> None:
     plain = built(config_of(backbone), log)

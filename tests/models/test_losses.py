@@ -11,6 +11,7 @@ from models.config import ModelConfig
 from models.engine.losses import (
     BayesianPersonalisedRanking,
     BinaryCrossEntropy,
+    BprMax,
     FullSoftmax,
     GeneralisedBinaryCrossEntropy,
     Objective,
@@ -21,10 +22,11 @@ from models.engine.losses import (
 
 
 def test_every_loss_goes_by_its_name_with_the_negatives_that_are_asked_for() -> None:
-    config = ModelConfig(negatives=7, gbce_t=0.3)
+    config = ModelConfig(negatives=7, gbce_t=0.3, bpr_max_penalty=0.4)
     assert {name: make(config) for name, make in LOSSES.items()} == {
         "bce": BinaryCrossEntropy(negatives=7),
         "bpr": BayesianPersonalisedRanking(negatives=7),
+        "bpr-max": BprMax(negatives=7, penalty=0.4),
         "softmax": FullSoftmax(),
         "sampled-softmax": SampledSoftmax(negatives=7),
         "gbce": GeneralisedBinaryCrossEntropy(negatives=7, t=0.3),
@@ -86,6 +88,31 @@ def test_bpr_is_the_papers_formula_averaged_over_negatives() -> None:
         plain.append(-(torch.sigmoid(margins[0]).log() + torch.sigmoid(margins[1]).log()) / 2)
     objective = BayesianPersonalisedRanking(negatives=2)
     assert_same(objective(hidden, table, targets, negatives), torch.stack(plain), [hidden, table])
+
+
+def test_bpr_max_is_the_papers_formula_less_the_draws_of_the_target_itself() -> None:
+    hidden, table, targets = drawn(4, 9)
+    negatives = torch.tensor([int(targets[0]), 1, 2, 3, 3])
+    losses = BprMax(negatives=5, penalty=0.5)(hidden, table, targets, negatives)
+    for row, target in enumerate(targets.tolist()):
+        own = float((hidden[row] @ table[target]).detach())
+        others = [float((hidden[row] @ table[item]).detach()) for item in negatives.tolist() if item != target]
+        total = sum(math.exp(other) for other in others)
+        shares = [math.exp(other) / total for other in others]
+        overtaken = sum(s / (1 + math.exp(other - own)) for s, other in zip(shares, others, strict=True))
+        squares = sum(s * other**2 for s, other in zip(shares, others, strict=True))
+        assert float(losses[row]) == pytest.approx(-math.log(overtaken) + 0.5 * squares, rel=1e-4)
+
+
+def test_bpr_max_costs_nothing_where_no_other_item_is_drawn() -> None:
+    hidden, table, targets = drawn(3, 9)
+    hidden.requires_grad_(True)
+    losses = BprMax(negatives=2)(hidden, table, targets, targets[:1].expand(2))
+    losses.sum().backward()
+    assert float(losses[0].detach()) == 0.0
+    assert hidden.grad is not None
+    assert not hidden.grad[0].any()
+    assert bool(hidden.grad[1:].isfinite().all())
 
 
 def test_sampled_softmax_is_the_formula_with_logq() -> None:
@@ -181,7 +208,7 @@ def test_gbce_stays_a_number_at_extreme_scores(score: float) -> None:
 
 @pytest.mark.parametrize(
     "objective",
-    [BinaryCrossEntropy(), BayesianPersonalisedRanking(), SampledSoftmax(), GeneralisedBinaryCrossEntropy()],
+    [BinaryCrossEntropy(), BayesianPersonalisedRanking(), BprMax(), SampledSoftmax(), GeneralisedBinaryCrossEntropy()],
 )
 def test_a_loss_that_samples_is_refused_without_negatives(objective: Objective) -> None:
     with pytest.raises(ValueError, match="needs negatives"):

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from models.config import WITHOUT_ATTENTION
 from tasks.data_specs import CorruptSpec, ShoppersSpec, SourceSpec
 from tasks.execution import Execution
 from tasks.plan import Cell, Data, corruptions, parameters, plan
@@ -147,6 +148,7 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
 
     usual = keys()
     networks = set(METHODS) - {"popularity", "markov-chain"}
+    attentive = {name for name in networks if METHODS[name].get("backbone") not in WITHOUT_ATTENTION}
     for changes, again in (
         ({"beta": 0.3}, {"rec-denoiser"}),
         ({"gate_logit": 1.0}, {"rec-denoiser", "contextual-gate"}),
@@ -157,14 +159,18 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"gate_keep": 0.5}, {"fixed-random-mask", "head-drop", "layer-drop"}),
         ({"attention_alpha": 1.2}, {"adaptively-sparse"}),
         ({"attention_power": 1.0}, {name for name in METHODS if "noise_model" in METHODS[name]}),
-        ({"negatives": 3}, {name for name in networks if METHODS[name]["loss"] != "softmax"}),
+        ({"negatives": 5}, {name for name in networks if METHODS[name]["loss"] != "softmax"}),
         ({"gbce_t": 0.5}, {"sasrec-gbce"}),
         ({"masked": 0.4}, {"bert4rec"}),
         ({"last_masked": 0.3}, {"bert4rec"}),
         ({"max_interval": 9}, {"tisasrec"}),
         ({"user_dim": 10}, {"sse-pt"}),
         ({"keep_items": 0.5}, {"sse-pt"}),
-        ({"norm": "pre"}, networks - {"bert4rec"}),
+        ({"caser_order": 3}, {"caser"}),
+        ({"horizontal_filters": 3}, {"caser"}),
+        ({"bpr_max_penalty": 0.5}, {"gru4rec-bpr-max"}),
+        ({"heads": 5}, attentive),
+        ({"norm": "pre"}, attentive - {"bert4rec"}),
         ({"dim": 60}, networks),
     ):
         assert {name for name, key in keys(**changes).items() if key != usual[name]} == again
