@@ -95,6 +95,7 @@ def _variants(backbone: ModelConfig, *, has_times: bool) -> dict[str, ModelConfi
         "noise model, masks attention": replace(backbone, noise_model="co-occurrence", attention_power=1.0),
         "truncated loss": replace(backbone, robust="truncated"),
         "co-teaching": replace(backbone, robust="co-teaching"),
+        "contrastive loss": replace(backbone, contrast=0.1),
         **({"tisasrec, no gate": replace(backbone, backbone="tisasrec")} if has_times else {}),
     }
 

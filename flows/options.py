@@ -65,7 +65,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, "
         "adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, "
         "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, "
-        "event-dropout, bert4rec, tisasrec, sse-pt, fpmc, gru4rec, gru4rec-bpr-max, caser (default the first six)",
+        "event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser (default the first "
+        "six)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),
@@ -90,6 +91,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("user-dim", whole(1), "N", "sse-pt: width of user embeddings (default 50)"),
         ("keep-users", within(0, 1), "P", "sse-pt: probability that a user is kept in training (default 0.08)"),
         ("keep-items", within(0, 1), "P", "sse-pt: probability that an item is kept in training (default 0.9)"),
+        ("contrast-temperature", number, "X", "cl4srec: what inner products of views are divided by (default 1)"),
+        ("contrast-crop", within(0, 1), "R", "cl4srec: share of a window that a crop leaves (default 0.6)"),
+        ("contrast-mask", within(0, 1), "R", "cl4srec: share of a window that is masked (default 0.3)"),
+        ("contrast-reorder", within(0, 1), "R", "cl4srec: share of a window that is shuffled (default 0.6)"),
         ("gate-logit", number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("gate-rank", whole(1), "N", "contextual-gate: rank of its query-key term (default 8)"),

@@ -10,6 +10,7 @@ import torch
 
 from models.config import (
     CO_TEACHING,
+    CONTRASTED,
     NO_GATE,
     NO_NOISE_MODEL,
     NO_ROBUST_LOSS,
@@ -54,6 +55,7 @@ from models.engine.losses import (
 from models.networks.backbone import Backbone, NextItem
 from models.networks.bert4rec import BERT4Rec
 from models.networks.caser import Caser
+from models.networks.cl4srec import CL4SRec, Shares
 from models.networks.count_based import CountBased
 from models.networks.fpmc import FPMC
 from models.networks.gru4rec import GRU4Rec
@@ -227,12 +229,30 @@ def check(config: ModelConfig) -> None:
             "a noise model, a robust loss, dropped events and corrupted inputs are for a backbone without a gate and "
             f"Jacobian term: take the gate {NO_GATE} and a gamma of 0",
         )
+    if config.contrast:
+        _check_contrasted(config, beside=any(noisy) or config.gate != NO_GATE or config.gamma > 0)
+
+
+def _check_contrasted(config: ModelConfig, *, beside: bool) -> None:
+    """Raises `WrongChoice` where windows are to be contrasted whose model is not made for it, or is more than plain."""
+    if config.backbone not in CONTRASTED:
+        raise WrongChoice(
+            "contrast",
+            f"the backbone {config.backbone} has no contrastive loss, which compares what a causal encoder makes of a "
+            f"window's last event, by that vector alone: choose from {', '.join(CONTRASTED)}, or take a contrast of 0",
+        )
+    if beside:
+        raise WrongChoice(
+            "contrast",
+            "the contrastive loss is for a plain network: without a gate, a Jacobian term, a noise model, a robust "
+            "loss, dropped events and corrupted inputs; or take a contrast of 0",
+        )
 
 
 def _check_alone(config: ModelConfig) -> None:
     """Raises `WrongChoice` where a baseline is to have what networks have."""
     of_networks = {"gate": NO_GATE, "noise_model": NO_NOISE_MODEL, "robust": NO_ROBUST_LOSS}
-    amounts = dict.fromkeys(("gamma", "drop_events", "corrupt_inputs"), 0.0)
+    amounts = dict.fromkeys(("gamma", "drop_events", "corrupt_inputs", "contrast"), 0.0)
     for setting, without in (of_networks | amounts).items():
         if getattr(config, setting) != without:
             raise WrongChoice(
@@ -266,6 +286,9 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         base = _next_item(config, item_count, user_count)
+        if config.contrast:
+            shares = Shares(crop=config.contrast_crop, mask=config.contrast_mask, reorder=config.contrast_reorder)
+            return CL4SRec(base, shares, weight=config.contrast, temperature=config.contrast_temperature)
         if config.robust == CO_TEACHING:
             selection = Truncated(share=config.truncate, ramp=config.truncate_ramp)
             return CoTeaching(base, _next_item(config, item_count, user_count), selection)

@@ -18,6 +18,9 @@ COUNT_BASED = ("popularity", "markov-chain")
 """Backbones without weights: they count the log, and there is nothing to train."""
 WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc")
 """Backbones that have no attention, and with it neither a gate nor a Jacobian of its blocks."""
+CONTRASTED = ("sasrec", "tisasrec", "gru4rec")
+"""Backbones whose windows can be contrasted (`models.networks.cl4srec`): causal, and each hidden state a vector of its
+own."""
 READ_TIMES = ("tisasrec",)
 """Backbones that need the log's time stamps."""
 STACKED: Mapping[str, tuple[str, ...]] = {
@@ -74,6 +77,7 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(COUNT_BASED, ()),
 }
 _OF_BACKBONES = tuple(dict.fromkeys(name for names in _OF_EACH_BACKBONE.values() for name in names))
+_OF_CONTRAST = ("contrast_temperature", "contrast_crop", "contrast_mask", "contrast_reorder")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     **{
         ("backbone", backbone): (
@@ -104,6 +108,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     },
     ("beta", 0.0): ("beta_on",),
     ("gamma", 0.0): ("jacobian_every",),
+    ("contrast", 0.0): _OF_CONTRAST,
     ("noise_model", NO_NOISE_MODEL): (*_OF_NOISE, "reach"),
     ("noise_model", "popularity"): ("reach",),
     ("noise_model", "own-score"): ("reach",),
@@ -196,6 +201,9 @@ class ModelConfig(_Config):
         either, and the steps in which it rises to that; robust_power: the others' power, or weight
     drop_events: the share of events that are left out of the log, others in each epoch; corrupt_inputs: the share of
         inputs that are replaced by any item in training
+    contrast: CL4SRec's λ, the weight of its contrastive loss, 0 for none (`models.networks.cl4srec`);
+        contrast_temperature: what that divides inner products by; contrast_crop, contrast_mask, contrast_reorder: the
+        shares of a window's events that an augmentation leaves (η), masks (γ) or shuffles (β)
     """
 
     backbone: str = "sasrec"
@@ -248,6 +256,11 @@ class ModelConfig(_Config):
     robust_power: float = 0.2
     drop_events: float = 0.0
     corrupt_inputs: float = 0.0
+    contrast: float = 0.0
+    contrast_temperature: float = 1.0
+    contrast_crop: float = 0.6
+    contrast_mask: float = 0.3
+    contrast_reorder: float = 0.6
 
     def effective(self) -> dict[str, Any]:
         """The settings that this model reads: two configurations that agree in them are the same model."""
@@ -277,13 +290,18 @@ class ModelConfig(_Config):
     def can_be_stacked(self) -> bool:
         """Can several of it be trained as one stacked model?"""
         parts = all(getattr(self, part) in names for part, names in STACKED.items())
-        return parts and not self.gamma and not self.drop_events and not self.corrupt_inputs
+        return parts and self._is_one_pass
 
     def can_be_compiled(self, device: str) -> bool:
         """Can its training step be compiled on a "cpu" or "cuda"?"""
         parts = all(getattr(self, part) in names for part, names in COMPILED.items())
         blocks = self.loss == "softmax" and device == "cpu"
-        return parts and not blocks and not self.gamma and not self.drop_events and not self.corrupt_inputs
+        return parts and not blocks and self._is_one_pass
+
+    @property
+    def _is_one_pass(self) -> bool:
+        """Is a step of it, beside its `STACKED` parts, one pass over the batch as it is?"""
+        return not (self.gamma or self.drop_events or self.corrupt_inputs or self.contrast)
 
     def __post_init__(self) -> None:
         _finite(self)
@@ -303,16 +321,17 @@ class ModelConfig(_Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
-        _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty")
+        _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty", "contrast")
+        _in_unit_interval(self, "contrast_mask", "contrast_reorder")
         for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
-        if not 0 < self.robust_power <= 1:
-            raise ValueError(f"robust_power must lie in (0, 1], not {self.robust_power}")
-        if not 0 < self.gate_keep <= 1:
-            raise ValueError(f"gate_keep must lie in (0, 1], not {self.gate_keep}")
-        if self.gate_rate <= 0:
-            raise ValueError(f"gate_rate must be positive, not {self.gate_rate}")
+        for name in ("robust_power", "gate_keep", "contrast_crop"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in (0, 1], not {getattr(self, name)}")
+        for name in ("gate_rate", "contrast_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         for name, known in (
             ("beta_on", ("sum", "mean")),
             ("passes", ("apart", "stacked")),

@@ -54,7 +54,7 @@ class Draws:
     step: int = 0
     """How many steps the training has taken before."""
 
-    NAMES: ClassVar = ("dropout", "negatives", "gate", "jacobian", "masks", "sharing")
+    NAMES: ClassVar = ("dropout", "negatives", "gate", "jacobian", "masks", "sharing", "views")
 
     def dropout(self, *, copies: int = 1) -> Dropout:
         """Fresh dropout for one forward pass over so many copies of a batch."""
@@ -78,6 +78,11 @@ class Draws:
         """Uniform whole numbers in 0 … limit − 1 for what is put in its place."""
         generator = self.streams["sharing"]
         return torch.randint(limit, shape, generator=generator, device=generator.device)
+
+    def view_fractions(self, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), in double precision, for how views of windows are made."""
+        generator = self.streams["views"]
+        return torch.rand(*shape, generator=generator, device=generator.device, dtype=torch.float64)
 
     def uniforms(self, *shape: int) -> Tensor:
         """Uniform numbers in (0, 1), kept off the ends where a logit would be infinite."""

@@ -8,7 +8,7 @@ from tasks.errors import InputError
 from tasks.specs import METHODS, MethodSpec
 
 PARTS = ("backbone", "loss", "gate", "estimator", "noise_model", "robust")
-AMOUNTS = ("gamma", "drop_events", "corrupt_inputs")
+AMOUNTS = ("gamma", "drop_events", "corrupt_inputs", "contrast")
 """Settings that are parts of a model where they are more than 0."""
 
 

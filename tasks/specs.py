@@ -104,6 +104,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},
     "tisasrec": {"backbone": "tisasrec", "loss": "bce"},
     "sse-pt": {"backbone": "sse-pt", "loss": "bce"},
+    "cl4srec": {"loss": "bce", "contrast": 0.1},
     "fpmc": {"backbone": "fpmc", "loss": "bpr"},
     "gru4rec": {"backbone": "gru4rec", "loss": "softmax"},
     "gru4rec-bpr-max": {"backbone": "gru4rec", "loss": "bpr-max", "negatives": 256},
@@ -122,6 +123,7 @@ PLAIN: Mapping[str, Any] = {
     "robust": NO_ROBUST_LOSS,
     "drop_events": 0.0,
     "corrupt_inputs": 0.0,
+    "contrast": 0.0,
 }
 """What a named method is without, where it does not name it: with more it would no longer be what its name says. One
 without a gate has no Jacobian term either."""

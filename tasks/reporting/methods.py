@@ -44,7 +44,13 @@ FILTERS = {
 AS_IT_IS = "the log as it is"
 TOLD = ("backbone", "loss", "gate", "estimator")
 TOLD_OF_FILTERS = ("by", "below")
-ABSENT: Mapping[str, Any] = {"noise_model": "none", "robust": "none", "drop_events": 0.0, "corrupt_inputs": 0.0}
+ABSENT: Mapping[str, Any] = {
+    "noise_model": "none",
+    "robust": "none",
+    "drop_events": 0.0,
+    "corrupt_inputs": 0.0,
+    "contrast": 0.0,
+}
 """Settings of parts that most methods lack, and what says so: no word is lost on those."""
 
 

@@ -42,6 +42,7 @@ class Kind(NamedTuple):
     jacobian_every: int | None
     noise_model: str
     robust: str
+    contrasted: bool
     device: str
     threads: int
     compiled: bool
@@ -115,6 +116,9 @@ JACOBIAN = 1.38
 
 ROBUST: Mapping[str, float] = {CO_TEACHING: 2.0}
 """A step over one that trusts every target."""
+
+CONTRAST = 2.7
+"""A step whose windows are contrasted over a plain one."""
 
 NOISE_MODELS: Mapping[str, float] = {"popularity": 1e-6, "co-occurrence": 9e-6}
 """Seconds that a noise model takes for each interaction before the first epoch."""
@@ -246,6 +250,7 @@ def kind_of(model: ModelConfig, *, device: str, threads: int, compiled: bool, pr
         jacobian_every=read.get("jacobian_every"),
         noise_model=model.noise_model,
         robust=model.robust,
+        contrasted=model.contrast > 0,
         device=device,
         threads=threads,
         compiled=compiled,
@@ -261,7 +266,8 @@ def slower(kind: Kind) -> float:
     if kind.passes == "stacked":
         gate *= STACKED_PASSES
     jacobian = 0.0 if kind.jacobian_every is None else JACOBIAN / kind.jacobian_every
-    return BACKBONES.get(kind.backbone, max(BACKBONES.values())) * (gate + jacobian) * ROBUST.get(kind.robust, 1.0)
+    beside = ROBUST.get(kind.robust, 1.0) * (CONTRAST if kind.contrasted else 1.0)
+    return BACKBONES.get(kind.backbone, max(BACKBONES.values())) * (gate + jacobian) * beside
 
 
 def work(model: ModelConfig, items: int) -> float:
@@ -311,6 +317,7 @@ def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_
         return 24.0 * (2 * positions + items)
     batch = positions / max(1, users) * min(batch_size, users)
     values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
+    values *= 3 if model.contrast else 1
     loss = 3 * items if model.loss == "softmax" else 4 * (1 + model.negatives) * model.dim
     weights = 6 * (TABLES.get(model.backbone, 1) * items * model.dim + model.blocks * 6 * model.dim**2)
     return 24.0 * positions + 4.0 * (weights + batch * (values + loss))

@@ -10,6 +10,7 @@ import pytest
 from models import catalogue
 from models.config import (
     CO_TEACHING,
+    CONTRASTED,
     NO_GATE,
     NO_NOISE_MODEL,
     NO_ROBUST_LOSS,
@@ -95,6 +96,11 @@ def test_one_mask_for_a_whole_batch_is_refused_of_a_gate_that_has_none(estimator
     assert "choose from arm-per-token, straight-through, hard-concrete" in str(refused.value)
 
 
+@pytest.mark.parametrize("backbone", CONTRASTED)
+def test_so_are_those_of_a_contrastive_loss(backbone: str) -> None:
+    assert_effective_is_what_is_read(ModelConfig(backbone=backbone, contrast=0.1, dim=4, heads=1, length=3))
+
+
 def test_so_are_those_of_co_teaching() -> None:
     assert_effective_is_what_is_read(ModelConfig(robust=CO_TEACHING, dim=4, heads=1, length=3))
 
@@ -151,7 +157,14 @@ def test_what_a_model_leaves_unread_does_not_make_it_another() -> None:
 
 def test_a_part_that_says_nothing_may_read_everything() -> None:
     config = ModelConfig(
-        backbone="new", loss="new", gate="new", estimator="new", gamma=0.1, noise_model="new", robust="new"
+        backbone="new",
+        loss="new",
+        gate="new",
+        estimator="new",
+        gamma=0.1,
+        noise_model="new",
+        robust="new",
+        contrast=0.1,
     )
     assert config.effective() == config.to_dict()
 
@@ -164,6 +177,7 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "estimator": catalogue.ESTIMATORS,
         "beta": {0.0: None},
         "gamma": {0.0: None},
+        "contrast": {0.0: None},
         "noise_model": {NO_NOISE_MODEL: None, **catalogue.NOISE_MODELS},
         "cleaning": {"sampled": None},
         "drop_below": {0.0: None},

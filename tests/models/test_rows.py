@@ -313,9 +313,10 @@ def test_a_training_in_place_is_the_one_with_autograds_gradients(
     [
         *SAMPLED,
         ModelConfig(robust="co-teaching"),
+        ModelConfig(contrast=0.1),
         ModelConfig(noise_model="co-occurrence", cleaning="sampled", drop_below=0.0, corrupt_inputs=0.3),
     ],
-    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}-{model.noise_model}-{model.robust}",
+    ids=lambda model: f"{model.backbone}-{model.loss}-{model.gate}-{model.noise_model}-{model.robust}-{model.contrast}",
 )
 def test_a_training_by_rows_is_the_one_that_moves_all_of_them(make_log: MakeLog, model: ModelConfig) -> None:
     """In float64, up to ε: weights, moments, losses and validation, with clipping, weight decay, a rate that falls."""

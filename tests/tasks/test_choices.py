@@ -23,6 +23,7 @@ def test_every_named_method_is_made_of_parts_that_exist() -> None:
         ({"gate": "positional", "noise_model": "co-occurrence"}, "gate", "without a gate"),
         ({"gamma": 0.1, "drop_events": 0.2}, "gamma", "without a gate and Jacobian term"),
         ({"robust": "co-teaching", "drop_events": 0.2}, "robust", "two plain networks"),
+        ({"backbone": "bert4rec", "loss": "softmax", "contrast": 0.1}, "contrast", "choose from sasrec, tisasrec"),
     ],
 )
 def test_parts_that_do_not_exist_or_go_together_are_refused(settings: dict[str, Any], setting: str, said: str) -> None:

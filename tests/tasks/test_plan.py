@@ -171,6 +171,8 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"bpr_max_penalty": 0.5}, {"gru4rec-bpr-max"}),
         ({"heads": 5}, attentive),
         ({"norm": "pre"}, attentive - {"bert4rec"}),
+        ({"contrast_crop": 0.5}, {"cl4srec"}),
+        ({"contrast_temperature": 0.5}, {"cl4srec"}),
         ({"dim": 60}, networks),
     ):
         assert {name for name, key in keys(**changes).items() if key != usual[name]} == again

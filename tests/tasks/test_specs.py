@@ -121,6 +121,8 @@ def test_the_recipe_as_published_closes_its_mask_and_the_repaired_one_does_not(
         ("denoised-bce", {"robust": "truncated"}),
         ("bert4rec", {"corrupt_inputs": 0.3}),
         ("sasrec-bce", {"gamma": 0.001}),
+        ("sasrec-bce", {"contrast": 0.1}),
+        ("cl4srec", {"contrast": 0.2}),
     ],
 )
 def test_what_would_make_another_method_of_it_needs_another_name(name: str, more: dict[str, Any]) -> None:

@@ -154,6 +154,7 @@ def test_the_jacobians_term_is_a_kind_of_its_own(study: Study, home: Home) -> No
     ("settings", "times"),
     [
         ({"robust": "co-teaching"}, 2.0),
+        ({"contrast": 0.1}, 2.7),
         ({"backbone": "tisasrec"}, 1.86),
         ({"gate": "positional"}, 1.4),
         ({"gate": "positional", "estimator": "hard-concrete"}, 1.24),
