@@ -263,6 +263,10 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("caser_order", "horizontal_filters", "vertical_filters")},
         "bpr_max_penalty": f"{model.bpr_max_penalty:g}",
         **{name: getattr(model, name) for name in ("user_dim", "keep_users", "keep_items")},
+        **{
+            f"contrast_{name}": getattr(model, f"contrast_{name}")
+            for name in ("crop", "mask", "reorder", "temperature")
+        },
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads", "precision")},
         "time_limit": spec.execution.time_limit_minutes,
