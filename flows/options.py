@@ -65,8 +65,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, "
         "adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, "
         "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, "
-        "event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser (default the first "
-        "six)",
+        "event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser, dreamrec (default "
+        "the first six)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),
@@ -95,6 +95,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("contrast-crop", within(0, 1), "R", "cl4srec: share of a window that a crop leaves (default 0.6)"),
         ("contrast-mask", within(0, 1), "R", "cl4srec: share of a window that is masked (default 0.3)"),
         ("contrast-reorder", within(0, 1), "R", "cl4srec: share of a window that is shuffled (default 0.6)"),
+        ("diffusion-steps", whole(1), "N", "dreamrec: steps that add noise to items and take it away (default 500)"),
+        ("guidance", number, "X", "dreamrec: how far histories draw what is generated (default 2)"),
+        ("unconditional", probability, "P", "dreamrec: share of targets told without a history (default 0.1)"),
+        ("generated", whole(0), "N", "dreamrec: vectors a history, averaged; 0 for the mean of all (default 1)"),
         ("gate-logit", number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("gate-rank", whole(1), "N", "contextual-gate: rank of its query-key term (default 8)"),
@@ -119,6 +123,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     for option, choices, text in (
         ("estimator", ESTIMATORS, "rec-denoiser: how gradients reach the gate (default arm-per-token)"),
         ("beta-on", ("sum", "mean"), "rec-denoiser: β weighs the keep-probabilities' sum, or mean (default mean)"),
+        (
+            "diffusion-schedule",
+            ("linear", "cosine", "exponential"),
+            "dreamrec: how much noise each step adds (default exponential)",
+        ),
         ("passes", ("apart", "stacked"), "rec-denoiser: how ARM's two passes run (default apart)"),
     ):
         models.add_argument(f"--{option}", choices=choices, help=text)

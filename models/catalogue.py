@@ -57,6 +57,8 @@ from models.networks.bert4rec import BERT4Rec
 from models.networks.caser import Caser
 from models.networks.cl4srec import CL4SRec, Shares
 from models.networks.count_based import CountBased
+from models.networks.diffusion import SCHEDULES, Diffusion
+from models.networks.dreamrec import DreamRec, HistoryEncoder
 from models.networks.fpmc import FPMC
 from models.networks.gru4rec import GRU4Rec
 from models.networks.markov_chain import MarkovChain
@@ -129,6 +131,24 @@ COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
     "markov-chain": lambda config, item_count: MarkovChain(item_count, length=config.length),
 }
 """Baselines in a backbone's place, that have no objective."""
+GENERATIVE: Mapping[str, Callable[[ModelConfig, int], Recommender]] = {
+    "dreamrec": lambda config, item_count: DreamRec(
+        HistoryEncoder(
+            item_count,
+            length=config.length,
+            dim=config.dim,
+            blocks=config.blocks,
+            heads=config.heads,
+            dropout=config.dropout,
+            norm=config.norm,
+        ),
+        Diffusion(SCHEDULES[config.diffusion_schedule](config.diffusion_steps)),
+        guidance=config.guidance,
+        unconditional=config.unconditional,
+        drawn=config.generated,
+    ),
+}
+"""Recommenders in a backbone's place that generate what comes next, by an objective of their own."""
 LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
     "bce": lambda config: BinaryCrossEntropy(negatives=config.negatives),
     "bpr": lambda config: BayesianPersonalisedRanking(negatives=config.negatives),
@@ -195,9 +215,12 @@ def check(config: ModelConfig) -> None:
     """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or
     parts that do not go together.
     """
-    _entry((*BACKBONES, *COUNT_BASED), "backbone", config.backbone)
+    _entry((*BACKBONES, *COUNT_BASED, *GENERATIVE), "backbone", config.backbone)
     if config.backbone in COUNT_BASED:
-        _check_alone(config)
+        _check_alone(config, "counts the log, and there is nothing in it to train")
+        return
+    if config.backbone in GENERATIVE:
+        _check_alone(config, "generates what comes next, and has its own objective and none of these parts")
         return
     _entry(LOSSES, "loss", config.loss)
     if config.backbone in WITHOUT_ATTENTION:
@@ -249,16 +272,16 @@ def _check_contrasted(config: ModelConfig, *, beside: bool) -> None:
         )
 
 
-def _check_alone(config: ModelConfig) -> None:
-    """Raises `WrongChoice` where a baseline is to have what networks have."""
+def _check_alone(config: ModelConfig, why: str) -> None:
+    """Raises `WrongChoice` where what is no backbone with an objective is to have what these have; `why` not."""
     of_networks = {"gate": NO_GATE, "noise_model": NO_NOISE_MODEL, "robust": NO_ROBUST_LOSS}
     amounts = dict.fromkeys(("gamma", "drop_events", "corrupt_inputs", "contrast"), 0.0)
     for setting, without in (of_networks | amounts).items():
         if getattr(config, setting) != without:
             raise WrongChoice(
                 setting,
-                f"the backbone {config.backbone} counts the log, and there is nothing in it to train: take {without!r} "
-                f"for its {setting}; what is noise can be left out of its log by a filter",
+                f"the backbone {config.backbone} {why}: take {without!r} for its {setting}; what is noise can be left "
+                "out of its log by a filter",
             )
 
 
@@ -285,6 +308,8 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
         return COUNT_BASED[config.backbone](config, item_count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if config.backbone in GENERATIVE:
+            return GENERATIVE[config.backbone](config, item_count)
         base = _next_item(config, item_count, user_count)
         if config.contrast:
             shares = Shares(crop=config.contrast_crop, mask=config.contrast_mask, reorder=config.contrast_reorder)

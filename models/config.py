@@ -16,6 +16,8 @@ READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": (
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
 COUNT_BASED = ("popularity", "markov-chain")
 """Backbones without weights: they count the log, and there is nothing to train."""
+GENERATIVE = ("dreamrec",)
+"""Backbones that generate what comes next, by an objective of their own."""
 WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc")
 """Backbones that have no attention, and with it neither a gate nor a Jacobian of its blocks."""
 CONTRASTED = ("sasrec", "tisasrec", "gru4rec")
@@ -74,6 +76,10 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
     "gru4rec": ("dim", "blocks", "dropout"),
     "caser": ("dim", "dropout", "caser_order", "horizontal_filters", "vertical_filters"),
     "fpmc": ("dim",),
+    "dreamrec": (
+        *("dim", "blocks", "heads", "dropout", "norm"),
+        *("diffusion_steps", "diffusion_schedule", "guidance", "unconditional", "generated"),
+    ),
     **dict.fromkeys(COUNT_BASED, ()),
 }
 _OF_BACKBONES = tuple(dict.fromkeys(name for names in _OF_EACH_BACKBONE.values() for name in names))
@@ -82,7 +88,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     **{
         ("backbone", backbone): (
             *(name for name in _OF_BACKBONES if name not in own),
-            *(_OF_LOSSES if backbone in COUNT_BASED else ()),
+            *(_OF_LOSSES if backbone in (*COUNT_BASED, *GENERATIVE) else ()),
             *(("spare",) if backbone == "bert4rec" else ()),
         )
         for backbone, own in _OF_EACH_BACKBONE.items()
@@ -157,7 +163,7 @@ class _Config:
 @dataclass(frozen=True)
 class ModelConfig(_Config):
     """A backbone, its objective and, where `gate` is not "none", a denoiser; or, of `COUNT_BASED`, a baseline that has
-    neither.
+    neither, or DreamRec, whose objective is its own.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
     dim: width; blocks: attention blocks, of GRU4Rec its recurrent layers; heads: attention heads; length: how many past
@@ -170,6 +176,11 @@ class ModelConfig(_Config):
     keep_users, keep_items: SSE-PT's probabilities that a user or an item is not replaced in training
     caser_order: how many last items Caser convolves; horizontal_filters: its filters of each height, from 1 to that;
         vertical_filters: those of all of it
+    diffusion_steps, diffusion_schedule: the steps in which DreamRec adds noise to items and takes it away, and how much
+        each adds, a name in `models.networks.diffusion`
+    guidance: the weight w with which DreamRec draws what it generates away from what it would without a history;
+        unconditional: the share of training targets that it is to tell without one; generated: how many vectors it
+        generates for a history and averages, 0 for the mean of all that it could
     negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
         gbce-shared)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1; bpr_max_penalty: BPR-max's weight of the
@@ -223,6 +234,11 @@ class ModelConfig(_Config):
     caser_order: int = 5
     horizontal_filters: int = 16
     vertical_filters: int = 4
+    diffusion_steps: int = 500
+    diffusion_schedule: Literal["linear", "cosine", "exponential"] = "exponential"
+    guidance: float = 2.0
+    unconditional: float = 0.1
+    generated: int = 1
     negatives: int = 1
     gbce_t: float = 0.75
     bpr_max_penalty: float = 1.0
@@ -308,6 +324,7 @@ class ModelConfig(_Config):
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
         _at_least(self, 1, "truncate_ramp", "gate_rank", "caser_order", "horizontal_filters", "vertical_filters")
+        _at_least(self, 1, "diffusion_steps")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
@@ -318,12 +335,17 @@ class ModelConfig(_Config):
             raise ValueError(
                 f"dim and user_dim together ({self.dim} + {self.user_dim}) must be a multiple of heads ({self.heads})"
             )
+        if self.backbone == "dreamrec" and self.guidance and not self.unconditional:
+            raise ValueError(
+                f"a guidance of {self.guidance} needs targets that are told without a history: unconditional is 0"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
         _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty", "contrast")
         _in_unit_interval(self, "contrast_mask", "contrast_reorder")
-        for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted"):
+        _at_least(self, 0, "guidance", "generated")
+        for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted", "unconditional"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         for name in ("robust_power", "gate_keep", "contrast_crop"):
@@ -337,6 +359,7 @@ class ModelConfig(_Config):
             ("passes", ("apart", "stacked")),
             ("planted", ("all", "uniform", "popular")),
             ("cleaning", ("threshold", "sampled")),
+            ("diffusion_schedule", ("linear", "cosine", "exponential")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")

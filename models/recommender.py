@@ -75,7 +75,7 @@ class Draws:
         return torch.rand(*shape, generator=generator, device=generator.device)
 
     def whole_numbers(self, limit: int, *shape: int) -> Tensor:
-        """Uniform whole numbers in 0 … limit − 1 for what is put in its place."""
+        """Uniform whole numbers in 0 … limit − 1 for what is put in its place, or for how noisy it is made."""
         generator = self.streams["sharing"]
         return torch.randint(limit, shape, generator=generator, device=generator.device)
 

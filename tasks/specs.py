@@ -109,6 +109,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "gru4rec": {"backbone": "gru4rec", "loss": "softmax"},
     "gru4rec-bpr-max": {"backbone": "gru4rec", "loss": "bpr-max", "negatives": 256},
     "caser": {"backbone": "caser", "loss": "bce", "negatives": 3},
+    "dreamrec": {"backbone": "dreamrec"},
 }
 """What each named method fixes; all else is common to a job's methods. "rec-denoiser-published" is the paper's recipe
 to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired; "contextual-gate" sees the items

@@ -14,6 +14,7 @@ BACKBONES = {
     "gru4rec": "GRU4Rec, which reads a history with recurrent units",
     "caser": "Caser, which convolves the last items and has an embedding of each user",
     "fpmc": "FPMC, which factorises a Markov chain of each user's own",
+    "dreamrec": "DreamRec, which generates the next item's embedding by guided diffusion",
     "popularity": "The popularity of items, the same for everyone",
     "markov-chain": "A first-order Markov chain, which counts what came after the last item before",
 }

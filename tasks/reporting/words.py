@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from models.config import NO_GATE
 from tasks.reporting.analysis import FULL, SAMPLED, is_loudest, repetition, variant
 from tasks.reporting.sights import (
     Sight,
@@ -74,16 +75,21 @@ def not_significant(result: StudyResult) -> list[str]:
 
 
 def collapse_words(result: StudyResult) -> str | None:
-    """A sentence on the trainings whose gate collapsed, None where none did."""
+    """A sentence on the trainings whose gate collapsed, and one on those whose items did; None where none did."""
     trainings = {cell.train_key: cell for cell in result.cells if cell.train_key}
-    by_method = Counter(cell.method for cell in trainings.values() if cell.figures.collapsed)
-    if not by_method:
-        return None
-    told = ", ".join(f"{count} of {method}" for method, count in by_method.items())
-    return (
-        f"The gate of {by_method.total()} of {counted(len(trainings), 'training')} collapsed in a layer or in all, "
-        f"whose attention was all but off ({told}): a smaller beta may prevent it."
-    )
+    collapsed = [cell for cell in trainings.values() if cell.figures.collapsed]
+    gated = Counter(cell.method for cell in collapsed if cell.model.get("gate", NO_GATE) != NO_GATE)
+    others = Counter(cell.method for cell in collapsed if cell.model.get("gate", NO_GATE) == NO_GATE)
+    told = []
+    for by_method, what, remedy in (
+        (gated, "gate", "collapsed in a layer or in all, whose attention was all but off ({}): a smaller beta"),
+        (others, "item table", "collapsed, whose items had become alike ({}): a lower learning rate"),
+    ):
+        if by_method:
+            names = ", ".join(f"{count} of {method}" for method, count in by_method.items())
+            trained = f"The {what} of {by_method.total()} of {counted(len(trainings), 'training')}"
+            told.append(f"{trained} {remedy.format(names)} may prevent it.")
+    return " ".join(told) or None
 
 
 def both(sight: Sight, method: str) -> str:

@@ -75,6 +75,7 @@ BACKBONES: Mapping[str, float] = {
     "gru4rec": 1.7,
     "caser": 2.1,
     "fpmc": 0.25,
+    "dreamrec": 1.25,
     **dict.fromkeys(COUNT_BASED, 1.0),
 }
 """A step over SASRec's."""
@@ -272,15 +273,18 @@ def slower(kind: Kind) -> float:
 
 def work(model: ModelConfig, items: int) -> float:
     """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss, whose
-    count for as much more or less as they take; where items are masked, that share of positions has one.
+    count for as much more or less as they take; where items are masked, that share of positions has one. An objective
+    of a model's own is taken for one with a negative.
     """
     if model.is_count_based:
         return COUNTED
-    layers: int = model.effective().get("blocks", ModelConfig.blocks)
+    read = model.effective()
+    objective = read.get("loss", "")
+    layers: int = read.get("blocks", ModelConfig.blocks)
     blocks = layers * (6 * model.dim**2 + 2 * model.length * model.dim)
-    loss = (items if model.loss == "softmax" else 1 + model.negatives) * model.dim
-    masked: float = model.effective().get("masked", 1.0)
-    return 3.0 * (blocks + masked * LOSSES.get(model.loss, OF_A_ROW) * loss)
+    loss = (items if objective == "softmax" else 1 + read.get("negatives", 1)) * model.dim
+    masked: float = read.get("masked", 1.0)
+    return 3.0 * (blocks + masked * LOSSES.get(objective, OF_A_ROW) * loss)
 
 
 def sizes_of(spec: CellSpec) -> Sizes | None:
@@ -318,7 +322,8 @@ def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_
     batch = positions / max(1, users) * min(batch_size, users)
     values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
     values *= 3 if model.contrast else 1
-    loss = 3 * items if model.loss == "softmax" else 4 * (1 + model.negatives) * model.dim
+    read = model.effective()
+    loss = 3 * items if read.get("loss") == "softmax" else 4 * (1 + read.get("negatives", 1)) * model.dim
     weights = 6 * (TABLES.get(model.backbone, 1) * items * model.dim + model.blocks * 6 * model.dim**2)
     return 24.0 * positions + 4.0 * (weights + batch * (values + loss))
 

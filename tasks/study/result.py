@@ -66,7 +66,7 @@ class Dataset:
 class Figures:
     """What a training cost and came to. seconds: of training; parameters: trained numbers; None where it was not
     measured. gate: the layers of its gate, where it has one; collapsed: in some epoch it closed in a layer or in all,
-    and the attention there with it.
+    and the attention there with it, or a generative model's items had become alike.
     """
 
     best_epoch: int | None = None

@@ -127,6 +127,7 @@ def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> 
     values |= {"cleaning": "sampled"}
     values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
     values |= {"attention_alpha": 1.3, "select_by": "sampled100.hit_at_10"}
+    values |= {"diffusion_schedule": "cosine"}
     options = {action.dest for action in COMMANDS["run"]._actions} & {field.name for field in fields(config)}
     assert len(options) >= 10
     for option in options:
@@ -267,6 +268,8 @@ def test_help_names_the_defaults_that_hold() -> None:
             f"contrast_{name}": getattr(model, f"contrast_{name}")
             for name in ("crop", "mask", "reorder", "temperature")
         },
+        **{name: getattr(model, name) for name in ("diffusion_steps", "diffusion_schedule", "unconditional")},
+        **{name: f"{getattr(model, name):g}" for name in ("guidance", "generated")},
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads", "precision")},
         "time_limit": spec.execution.time_limit_minutes,

@@ -27,6 +27,7 @@ from tests.models.builders import ATTENTIVE, draws_for
 ITEMS = 20
 BACKBONES = sorted(catalogue.BACKBONES)
 GATED = [*product(BACKBONES, ["none"]), *product(ATTENTIVE, ["positional"])]
+TRAINED = sorted({**catalogue.BACKBONES, **catalogue.GENERATIVE})
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_each_event_has_negatives_of_its_own_which_its_user_has_not_had(log: Int
         assert float(terms[event].detach()) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", TRAINED)
 def test_a_training_repeats_and_resumes_to_the_bit(log: InteractionLog, backbone: str, tmp_path: Path) -> None:
     whole = trained(log, config_of(backbone), epochs=4)
     again = trained(log, config_of(backbone), epochs=4)
@@ -129,7 +130,7 @@ def test_a_training_repeats_and_resumes_to_the_bit(log: InteractionLog, backbone
         ]
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", TRAINED)
 def test_kept_and_read_again_it_ranks_the_same(log: InteractionLog, backbone: str, tmp_path: Path) -> None:
     config = config_of(backbone)
     model = trained(log, config, epochs=2).model
@@ -137,7 +138,7 @@ def test_kept_and_read_again_it_ranks_the_same(log: InteractionLog, backbone: st
     np.testing.assert_array_equal(ranks(load_model(tmp_path), log), ranks(model, log))
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", TRAINED)
 def test_who_else_is_ranked_changes_no_rank(log: InteractionLog, backbone: str) -> None:
     model = trained(log, config_of(backbone), epochs=2).model
     targets = log.targets["test"]
@@ -148,7 +149,7 @@ def test_who_else_is_ranked_changes_no_rank(log: InteractionLog, backbone: str) 
         np.testing.assert_array_equal(values, one_by_one[name])
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", TRAINED)
 def test_it_is_served(log: InteractionLog, backbone: str, tmp_path: Path) -> None:
     """Answers are the model's own scores: with times where it takes them, of someone it does not know."""
     config = config_of(backbone)

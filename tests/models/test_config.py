@@ -88,6 +88,44 @@ def test_a_baseline_that_counts_has_nothing_that_is_trained(backbone: str, of_ne
     assert refused.value.setting in of_networks
 
 
+@pytest.mark.parametrize("backbone", catalogue.GENERATIVE)
+def test_so_are_those_of_a_generative_recommender(backbone: str) -> None:
+    assert_effective_is_what_is_read(ModelConfig(backbone=backbone, dim=4, heads=1, length=3))
+
+
+@pytest.mark.parametrize("backbone", catalogue.GENERATIVE)
+@pytest.mark.parametrize(
+    "part",
+    [
+        *({"gate": "positional"}, {"gate": "top-k"}, {"gamma": 0.1}, {"noise_model": "co-occurrence"}),
+        *({"robust": "truncated"}, {"robust": CO_TEACHING}, {"drop_events": 0.1}, {"corrupt_inputs": 0.1}),
+    ],
+)
+def test_a_generative_recommender_has_no_part_that_goes_with_another_objective(
+    backbone: str, part: dict[str, Any]
+) -> None:
+    with pytest.raises(WrongChoice, match=f"the backbone {backbone} generates what comes next") as refused:
+        catalogue.check(ModelConfig(backbone=backbone, **part))
+    assert refused.value.setting in part
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"diffusion_steps": 0}, "diffusion_steps must be at least 1"),
+        ({"diffusion_schedule": "square"}, "diffusion_schedule must be linear or cosine or exponential"),
+        ({"guidance": -1.0}, "guidance must be at least 0"),
+        ({"generated": -1}, "generated must be at least 0"),
+        ({"unconditional": 1.0}, r"unconditional must lie in \[0, 1\)"),
+        ({"unconditional": 0.0}, "a guidance of 2.0 needs targets that are told without a history"),
+    ],
+)
+def test_diffusion_that_cannot_be_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ModelConfig(backbone="dreamrec", **settings)
+    assert ModelConfig(backbone="dreamrec", guidance=0.0, unconditional=0.0).guidance == 0
+
+
 @pytest.mark.parametrize("estimator", catalogue.OF_A_BATCH)
 def test_one_mask_for_a_whole_batch_is_refused_of_a_gate_that_has_none(estimator: str) -> None:
     with pytest.raises(WrongChoice, match="one mask for a whole batch") as refused:
@@ -171,7 +209,7 @@ def test_a_part_that_says_nothing_may_read_everything() -> None:
 
 def test_what_is_said_to_be_unread_is_there() -> None:
     tables: dict[str, Mapping[Any, object]] = {
-        "backbone": {**catalogue.BACKBONES, **catalogue.COUNT_BASED},
+        "backbone": {**catalogue.BACKBONES, **catalogue.COUNT_BASED, **catalogue.GENERATIVE},
         "loss": catalogue.LOSSES,
         "gate": {NO_GATE: None, **catalogue.GATES, **catalogue.CONTROLS},
         "estimator": catalogue.ESTIMATORS,

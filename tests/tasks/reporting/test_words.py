@@ -118,6 +118,16 @@ def test_a_gate_that_collapsed_is_counted_once_however_often_its_training_is_ran
     assert told is not None
     assert told.startswith("The gate of 1 of 4 trainings collapsed")
     assert "(1 of equal)" in told
+    assert "alike" not in told
+
+
+def test_items_that_have_become_alike_are_told_apart_from_a_gate_that_collapsed() -> None:
+    result, _ = study(methods=("plain", "equal"), ratios=(0.0,))
+    flat = [replace(cell, figures=replace(cell.figures, collapsed=cell.seed == 1)) for cell in result.cells]
+    told = collapse_words(replace(result, cells=tuple(flat)))
+    assert told is not None
+    assert "The gate of 1 of 4 trainings collapsed in a layer or in all" in told
+    assert "The item table of 1 of 4 trainings collapsed, whose items had become alike (1 of plain)" in told
 
 
 def test_two_methods_that_are_the_same_are_both_first_and_their_difference_has_no_interval() -> None:
