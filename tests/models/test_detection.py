@@ -76,9 +76,9 @@ def test_a_model_that_ranks_with_more_judges_no_more_than_its_training_saw(seque
     assert list(by_event(found, "noise_model")) == trained_on(sequences)
 
 
-@pytest.mark.parametrize("backbone", ["sasrec", "tisasrec", "sse-pt"])
+@pytest.mark.parametrize("backbone", ["sasrec", "tisasrec", "sse-pt", "dreamrec"])
 def test_the_own_score_is_the_surprise_at_each_event_after_those_before_it(sequences: Sequences, backbone: str) -> None:
-    model = model_of(sequences, backbone=backbone)
+    model = model_of(sequences, backbone=backbone, generated=0)
     scores = by_event(suspicions(model, sequences, batch_size=3), "own_score")
     for user, trained in enumerate(sequences.train_lengths.tolist()):
         if trained < 2:
@@ -93,7 +93,9 @@ def test_the_own_score_is_the_surprise_at_each_event_after_those_before_it(seque
             assert scores[user, position] == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
-@pytest.mark.parametrize(("backbone", "position"), [("sasrec", 27), ("bert4rec", 25), ("bert4rec", 22)])
+@pytest.mark.parametrize(
+    ("backbone", "position"), [("sasrec", 27), ("dreamrec", 27), ("bert4rec", 25), ("bert4rec", 22)]
+)
 def test_the_chances_of_all_items_at_an_event_add_up_to_one(sequences: Sequences, backbone: str, position: int) -> None:
     """So the model that judges an event does not see it; that holds for what comes before it alone or on both sides."""
     model = model_of(sequences, backbone=backbone)

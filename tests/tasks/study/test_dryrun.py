@@ -273,6 +273,11 @@ def test_only_masked_items_have_a_loss_to_be_counted() -> None:
     assert of_the_loss(backbone="bert4rec", masked=0.3) == pytest.approx(0.3 * of_the_loss())
 
 
+def test_a_loss_that_a_model_does_not_read_costs_it_nothing() -> None:
+    plain, other = ModelConfig(backbone="dreamrec"), ModelConfig(backbone="dreamrec", loss="softmax", negatives=256)
+    assert work(plain, 3416) == work(other, 100)
+
+
 @pytest.mark.parametrize(
     ("source", "length", "positions"),
     [({"path": "ml-1m"}, 50, 270_000), ({"path": "ml-1m"}, 200, 650_000), ({"path": "ml-100k"}, 50, 38_762)],
