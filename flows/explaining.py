@@ -53,10 +53,9 @@ def _held(model: str | None, run: str | None, dataset: str | None, home: Home) -
 
 
 def _told(explanation: Explanation) -> Iterator[str]:
-    settings = explanation.settings
     events, seen = explanation.events, explanation.seen
     whom = "a history" if explanation.user is None else f"user {on_one_line(explanation.user)}"
-    yield f"\n{explanation.model}: {settings['backbone']}, loss {settings['loss']}, gate {settings['gate']}"
+    yield f"\n{explanation.model}: {', '.join(explanation.parts)}"
     yield f"{whom} of {counted(len(events), 'event')}, the newest last; {_looked_back_at(explanation)}\n"
     older = len(events) - EVENTS
     if older > 0:

@@ -109,6 +109,12 @@ class Explanation:
     attended: "Attended | None"
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What the model is made of: its backbone, its loss, where that is no part of the backbone, and its gate."""
+        named = [f"{part} {self.settings[part]}" for part in ("loss", "gate") if part in self.settings]
+        return (str(self.settings["backbone"]), *named)
+
+    @property
     def has_gate(self) -> bool:
         """Whether anything, learned or not, masks its attention."""
         return bool(self.settings["gate"] != NO_GATE or self.settings.get("attention_power"))

@@ -81,9 +81,8 @@ def gate_words(explanation: Explanation) -> Iterator[str]:
 
 
 def _page(explanation: Explanation, files: Mapping[str, str], stem: str) -> str:
-    settings = explanation.settings
     whom = "a history" if explanation.user is None else f"user {isolated(explanation.user)}"
-    byline = [explanation.model, settings["backbone"], f"loss {settings['loss']}", f"gate {settings['gate']}"]
+    byline = [explanation.model, *explanation.parts]
     opening = (
         words("h1", f"What {whom} is offered, and why")
         + words("p", _summary(explanation), class_="question")

@@ -507,6 +507,14 @@ def test_a_history_of_the_whole_catalogue_is_offered_nothing_and_told_so() -> No
     ]
 
 
+def test_a_model_whose_loss_is_its_own_is_explained_without_one() -> None:
+    def told(**settings: Any) -> str:
+        return "\n".join(explained(explain(held(**settings), history_given(ITEMS[:4]), user=None, k=3)))
+
+    assert "a model: dreamrec, gate none\n" in told(backbone="dreamrec", gate="none")
+    assert "a model: sasrec, loss bce, gate positional\n" in told()
+
+
 def test_a_wrong_row_ends_the_run_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     rows = [f"u{number % 300},i{number % 70}" for number in range(6000)]
     rows[4999] = ",i3"
