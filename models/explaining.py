@@ -100,15 +100,9 @@ def attended(model: Recommender, batch: Batch) -> list[Attended]:
 
 
 def attention_layers(model: Recommender) -> list[SelfAttention]:
-    """Those by which it ranks; the ones of a noise model that is a network are no part of that.
-
-    Raises `ValueError` where there are none.
-    """
+    """Those by which it ranks; the ones of a noise model that is a network are no part of that."""
     judging = {part for module in model.modules() if isinstance(module, NoiseModel) for part in module.modules()}
-    layers = [module for module in model.modules() if isinstance(module, SelfAttention) and module not in judging]
-    if not layers:
-        raise ValueError("the model has no attention")
-    return layers
+    return [module for module in model.modules() if isinstance(module, SelfAttention) and module not in judging]
 
 
 @contextlib.contextmanager
@@ -118,6 +112,8 @@ def recorded(model: Recommender) -> Iterator[list[Layer]]:
     Raises `ValueError` where the model has no attention.
     """
     modules = attention_layers(model)
+    if not modules:
+        raise ValueError("the model has no attention")
     layers: list[Layer] = []
 
     def listen(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

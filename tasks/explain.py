@@ -95,7 +95,8 @@ class Layer:
 class Explanation:
     """An answer with its reasons. basis: "history", or "popularity" where the model knows no item of the history.
 
-    attended: None where nothing was attended to; labels: the item ids of its places, a mask of the model's own last.
+    attended: None where nothing was attended to, or the model has no attention; labels: the item ids of its places, a
+        mask of the model's own last
     """
 
     model: str
@@ -254,10 +255,9 @@ def history_given(items: Sequence[str]) -> tuple[Event, ...]:
 def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) -> Explanation:
     """The `k` items that the model offers after the events, unseen ones as in serving, and what they rest on.
 
-    Raises `InputError` where the model has no attention, or where its ids are numbers and one of the events' is not.
+    Raises `InputError` where its ids are numbers and one of the events' is not.
     """
     server = held.server
-    _refuse_without_attention(held)
     history, numbers = _known(server, events)
     read, keeps = _read(server, history)
     places = {numbers[at]: place for place, at in enumerate(read, start=1)}
@@ -328,20 +328,14 @@ def _offered(server: "Server", history: "History", k: int) -> list[tuple[int, fl
     return [(column, score) for column, score in pairs if score != float("-inf")]
 
 
-def _attended(held: Held, history: "History") -> "Attended":
-    from models.explaining import attended
+def _attended(held: Held, history: "History") -> "Attended | None":
+    """None where the model has no attention."""
+    from models.explaining import attended, attention_layers
 
+    if not attention_layers(held.server.model):
+        return None
     (window,) = attended(held.server.model, held.server.batch([history]))
     return window
-
-
-def _refuse_without_attention(held: Held) -> None:
-    from models.explaining import attention_layers
-
-    try:
-        attention_layers(held.server.model)
-    except ValueError as error:
-        raise InputError(f"{held.title} cannot be explained: {error}") from None
 
 
 def _influences(

@@ -20,11 +20,13 @@ SHOWN = 30
 
 CARRIERS = 3
 
-READING = """\
+READING_INFLUENCE = """\
 Influence is an intervention: the model is asked again without one event, and what an item’s score loses is what the \
 event lent it. Where the history is longer than the model looks back, an older event comes into reach in its place, as \
 it would if the event had never been. Influences of several events need not add up to the score.
+"""
 
+READING_ATTENTION = """\
 Attention is no explanation of its own: it says what the values of a layer were mixed by, not what the answer depends \
 on. In each picture a row is the event that looks, and a column the event that is looked at; both run from the oldest \
 to the newest, and the last row is the one that the offered items are scored by. Cells that an event may not see are \
@@ -93,9 +95,15 @@ def _page(explanation: Explanation, files: Mapping[str, str], stem: str) -> str:
         ("history", "The history", html(_history(explanation))),
         ("gate", "The gate", _gate(explanation)),
         ("attention", "Attention", _attention(explanation)),
-        ("reading", "How to read it", "".join(words("p", part) for part in READING.strip().split("\n\n"))),
+        ("reading", "How to read it", "".join(words("p", part.strip()) for part in _reading(explanation))),
     ]
     return document(f"Why: {whom}", opening, sections, skip="To what is offered")
+
+
+def _reading(explanation: Explanation) -> Iterator[str]:
+    yield READING_INFLUENCE
+    if explanation.attended is not None:
+        yield READING_ATTENTION
 
 
 def _summary(explanation: Explanation) -> str:
@@ -160,13 +168,14 @@ def _history(explanation: Explanation) -> Grid:
             Item(event.label or "–" if event.is_known else "unknown to the model"),
             *([] if not judged else [Item("–") if event.keep is None else Item(f"{event.keep:.2f}", value=event.keep)]),
             Item("–") if influence is None else Item(_signed(influence), value=influence),
-            Item("–") if attention is None else Item(f"{attention:.3f}", value=attention),
+            *([] if not looked_at else [_of_attention(attention)]),
         )
 
-    caption = (
-        "Oldest first. Influence is on the item that is offered first. Attention is what the last position pays the "
-        "event, after the gate, as the mean over heads and layers. What has no place is not looked back at."
-    )
+    caption = "Oldest first. Influence is on the item that is offered first. What has no place is not looked back at."
+    if looked_at:
+        caption += (
+            " Attention is what the last position pays the event, after the gate, as the mean over heads and layers."
+        )
     if judged:
         caption += " Genuine: how likely the noise model takes the event to be so; what is likelier noise is left out."
     return Grid(
@@ -179,10 +188,14 @@ def _history(explanation: Explanation) -> Grid:
             Column("Label"),
             *([Column("Genuine", numeric=True)] * judged),
             Column("Influence", numeric=True),
-            Column("Attention", numeric=True),
+            *([Column("Attention", numeric=True)] * bool(looked_at)),
         ),
         rows=tuple(map(row, explanation.events)),
     )
+
+
+def _of_attention(share: float | None) -> Item:
+    return Item("–") if share is None else Item(f"{share:.3f}", value=share)
 
 
 def _looked_at(explanation: Explanation) -> list[float]:

@@ -208,6 +208,24 @@ def test_numbers_stay_beside_the_names_that_they_are_of_in_any_script(tmp_path: 
     assert "\u2068" not in carriers(told.offers[0], told.seen), "others stay as they are"
 
 
+@pytest.mark.parametrize("backbone", ["gru4rec", "caser", "fpmc", "markov-chain", "popularity"])
+def test_a_model_without_attention_is_explained_by_influences_alone(backbone: str, tmp_path: Path) -> None:
+    own = held(backbone=backbone, gate="none")
+    history = ITEMS[:6]
+    told = explain(own, history_given(history), user=None, k=2)
+    assert (told.attended, told.layers, len(told.offers)) == (None, (), 2)
+    numbers = [ITEMS.index(item) + 1 for item in history]
+    for offer in told.offers:
+        column = ITEMS.index(offer.item)
+        for place, influence in enumerate(offer.influences):
+            without = [(item, 0, 0) for at, item in enumerate(numbers) if at != place]
+            left = float(own.server.scores([without])[0, column])
+            assert influence == pytest.approx(offer.score - left, abs=1e-5)
+    page, influences = write_explanation(told, tmp_path / "why.html")
+    assert influences.name == "why-influence.csv"
+    assert "ttention" not in "".join(content_of(page).itertext()).replace("the model’s attention", "")
+
+
 def test_what_a_noise_model_takes_from_attention_is_told() -> None:
     settings = {"gate": "none", "noise_model": "popularity", "drop_below": 0.0, "attention_power": 1.0}
     told = explain(held(**settings), history_given(ITEMS[:5]), user=None, k=2)
