@@ -17,7 +17,8 @@ import psutil
 from tasks.machine import first_gpu
 
 SYSTEM_FILE = "system.jsonl"
-FIRST_SECONDS = 1.0
+FIRST_SECONDS = 0.1
+USUAL_SECONDS = 1.0
 SHARE_OF_ELAPSED = 0.01
 MEGABYTE = 1e6
 
@@ -27,7 +28,8 @@ def watched(pid: int, path: Path, *, device: str) -> Iterator[None]:
     """Add samples of the process to the file `path` until the end of the block, a line each. A file that is there goes
     on, as a training that was interrupted does.
 
-    They come a second apart, and further apart the longer it takes: a thousand or so in a day.
+    They come a second apart, closer in the first, so that a training that is over in less has some, and further apart
+    the longer it takes: a thousand or so in a day.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     ended = threading.Event()
@@ -61,12 +63,17 @@ def _watch(pid: int, path: Path, device: str, ended: threading.Event) -> None:
     with suppress(psutil.Error), path.open("a", encoding="utf-8") as file:
         process = psutil.Process(pid)
         process.cpu_percent()  # the first call only begins the measurement
-        while not ended.wait(max(FIRST_SECONDS, SHARE_OF_ELAPSED * (time.monotonic() - started))):
+        while not ended.wait(_pause(time.monotonic() - started)):
             if process.status() == psutil.STATUS_ZOMBIE:
                 return
             metrics = _of_process(process) | (_of_gpu() if device == "cuda" else {})
             file.write(json.dumps({"timestamp": int(time.time() * 1000), "metrics": metrics}) + "\n")
             file.flush()
+
+
+def _pause(elapsed: float) -> float:
+    """Seconds to the next sample."""
+    return max(FIRST_SECONDS, min(elapsed, USUAL_SECONDS), SHARE_OF_ELAPSED * elapsed)
 
 
 def _of_process(process: psutil.Process) -> dict[str, float]:

@@ -101,7 +101,7 @@ def test_bpr_max_is_the_papers_formula_less_the_draws_of_the_target_itself() -> 
         shares = [math.exp(other) / total for other in others]
         overtaken = sum(s / (1 + math.exp(other - own)) for s, other in zip(shares, others, strict=True))
         squares = sum(s * other**2 for s, other in zip(shares, others, strict=True))
-        assert float(losses[row]) == pytest.approx(-math.log(overtaken) + 0.5 * squares, rel=1e-4)
+        assert float(losses[row].detach()) == pytest.approx(-math.log(overtaken) + 0.5 * squares, rel=1e-4)
 
 
 def test_bpr_max_costs_nothing_where_no_other_item_is_drawn() -> None:

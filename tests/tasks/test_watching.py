@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ while time.monotonic() < end:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(watching, "USUAL_SECONDS", 0.1)
 
 
 def test_cpu_and_memory_are_those_of_the_process(tmp_path: Path) -> None:
@@ -41,6 +42,18 @@ def test_cpu_and_memory_are_those_of_the_process(tmp_path: Path) -> None:
     assert steps[0] > 0
     assert max(sample["metrics"]["system/memory_usage_megabytes"] for sample in samples) > 200
     assert max(sample["metrics"]["system/cpu_utilization_percentage"] for sample in samples) > 5
+
+
+def test_a_training_of_less_than_a_second_has_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    with (
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process,
+        watched(process.pid, tmp_path / "system.jsonl", device="cpu"),
+    ):
+        time.sleep(0.7)
+        process.kill()
+        process.wait(60)
+    assert len(samples_in(tmp_path / "system.jsonl")) >= 2
 
 
 def test_a_process_that_is_gone_and_a_file_that_is_not_there_are_no_fault(tmp_path: Path) -> None:
