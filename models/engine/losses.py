@@ -93,9 +93,10 @@ class BprMax:
         own = (hidden * gathered(table, targets)).sum(1, keepdim=True)
         others = hidden @ gathered(table, negatives).T
         same = targets[:, None] == negatives
-        shares = others.masked_fill(same, FAR_BELOW).log_softmax(1)
-        overtaken = torch.logsumexp(shares + F.logsigmoid(own - others.masked_fill(same, FAR_BELOW)), dim=1)
-        return self.penalty * (shares.exp() * others.masked_fill(same, 0.0).square()).sum(1) - overtaken
+        counted = others.masked_fill(same, FAR_BELOW)
+        log_shares = counted.log_softmax(1)
+        overtaken = torch.logsumexp(log_shares + F.logsigmoid(own - counted), dim=1)
+        return self.penalty * (log_shares.exp() * others.masked_fill(same, 0.0).square()).sum(1) - overtaken
 
 
 @dataclass(frozen=True)
