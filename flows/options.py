@@ -64,7 +64,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="of popularity, markov-chain, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, "
         "rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, "
         "adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, "
-        "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, corrupted-inputs, "
+        "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, s-ips, corrupted-inputs, "
         "event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser, dreamrec (default "
         "the first six)",
     )
@@ -118,6 +118,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("attention-power", number, "X", "denoised: so is what attention pays to an event (default 0)"),
         ("truncate", number, "R", "truncated, co-teaching: share of the largest losses left out (default 0.2)"),
         ("truncate-ramp", whole(1), "N", "truncated, co-teaching: steps in which it rises to that (default 500)"),
+        ("propensity-floor", number, "P", "s-ips: least propensity that a loss is divided by (default 0.1)"),
     ):
         models.add_argument(f"--{option}", type=kind, metavar=metavar, help=text)
     for option, choices, text in (

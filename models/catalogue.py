@@ -40,7 +40,15 @@ from models.denoising.noise.own_score import OwnScore
 from models.denoising.noise.popularity import Popularity
 from models.denoising.noise.seam import NoiseModel
 from models.denoising.noise_aware import NoiseAware
-from models.denoising.robust import Bootstrapped, Generalised, Reweighted, Robust, Symmetric, Truncated
+from models.denoising.robust import (
+    Bootstrapped,
+    Generalised,
+    InversePropensity,
+    Reweighted,
+    Robust,
+    Symmetric,
+    Truncated,
+)
 from models.denoising.sparse import AdaptivelySparse, FixedPattern
 from models.engine.losses import (
     BayesianPersonalisedRanking,
@@ -207,6 +215,7 @@ ROBUST: Mapping[str, Callable[[ModelConfig], Robust]] = {
     "generalised": lambda config: Generalised(power=config.robust_power),
     "symmetric": lambda config: Symmetric(power=config.robust_power),
     "bootstrapped": lambda config: Bootstrapped(power=config.robust_power),
+    "inverse-propensity": lambda config: InversePropensity(power=config.robust_power, floor=config.propensity_floor),
 }
 """Losses that trust some targets less, made of any of `LOSSES`."""
 

@@ -67,6 +67,7 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
 _OF_NOISE = ("planted", "cleaning", "drop_below", "target_power", "attention_power", "spare")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
+_OF_POWERS = ("robust_power", "propensity_floor")
 _OF_LOSSES = ("loss", "negatives", "gbce_t", "bpr_max_penalty")
 _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
     "sasrec": ("dim", "blocks", "heads", "dropout", "norm"),
@@ -120,10 +121,14 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("noise_model", "own-score"): ("reach",),
     ("drop_below", 0.0): ("spare",),
     ("cleaning", "sampled"): ("target_power",),
-    ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, "robust_power"),
-    ("robust", "truncated"): ("robust_power",),
-    ("robust", CO_TEACHING): ("robust_power",),
-    **{("robust", name): _OF_TRUNCATED for name in ("reweighted", "generalised", "symmetric", "bootstrapped")},
+    ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, *_OF_POWERS),
+    ("robust", "truncated"): _OF_POWERS,
+    ("robust", CO_TEACHING): _OF_POWERS,
+    **{
+        ("robust", name): (*_OF_TRUNCATED, "propensity_floor")
+        for name in ("reweighted", "generalised", "symmetric", "bootstrapped")
+    },
+    ("robust", "inverse-propensity"): _OF_TRUNCATED,
     **{("estimator", name): ("passes",) for name in ONE_PASS},
 }
 """Which settings a model leaves unread under a choice of `models.catalogue`: (setting, value) → the other settings.
@@ -209,7 +214,8 @@ class ModelConfig(_Config):
         attention pays to an event, 0 for all that it would
     robust: a loss that trusts some targets less (`models.denoising.robust`), or two networks that choose for each other
         (`models.denoising.co_teaching`); truncate, truncate_ramp: the share of the largest losses that is left out by
-        either, and the steps in which it rises to that; robust_power: the others' power, or weight
+        either, and the steps in which it rises to that; robust_power: the others' power, or weight; propensity_floor:
+        the least propensity by which a target's loss is divided
     drop_events: the share of events that are left out of the log, others in each epoch; corrupt_inputs: the share of
         inputs that are replaced by any item in training
     contrast: CL4SRec's λ, the weight of its contrastive loss, 0 for none (`models.networks.cl4srec`);
@@ -270,6 +276,7 @@ class ModelConfig(_Config):
     truncate: float = 0.2
     truncate_ramp: int = 500
     robust_power: float = 0.2
+    propensity_floor: float = 0.1
     drop_events: float = 0.0
     corrupt_inputs: float = 0.0
     contrast: float = 0.0
@@ -348,7 +355,7 @@ class ModelConfig(_Config):
         for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted", "unconditional"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
-        for name in ("robust_power", "gate_keep", "contrast_crop"):
+        for name in ("robust_power", "propensity_floor", "gate_keep", "contrast_crop"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], not {getattr(self, name)}")
         for name in ("gate_rate", "contrast_temperature"):

@@ -99,6 +99,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "truncated-bce": {"loss": "bce", "robust": "truncated"},
     "truncated-softmax": {"loss": "softmax", "robust": "truncated"},
     "co-teaching": {"loss": "bce", "robust": "co-teaching"},
+    "s-ips": {"loss": "bce", "robust": "inverse-propensity", "robust_power": 0.5},
     "corrupted-inputs": {"loss": "bce", "corrupt_inputs": 0.15},
     "event-dropout": {"loss": "softmax", "drop_events": 0.25},
     "bert4rec": {"backbone": "bert4rec", "loss": "softmax"},

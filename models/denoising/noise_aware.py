@@ -73,7 +73,10 @@ class NoiseAware(AroundNextItem):
     def resume(self, sequences: Sequences) -> None:
         """As `prepare`, of the log that the noise model has learned from: it is judged once more."""
         self._cleaned = None
-        super().prepare(self._judged(sequences))
+        judged = self._judged(sequences)
+        if self.robust is not None:
+            self.robust.prepare(judged)
+        super().prepare(judged)
 
     @property
     def trained_length(self) -> int:
@@ -93,7 +96,8 @@ class NoiseAware(AroundNextItem):
         if batch.target_keep is not None and self.target_power:
             weights = batch.events(batch.target_keep) ** self.target_power
         if self.robust is not None:
-            losses, trusted = self.robust(losses, step=draws.step)
+            assert batch.targets is not None
+            losses, trusted = self.robust(losses, targets=batch.events(batch.targets), step=draws.step)
             if trusted is not None:
                 weights = trusted if weights is None else weights * trusted
         return Loss(losses, weights)

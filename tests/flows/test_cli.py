@@ -254,6 +254,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("jacobian_every", "gate_keep", "attention_top")},
         **{name: getattr(model, name) for name in ("sparse_stride", "sparse_width", "attention_alpha")},
         **{name: getattr(model, name) for name in ("reach", "drop_below", "spare", "truncate", "truncate_ramp")},
+        "propensity_floor": model.propensity_floor,
         "planted": model.planted,
         "cleaning": model.cleaning,
         "target_power": f"{model.target_power:g}",

@@ -59,6 +59,23 @@ def test_a_robust_loss_leaves_the_targets_weights_as_they_are(robust: str) -> No
     torch.testing.assert_close(weights, expected)
 
 
+@pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])
+def test_an_inverse_propensity_is_of_the_target_in_the_log_that_is_trained_on(backbone: str) -> None:
+    log, _ = planted_log(kind="uniform", share=0.2)
+    model = aware(log, backbone=backbone, robust="inverse-propensity", robust_power=1.0, drop_below=0.5)
+    draws, generator = draws_for(log.sequences), torch.Generator().manual_seed(0)
+    (batch,) = model.training_batches(log.sequences, batch_size=500, generator=generator, draws=draws)
+    weights = model.loss(batch, draws).weights
+    assert weights is not None
+    assert batch.targets is not None
+    assert model._cleaned is not None
+    cleaned = model._cleaned[1]
+    counts = torch.bincount(cleaned.items[training_part(cleaned)].long(), minlength=ITEMS + 1)
+    shares = counts[batch.events(batch.targets)] / counts.max()
+    torch.testing.assert_close(weights, 1 / shares.clamp(min=0.1))
+    assert len(weights.unique()) > 10
+
+
 def test_what_is_dropped_is_out_of_the_log_and_its_neighbours_meet() -> None:
     log, noise = planted_log(kind="uniform", share=0.2)
     model = aware(log, drop_below=0.5, target_power=2.0)
@@ -356,7 +373,7 @@ def test_a_stored_model_ranks_as_the_trained_one(tmp_path: Path) -> None:
     [
         {"noise_model": "co-occurrence", "robust": "truncated", "truncate_ramp": 3, "corrupt_inputs": 0.1},
         {"noise_model": "co-occurrence", "reach": 3, "cleaning": "sampled"},
-        {"noise_model": "popularity", "target_power": 1.0},
+        {"noise_model": "popularity", "target_power": 1.0, "robust": "inverse-propensity"},
         {"noise_model": "own-score", "attention_power": 0.5},
     ],
     ids=["co-occurrence", "sampled", "popularity", "own-score"],
