@@ -21,6 +21,7 @@ from tasks.gates import gate_layers, gate_metrics
 from tasks.home import Home
 from tasks.kept import kept_snapshot
 from tasks.leases import Lease
+from tasks.paths import path_named
 from tasks.plan import Cell, Data, cell_of, corruptions
 from tasks.provenance import provenance
 from tasks.runs import SHOWN, HeldRun, check_ranked, read_run
@@ -88,7 +89,7 @@ def _work_in(folder: str | None, home: Home) -> Iterator[Path]:
         with working_folder(home.steps / "rerun") as work:
             yield work / "home"
         return
-    path = Path(folder).expanduser().resolve()
+    path = path_named(folder, by="--home").resolve()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"--home: {path} is not an empty folder, and a rerun takes nothing from an earlier one")
     yield path

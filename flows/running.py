@@ -15,6 +15,7 @@ from flows.temporary import ensure_server
 from tasks.data_specs import PrepareSpec, SourceSpec
 from tasks.errors import InputError, PartlyFailed, RunFailed
 from tasks.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from tasks.paths import path_named
 from tasks.sources.addresses import without_secrets
 from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_name
 from tasks.wording import counted, on_one_line
@@ -153,7 +154,7 @@ def become(*module: str) -> NoReturn:
     if os.environ.get(TRACKING_VARIABLE):
         os.environ[TRACKING_VARIABLE] = tracking_uri(home)
     if os.environ.get(PREFECT_VARIABLE):
-        os.environ[PREFECT_VARIABLE] = str(Path(os.environ[PREFECT_VARIABLE]).expanduser().absolute())
+        os.environ[PREFECT_VARIABLE] = str(path_named(os.environ[PREFECT_VARIABLE], by=PREFECT_VARIABLE).absolute())
     os.chdir(PROJECT_ROOT)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", *module])

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.paths import path_named
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 HOME_VARIABLE = "REC_DENOISER_HOME"
 
@@ -16,9 +18,11 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> "Home":
-        """`REC_DENOISER_HOME` where it is set, else `var/` beside `prefect.yaml`."""
+        """`REC_DENOISER_HOME` where it is set, else `var/` beside `prefect.yaml`. Raises `InputError` where nothing can
+        be there.
+        """
         configured = os.environ.get(HOME_VARIABLE)
-        return cls(Path(configured).expanduser().resolve() if configured else PROJECT_ROOT / "var")
+        return cls(path_named(configured, by=HOME_VARIABLE).resolve() if configured else PROJECT_ROOT / "var")
 
     @property
     def sources(self) -> Path:

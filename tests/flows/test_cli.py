@@ -63,6 +63,16 @@ def refusal(*arguments: str) -> str:
     return said.getvalue()
 
 
+def test_a_state_folder_in_nobodys_home_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REC_DENOISER_HOME", "~nobody-of-this-name/state")
+    assert main(["snapshots"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("rec-denoiser: error: REC_DENOISER_HOME: ~nobody-of-this-name/state begins")
+    assert told.count("\n") == 1
+
+
 def test_memory_is_handed_on_to_this_process_and_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REC_DENOISER_MEMORY", "9GB")
     assert spec_of("--memory", "512MB") == spec_of()
