@@ -4,7 +4,8 @@
     .venv/bin/python -m benchmarks.ranking --items 1000000 --users 500
     cd packed && python -m benchmarks.ranking --log logs/….npz --device cuda
 
-An untrained SASRec ranks the test targets, once to warm up and then `--rounds` times, with one thread, then with two.
+An untrained SASRec ranks the test targets, and in turns with that also takes the lists of what it offers, once to warm
+up and then `--rounds` times, with one thread, then with two.
 Processor seconds stand beside those of the clock, which count whatever else the machine does; on a busy one, set
 OMP_WAIT_POLICY=PASSIVE, as the pipeline does for its own processes. With `--items` the log is drawn at random, 50
 events a user. Memory is the most that the process has had, of a GPU what torch has taken there, less the most that it
@@ -16,7 +17,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,10 +27,11 @@ from benchmarks.result import write
 from benchmarks.taken import wall_clock
 from models.catalogue import build
 from models.config import ModelConfig
-from models.engine.ranking import Protocol, rank
+from models.engine.ranking import Protocol, rank, rank_and_offer
 from models.engine.sequences import InteractionLog, Sequences, Targets
 
 EVENTS = 50
+RANKS, LISTS = "ranks", "ranks and lists"
 
 
 def main() -> None:
@@ -42,10 +44,9 @@ def main() -> None:
     targets = log.targets["test"]
     protocol = Protocol.of(log.sequences, targets, seed=0)
     before = peak_bytes(options.device)
-    seconds = {
-        threads: _rounds(lambda: rank(model, log.sequences, targets, protocol), options, threads=threads)
-        for threads in options.threads
-    }
+    asked = (model, log.sequences, targets, protocol)
+    sides = {RANKS: lambda: rank(*asked), LISTS: lambda: rank_and_offer(*asked)}
+    seconds = {threads: _rounds(sides, options, threads=threads) for threads in options.threads}
     added = peak_bytes(options.device) - before
     table = log.sequences.item_count * options.dim * 4
     result = {
@@ -54,15 +55,18 @@ def main() -> None:
         "targets": len(targets),
         "dim": options.dim,
         "rounds": options.rounds,
-        "medians": {str(threads): taken for threads, taken in seconds.items()},
+        "medians": {str(threads): taken[RANKS] for threads, taken in seconds.items()},
+        "medians_with_lists": {str(threads): taken[LISTS] for threads, taken in seconds.items()},
         "item_table_bytes": table,
         "peak_bytes_before": before,
         "peak_bytes_added": added,
         "whole_score_matrix_bytes": log.sequences.item_count * len(targets) * 4,
     }
     print(f"{len(targets):,} targets, {log.sequences.item_count:,} items, width {options.dim}")
-    for threads, taken in seconds.items():
-        print(f"{threads} thread(s)  {taken['wall']:7.2f} s on the clock  {taken['processor']:7.2f} s of processors")
+    for threads, sides_taken in seconds.items():
+        for side, taken in sides_taken.items():
+            told = f"{taken['wall']:7.2f} s on the clock  {taken['processor']:7.2f} s of processors"
+            print(f"{threads} thread(s)  {side:<16}{told}")
     print(f"memory added {added / 2**20:,.0f} MiB; all scores at once would take "
           f"{result['whole_score_matrix_bytes'] / 2**20:,.0f} MiB")  # fmt: skip
     write(options.json, result, options.device)
@@ -86,17 +90,22 @@ def random_log(item_count: int, user_count: int, *, events: int = EVENTS) -> Int
     return InteractionLog(sequences, targets)
 
 
-def _rounds(ranked: Callable[[], object], options: argparse.Namespace, *, threads: int) -> dict[str, float]:
-    """Medians of the clock's and the processors' seconds, the first round left out."""
+def _rounds(
+    sides: Mapping[str, Callable[[], object]], options: argparse.Namespace, *, threads: int
+) -> dict[str, dict[str, float]]:
+    """By side, which take turns, medians of the clock's and the processors' seconds, the first round left out."""
     torch.set_num_threads(threads)
     clock = wall_clock(options.device)
-    walls, processors = [], []
+    taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(options.rounds + 1):
-        started, worked = clock(), time.process_time()
-        ranked()
-        walls.append(clock() - started)
-        processors.append(time.process_time() - worked)
-    return {"wall": statistics.median(walls[1:]), "processor": statistics.median(processors[1:])}
+        for side, ranked in sides.items():
+            started, worked = clock(), time.process_time()
+            ranked()
+            taken[side].append((clock() - started, time.process_time() - worked))
+    return {
+        side: dict(zip(("wall", "processor"), map(statistics.median, zip(*each[1:], strict=True)), strict=True))
+        for side, each in taken.items()
+    }
 
 
 def peak_bytes(device: str = "cpu") -> int:

@@ -11,7 +11,7 @@ A train request: `log`, `clean` (files of `models.engine.sequences.load_log`), `
 it trains, a checkpoint from which the same request goes on), `made_by` (JSON that says what code trains; left out or
 kept beside the result), `compiled` and `precision` (of `models.engine.training.Running`; left out for neither).
 A rank request: `log`, `clean`, `trained_on` (the log of the training; left out where that is `log`), `folder` (of the
-training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file).
+training), `evaluation_seed`, `device`, `threads`, `out` (an .npz file of ranks, and of what is offered on test).
 Either may hold `ends_with_parent`, true to end when standard input is closed, and `channel`, the number of an open file
 descriptor to speak to, so that nothing that a library prints comes in between; left out, it speaks to standard output.
 """
@@ -37,8 +37,9 @@ from models.config import ModelConfig, TrainingConfig
 from models.description import MODEL_FILES
 from models.engine.files import save_arrays, written_whole
 from models.engine.memory import keep_freed
-from models.engine.ranking import Protocol, rank
-from models.engine.sequences import InteractionLog, load_log
+from models.engine.offers import OFFERED, OFFERED_IN, Offers, exposures, self_information
+from models.engine.ranking import Protocol, rank, rank_and_offer, users_by_item
+from models.engine.sequences import InteractionLog, Sequences, load_log
 from models.engine.training import Running, Training
 from models.errors import Diverged, NotCompiled
 from models.storage import load_model, save_model
@@ -119,7 +120,9 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 
 def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
-    """Rank every split and write `<split>_<protocol>` arrays, empty for a split without targets.
+    """Rank every split and write `<split>_<protocol>` arrays, empty for a split without targets; and as arrays [items]
+    `lists`, in how many lists on test each item is offered, `users`, how many have it in the clean log's training part,
+    and its `self_information` in bits.
 
     Raises `BadRequest`, and `models.errors.Diverged` where the scores are not finite.
     """
@@ -131,13 +134,26 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
             histories = histories.read_after(load_log(Path(request["trained_on"])).sequences.to(device))
         model = load_model(Path(request["folder"]), device=device)
     arrays: dict[str, np.ndarray] = {}
+    offers: Offers = np.zeros((0, OFFERED), dtype=np.int32)
     started = time.monotonic()
     for split, targets in log.targets.items():
         protocol = Protocol.of(clean.sequences, clean.targets[split], seed=request["evaluation_seed"])
-        ranks = rank(model, histories, targets, protocol)
+        if split == OFFERED_IN:
+            ranks, offers = rank_and_offer(model, histories, targets, protocol)
+        else:
+            ranks = rank(model, histories, targets, protocol)
         arrays |= {f"{split}_{name}": values for name, values in ranks.items()}
-    save_arrays(Path(request["out"]), **arrays)
+    save_arrays(Path(request["out"]), **arrays, **_offered(offers, clean.sequences))
     return {"seconds": time.monotonic() - started}
+
+
+def _offered(offers: Offers, clean: Sequences) -> dict[str, np.ndarray]:
+    having = users_by_item(clean).cpu().numpy()
+    return {
+        "lists": exposures(offers, clean.item_count),
+        "users": having,
+        "self_information": self_information(having, int((clean.train_lengths > 0).sum())),
+    }
 
 
 def _train(request: dict[str, Any], folder: Path, say: Say) -> None:

@@ -1,4 +1,6 @@
-"""Rank every target under every protocol; keep the ranks, from which all metrics are computed."""
+"""Rank every target under every protocol; keep the ranks, and on test how often each item is offered: all metrics are
+computed from these.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 import sql
+from models.engine import offers
 from models.engine.metrics import PROTOCOLS, summary
 from tasks.engine import engine
 from tasks.execution import Execution
@@ -18,11 +21,14 @@ from tasks.train import Trained
 from tasks.workers import run_worker
 
 RANKS_FILE = "ranks.parquet"
+EXPOSURES_FILE = "exposures.parquet"
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A finished ranking: its folder holds `ranks.parquet`, one row a target (columns: `sql/evaluate/ranks.sql`)."""
+    """A finished ranking: its folder holds `ranks.parquet`, one row a target (columns: `sql/evaluate/ranks.sql`), and
+    `exposures.parquet`, one row an item (`sql/evaluate/exposures.sql`).
+    """
 
     folder: Path
 
@@ -31,11 +37,21 @@ class Evaluated:
         return self.folder / RANKS_FILE
 
     @property
+    def exposures(self) -> Path:
+        return self.folder / EXPOSURES_FILE
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.ranks, self.exposures
+
+    @property
     def complete(self) -> bool:
-        return self.ranks.exists()
+        return all(path.exists() for path in self.files)
 
     def metrics(self) -> dict[str, float]:
-        """Every metric under its split's and protocol's name, of the splits that have targets."""
+        """Every metric under its split's and protocol's name, of the splits that have targets; and what the lists of
+        test are like as a whole (`models.engine.offers`).
+        """
         columns = {name: f"rank_{name}" for name in PROTOCOLS}
         ranks = pd.read_parquet(self.ranks, columns=["split", *columns.values()])
         metrics: dict[str, float] = {}
@@ -43,7 +59,8 @@ class Evaluated:
             rows = ranks[ranks["split"] == split]
             if len(rows):
                 metrics |= summary({name: rows[column].to_numpy() for name, column in columns.items()}, split)
-        return metrics
+        offered = pd.read_parquet(self.exposures, columns=["lists", "self_information"])
+        return metrics | offers.summary(offered["lists"].to_numpy(), offered["self_information"].to_numpy())
 
 
 def evaluation_folder(key: str, *, home: Home) -> Path:
@@ -84,6 +101,9 @@ def evaluate(
             content = work / "content"
             content.mkdir()
             _write_ranks(arrays, content / RANKS_FILE, histories, clean)
+            _write_exposures(arrays, content / EXPOSURES_FILE, clean)
+            if folder.exists() and not Evaluated(folder).complete:
+                folder.rename(work / "incomplete")
             publish(content, folder)
     return Evaluated(folder)
 
@@ -102,6 +122,18 @@ def _write_ranks(arrays: Path, path: Path, histories: Snapshot, clean: Snapshot)
         clean_interactions=sql.literal(str(clean.interactions)),
         clean_users=sql.literal(str(clean.users)),
     )
+    _write(query, path, ranked=ranked)
+
+
+def _write_exposures(arrays: Path, path: Path, clean: Snapshot) -> None:
+    with np.load(arrays, allow_pickle=False) as stored:
+        columns = {name: stored[name] for name in ("lists", "users", "self_information")}
+    offered = pd.DataFrame({"item": np.arange(1, clean.counts.items + 1), **columns})
+    _write(sql.load("evaluate/exposures", items=sql.literal(str(clean.items))), path, offered=offered)
+
+
+def _write(query: str, path: Path, **frames: pd.DataFrame) -> None:
     with engine() as connection:
-        connection.register("ranked", ranked)
+        for name, frame in frames.items():
+            connection.register(name, frame)
         connection.execute(f"COPY ({query}) TO {sql.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")

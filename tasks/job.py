@@ -172,7 +172,8 @@ def record(
     layers = gate_layers(trained)
     if layers:
         tracker.log_text(run_id, {"gate/keep_by_distance.csv": gate_csv(layers)})
-    tracker.log_files(run_id, {"": evaluated.ranks})
+    for path in evaluated.files:
+        tracker.log_files(run_id, {"": path})
     ranked_with = _note(cell, cell.histories, context="evaluation")
     figures = metrics | gate_metrics(layers)
     _record_training(job, number, trained, figures, detected, dataset=ranked_with, come_of=evaluated.ranks)

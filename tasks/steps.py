@@ -187,10 +187,10 @@ def train_group_step(
 
 @task(name="evaluate", **CACHED, **RETRIED)
 def evaluate_step(cell: Cell, *, execution: Execution, key: str, label: str) -> str:  # noqa: ARG001
-    """The name of the folder that holds the ranks."""
+    """The name of the folder that holds the ranks and the exposures."""
     home = Home.from_environment()
     evaluated = _evaluate(cell, execution, home=home)
-    write_receipt(key, [evaluated.ranks], home=home)
+    write_receipt(key, evaluated.files, home=home)
     return evaluated.folder.name
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import fmean
 
+from models.engine.offers import OFFER_METRICS
 from tasks.reporting.analysis import (
     FULL,
     METRICS,
@@ -115,6 +117,18 @@ def cells_of(result: StudyResult, place: Place, method: str) -> tuple[CellResult
             found = own if place_of(cell, result) == place else lent
             found.setdefault((cell.train_key or cell.label, cell.evaluate_key), cell)
     return tuple((own or lent).values())
+
+
+def offer_means(result: StudyResult, sight: Sight, method: str) -> dict[str, float]:
+    """Of what a method recommends at a place the figures (`models.engine.offers`), means over its trainings; nothing
+    where not all of them have these, as those of an earlier version.
+    """
+    held = [cell.metrics for cell in cells_of(result, sight.place, method)]
+    return {
+        metric: fmean(metrics[metric] for metrics in held)
+        for metric in OFFER_METRICS
+        if held and all(metric in metrics for metrics in held)
+    }
 
 
 def styles(result: StudyResult) -> dict[str, int]:

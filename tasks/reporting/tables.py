@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
+from models.engine.offers import OFFER_METRICS
 from tasks.reporting.analysis import (
     FULL,
     HITS,
@@ -26,6 +27,7 @@ from tasks.reporting.sights import (
     judged,
     leading,
     noise_words,
+    offer_means,
     oracles,
     over_words,
     place_words,
@@ -41,6 +43,9 @@ from tasks.statistics.paired import Effect
 from tasks.study.result import Dataset, Place, StudyResult
 
 DASH = "–"
+OFFER_FORMS = ("{:.3f}", "{:.2f}", "{:.3f}")
+"""How coverage, novelty and Gini index are written."""
+
 OTHERS = (
     "p_wilcoxon",
     "p_wilcoxon_holm",
@@ -263,6 +268,54 @@ def gaps(result: StudyResult) -> Iterator[Grid]:
                 for (place, method), by_metric in shares.items()
             ),
         )
+
+
+def offers(result: StudyResult) -> Grid | None:
+    """What is recommended, a row a method and place: means over trainings, and the share of those without noise."""
+    found = sights(result)
+    means = {
+        (repr(sight.place), method): offer_means(result, sight, method) for sight in found for method in sight.methods
+    }
+    if not any(means.values()):
+        return None
+    quiet = {_but_noise(sight.place): sight.place for sight in found if sight.place.noise is None}
+    rows: list[tuple[Item, ...]] = []
+    breaks = set()
+    for sight in found:
+        breaks.add(len(rows))
+        base = quiet.get(_but_noise(sight.place)) if sight.place.noise else None
+        for method in sight.methods:
+            own, without = means[repr(sight.place), method], means.get((repr(base), method), {})
+            rows.append(
+                (
+                    Item(place_words(sight.place, result), value=_ratio(sight.place)),
+                    Item(method),
+                    *(
+                        _offered(own.get(metric), without.get(metric), form)
+                        for metric, form in zip(OFFER_METRICS, OFFER_FORMS, strict=True)
+                    ),
+                )
+            )
+    return Grid(
+        name="offers",
+        caption=(
+            "What is recommended, right or wrong: the first 10 items of each test target’s list, in the catalogue less "
+            "what its user had interacted with. Coverage: the share of the catalogue that is in at least one list. "
+            "Novelty: how few users of the clean training log have what is in the lists, the mean of −log2 of their "
+            "share, in bits. Gini: how unevenly the lists take the catalogue’s items, 0 where all are taken equally "
+            f"often, 1 where one alone is. Means over {repetition(result)}s; small print: the share of the value without "
+            "noise. None of this was tested: a difference here may be chance."
+        ),
+        columns=(
+            Column("Place"),
+            Column("Method"),
+            Column("Coverage@10", numeric=True),
+            Column("Novelty@10, bits", numeric=True),
+            Column("Gini@10", numeric=True),
+        ),
+        rows=tuple(rows),
+        breaks=frozenset(breaks),
+    )
 
 
 def datasets(held: Sequence[Dataset]) -> Grid:
@@ -495,6 +548,18 @@ def _share(share: Estimate | None) -> Item:
     if share.low is not None and share.high is not None:
         limits = f"{signless(f'{100.0 * share.low:.1f}')} to {signless(f'{100.0 * share.high:.1f}')}"
     return Item(f"{signless(f'{100.0 * share.value:.1f}')} %", value=share.value, note=limits)
+
+
+def _offered(value: float | None, without: float | None, form: str) -> Item:
+    """A mean, and its share of the one without noise."""
+    if value is None:
+        return Item(DASH)
+    note = f"{100.0 * value / without:.1f} %" if without else ""
+    return Item(form.format(value), value=value, note=note)
+
+
+def _but_noise(place: Place) -> str:
+    return repr((place.dataset, place.setting))
 
 
 def _p(p: float | None, reason: str | None) -> Item:
