@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.result import write
 from models.config import AT_MOST_STACKED, FULL_PRECISION, PRECISIONS, ModelConfig, TrainingConfig
+from models.engine import offers
 from models.engine.metrics import SELECTION_METRIC, summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -291,6 +292,7 @@ def _outcome(place: Path) -> dict[str, Any]:
                 {name.removeprefix(f"{split}_"): stored[name] for name in stored.files if name.startswith(split)}, split
             ).items()
         }
+        metrics |= offers.summary(stored["lists"], stored["self_information"])
     curve = [
         (epoch["epoch"], epoch["metrics"][SELECTION_METRIC])
         for epoch in result["history"]

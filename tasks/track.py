@@ -45,9 +45,9 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
 - Curves are by epoch. `test.…` are figures of the chosen weights, `chosen.validation…` those that chose them;
   `full_unseen` ranks a target among all items that the user had not seen, `sampled100` among 100 of them. `noise.…`
   says how well the labelled noise in what was trained on is told, as `metrics.noise.own_score.auroc`.
-- What is recommended, right or wrong, of the first 10 items of each test target's list: `test.full_unseen.coverage_at_10`
-  is the share of the catalogue that is in some list, `…novelty_at_10` how few users have what is in them, in bits, and
-  `…gini_at_10` how unevenly the lists take items, from 0 to 1.
+- What is recommended, right or wrong, as the first 10 items of each test target's list:
+  `test.full_unseen.coverage_at_10` is the share of the catalogue that is in some list, `…novelty_at_10` how few users
+  have what is in them, in bits, and `…gini_at_10` how unevenly the lists take items, from 0 to 1.
 - The parent of a main job has the figures of the training that it chose, so that jobs can be compared over time;
   `best.…` among its tags says which that is, `registered.…` what became of its model:
   `tags.registered.alias = 'champion'` finds the jobs that made a champion.
@@ -57,7 +57,8 @@ A job, `rec-denoiser run` or `rec-denoiser study`, is a parent run with a child 
   beside those of the methods as they come, `first.…`, and as tags which trial was best, `best.…`.
 - A run that failed says why in its tag `failure`.
 - Each run holds its `spec.json`, `provenance.json`, `ranks.parquet` (a row a target) and `exposures.parquet` (a row an
-  item, with the number of lists that it is in), a study's parent its report. The model that it trained is among the logged models, with the figures of the chosen weights.
+  item, with the number of lists that it is in), a study's parent its report. The model that it trained is among the
+  logged models, with the figures of the chosen weights.
 """
 CHOSEN = "chosen."
 """Before the names of validation's figures of the chosen weights, whose own names are those of curves by epoch."""

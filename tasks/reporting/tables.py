@@ -303,8 +303,8 @@ def offers(result: StudyResult) -> Grid | None:
             "what its user had interacted with. Coverage: the share of the catalogue that is in at least one list. "
             "Novelty: how few users of the clean training log have what is in the lists, the mean of −log2 of their "
             "share, in bits. Gini: how unevenly the lists take the catalogue’s items, 0 where all are taken equally "
-            f"often, 1 where one alone is. Means over {repetition(result)}s; small print: the share of the value without "
-            "noise. None of this was tested: a difference here may be chance."
+            f"often, 1 where one alone is. Means over {repetition(result)}s; small print: the share of the value "
+            "without noise. Nothing here was tested, so that a difference may be chance."
         ),
         columns=(
             Column("Place"),

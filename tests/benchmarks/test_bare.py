@@ -82,7 +82,8 @@ def test_a_packed_study_runs_without_the_project_and_goes_on(tmp_path: Path) -> 
     done = [cell for cell in first["cells"] if cell["status"] == "done"]
     assert [cell["group"] for cell in done] == [["000", "002"], ["000", "002"], []]
     assert {cell["epochs"] for cell in done} == {1}
-    assert all(0 <= cell["metrics"]["test.full_unseen.ndcg_at_10"] <= 1 for cell in done)
+    for name in ("test.full_unseen.ndcg_at_10", "test.full_unseen.coverage_at_10", "test.full_unseen.gini_at_10"):
+        assert all(0 <= cell["metrics"][name] <= 1 for cell in done)
     assert {cell["noise"]["ratio"] for cell in done} == {0.0, 0.2}
     trained = trainings(packed)
 

@@ -64,7 +64,8 @@ def test_from_a_log_to_a_registered_model_and_again_from_cache(
     registered = first["registered"]
     (chosen,) = (cell for cell in first["cells"] if cell["method"] == registered["method"])
     parent = Tracker(workplace.home).client.get_run(first["mlflow"]["run"]).data
-    for name in ("test.full_unseen.ndcg_at_10", "test.sampled100.hit_at_10"):
+    offered = [f"test.full_unseen.{name}_at_10" for name in ("coverage", "novelty", "gini")]
+    for name in ("test.full_unseen.ndcg_at_10", "test.sampled100.hit_at_10", *offered):
         assert parent.metrics[name] == chosen["metrics"][name]
     assert parent.tags["best.run"] == chosen["mlflow_run"]
     assert [parent.tags[f"registered.{name}"] for name in ("version", "alias", "reason")] == ["1", "champion", "first"]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.engine.metrics import PROTOCOLS, summary
+from models.engine.offers import OFFER_METRICS
 from tasks.detect import verdicts_on
 from tasks.gates import GateLayer
 from tasks.study.result import (
@@ -157,8 +158,14 @@ def _cell(
             Epoch(epoch + 1, {"train.loss": 1.0 / (epoch + 1), "validation.full_unseen.ndcg_at_10": value})
             for epoch, value in enumerate(curve)
         ),
-        metrics=summary(final, "test"),
+        metrics=summary(final, "test") | _offers(method, ratio, seed),
     )
+
+
+def _offers(method: str, ratio: float, seed: int) -> dict[str, float]:
+    """Noise makes the better one flee to the popular, and the others scatter."""
+    spread = 0.4 + 0.01 * seed + (-0.8 if method == "better" else 0.4) * ratio
+    return dict(zip(OFFER_METRICS, (spread, 10.0 * spread, 1.0 - spread), strict=True))
 
 
 def _gate(seed: int) -> tuple[GateLayer, ...]:

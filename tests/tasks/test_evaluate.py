@@ -1,5 +1,6 @@
 """Ranks of every target, under the clean log's protocol whatever noise the histories carry."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,13 @@ from torch import Tensor
 from models import __main__ as worker
 from models.catalogue import build
 from models.config import ModelConfig
+from models.engine import offers
 from models.engine.batches import Batch
 from models.engine.metrics import summary
-from models.engine.ranking import Protocol, rank
+from models.engine.ranking import Protocol, rank, rank_and_offer
 from models.engine.sequences import Sequences, load_log
 from models.recommender import Recommender
-from models.storage import save_model
+from models.storage import load_model, save_model
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec, PrepareSpec, SessionSplit
 from tasks.evaluate import Evaluated, evaluate
@@ -79,7 +81,7 @@ def test_one_row_a_target_with_its_popularity_and_history(
 def test_metrics_are_those_of_the_ranks(tiny_snapshot: Snapshot, rank_with: Callable[..., Evaluated]) -> None:
     evaluated = rank_with(tiny_snapshot)
     metrics = evaluated.metrics()
-    assert len(metrics) == 3 * 3 * 3 * 3  # splits × protocols × measures × cutoffs
+    assert len(metrics) == 3 * 3 * 3 * 3 + 3  # splits × protocols × measures × cutoffs, and what is offered on test
     test = pd.read_parquet(evaluated.ranks).query("split == 'test'")
     assert metrics["test.full_all.hit_at_10"] == (test["rank_full_all"] < 10).mean()
     assert metrics == metrics | summary({"sampled100": test["rank_sampled100"].to_numpy()}, "test")
@@ -149,6 +151,39 @@ def test_noise_changes_histories_and_neither_negatives_nor_what_counts_as_seen(
     assert not by_noise[0][RANKS].equals(by_noise[1][RANKS])
 
 
+def test_how_often_each_item_is_offered_is_kept_with_its_raw_id_and_makes_the_figures(
+    tiny_snapshot: Snapshot, noisy: Snapshot, home: Home, rank_with: Callable[..., Evaluated], rows_of: Read
+) -> None:
+    """Novelty's users are those of the clean log, whatever was ranked with."""
+    evaluated = rank_with(noisy)
+    exposures = pd.read_parquet(evaluated.exposures)
+    assert list(exposures.columns) == ["item", "item_id", "lists", "users", "self_information"]
+    assert list(zip(exposures["item"], exposures["item_id"], strict=True)) == rows_of(tiny_snapshot.items)
+    clean, histories = (load_log(export_log(snapshot, home=home)) for snapshot in (tiny_snapshot, noisy))
+    protocol = Protocol.of(clean.sequences, clean.targets["test"], seed=0)
+    model = load_model(home.steps / "train" / "model")
+    _, lists = rank_and_offer(model, histories.sequences, histories.targets["test"], protocol)
+    listed = Counter(lists[lists > 0].tolist())
+    assert exposures["lists"].tolist() == [listed[item] for item in exposures["item"]]
+    train_length = {user: length for user, _, length in rows_of(tiny_snapshot.users)}
+    having = {
+        (item, user)
+        for user, item, _, position, _ in rows_of(tiny_snapshot.interactions)
+        if position < train_length[user]
+    }
+    users = Counter(item for item, _ in having)
+    assert exposures["users"].tolist() == [users[item] for item in exposures["item"]]
+    trained_on = sum(length > 0 for length in train_length.values())
+    bits = [math.log2(trained_on / users[item]) for item in exposures["item"]]
+    assert exposures["self_information"].tolist() == pytest.approx(bits)
+    metrics = evaluated.metrics()
+    assert metrics["test.full_unseen.coverage_at_10"] == len(listed) / tiny_snapshot.counts.items
+    mean = sum(bits[item - 1] * count for item, count in listed.items()) / listed.total()
+    assert metrics["test.full_unseen.novelty_at_10"] == pytest.approx(mean)
+    assert metrics["test.full_unseen.gini_at_10"] == offers.gini(exposures["lists"].to_numpy())
+    assert [name for name in metrics if "coverage" in name] == ["test.full_unseen.coverage_at_10"]
+
+
 @pytest.mark.parametrize("kind", ["replace", "insert", "delete", "swap", "bots"])
 def test_a_model_is_told_which_events_of_other_histories_it_was_trained_on(
     kind: str, tiny_snapshot: Snapshot, home: Home, rank_with: Callable[..., Evaluated], rows_of: Read,
@@ -158,11 +193,15 @@ def test_a_model_is_told_which_events_of_other_histories_it_was_trained_on(
     noisy = corrupt(tiny_snapshot, CorruptSpec.model_validate({"kind": kind, "ratio": 0.3, "seed": 1}), home=home)
     read: list[Sequences] = []
 
-    def reading(model: Recommender, histories: Sequences, *others: Any) -> Any:
-        read.append(histories)
-        return rank(model, histories, *others)
+    def reading(ranked: Callable[..., Any]) -> Callable[..., Any]:
+        def read_with(model: Recommender, histories: Sequences, *others: Any) -> Any:
+            read.append(histories)
+            return ranked(model, histories, *others)
 
-    monkeypatch.setattr(worker, "rank", reading)
+        return read_with
+
+    monkeypatch.setattr(worker, "rank", reading(rank))
+    monkeypatch.setattr(worker, "rank_and_offer", reading(rank_and_offer))
 
     def told() -> set[tuple[bool, ...]]:
         """Which events were trained on, by what is ranked with in any split."""
@@ -192,3 +231,12 @@ def test_a_finished_ranking_is_not_done_again(tiny_snapshot: Snapshot, rank_with
     written = evaluated.ranks.stat().st_mtime_ns
     assert rank_with(tiny_snapshot) == evaluated
     assert evaluated.ranks.stat().st_mtime_ns == written
+
+
+def test_a_ranking_that_lost_a_file_is_done_again(tiny_snapshot: Snapshot, rank_with: Callable[..., Evaluated]) -> None:
+    """As that of a version which did not keep it."""
+    evaluated = rank_with(tiny_snapshot)
+    metrics = evaluated.metrics()
+    evaluated.exposures.unlink()
+    assert not evaluated.complete
+    assert rank_with(tiny_snapshot).metrics() == metrics

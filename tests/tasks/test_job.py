@@ -78,6 +78,8 @@ def finished(tmp_path: Path) -> tuple[Trained, Evaluated]:
     for name in PROTOCOLS:
         ranks[f"rank_{name}"] = np.array([0, 50, 50, 50, 0, 0, 0, 0, 50, 50], dtype=np.float32)
     ranks.to_parquet(tmp_path / "ranks.parquet")
+    offered = pd.DataFrame({"lists": [0, 3, 1], "self_information": [4.0, 2.0, 1.0]})
+    offered.to_parquet(tmp_path / "exposures.parquet")
     return Trained(tmp_path), Evaluated(tmp_path)
 
 
@@ -205,9 +207,11 @@ def test_a_finished_job_and_what_its_runs_hold(
     assert (child.data.params["method"], child.data.params["noise_ratio"]) == ("rec-denoiser", "0.2")
     assert child.data.metrics["test.full_unseen.hit_at_10"] == 0.5
     assert child.data.metrics["promotion.full_unseen.hit_at_10"] == 1.0
+    assert child.data.metrics["test.full_unseen.coverage_at_10"] == pytest.approx(2 / 3)
+    assert child.data.metrics["test.full_unseen.novelty_at_10"] == 1.75
     assert child.data.metrics["training.best_epoch"] == 2
     assert {entry.path for entry in client.list_artifacts(job.children[-1])} == {
-        "learning_curve.svg", "provenance.json", "ranks.parquet", "spec.json",
+        "exposures.parquet", "learning_curve.svg", "provenance.json", "ranks.parquet", "spec.json",
     }  # fmt: skip
     (dataset,) = child.inputs.dataset_inputs
     assert dataset.dataset.digest == tiny_snapshot.digest[:36]

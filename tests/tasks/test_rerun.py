@@ -185,6 +185,7 @@ def builders(folder: Path) -> Callable[[Cell, Execution], tuple[Trained, Evaluat
                   "peak_memory_bytes": 1000, "made_by": {}, "history": history}  # fmt: skip
         (folder / "result.json").write_text(json.dumps(result))
         ranks().to_parquet(folder / "ranks.parquet")
+        exposures().to_parquet(folder / "exposures.parquet")
         return Trained(folder), Evaluated(folder)
 
     return make
@@ -199,10 +200,15 @@ def ranks(**changed: Any) -> pd.DataFrame:
     return frame.assign(**changed)
 
 
+def exposures() -> pd.DataFrame:
+    return pd.DataFrame({"lists": [2, 1], "self_information": [1.0, 2.0]})
+
+
 def came(held: HeldRun, home: Home, tmp_path: Path, **changed: Any) -> Any:
     trained = Trained(tmp_path)
     after = ranks(**changed)
     after.to_parquet(tmp_path / "ranks.parquet")
+    exposures().to_parquet(tmp_path / "exposures.parquet")
     result = {"best_epoch": 1, "epochs": 1, "seconds": 9.0, "parameters": 3, "peak_memory_bytes": 5,
               "history": [{"epoch": 1, "metrics": {"train.loss": 0.5, "time.epoch_seconds": 2.0}}]}  # fmt: skip
     return came_out(held, result, Evaluated(trained.folder).metrics(), held.ranks(home=home), after)

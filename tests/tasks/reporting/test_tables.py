@@ -1,6 +1,7 @@
 """A study's tables say what its ranks say."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from models.engine.offers import OFFER_METRICS
 from tasks.reporting.analysis import FULL, SAMPLED, analysed
 from tasks.reporting.grid import records
 from tasks.reporting.page import all_tables
 from tasks.reporting.scales import signless
-from tasks.reporting.tables import datasets
-from tasks.study.result import StudyResult
+from tasks.reporting.tables import datasets, offers
+from tasks.study.result import CellResult, StudyResult
 from tests.tasks.reporting.counting import RESAMPLES, by_user, finished, hit, ndcg
 from tests.tasks.reporting.reading import grid_of, table
 from tests.tasks.study_results import METHODS, USERS, Ranks, study
@@ -98,6 +100,48 @@ def test_kinds_of_noise_are_beside_what_each_leaves() -> None:
             assert item.best == (method.text == "better")
 
 
+def test_what_is_recommended_is_told_in_means_over_trainings_and_beside_those_without_noise(
+    noise: tuple[StudyResult, Ranks], page: Path
+) -> None:
+    rows = {(row["Place"], row["Method"]): row for row in records(grid_of(noise[0], "offers"))}
+    assert len(rows) == 4 * 3
+    for (place, method), row in rows.items():
+        ratio = {"no noise": 0.0, "10 % replace noise": 0.1, "25 % replace noise": 0.25}[place]
+        for heading, metric, form in zip(
+            ("Coverage@10", "Novelty@10, bits", "Gini@10"), OFFER_METRICS, ("{:.3f}", "{:.2f}", "{:.3f}"), strict=True
+        ):
+            own, without = (
+                np.mean([cell.metrics[metric] for cell in finished(noise[0], method, at)]) for at in (ratio, 0.0)
+            )
+            assert row[heading] == form.format(own) + (f" ({100.0 * own / without:.1f} %)" if ratio else "")
+    text = page.read_text()
+    assert '<section id="offers"><h2>What is recommended</h2>' in text
+    assert "Nothing here was tested" in text
+    assert "offers.tex" in text
+
+
+def test_where_trainings_lack_the_figures_nothing_is_told_of_what_they_recommend(
+    noise: tuple[StudyResult, Ranks],
+) -> None:
+    """As those of an earlier version: not of one training in the place of two, and no table where all lack them."""
+
+    def without(lacking: Callable[[CellResult], bool]) -> StudyResult:
+        cells = (
+            replace(cell, metrics={name: value for name, value in cell.metrics.items() if name not in OFFER_METRICS})
+            if lacking(cell)
+            else cell
+            for cell in noise[0].cells
+        )
+        return replace(noise[0], cells=tuple(cells))
+
+    assert offers(without(lambda _: True)) is None
+    some = without(lambda cell: (cell.method, cell.noise and cell.noise.ratio, cell.seed) == ("equal", 0.1, 2))
+    grid = offers(some)
+    assert grid is not None
+    missing = {(row["Place"], row["Method"]) for row in records(grid) if row["Gini@10"] == "–"}
+    assert missing == {("10 % replace noise", "equal")}
+
+
 def test_costs_are_means_over_trainings(noise: tuple[StudyResult, Ranks]) -> None:
     rows = {(row["Place"], row["Method"]): row for row in records(grid_of(noise[0], "costs"))}
     for method in METHODS:
@@ -165,7 +209,7 @@ def test_the_snapshots_say_what_was_left_out_of_them(noise: tuple[StudyResult, R
 
 def test_every_table_has_rows_of_text_by_heading(noise: tuple[StudyResult, Ranks]) -> None:
     held = {grid.name: records(grid) for grid in all_tables(noise[0])}
-    assert held.keys() >= {"comparison", "hits", "gap-closed", "effects", "noise-detection", "costs", "cells"}
+    assert held.keys() >= {"comparison", "hits", "gap-closed", "offers", "effects", "noise-detection", "costs", "cells"}
     first, better = held["comparison"][:2]
     assert first["Method"] == "plain"
     gains = ("Gain, %", "Gain, % (NDCG@10, 100 negatives)")

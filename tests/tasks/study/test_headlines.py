@@ -5,6 +5,7 @@ from statistics import fmean
 
 import pytest
 
+from models.engine.offers import OFFER_METRICS
 from tasks.reporting.analysis import PAIR, analysed
 from tasks.reporting.words import answer
 from tasks.study.headlines import figures, tags
@@ -22,7 +23,7 @@ def means(result: StudyResult, *ratios: float, methods: tuple[str, ...] = METHOD
             for cell in result.cells
             if cell.method == method and cell.status == "done" and cell.axes["noise.ratio"] in ratios
         )
-        for metric in PAIR
+        for metric in (*PAIR, *OFFER_METRICS)
         for method in methods
     }
 
