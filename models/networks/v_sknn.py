@@ -1,0 +1,331 @@
+"""V-SKNN (Ludewig & Jannach, *Evaluation of session-based recommendation algorithms*, UMUAI 2018), which asks the
+histories that are most like the one at hand, and with it the index of VMIS-kNN (Kersbergen, Sprangers & Schelter,
+*Serenade*, SIGMOD 2022).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.engine.batches import Batch
+from models.engine.buffers import make_room
+from models.engine.sequences import Sequences, training_part
+from models.networks.count_based import CountBased
+from models.networks.popularity import log_shares
+
+WHOLE = 2**24
+"""What the last event's item adds to a similarity. In whole numbers a sum does not depend on its order, so that
+histories which are equally like the one at hand are so to the bit."""
+CELLS_AT_ONCE = 2**18
+"""Occurrences, and pairs of a window and a history, that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Of some of a batch's windows, from `first` on.
+
+    weights: [windows, items + 1] float32, column 0 is padding; counts: [windows] float32, how many votes they are of
+    """
+
+    first: int
+    weights: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """Where the items of some windows occur in other histories, [occurrences] int64 each: the window, how many events
+    of it came after the item, the history, and the place in `VSKNN.events`.
+    """
+
+    window: Tensor
+    age: Tensor
+    history: Tensor
+    event: Tensor
+
+    def at(self, chosen: Tensor) -> "Occurrences":
+        parts = (self.window, self.age, self.history, self.event)
+        return Occurrences(*(part.index_select(0, chosen) for part in parts))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Of some windows.
+
+    histories: [histories] int64, those that share an item with any of them; pairs: [occurrences] int64, where in the
+    flattened `similarities` each occurrence's window and history are; similarities: [windows, histories] float32, 0
+    where the history is none of the window's neighbours
+    """
+
+    histories: Tensor
+    pairs: Tensor
+    similarities: Tensor
+
+
+VotesOf = Callable[[Occurrences, Neighbours], tuple[Tensor, Tensor]]
+"""From where the items of some windows occur, and their neighbours, to the weights and counts of `Votes`."""
+
+
+class VSKNN(CountBased):
+    """The training histories that share items with the one at hand vote for what it goes on with.
+
+    An item of the window has the weight 1 / (1 + a), a the number of events that came after it (V-SKNN's "div"); of one
+    that repeats, its last event counts. A history's similarity is the sum of the weights of the items that it shares.
+    Of each item's histories the `sample` most recent are looked at (m of VMIS-kNN), and of all these the `neighbours`
+    most similar, of equals the more recent, have a say (k). The more recent is the one whose last training event is
+    later; in a log without times, the one whose user has the larger number, which says nothing where users are not
+    numbered in order of time. A user's own training history is no neighbour of hers.
+
+    With a `window` of 0 a neighbour votes for each item of its whole history, as published: with its similarity × the
+    weight of the last item that both share × (1 + log (histories / histories with the item voted for)). With another,
+    each item that it shares makes it vote for the `window` events that came after it there: with the similarity × that
+    item's weight. That is for histories so long that most of one has nothing to do with the item that is shared, and
+    is a form of sequential rules (the same paper's SR), by neighbours alone.
+
+    Votes v become probabilities as counts do in `MarkovChain`, n votes for d different items, V the sum of their
+    weights, and p(j) the share of j in the log:
+
+        p(j | history) = (n v_j / V + d p(j)) / (n + d)
+
+    so that what nobody votes for is ranked by popularity. An item's score is the logarithm.
+
+    The model holds the training histories of all users, as numbers of items in their order, without the users' ids: who
+    has its weights can read them. A user whom serving does not know (number −1) is a stranger even where the log has
+    her: her own history is among her neighbours then, and speaks for what she has had.
+
+    log_shares: [items + 1] log p(j)
+    events: [events] int32, the items of all training histories; begins: [users + 1] int64, where each begins
+    ages: [users] int64, how many histories are more recent
+    index: [occurrences] int64, of each item, one after the other, its places in `events`, one of a history, the more
+        recent first; index_begins: [items + 2] int64, where in it each item begins
+    """
+
+    log_shares: Tensor
+    events: Tensor
+    begins: Tensor
+    ages: Tensor
+    index: Tensor
+    index_begins: Tensor
+
+    def __init__(self, item_count: int, *, length: int, neighbours: int, sample: int, window: int) -> None:
+        super().__init__(length=length)
+        self.neighbours = neighbours
+        self.sample = sample
+        self.window = window
+        self.log_shares = nn.Buffer(torch.zeros(item_count + 1))
+        self.events = nn.Buffer(torch.zeros(0, dtype=torch.int32))
+        self.begins = nn.Buffer(torch.zeros(1, dtype=torch.int64))
+        self.ages, self.index = (nn.Buffer(torch.zeros(0, dtype=torch.int64)) for _ in range(2))
+        self.index_begins = nn.Buffer(torch.zeros(item_count + 2, dtype=torch.int64))
+
+    def prepare(self, sequences: Sequences) -> None:
+        self.log_shares = log_shares(sequences)
+        self.events = sequences.items[training_part(sequences)]
+        self.begins = torch.cat([sequences.offsets[:1], sequences.train_lengths.cumsum(0)])
+        self.ages = _ages(sequences)
+        items, histories = self.events.long(), self._histories()
+        last = torch.nonzero(_last_of_each(items, histories)).squeeze(1)
+        recent_first = last[torch.argsort(items[last] * len(self.ages) + self.ages[histories[last]])]
+        counts = torch.bincount(items[recent_first], minlength=len(self.log_shares))
+        rank = torch.arange(len(last), device=last.device) - (counts.cumsum(0) - counts)[items[recent_first]]
+        self.index = recent_first[rank < self.sample]
+        self.index_begins = _begins(counts.clamp(max=self.sample))
+
+    def scorer(self) -> Callable[[Batch], Tensor]:
+        voting = self._voting()
+
+        def scores(batch: Batch) -> Tensor:
+            table = self.log_shares.new_empty(len(batch.ends), len(self.log_shares) - 1)
+            for votes in voting(batch):
+                voted, rest = _smoothed(votes)
+                part = table[votes.first : votes.first + len(rest)]
+                torch.mul(votes.weights[:, 1:], voted[:, None], out=part)
+                part.addcmul_(rest[:, None], self.log_shares[1:].exp()).log_()
+            return table
+
+        return scores
+
+    def surprises(self, batch: Batch, items: Tensor) -> Tensor:
+        parts = [self.log_shares.new_zeros(0)]
+        for votes in self._voting()(batch):
+            voted, rest = _smoothed(votes)
+            asked = items[votes.first : votes.first + len(rest)]
+            weights = votes.weights.gather(1, asked[:, None]).squeeze(1)
+            parts.append(-(weights * voted + rest * self.log_shares[asked].exp()).log())
+        return torch.cat(parts)
+
+    def _voting(self) -> Callable[[Batch], Iterator[Votes]]:
+        """What gives the votes for each of a batch's windows, a few windows at a time."""
+        histories = self._histories()
+        votes_of = self._of_what_followed(histories) if self.window else self._of_whole_histories(histories)
+
+        def voting(batch: Batch) -> Iterator[Votes]:
+            users = batch.users.flatten()[batch.ends]
+            shown = _shown(batch)
+            counts = self.index_begins.diff()[shown]
+            first = 0
+            for size in _block_sizes(counts.sum(1).tolist(), histories=len(self.ages)):
+                block = slice(first, first + size)
+                found = self._occurrences(shown[block], counts[block], users[block], histories)
+                yield Votes(first, *votes_of(found, self._neighbours(found, size)))
+                first += size
+
+        return voting
+
+    def _occurrences(self, shown: Tensor, counts: Tensor, users: Tensor, histories: Tensor) -> Occurrences:
+        """Where the items of `_shown` are in the index, `counts` times each, but for the windows' own users."""
+        cell, place = _spread(self.index_begins[shown].flatten(), counts.flatten())
+        event = self.index.index_select(0, place)
+        window, history = cell // shown.shape[1], histories.index_select(0, event)
+        others = torch.nonzero(history != users.index_select(0, window)).squeeze(1)
+        found = Occurrences(window, cell % shown.shape[1], history, event)
+        return found.at(others)
+
+    def _neighbours(self, found: Occurrences, windows: int) -> Neighbours:
+        touched = torch.zeros_like(self.ages, dtype=torch.bool).index_fill_(0, found.history, True)
+        columns = touched.cumsum(0) - 1
+        histories = torch.nonzero(touched).squeeze(1)
+        table = histories.new_zeros(windows, len(histories))
+        pairs = found.window * len(histories) + columns.index_select(0, found.history)
+        table.view(-1).index_add_(0, pairs, WHOLE // (1 + found.age))
+        if len(histories) > self.neighbours:
+            keys = table * len(self.ages) + (len(self.ages) - 1 - self.ages[histories])
+            least = keys.topk(self.neighbours, dim=1).values[:, -1:]
+            table.masked_fill_(keys < least, 0)
+        return Neighbours(histories, pairs, table / WHOLE)
+
+    def _of_what_followed(self, histories: Tensor) -> VotesOf:
+        """The votes for what came after each shared item, at most `window` events."""
+        places = torch.arange(len(histories), device=histories.device)
+        behind = self.begins[histories + 1] - 1 - places
+        behind.clamp_(max=self.window)
+        apart = self.events.new_zeros(len(histories) + self.window * len(self.ages), dtype=torch.int64)
+        apart[places + self.window * histories] = self.events.long()
+
+        def votes(found: Occurrences, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+            table, counts = self._nothing(neighbours)
+            weights = neighbours.similarities.flatten().index_select(0, neighbours.pairs)
+            chosen = torch.nonzero(weights).squeeze(1)
+            found = found.at(chosen)
+            weights = weights.index_select(0, chosen) / (1 + found.age)
+            counts.index_add_(0, found.window, behind.index_select(0, found.event).float())
+            cells = found.window * table.shape[1]
+            place = found.event + self.window * found.history
+            for _ in range(self.window):
+                place += 1
+                table.view(-1).index_add_(0, cells + apart.index_select(0, place), weights)
+            table[:, 0] = 0
+            return table, counts
+
+        return votes
+
+    def _of_whole_histories(self, histories: Tensor) -> VotesOf:
+        """The votes for all items of the neighbours."""
+        kept = torch.nonzero(_last_of_each(self.events, histories)).squeeze(1)
+        sizes = torch.bincount(histories[kept], minlength=len(self.ages))
+        begins, items = _begins(sizes), self.events[kept].long()
+        holders = torch.bincount(items, minlength=len(self.log_shares)).clamp(min=1)
+        rarity = 1 + ((sizes > 0).sum() / holders).log()
+
+        def votes(found: Occurrences, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+            table, counts = self._nothing(neighbours)
+            nearest = torch.full_like(neighbours.similarities.flatten(), torch.inf)
+            nearest.scatter_reduce_(0, neighbours.pairs, found.age.float(), "amin")
+            weights = (neighbours.similarities / (1 + nearest.view_as(neighbours.similarities))).flatten()
+            pairs = torch.nonzero(weights > 0).squeeze(1)
+            width = len(neighbours.histories)
+            row, own = pairs // width, neighbours.histories[pairs % width]
+            counts.index_add_(0, row, sizes[own].float())
+            part, place = _spread(begins[own], sizes[own])
+            cells = (row * table.shape[1]).index_select(0, part) + items.index_select(0, place)
+            table.view(-1).index_add_(0, cells, weights[pairs].index_select(0, part))
+            return table.mul_(rarity), counts
+
+        return votes
+
+    def _nothing(self, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+        """A table and counts for votes."""
+        windows = len(neighbours.similarities)
+        return self.log_shares.new_zeros(windows, len(self.log_shares)), self.log_shares.new_zeros(windows)
+
+    def _histories(self) -> Tensor:
+        """[events] int64: the history of each event."""
+        numbers = torch.arange(len(self.ages), device=self.ages.device)
+        return torch.repeat_interleave(numbers, self.begins.diff(), output_size=len(self.events))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        make_room(self, state_dict, prefix, "events", "begins", "ages", "index")
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def _smoothed(votes: Votes) -> tuple[Tensor, Tensor]:
+    """[windows] each: what a vote's weight, and what an item's share of the log, count for in a probability."""
+    different = (votes.weights > 0).sum(1)
+    together = votes.weights.sum(1)
+    everything = votes.counts + different
+    voted = torch.where(different > 0, votes.counts / (everything * together), 0.0)
+    return voted, torch.where(different > 0, different / everything, 1.0)
+
+
+def _shown(batch: Batch) -> Tensor:
+    """[windows, length] int64: the items up to each window's end, the last first; 0 where there is none, or where a
+    later event has the same item.
+    """
+    length = batch.items.shape[1]
+    back = torch.arange(length, device=batch.ends.device)
+    cells = (batch.ends[:, None] - back).clamp(min=0)
+    inside = batch.ends[:, None] % length >= back
+    inside &= batch.segments.flatten()[cells] == batch.segments.flatten()[batch.ends][:, None]
+    items = batch.items.flatten()[cells].masked_fill(~inside, 0)
+    ordered, order = items.sort(dim=1, stable=True)
+    repeats = torch.zeros_like(inside)
+    repeats[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return items.masked_fill(torch.zeros_like(inside).scatter_(1, order, repeats), 0)
+
+
+def _block_sizes(occurrences: Sequence[int], *, histories: int) -> list[int]:
+    """How many windows, of so many occurrences each, each block takes: at least one, and few enough that neither these
+    nor the pairs of a window and one of the histories are more than `CELLS_AT_ONCE`.
+    """
+    sizes: list[int] = []
+    size = cells = 0
+    for own in occurrences:
+        if size and max(cells + own, (size + 1) * min(cells + own, histories)) > CELLS_AT_ONCE:
+            sizes.append(size)
+            size = cells = 0
+        size += 1
+        cells += own
+    return [*sizes, size] if size else sizes
+
+
+def _ages(sequences: Sequences) -> Tensor:
+    """[users] int64: how many users' last training events are more recent."""
+    ages = torch.arange(sequences.user_count - 1, -1, -1, device=sequences.device)
+    if sequences.times is None:
+        return ages
+    last = (sequences.offsets[:-1] + sequences.train_lengths - 1).clamp(min=0)
+    times = sequences.times[last].masked_fill(sequences.train_lengths == 0, torch.iinfo(torch.int64).min)
+    return torch.empty_like(ages).index_copy_(0, torch.argsort(times, stable=True), ages)
+
+
+def _last_of_each(items: Tensor, histories: Tensor) -> Tensor:
+    """[events] bool: is the event the last of its history with its item?"""
+    keys, order = torch.sort(histories * (int(items.max()) + 1 if len(items) else 1) + items, stable=True)
+    last = torch.ones_like(keys, dtype=torch.bool)
+    last[order[:-1]] = keys[1:] != keys[:-1]
+    return last
+
+
+def _begins(counts: Tensor) -> Tensor:
+    """[parts + 1]: where parts of these sizes begin, one after the other."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _spread(begins: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Of parts that begin there and have so many places: the part of each place, and the place."""
+    total = int(counts.sum())
+    part = torch.repeat_interleave(counts, output_size=total)
+    return part, torch.arange(total, device=counts.device) + (begins - (counts.cumsum(0) - counts)).index_select(0, part)
