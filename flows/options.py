@@ -62,11 +62,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         type=list_of(str),
         metavar="M,M",
         help="of popularity, markov-chain, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, "
-        "rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, "
-        "adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, "
-        "popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, s-ips, corrupted-inputs, "
-        "event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser, dreamrec (default "
-        "the first six)",
+        "v-sknn, v-sknn-window, rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, "
+        "top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, "
+        "denoised-bce-dropout, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, s-ips, "
+        "corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser, "
+        "dreamrec (default the first six)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),
@@ -99,6 +99,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("guidance", number, "X", "dreamrec: how far histories draw what is generated (default 2)"),
         ("unconditional", probability, "P", "dreamrec: share of targets told without a history (default 0.1)"),
         ("generated", whole(0), "N", "dreamrec: vectors a history, averaged; 0 for the mean of all (default 1)"),
+        ("neighbours", whole(1), "N", "v-sknn: how many histories vote (default 500; v-sknn 100)"),
+        ("neighbour-sample", whole(1), "N", "v-sknn: of so many of an item, the most recent (default 1000)"),
+        ("neighbour-window", whole(0), "N", "v-sknn-window: for so many events after a shared item (default 10)"),
         ("gate-logit", number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("gate-rank", whole(1), "N", "contextual-gate: rank of its query-key term (default 8)"),

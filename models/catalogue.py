@@ -74,6 +74,7 @@ from models.networks.popularity import MostPopular
 from models.networks.sasrec import SASRec
 from models.networks.sse_pt import SSEPT
 from models.networks.tisasrec import TiSASRec
+from models.networks.v_sknn import VSKNN
 from models.recommender import Recommender
 
 BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
@@ -137,6 +138,13 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
 COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
     "popularity": lambda config, item_count: MostPopular(item_count, length=config.length),
     "markov-chain": lambda config, item_count: MarkovChain(item_count, length=config.length),
+    "v-sknn": lambda config, item_count: VSKNN(
+        item_count,
+        length=config.length,
+        neighbours=config.neighbours,
+        sample=config.neighbour_sample,
+        window=config.neighbour_window,
+    ),
 }
 """Baselines in a backbone's place, that have no objective."""
 GENERATIVE: Mapping[str, Callable[[ModelConfig, int], Recommender]] = {

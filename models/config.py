@@ -14,7 +14,7 @@ NO_ROBUST_LOSS = "none"
 CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
-COUNT_BASED = ("popularity", "markov-chain")
+COUNT_BASED = ("popularity", "markov-chain", "v-sknn")
 """Backbones without weights: they count the log, and there is nothing to train."""
 GENERATIVE = ("dreamrec",)
 """Backbones that generate what comes next, by an objective of their own."""
@@ -82,6 +82,7 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
         *("diffusion_steps", "diffusion_schedule", "guidance", "unconditional", "generated"),
     ),
     **dict.fromkeys(COUNT_BASED, ()),
+    "v-sknn": ("neighbours", "neighbour_sample", "neighbour_window"),
 }
 _OF_BACKBONES = tuple(dict.fromkeys(name for names in _OF_EACH_BACKBONE.values() for name in names))
 _OF_CONTRAST = ("contrast_temperature", "contrast_crop", "contrast_mask", "contrast_reorder")
@@ -186,6 +187,9 @@ class ModelConfig(_Config):
     guidance: the weight w with which DreamRec draws what it generates away from what it would without a history;
         unconditional: the share of training targets that it is to tell without one; generated: how many vectors it
         generates for a history and averages, 0 for the mean of all that it could
+    neighbours: how many histories V-SKNN lets vote; neighbour_sample: how many of each item it looks for them among, the
+        most recent; neighbour_window: how many events after an item that is shared each votes for, 0 for its whole
+        history, as published
     negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
         gbce-shared)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1; bpr_max_penalty: BPR-max's weight of the
@@ -245,6 +249,9 @@ class ModelConfig(_Config):
     guidance: float = 2.0
     unconditional: float = 0.1
     generated: int = 1
+    neighbours: int = 500
+    neighbour_sample: int = 1000
+    neighbour_window: int = 10
     negatives: int = 1
     gbce_t: float = 0.75
     bpr_max_penalty: float = 1.0
@@ -331,7 +338,7 @@ class ModelConfig(_Config):
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
         _at_least(self, 1, "truncate_ramp", "gate_rank", "caser_order", "horizontal_filters", "vertical_filters")
-        _at_least(self, 1, "diffusion_steps")
+        _at_least(self, 1, "diffusion_steps", "neighbours", "neighbour_sample")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
@@ -351,7 +358,7 @@ class ModelConfig(_Config):
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
         _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty", "contrast")
         _in_unit_interval(self, "contrast_mask", "contrast_reorder")
-        _at_least(self, 0, "guidance", "generated")
+        _at_least(self, 0, "guidance", "generated", "neighbour_window")
         for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted", "unconditional"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")

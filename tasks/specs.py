@@ -60,6 +60,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
     "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence", "cleaning": "sampled"},
+    "v-sknn": {"backbone": "v-sknn", "neighbour_window": 0, "neighbours": 100},
+    "v-sknn-window": {"backbone": "v-sknn"},
     "rec-denoiser-published": {
         "loss": "bce",
         "gate": "positional",
@@ -114,9 +116,10 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 """What each named method fixes; all else is common to a job's methods. "rec-denoiser-published" is the paper's recipe
 to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired; "contextual-gate" sees the items
-and learns from planted noise what to keep.
+and learns from planted noise what to keep; "v-sknn" is as published, and "v-sknn-window" lets neighbours vote for what
+came after the items that they share.
 """
-YIELDING = ("negatives", "cleaning")
+YIELDING = ("negatives", "cleaning", "neighbours")
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
 PLAIN: Mapping[str, Any] = {
     "backbone": ModelConfig.backbone,

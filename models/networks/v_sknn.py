@@ -36,37 +36,29 @@ class Votes:
 
 
 @dataclass(frozen=True)
-class Occurrences:
-    """Where the items of some windows occur in other histories, [occurrences] int64 each: the window, how many events
-    of it came after the item, the history, and the place in `VSKNN.events`.
-    """
-
-    window: Tensor
-    age: Tensor
-    history: Tensor
-    event: Tensor
-
-    def at(self, chosen: Tensor) -> "Occurrences":
-        parts = (self.window, self.age, self.history, self.event)
-        return Occurrences(*(part.index_select(0, chosen) for part in parts))
-
-
-@dataclass(frozen=True)
 class Neighbours:
-    """Of some windows.
+    """Those of some windows, and where they share items with them.
 
-    histories: [histories] int64, those that share an item with any of them; pairs: [occurrences] int64, where in the
-    flattened `similarities` each occurrence's window and history are; similarities: [windows, histories] float32, 0
-    where the history is none of the window's neighbours
+    histories: [histories] int64, those that share an item with any of the windows; similarities: [windows, histories]
+        float32, 0 where one is no neighbour
+    pairs, ages, events: [shared] int64: of each item that a window and a neighbour share, where the two are in the
+        flattened `similarities`, how many events of the window came after the item, and its place in `VSKNN.events`
     """
 
     histories: Tensor
-    pairs: Tensor
     similarities: Tensor
+    pairs: Tensor
+    ages: Tensor
+    events: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """[shared] float32: similarity × the item's weight."""
+        return self.similarities.flatten().index_select(0, self.pairs) / (1 + self.ages)
 
 
-VotesOf = Callable[[Occurrences, Neighbours], tuple[Tensor, Tensor]]
-"""From where the items of some windows occur, and their neighbours, to the weights and counts of `Votes`."""
+VotesOf = Callable[[Neighbours], tuple[Tensor, Tensor]]
+"""From the neighbours of some windows to the weights and counts of their `Votes`."""
 
 
 class VSKNN(CountBased):
@@ -162,6 +154,8 @@ class VSKNN(CountBased):
         histories = self._histories()
         votes_of = self._of_what_followed(histories) if self.window else self._of_whole_histories(histories)
 
+        owners = histories[self.index]
+
         def voting(batch: Batch) -> Iterator[Votes]:
             users = batch.users.flatten()[batch.ends]
             shown = _shown(batch)
@@ -169,33 +163,40 @@ class VSKNN(CountBased):
             first = 0
             for size in _block_sizes(counts.sum(1).tolist(), histories=len(self.ages)):
                 block = slice(first, first + size)
-                found = self._occurrences(shown[block], counts[block], users[block], histories)
-                yield Votes(first, *votes_of(found, self._neighbours(found, size)))
+                yield Votes(first, *votes_of(self._neighbours(shown[block], counts[block], users[block], owners)))
                 first += size
 
         return voting
 
-    def _occurrences(self, shown: Tensor, counts: Tensor, users: Tensor, histories: Tensor) -> Occurrences:
-        """Where the items of `_shown` are in the index, `counts` times each, but for the windows' own users."""
+    def _neighbours(self, shown: Tensor, counts: Tensor, users: Tensor, owners: Tensor) -> Neighbours:
+        """Of windows with these items (see `_shown`), which are in the index so many times, and users; owners: [index]
+        int64, the histories of what is in it.
+        """
+        windows, length = shown.shape
         cell, place = _spread(self.index_begins[shown].flatten(), counts.flatten())
-        event = self.index.index_select(0, place)
-        window, history = cell // shown.shape[1], histories.index_select(0, event)
-        others = torch.nonzero(history != users.index_select(0, window)).squeeze(1)
-        found = Occurrences(window, cell % shown.shape[1], history, event)
-        return found.at(others)
-
-    def _neighbours(self, found: Occurrences, windows: int) -> Neighbours:
-        touched = torch.zeros_like(self.ages, dtype=torch.bool).index_fill_(0, found.history, True)
+        history = owners.index_select(0, place)
+        touched = torch.zeros_like(self.ages, dtype=torch.bool).index_fill_(0, history, True)
         columns = touched.cumsum(0) - 1
         histories = torch.nonzero(touched).squeeze(1)
         table = histories.new_zeros(windows, len(histories))
-        pairs = found.window * len(histories) + columns.index_select(0, found.history)
-        table.view(-1).index_add_(0, pairs, WHOLE // (1 + found.age))
+        ages = torch.arange(length, device=shown.device).repeat(windows)
+        rows = torch.arange(0, table.numel(), len(histories), device=shown.device) if len(histories) else histories
+        pairs = rows.repeat_interleave(length).index_select(0, cell) + columns.index_select(0, history)
+        table.view(-1).index_add_(0, pairs, (WHOLE // (1 + ages)).index_select(0, cell))
+        own = torch.nonzero((users >= 0) & touched[users.clamp(min=0)]).squeeze(1)
+        table[own, columns[users[own]]] = 0
         if len(histories) > self.neighbours:
             keys = table * len(self.ages) + (len(self.ages) - 1 - self.ages[histories])
             least = keys.topk(self.neighbours, dim=1).values[:, -1:]
             table.masked_fill_(keys < least, 0)
-        return Neighbours(histories, pairs, table / WHOLE)
+        shared = torch.nonzero(table.view(-1).index_select(0, pairs)).squeeze(1)
+        return Neighbours(
+            histories,
+            table / WHOLE,
+            pairs=pairs.index_select(0, shared),
+            ages=ages.index_select(0, cell.index_select(0, shared)),
+            events=self.index.index_select(0, place.index_select(0, shared)),
+        )
 
     def _of_what_followed(self, histories: Tensor) -> VotesOf:
         """The votes for what came after each shared item, at most `window` events."""
@@ -205,15 +206,13 @@ class VSKNN(CountBased):
         apart = self.events.new_zeros(len(histories) + self.window * len(self.ages), dtype=torch.int64)
         apart[places + self.window * histories] = self.events.long()
 
-        def votes(found: Occurrences, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+        def votes(neighbours: Neighbours) -> tuple[Tensor, Tensor]:
             table, counts = self._nothing(neighbours)
-            weights = neighbours.similarities.flatten().index_select(0, neighbours.pairs)
-            chosen = torch.nonzero(weights).squeeze(1)
-            found = found.at(chosen)
-            weights = weights.index_select(0, chosen) / (1 + found.age)
-            counts.index_add_(0, found.window, behind.index_select(0, found.event).float())
-            cells = found.window * table.shape[1]
-            place = found.event + self.window * found.history
+            weights, event = neighbours.weights, neighbours.events
+            row = neighbours.pairs // max(1, len(neighbours.histories))
+            counts.index_add_(0, row, behind.index_select(0, event).float())
+            cells = row * table.shape[1]
+            place = event + self.window * histories.index_select(0, event)
             for _ in range(self.window):
                 place += 1
                 table.view(-1).index_add_(0, cells + apart.index_select(0, place), weights)
@@ -230,13 +229,12 @@ class VSKNN(CountBased):
         holders = torch.bincount(items, minlength=len(self.log_shares)).clamp(min=1)
         rarity = 1 + ((sizes > 0).sum() / holders).log()
 
-        def votes(found: Occurrences, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+        def votes(neighbours: Neighbours) -> tuple[Tensor, Tensor]:
             table, counts = self._nothing(neighbours)
-            nearest = torch.full_like(neighbours.similarities.flatten(), torch.inf)
-            nearest.scatter_reduce_(0, neighbours.pairs, found.age.float(), "amin")
-            weights = (neighbours.similarities / (1 + nearest.view_as(neighbours.similarities))).flatten()
-            pairs = torch.nonzero(weights > 0).squeeze(1)
-            width = len(neighbours.histories)
+            weights = torch.zeros_like(neighbours.similarities).flatten()
+            weights.scatter_reduce_(0, neighbours.pairs, neighbours.weights, "amax")
+            pairs = torch.nonzero(weights).squeeze(1)
+            width = max(1, len(neighbours.histories))
             row, own = pairs // width, neighbours.histories[pairs % width]
             counts.index_add_(0, row, sizes[own].float())
             part, place = _spread(begins[own], sizes[own])
