@@ -227,7 +227,7 @@ class VSKNN(CountBased):
         sizes = torch.bincount(histories[kept], minlength=len(self.ages))
         begins, items = _begins(sizes), self.events[kept].long()
         holders = torch.bincount(items, minlength=len(self.log_shares)).clamp(min=1)
-        rarity = 1 + ((sizes > 0).sum() / holders).log()
+        rarity = 1 + ((sizes > 0).sum().clamp(min=1) / holders).log()
 
         def votes(neighbours: Neighbours) -> tuple[Tensor, Tensor]:
             table, counts = self._nothing(neighbours)
@@ -326,4 +326,6 @@ def _spread(begins: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Of parts that begin there and have so many places: the part of each place, and the place."""
     total = int(counts.sum())
     part = torch.repeat_interleave(counts, output_size=total)
-    return part, torch.arange(total, device=counts.device) + (begins - (counts.cumsum(0) - counts)).index_select(0, part)
+    return part, torch.arange(total, device=counts.device) + (begins - (counts.cumsum(0) - counts)).index_select(
+        0, part
+    )
