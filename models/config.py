@@ -187,9 +187,9 @@ class ModelConfig(_Config):
     guidance: the weight w with which DreamRec draws what it generates away from what it would without a history;
         unconditional: the share of training targets that it is to tell without one; generated: how many vectors it
         generates for a history and averages, 0 for the mean of all that it could
-    neighbours: how many histories V-SKNN lets vote; neighbour_sample: how many of each item it looks for them among, the
-        most recent; neighbour_window: how many events after an item that is shared each votes for, 0 for its whole
-        history, as published
+    neighbours: how many histories V-SKNN lets vote; neighbour_sample: of how many of each item, the most recent;
+        neighbour_window: how many events after an item that is shared each votes for, 0 for its whole history, as
+        published
     negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
         gbce-shared)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1; bpr_max_penalty: BPR-max's weight of the

@@ -77,6 +77,7 @@ BACKBONES: Mapping[str, float] = {
     "fpmc": 0.25,
     "dreamrec": 1.25,
     **dict.fromkeys(COUNT_BASED, 1.0),
+    "v-sknn": 50.0,
 }
 """A step over SASRec's."""
 

@@ -280,6 +280,7 @@ def test_help_names_the_defaults_that_hold() -> None:
             for name in ("crop", "mask", "reorder", "temperature")
         },
         **{name: getattr(model, name) for name in ("diffusion_steps", "diffusion_schedule", "unconditional")},
+        **{name: getattr(model, name) for name in ("neighbour_sample", "neighbour_window")},
         **{name: f"{getattr(model, name):g}" for name in ("guidance", "generated")},
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads", "precision")},
@@ -330,6 +331,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         "methods": "the first six",
         "negatives": f"{model.negatives}; caser {METHODS['caser']['negatives']}; gbce, bpr-max, sampled "
         f"{METHODS['sasrec-gbce']['negatives']}",
+        "neighbours": f"{model.neighbours}; v-sknn {METHODS['v-sknn']['neighbours']}",
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (

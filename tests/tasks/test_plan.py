@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from models.config import WITHOUT_ATTENTION
+from models.config import COUNT_BASED, WITHOUT_ATTENTION
 from tasks.data_specs import CorruptSpec, ShoppersSpec, SourceSpec
 from tasks.execution import Execution
 from tasks.plan import Cell, Data, corruptions, parameters, plan
@@ -147,7 +147,7 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         return {cell.method: cell.train_key for cell in cells}
 
     usual = keys()
-    networks = set(METHODS) - {"popularity", "markov-chain"}
+    networks = {name for name in METHODS if METHODS[name].get("backbone") not in COUNT_BASED}
     attentive = {name for name in networks if METHODS[name].get("backbone") not in WITHOUT_ATTENTION}
     for changes, again in (
         ({"beta": 0.3}, {"rec-denoiser"}),
@@ -175,6 +175,9 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"norm": "pre"}, attentive - {"bert4rec"}),
         ({"contrast_crop": 0.5}, {"cl4srec"}),
         ({"contrast_temperature": 0.5}, {"cl4srec"}),
+        ({"neighbours": 5}, {"v-sknn", "v-sknn-window"}),
+        ({"neighbour_sample": 5}, {"v-sknn", "v-sknn-window"}),
+        ({"neighbour_window": 5}, {"v-sknn-window"}),
         ({"dim": 60}, networks),
     ):
         assert {name for name, key in keys(**changes).items() if key != usual[name]} == again
