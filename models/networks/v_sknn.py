@@ -183,7 +183,8 @@ class VSKNN(CountBased):
         rows = torch.arange(0, table.numel(), len(histories), device=shown.device) if len(histories) else histories
         pairs = rows.repeat_interleave(length).index_select(0, cell) + columns.index_select(0, history)
         table.view(-1).index_add_(0, pairs, (WHOLE // (1 + ages)).index_select(0, cell))
-        own = torch.nonzero((users >= 0) & touched[users.clamp(min=0)]).squeeze(1)
+        known = torch.nonzero(users >= 0).squeeze(1)
+        own = known[touched[users[known]]]
         table[own, columns[users[own]]] = 0
         if len(histories) > self.neighbours:
             keys = table * len(self.ages) + (len(self.ages) - 1 - self.ages[histories])
