@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from models.engine.detection import suspicions
 from models.engine.sequences import Sequences
 from models.networks import v_sknn
 from models.networks.v_sknn import VSKNN
+from models.serving import Server
 from models.storage import load_model, save_model
 
 ITEMS = 15
@@ -219,6 +221,21 @@ def test_what_is_saved_scores_alike_and_holds_no_ids(settings: dict[str, int], t
     again = load_model(tmp_path)
     assert torch.equal(again.scorer()(batch_of(log)), model.scorer()(batch_of(log)))
     assert {*again.state_dict()} == {"log_shares", "events", "begins", "ages", "index", "index_begins"}
+
+
+@pytest.mark.parametrize("settings", SETTINGS[:2])
+def test_it_is_served_as_to_a_stranger(settings: dict[str, int]) -> None:
+    log = log_of()
+    server = Server()
+    server.hold(prepared(log, **settings), ids=[f"i{item}" for item in range(1, ITEMS + 1)], popularity=[0.0] * ITEMS)
+    histories = [[3, 7, 2], [5]]
+    asked = pd.DataFrame({"history": [[f"i{item}" for item in history] for history in histories]})
+    offered = server.predict(None, asked, {"k": 3})
+    for history, items, scores in zip(histories, offered["items"], offered["scores"], strict=True):
+        p = probabilities(log, history, -1, **settings)
+        unseen = sorted((item for item in range(1, ITEMS + 1) if item not in history), key=lambda item: -p[item - 1])
+        assert scores == pytest.approx([math.log(p[item - 1]) for item in unseen[:3]], abs=1e-5)
+        assert [p[int(item[1:]) - 1] for item in items] == pytest.approx([p[item - 1] for item in unseen[:3]], rel=1e-5)
 
 
 def test_each_item_has_the_most_recent_histories_in_its_index() -> None:
