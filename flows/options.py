@@ -66,7 +66,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, "
         "denoised-bce-dropout, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, "
         "s-ips, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, "
-        "gru4rec-bpr-max, caser, dreamrec (default the first six)",
+        "gru4rec-bpr-max, caser, dreamrec, diffrec, t-diffrec (default the first six)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),
@@ -102,6 +102,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("neighbours", whole(1), "N", "v-sknn: how many histories vote (default 500; v-sknn 100)"),
         ("neighbour-sample", whole(1), "N", "v-sknn: of so many of an item, the most recent (default 1000)"),
         ("neighbour-window", whole(0), "N", "v-sknn-window: for so many events after a shared item (default 10)"),
+        ("diffrec-hidden", whole(1), "N", "diffrec: width of its hidden layer (default 200)"),
+        ("diffrec-steps", whole(1), "N", "diffrec: steps that add noise to a user's vector (default 5)"),
+        ("diffrec-scale", number, "X", "diffrec: what the variance of that noise is scaled by (default 0.1)"),
+        ("diffrec-least", number, "X", "diffrec: that variance after the first step, unscaled (default 0.001)"),
+        ("diffrec-most", number, "X", "diffrec: that variance after the last step, unscaled (default 0.01)"),
         ("gate-logit", number, "X", "rec-denoiser: the gate's initial logit (default 2)"),
         ("gate-rate", number, "X", "rec-denoiser: the gate's learning rate over the network's (default 10)"),
         ("gate-rank", whole(1), "N", "contextual-gate: rank of its query-key term (default 8)"),
@@ -132,6 +137,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
             ("linear", "cosine", "exponential"),
             "dreamrec: how much noise each step adds (default exponential)",
         ),
+        ("diffrec-weights", ("snr", "equal"), "diffrec: what each step's loss weighs (default snr)"),
         ("passes", ("apart", "stacked"), "rec-denoiser: how ARM's two passes run (default apart)"),
     ):
         models.add_argument(f"--{option}", choices=choices, help=text)

@@ -65,7 +65,8 @@ from models.networks.bert4rec import BERT4Rec
 from models.networks.caser import Caser
 from models.networks.cl4srec import CL4SRec, Shares
 from models.networks.count_based import CountBased
-from models.networks.diffusion import SCHEDULES, Diffusion
+from models.networks.diffrec import DiffRec
+from models.networks.diffusion import SCHEDULES, Diffusion, linear_variance
 from models.networks.dreamrec import DreamRec, HistoryEncoder
 from models.networks.fpmc import FPMC
 from models.networks.gru4rec import GRU4Rec
@@ -162,6 +163,22 @@ GENERATIVE: Mapping[str, Callable[[ModelConfig, int], Recommender]] = {
         guidance=config.guidance,
         unconditional=config.unconditional,
         drawn=config.generated,
+    ),
+    "diffrec": lambda config, item_count: DiffRec(
+        item_count,
+        Diffusion(
+            linear_variance(
+                config.diffrec_steps,
+                scale=config.diffrec_scale,
+                least=config.diffrec_least,
+                most=config.diffrec_most,
+            )
+        ),
+        length=config.length,
+        hidden=config.diffrec_hidden,
+        dropout=config.dropout,
+        oldest=config.diffrec_oldest,
+        weights=config.diffrec_weights,
     ),
 }
 """Recommenders in a backbone's place that generate what comes next, by an objective of their own."""

@@ -12,11 +12,11 @@ NO_GATE = "none"
 NO_NOISE_MODEL = "none"
 NO_ROBUST_LOSS = "none"
 CO_TEACHING = "co-teaching"
-READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt")}
+READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt", "diffrec")}
 """Of `models.catalogue`, what reads the whole item table in every step of a training."""
 COUNT_BASED = ("popularity", "markov-chain", "v-sknn")
 """Backbones without weights: they count the log, and there is nothing to train."""
-GENERATIVE = ("dreamrec",)
+GENERATIVE = ("dreamrec", "diffrec")
 """Backbones that generate what comes next, by an objective of their own."""
 WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc")
 """Backbones that have no attention, and with it neither a gate nor a Jacobian of its blocks."""
@@ -80,6 +80,10 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
     "dreamrec": (
         *("dim", "blocks", "heads", "dropout", "norm"),
         *("diffusion_steps", "diffusion_schedule", "guidance", "unconditional", "generated"),
+    ),
+    "diffrec": (
+        *("dropout", "diffrec_hidden", "diffrec_steps", "diffrec_scale", "diffrec_least", "diffrec_most"),
+        *("diffrec_weights", "diffrec_oldest"),
     ),
     **dict.fromkeys(COUNT_BASED, ()),
     "v-sknn": ("neighbours", "neighbour_sample", "neighbour_window"),
@@ -169,7 +173,7 @@ class _Config:
 @dataclass(frozen=True)
 class ModelConfig(_Config):
     """A backbone, its objective and, where `gate` is not "none", a denoiser; or, of `COUNT_BASED`, a baseline that has
-    neither, or DreamRec, whose objective is its own.
+    neither, or, of `GENERATIVE`, one whose objective is its own.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
     dim: width; blocks: attention blocks, of GRU4Rec its recurrent layers; heads: attention heads; length: how many past
@@ -190,6 +194,11 @@ class ModelConfig(_Config):
     neighbours: how many histories V-SKNN lets vote; neighbour_sample: of how many of each item, the most recent;
         neighbour_window: how many events after an item that is shared each votes for, 0 for its whole history, as
         published
+    diffrec_hidden: width of DiffRec's hidden layer, whatever `dim` is; diffrec_steps: the steps in which it adds noise
+        to a user's vector and takes it away; diffrec_scale, diffrec_least, diffrec_most: the noise's variance is the
+        first of these times what rises from the second to the third; diffrec_weights: of the steps' losses, those of
+        the evidence's lower bound ("snr"), or "equal" ones; diffrec_oldest: what the oldest of a window's events
+        weighs where the newest weighs 1, of T-DiffRec less than 1
     negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
         gbce-shared)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1; bpr_max_penalty: BPR-max's weight of the
@@ -252,6 +261,13 @@ class ModelConfig(_Config):
     neighbours: int = 500
     neighbour_sample: int = 1000
     neighbour_window: int = 10
+    diffrec_hidden: int = 200
+    diffrec_steps: int = 5
+    diffrec_scale: float = 0.1
+    diffrec_least: float = 0.001
+    diffrec_most: float = 0.01
+    diffrec_weights: Literal["snr", "equal"] = "snr"
+    diffrec_oldest: float = 1.0
     negatives: int = 1
     gbce_t: float = 0.75
     bpr_max_penalty: float = 1.0
@@ -338,7 +354,7 @@ class ModelConfig(_Config):
         _at_least(self, 1, "dim", "blocks", "heads", "length", "negatives", "max_interval", "user_dim")
         _at_least(self, 1, "jacobian_every", "attention_top", "sparse_stride", "sparse_width", "reach")
         _at_least(self, 1, "truncate_ramp", "gate_rank", "caser_order", "horizontal_filters", "vertical_filters")
-        _at_least(self, 1, "diffusion_steps", "neighbours", "neighbour_sample")
+        _at_least(self, 1, "diffusion_steps", "diffrec_hidden", "diffrec_steps", "neighbours", "neighbour_sample")
         if self.sparse_width > self.sparse_stride:
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
@@ -353,11 +369,18 @@ class ModelConfig(_Config):
             raise ValueError(
                 f"a guidance of {self.guidance} needs targets that are told without a history: unconditional is 0"
             )
+        if self.diffrec_least > self.diffrec_most:
+            raise ValueError(f"diffrec_least ({self.diffrec_least}) is more than diffrec_most ({self.diffrec_most})")
+        if not 0 < self.diffrec_scale * self.diffrec_least <= self.diffrec_scale * self.diffrec_most < 1:
+            raise ValueError(
+                "the noise's variance, diffrec_scale times diffrec_least to diffrec_most, must lie between 0 and 1, "
+                f"not {self.diffrec_scale} times {self.diffrec_least} to {self.diffrec_most}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
         _in_unit_interval(self, "masked", "last_masked", "keep_users", "keep_items", "gbce_t")
         _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty", "contrast")
-        _in_unit_interval(self, "contrast_mask", "contrast_reorder")
+        _in_unit_interval(self, "contrast_mask", "contrast_reorder", "diffrec_oldest")
         _at_least(self, 0, "guidance", "generated", "neighbour_window")
         for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted", "unconditional"):
             if not 0 <= getattr(self, name) < 1:
@@ -374,6 +397,7 @@ class ModelConfig(_Config):
             ("planted", ("all", "uniform", "popular")),
             ("cleaning", ("threshold", "sampled")),
             ("diffusion_schedule", ("linear", "cosine", "exponential")),
+            ("diffrec_weights", ("snr", "equal")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
@@ -436,7 +460,7 @@ class TrainingConfig(_Config):
             raise ValueError(
                 "table_rows is touched, but this loss or backbone reads the whole item table in every step: take a "
                 "loss that samples (bce, bpr, bpr-max, gbce, gbce-shared, sampled-softmax) with another backbone than "
-                f"{' and '.join(READ_WHOLE['backbone'])}, or all rows"
+                f"{', '.join(READ_WHOLE['backbone'])}, or all rows"
             )
         if self.table_rows == "auto":
             return possible and item_count >= TOUCHED_FROM and self.beta2 >= TOUCHED_BETA2

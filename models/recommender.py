@@ -110,6 +110,13 @@ class Recommender(nn.Module):
     appended: int | None = None
 
     @property
+    def mask(self) -> int | None:
+        """The item that hides an event from a model that sees what comes before and after it; None where only the past
+        is seen.
+        """
+        return self.appended
+
+    @property
     def trained_length(self) -> int:
         """How many events a window has in training, where it has more when it is ranked with."""
         return self.length

@@ -113,6 +113,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "gru4rec-bpr-max": {"backbone": "gru4rec", "loss": "bpr-max", "negatives": 256},
     "caser": {"backbone": "caser", "loss": "bce", "negatives": 3},
     "dreamrec": {"backbone": "dreamrec"},
+    "diffrec": {"backbone": "diffrec", "diffrec_oldest": 1.0},
+    "t-diffrec": {"backbone": "diffrec", "diffrec_oldest": 0.1},
 }
 """What each named method fixes; all else is common to a job's methods. "rec-denoiser-published" is the paper's recipe
 to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired; "contextual-gate" sees the items

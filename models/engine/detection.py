@@ -72,8 +72,8 @@ def own_score(model: Recommender, sequences: Sequences) -> Judge:
     that leaves events out of what it reads, all of the window decides on which those are, the event in question too:
     there it is the model's suspicion, and no probability that adds up over the catalogue.
     """
-    if model.appended is not None:
-        return lambda users: _surprise_between(model, sequences, users, mask=model.appended or 0)
+    if (mask := model.mask) is not None:
+        return lambda users: _surprise_between(model, sequences, users, mask=mask)
     return lambda users: _surprise_after(model, sequences, users)
 
 
@@ -137,7 +137,7 @@ def _windows(model: Recommender, sequences: Sequences, users: Tensor) -> Batch:
     """
     stops = sequences.train_lengths.cpu()[users]
     batch = windows(sequences, users, stops, length=model.length, with_targets=False)
-    return replace(batch, bidirectional=model.appended is not None)
+    return replace(batch, bidirectional=model.mask is not None)
 
 
 def _surprise_after(model: Recommender, sequences: Sequences, users: Tensor) -> Tensor:

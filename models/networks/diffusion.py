@@ -18,6 +18,7 @@ COSINE_OFFSET = 0.008
 COSINE_LIMITS = (1e-4, 0.9999)
 EXPONENTIAL = (0.1, 10.0)
 """DreamRec's rates of the exponential schedule, by which log ᾱ falls at the first and at the last moment."""
+LONGEST_WAVE = 10_000
 
 
 def linear(steps: int) -> Tensor:
@@ -43,6 +44,22 @@ def exponential(steps: int) -> Tensor:
 
 SCHEDULES: Mapping[str, Callable[[int], Tensor]] = {"linear": linear, "cosine": cosine, "exponential": exponential}
 """By name, from the number of steps T to β [T] float64. A new one is one function and one entry."""
+
+
+def linear_variance(steps: int, *, scale: float, least: float, most: float) -> Tensor:
+    """β of a noise whose variance 1 − ᾱ_t rises from s · least to s · most in equal steps, s the `scale`, as DiffRec
+    has it (Wang et al., SIGIR 2023); of a single step it is s · least.
+    """
+    kept = 1 - torch.linspace(scale * least, scale * most, steps, dtype=torch.float64)
+    return 1 - kept / torch.cat([kept.new_ones(1), kept[:-1]])
+
+
+def waves(steps: int, dim: int) -> Tensor:
+    """[steps, dim]: each step's sines and cosines."""
+    half = math.ceil(dim / 2)
+    rates = LONGEST_WAVE ** (-torch.arange(half) / max(half - 1, 1))
+    angles = torch.arange(steps)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim]
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,11 @@ class Diffusion:
     def variances(self) -> Tensor:
         """The posterior's variance (eq. 7), 0 of the first step."""
         return self.betas * (1 - self.before) / (1 - self.kept)
+
+    @cached_property
+    def signal_to_noise(self) -> Tensor:
+        """ᾱ_t / (1 − ᾱ_t)."""
+        return self.kept / (1 - self.kept)
 
 
 @dataclass(frozen=True)

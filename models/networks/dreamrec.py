@@ -2,7 +2,6 @@
 2023).
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -13,13 +12,12 @@ from models.engine.cross_entropy import cross_entropy
 from models.engine.randomness import Dropout, hashed_integers
 from models.engine.rows import gathered
 from models.engine.sequences import Sequences, places, training_part
-from models.networks.diffusion import Diffusion, Generated, generated
+from models.networks.diffusion import Diffusion, Generated, generated, waves
 from models.networks.sasrec import Norm, SASRec
 from models.recommender import Draws, Loss, Recommender
 
 COLLAPSED_BELOW = 0.05
 """The variance of items, which begins at that of the noise, 1, below which next to nothing of them is left in it."""
-LONGEST_WAVE = 10_000
 SEED = 0
 """Of what is generated: it differs by history, and by nothing else."""
 
@@ -52,10 +50,7 @@ class StepEmbedding(nn.Module):
 
     def __init__(self, steps: int, dim: int) -> None:
         super().__init__()
-        half = math.ceil(dim / 2)
-        rates = LONGEST_WAVE ** (-torch.arange(half) / max(half - 1, 1))
-        angles = torch.arange(steps)[:, None] * rates
-        self.waves = nn.Buffer(torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim], persistent=False)
+        self.waves = nn.Buffer(waves(steps, dim), persistent=False)
         self.network = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
     def forward(self, steps: Tensor) -> Tensor:

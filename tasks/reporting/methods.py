@@ -15,6 +15,7 @@ BACKBONES = {
     "caser": "Caser, which convolves the last items and has an embedding of each user",
     "fpmc": "FPMC, which factorises a Markov chain of each user's own",
     "dreamrec": "DreamRec, which generates the next item's embedding by guided diffusion",
+    "diffrec": "DiffRec, which takes noise away from the vector of a user's interactions",
     "popularity": "The popularity of items, the same for everyone",
     "v-sknn": "Nearest neighbours, the histories that share items with the one at hand, which vote",
     "markov-chain": "A first-order Markov chain, which counts what came after the last item before",

@@ -76,6 +76,7 @@ BACKBONES: Mapping[str, float] = {
     "caser": 2.1,
     "fpmc": 0.25,
     "dreamrec": 1.25,
+    "diffrec": 0.8,
     **dict.fromkeys(COUNT_BASED, 1.0),
     "v-sknn": 50.0,
 }
@@ -83,6 +84,11 @@ BACKBONES: Mapping[str, float] = {
 
 TABLES: Mapping[str, int] = {"caser": 3, "fpmc": 3}
 """Item tables of the model's width, where there are more than one: an output table of twice the width is two."""
+
+VECTORS: Mapping[str, int] = {"diffrec": 12}
+"""Of backbones whose windows are vectors of the catalogue's length: how many of them a window takes in a training step
+with what is made of them.
+"""
 
 COUNTED = 4e3
 """Units of work that a position of the log takes where it is counted, and what has been counted validated."""
@@ -190,7 +196,8 @@ class Rates:
         measured = kind in self.seconds
         rate = self.seconds[kind] if measured else SHIPPED * slower(kind)
         epochs = 1.0 if model.is_count_based else training.epochs * self.epochs.get(kind, 1.0)
-        seconds = epochs * sizes.positions * work(model, sizes.items) * rate + _preparing(model, sizes)
+        window = sizes.positions / max(1, sizes.users)
+        seconds = epochs * sizes.positions * work(model, sizes.items, window=window) * rate + _preparing(model, sizes)
         values = _bytes(
             model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
         )
@@ -211,7 +218,8 @@ def rates(home: Home) -> Rates:
             compiled=result.get("compiled", False),
             precision=result.get("precision", FULL_PRECISION),
         )
-        done = result["epochs"] * result["positions"] * work(model, items)
+        window = result["positions"] / max(1, result["users"])
+        done = result["epochs"] * result["positions"] * work(model, items, window=window)
         seconds.setdefault(kind, []).append(result["seconds"] / done)
         epochs.setdefault(kind, []).append(result["epochs"] / result["max_epochs"])
         sizes = _bytes(
@@ -272,13 +280,16 @@ def slower(kind: Kind) -> float:
     return BACKBONES.get(kind.backbone, max(BACKBONES.values())) * (gate + jacobian) * beside
 
 
-def work(model: ModelConfig, items: int) -> float:
+def work(model: ModelConfig, items: int, *, window: float | None = None) -> float:
     """Multiplications at a position, forwards and backwards: the blocks' matrices and attention, and the loss, whose
     count for as much more or less as they take; where items are masked, that share of positions has one. An objective
-    of a model's own is taken for one with a negative.
+    of a model's own is taken for one with a negative. Where the catalogue is gone through once for each window, it is
+    shared by the positions of one, `window` on average, as many as the model sees unless it is told.
     """
     if model.is_count_based:
         return COUNTED
+    if model.backbone in VECTORS:
+        return 3.0 * 2 * items * model.diffrec_hidden / max(1.0, window or model.length)
     read = model.effective()
     objective = read.get("loss", "")
     layers: int = read.get("blocks", ModelConfig.blocks)
@@ -320,6 +331,9 @@ def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_
     """Of the log, the weights with what the optimiser keeps, and a batch's values on the way forwards and back."""
     if model.is_count_based:
         return 24.0 * (2 * positions + items)
+    if model.backbone in VECTORS:
+        vectors = VECTORS[model.backbone] * min(batch_size, users) * items
+        return 24.0 * positions + 4.0 * (6 * 2 * items * model.diffrec_hidden + vectors)
     batch = positions / max(1, users) * min(batch_size, users)
     values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
     values *= 3 if model.contrast else 1

@@ -282,6 +282,11 @@ def test_help_names_the_defaults_that_hold() -> None:
         **{name: getattr(model, name) for name in ("diffusion_steps", "diffusion_schedule", "unconditional")},
         **{name: getattr(model, name) for name in ("neighbour_sample", "neighbour_window")},
         **{name: f"{getattr(model, name):g}" for name in ("guidance", "generated")},
+        **{
+            f"diffrec_{name}": getattr(model, f"diffrec_{name}")
+            for name in ("hidden", "steps", "scale", "least", "most")
+        },
+        "diffrec_weights": model.diffrec_weights,
         "noise_seed": spec.noise.seed,
         **{name: getattr(spec.execution, name) for name in ("device", "threads", "precision")},
         "time_limit": spec.execution.time_limit_minutes,

@@ -50,6 +50,7 @@ def log(make_log) -> InteractionLog:  # type: ignore[no-untyped-def]
 
 def config_of(backbone: str, gate: str = "none", **settings: object) -> ModelConfig:
     small = {"backbone": backbone, "gate": gate, "dim": 16, "user_dim": 8, "heads": 2, "length": 8, "max_interval": 9}
+    small |= {"diffrec_hidden": 16}
     return ModelConfig.from_dict(small | {"loss": "softmax"} | settings)
 
 

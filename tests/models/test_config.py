@@ -126,6 +126,24 @@ def test_diffusion_that_cannot_be_is_refused(settings: dict[str, Any], said: str
     assert ModelConfig(backbone="dreamrec", guidance=0.0, unconditional=0.0).guidance == 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"diffrec_hidden": 0}, "diffrec_hidden must be at least 1"),
+        ({"diffrec_steps": 0}, "diffrec_steps must be at least 1"),
+        ({"diffrec_oldest": 1.1}, r"diffrec_oldest must lie in \[0, 1\]"),
+        ({"diffrec_weights": "none"}, "diffrec_weights must be snr or equal"),
+        ({"diffrec_least": 0.02}, r"diffrec_least \(0.02\) is more than diffrec_most \(0.01\)"),
+        ({"diffrec_least": 0.0}, "the noise's variance.* must lie between 0 and 1, not 0.1 times 0.0 to 0.01"),
+        ({"diffrec_scale": 100.0}, "the noise's variance.* must lie between 0 and 1"),
+        ({"diffrec_scale": -1.0}, "the noise's variance.* must lie between 0 and 1"),
+    ],
+)
+def test_noise_that_diffrec_cannot_have_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ModelConfig(backbone="diffrec", **settings)
+
+
 @pytest.mark.parametrize("estimator", catalogue.OF_A_BATCH)
 def test_one_mask_for_a_whole_batch_is_refused_of_a_gate_that_has_none(estimator: str) -> None:
     with pytest.raises(WrongChoice, match="one mask for a whole batch") as refused:

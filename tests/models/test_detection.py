@@ -94,7 +94,8 @@ def test_the_own_score_is_the_surprise_at_each_event_after_those_before_it(seque
 
 
 @pytest.mark.parametrize(
-    ("backbone", "position"), [("sasrec", 27), ("dreamrec", 27), ("bert4rec", 25), ("bert4rec", 22)]
+    ("backbone", "position"),
+    [("sasrec", 27), ("dreamrec", 27), ("bert4rec", 25), ("bert4rec", 22), ("diffrec", 25), ("diffrec", 27)],
 )
 def test_the_chances_of_all_items_at_an_event_add_up_to_one(sequences: Sequences, backbone: str, position: int) -> None:
     """So the model that judges an event does not see it; that holds for what comes before it alone or on both sides."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.diffusion import SCHEDULES, Diffusion, generated
+from models.networks.diffusion import SCHEDULES, Diffusion, generated, linear_variance
 
 STEPS = (1, 2, 7, 500, 2000)
 
@@ -61,6 +61,16 @@ def test_the_exponential_schedule_has_a_closed_form(steps: int) -> None:
         expected.append(math.exp(-0.1 * (step + 1) / steps - numbers * 0.5 * (10 - 0.1) / steps**2))
     assert kept == pytest.approx(expected, rel=1e-12)
     assert kept[-1] == pytest.approx(math.exp(-0.1 - 4.95 * (steps + 1) / steps), rel=1e-12)
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize(("scale", "least", "most"), [(0.1, 0.001, 0.01), (1e-4, 5e-4, 5e-3), (1.0, 0.3, 0.3)])
+def test_the_variance_of_the_noise_rises_in_equal_steps(steps: int, scale: float, least: float, most: float) -> None:
+    diffusion = Diffusion(linear_variance(steps, scale=scale, least=least, most=most))
+    rises = [scale * (least + step / max(1, steps - 1) * (most - least)) for step in range(steps)]
+    assert (1 - diffusion.kept).tolist() == pytest.approx(rises, rel=1e-6)
+    ratios = [(1 - variance) / variance for variance in rises]
+    assert diffusion.signal_to_noise.tolist() == pytest.approx(ratios, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -59,7 +59,7 @@ def shown(model: Recommender, sequences: Sequences) -> Batch:
     )
 
 
-@pytest.mark.parametrize(("backbone", "gate"), [*product(ATTENTIVE, MASKS), *product(catalogue.GENERATIVE, [NO_GATE])])
+@pytest.mark.parametrize(("backbone", "gate"), [*product(ATTENTIVE, MASKS), ("dreamrec", NO_GATE)])
 def test_it_shows_the_weights_that_scored_and_only_those_of_the_window(
     sequences: Sequences, backbone: str, gate: str
 ) -> None:

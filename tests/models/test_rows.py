@@ -263,7 +263,7 @@ def test_small_catalogues_and_losses_over_every_item_are_trained_by_adam(make_lo
     with pytest.raises(ValueError, match=r"a beta2 of 0.9 or more, not 0.85"):
         training_of(make_log, ModelConfig(), beta2=0.85)
     assert not training_of(make_log, ModelConfig(), table_rows="auto").touches_rows
-    for model in (ModelConfig(loss="softmax"), ModelConfig(backbone="bert4rec")):
+    for model in (ModelConfig(loss="softmax"), ModelConfig(backbone="bert4rec"), ModelConfig(backbone="diffrec")):
         assert not training_of(make_log, model, table_rows="auto").touches_rows
         with pytest.raises(ValueError, match="reads the whole item table"):
             training_of(make_log, model)
