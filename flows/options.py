@@ -137,7 +137,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
             ("linear", "cosine", "exponential"),
             "dreamrec: how much noise each step adds (default exponential)",
         ),
-        ("diffrec-weights", ("snr", "equal"), "diffrec: what each step's loss weighs (default snr)"),
+        ("diffrec-weights", ("equal", "snr"), "diffrec: what each step's loss weighs (default equal)"),
         ("passes", ("apart", "stacked"), "rec-denoiser: how ARM's two passes run (default apart)"),
     ):
         models.add_argument(f"--{option}", choices=choices, help=text)

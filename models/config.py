@@ -196,8 +196,8 @@ class ModelConfig(_Config):
         published
     diffrec_hidden: width of DiffRec's hidden layer, whatever `dim` is; diffrec_steps: the steps in which it adds noise
         to a user's vector and takes it away; diffrec_scale, diffrec_least, diffrec_most: the noise's variance is the
-        first of these times what rises from the second to the third; diffrec_weights: of the steps' losses, those of
-        the evidence's lower bound ("snr"), or "equal" ones; diffrec_oldest: what the oldest of a window's events
+        first of these times what rises from the second to the third; diffrec_weights: of the steps' losses, "equal"
+        ones, or those of the evidence's lower bound ("snr"); diffrec_oldest: what the oldest of a window's events
         weighs where the newest weighs 1, of T-DiffRec less than 1
     negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
         gbce-shared)
@@ -266,7 +266,7 @@ class ModelConfig(_Config):
     diffrec_scale: float = 0.1
     diffrec_least: float = 0.001
     diffrec_most: float = 0.01
-    diffrec_weights: Literal["snr", "equal"] = "snr"
+    diffrec_weights: Literal["equal", "snr"] = "equal"
     diffrec_oldest: float = 1.0
     negatives: int = 1
     gbce_t: float = 0.75
@@ -397,7 +397,7 @@ class ModelConfig(_Config):
             ("planted", ("all", "uniform", "popular")),
             ("cleaning", ("threshold", "sampled")),
             ("diffusion_schedule", ("linear", "cosine", "exponential")),
-            ("diffrec_weights", ("snr", "equal")),
+            ("diffrec_weights", ("equal", "snr")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")

@@ -60,8 +60,8 @@ class DiffRec(Recommender):
     that rises in equal steps from `oldest`, of the window's oldest event, to 1, of its newest; an item that it has
     several times has the weight of the newest. In training x_0 has noise added to it, as much as a step t drawn for the
     window says, and a network of one hidden layer, x̂_0 = V tanh(W [dropped-out x_t, e_t] + c) + b, learns to tell x_0.
-    The loss is the mean of (x_0 − x̂_0)² over the items, times what the evidence's lower bound gives the step where
-    `weights` are "snr", SNR(t − 1) − SNR(t), and 1 for the first; "equal" has 1 for all. Steps are drawn uniformly.
+    The loss is the mean of (x_0 − x̂_0)² over the items, with "snr" for `weights` times what the evidence's lower bound
+    gives the step, SNR(t − 1) − SNR(t), and 1 for the first. Steps are drawn uniformly.
 
     It ranks by the x̂_0 at which the reverse chain ends, which begins at x_0 as it is and takes the posterior's mean at
     each step, so that nothing is drawn. Since the chain goes through the hidden layer at every step, scores are inner
@@ -86,7 +86,7 @@ class DiffRec(Recommender):
         hidden: int,
         dropout: float,
         oldest: float,
-        weights: Literal["snr", "equal"],
+        weights: Literal["equal", "snr"],
     ) -> None:
         super().__init__()
         self.length = length

@@ -132,7 +132,7 @@ def test_diffusion_that_cannot_be_is_refused(settings: dict[str, Any], said: str
         ({"diffrec_hidden": 0}, "diffrec_hidden must be at least 1"),
         ({"diffrec_steps": 0}, "diffrec_steps must be at least 1"),
         ({"diffrec_oldest": 1.1}, r"diffrec_oldest must lie in \[0, 1\]"),
-        ({"diffrec_weights": "none"}, "diffrec_weights must be snr or equal"),
+        ({"diffrec_weights": "none"}, "diffrec_weights must be equal or snr"),
         ({"diffrec_least": 0.02}, r"diffrec_least \(0.02\) is more than diffrec_most \(0.01\)"),
         ({"diffrec_least": 0.0}, "the noise's variance.* must lie between 0 and 1, not 0.1 times 0.0 to 0.01"),
         ({"diffrec_scale": 100.0}, "the noise's variance.* must lie between 0 and 1"),

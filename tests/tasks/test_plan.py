@@ -169,7 +169,7 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"diffusion_steps": 9}, {"dreamrec"}),
         ({"guidance": 1.0}, {"dreamrec"}),
         ({"diffrec_hidden": 9}, vectors),
-        ({"diffrec_weights": "equal"}, vectors),
+        ({"diffrec_weights": "snr"}, vectors),
         ({"diffrec_oldest": 0.5}, set()),
         ({"keep_items": 0.5}, {"sse-pt"}),
         ({"caser_order": 3}, {"caser"}),

@@ -278,6 +278,25 @@ def test_a_loss_that_a_model_does_not_read_costs_it_nothing() -> None:
     assert work(plain, 3416) == work(other, 100)
 
 
+def test_a_window_that_is_a_vector_costs_the_same_however_many_events_it_has() -> None:
+    def of_a_window(positions: float, **changes: Any) -> float:
+        model = ModelConfig(backbone="diffrec", **changes)
+        return positions * work(model, 3416, window=positions)
+
+    assert of_a_window(10.0) == pytest.approx(of_a_window(40.0)) == pytest.approx(of_a_window(40.0, dim=200, blocks=4))
+    assert of_a_window(10.0, diffrec_hidden=600) == pytest.approx(3 * of_a_window(10.0))
+
+    def memory(**changes: Any) -> float:
+        model = ModelConfig(backbone="diffrec", **changes)
+        cost = shipped.guess(CellSpec(source=SourceSpec(path="ml-1m"), method="m", model=model), EXECUTION)
+        assert cost is not None
+        return cost.memory_bytes
+
+    shipped = Rates({}, {}, {})
+    assert memory() == memory(dim=200, blocks=4)
+    assert memory(diffrec_hidden=1200) - memory() == pytest.approx(4 * 6 * 2 * 3706 * 1000, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("source", "length", "positions"),
     [({"path": "ml-1m"}, 50, 270_000), ({"path": "ml-1m"}, 200, 650_000), ({"path": "ml-100k"}, 50, 38_762)],
