@@ -61,12 +61,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=list_of(str),
         metavar="M,M",
-        help="of popularity, markov-chain, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, v-sknn, "
-        "v-sknn-window, rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, "
+        help="of popularity, markov-chain, v-sknn-window, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, "
+        "v-sknn, rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, "
         "sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, "
         "denoised-bce-dropout, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, "
         "s-ips, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, "
-        "gru4rec-bpr-max, caser, dreamrec, diffrec, t-diffrec (default the first six)",
+        "gru4rec-bpr-max, caser, dreamrec, diffrec, t-diffrec (default the first seven)",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),

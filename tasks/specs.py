@@ -56,12 +56,12 @@ class MethodSpec(Spec):
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "popularity": {"backbone": "popularity"},
     "markov-chain": {"backbone": "markov-chain"},
+    "v-sknn-window": {"backbone": "v-sknn"},
     "sasrec-bce": {"loss": "bce"},
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
     "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence", "cleaning": "sampled"},
     "v-sknn": {"backbone": "v-sknn", "neighbour_window": 0, "neighbours": 100},
-    "v-sknn-window": {"backbone": "v-sknn"},
     "rec-denoiser-published": {
         "loss": "bce",
         "gate": "positional",
@@ -134,7 +134,10 @@ PLAIN: Mapping[str, Any] = {
 }
 """What a named method is without, where it does not name it: with more it would no longer be what its name says. One
 without a gate has no Jacobian term either."""
-DEFAULT_METHODS = ("popularity", "markov-chain", "sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax")
+DEFAULT_METHODS = (
+    *("popularity", "markov-chain", "v-sknn-window"),
+    *("sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax"),
+)
 """What a job compares where it is not told: first the baselines that a network has to beat."""
 
 

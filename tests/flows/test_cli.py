@@ -137,7 +137,7 @@ def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> 
     values |= {"cleaning": "sampled"}
     values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
     values |= {"attention_alpha": 1.3, "select_by": "sampled100.hit_at_10"}
-    values |= {"diffusion_schedule": "cosine"}
+    values |= {"diffusion_schedule": "cosine", "diffrec_weights": "snr"}
     options = {action.dest for action in COMMANDS["run"]._actions} & {field.name for field in fields(config)}
     assert len(options) >= 10
     for option in options:
@@ -333,14 +333,14 @@ def test_help_names_the_defaults_that_hold() -> None:
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
     assert said == shown | {
-        "methods": "the first six",
+        "methods": "the first seven",
         "negatives": f"{model.negatives}; caser {METHODS['caser']['negatives']}; gbce, bpr-max, sampled "
         f"{METHODS['sasrec-gbce']['negatives']}",
         "neighbours": f"{model.neighbours}; v-sknn {METHODS['v-sknn']['neighbours']}",
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default the first six)"
+        f"of {', '.join(METHODS)} (default the first seven)"
     )
     recommend = {action.dest: action.help or "" for action in COMMANDS["recommend"]._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]
