@@ -20,7 +20,9 @@ WHOLE = 2**24
 """What the last event's item adds to a similarity. In whole numbers a sum does not depend on its order, so that
 histories which are equally like the one at hand are so to the bit."""
 CELLS_AT_ONCE = 2**18
-"""Occurrences, and pairs of a window and a history, that are looked at together."""
+"""Occurrences, and pairs of a window and a history, that are looked at together: what a CPU's caches are good for."""
+VOTES_AT_ONCE = 2**24
+"""Pairs of a window and an item that are voted on together."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class VSKNN(CountBased):
             shown = _shown(batch)
             counts = self.index_begins.diff()[shown]
             first = 0
-            for size in _block_sizes(counts.sum(1).tolist(), histories=len(self.ages)):
+            for size in _block_sizes(counts.sum(1).tolist(), histories=len(self.ages), items=len(self.log_shares)):
                 block = slice(first, first + size)
                 yield Votes(first, *votes_of(self._neighbours(shown[block], counts[block], users[block], owners)))
                 first += size
@@ -285,14 +287,16 @@ def _shown(batch: Batch) -> Tensor:
     return items.masked_fill(torch.zeros_like(inside).scatter_(1, order, repeats), 0)
 
 
-def _block_sizes(occurrences: Sequence[int], *, histories: int) -> list[int]:
+def _block_sizes(occurrences: Sequence[int], *, histories: int, items: int) -> list[int]:
     """How many windows, of so many occurrences each, each block takes: at least one, and few enough that neither these
-    nor the pairs of a window and one of the histories are more than `CELLS_AT_ONCE`.
+    nor the pairs of a window and one of the histories are more than `CELLS_AT_ONCE`, nor those of a window and an item
+    more than `VOTES_AT_ONCE`.
     """
     sizes: list[int] = []
     size = cells = 0
     for own in occurrences:
-        if size and max(cells + own, (size + 1) * min(cells + own, histories)) > CELLS_AT_ONCE:
+        looked_at = max(cells + own, (size + 1) * min(cells + own, histories))
+        if size and (looked_at > CELLS_AT_ONCE or (size + 1) * items > VOTES_AT_ONCE):
             sizes.append(size)
             size = cells = 0
         size += 1

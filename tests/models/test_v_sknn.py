@@ -161,6 +161,23 @@ def test_what_else_is_in_a_batch_has_no_influence(settings: dict[str, int], monk
     for cells in (1, 7, 100):
         monkeypatch.setattr(v_sknn, "CELLS_AT_ONCE", cells)
         assert torch.equal(score(batch_of(log)), together)
+    monkeypatch.setattr(v_sknn, "VOTES_AT_ONCE", 3 * (ITEMS + 1))
+    monkeypatch.setattr(v_sknn, "CELLS_AT_ONCE", 10**6)
+    assert torch.equal(score(batch_of(log)), together)
+
+
+def test_no_block_holds_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(v_sknn, "CELLS_AT_ONCE", 100)
+    monkeypatch.setattr(v_sknn, "VOTES_AT_ONCE", 40)
+
+    def sizes(*occurrences: int, histories: int) -> list[int]:
+        return v_sknn._block_sizes(occurrences, histories=histories, items=10)
+
+    assert sizes(histories=5) == []
+    assert sizes(40, 10, 1, histories=50) == [2, 1], "pairs of windows and histories"
+    assert sizes(60, 40, 1, histories=5) == [2, 1], "as many occurrences as may be"
+    assert sizes(500, 0, 500, histories=5) == [1, 1, 1], "a window goes alone where it has too many"
+    assert sizes(0, 0, 0, 0, 0, histories=5) == [4, 1], "pairs of windows and items"
 
 
 @pytest.mark.parametrize("settings", SETTINGS[:2])
