@@ -137,7 +137,7 @@ def test_every_option_of_models_and_trainings_reaches_the_spec(config: type) -> 
     values |= {"cleaning": "sampled"}
     values |= {"estimator": "hard-concrete", "table_rows": "all", "heads": 5, "dim": 60, "sparse_width": 3}
     values |= {"attention_alpha": 1.3, "select_by": "sampled100.hit_at_10"}
-    values |= {"diffusion_schedule": "cosine", "diffrec_weights": "snr"}
+    values |= {"diffusion_schedule": "cosine", "diffrec_weights": "snr", "diffrec_least": 0.005}
     options = {action.dest for action in COMMANDS["run"]._actions} & {field.name for field in fields(config)}
     assert len(options) >= 10
     for option in options:
@@ -416,7 +416,7 @@ def test_a_wrong_option_is_told_in_a_line(arguments: list[str], said: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--methods", "sasrec"], "there is no method 'sasrec': choose from popularity, markov-chain, sasrec-bce"),
+        (["--methods", "sasrec"], "there is no method 'sasrec': choose from popularity, markov-chain, v-sknn-window"),
         (["--dim", "51"], "--dim (51) must be a multiple of heads (2)"),
         (["--noise", "0.2,0.2"], "--noise: a noise ratio is given twice"),
         (["--seeds", "1,1"], "a seed is given twice"),
