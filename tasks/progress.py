@@ -9,8 +9,9 @@ UNDER_WAY = 0.5
 
 
 class Progress:
-    """Counts cells as they end. Time to go comes from the trainings of this run that have ended; before one has, from
-    what they are expected to take.
+    """Counts cells as they end. Time to go is what the trainings that are left are expected to take, at the pace of
+    those of this run that have ended; before one has, as expected. Into that pace goes an average training that took
+    what was expected: the first to end may be one of seconds that took a minute, and says nothing of the others.
 
     `trainings` are those that have to be made, by key, with the seconds that each is expected to take, so many
     `at_a_time`; None where only their proportions count. What is cached is not among them.
@@ -22,6 +23,7 @@ class Progress:
         self._cells = cells
         self._at_a_time = at_a_time
         self._left = dict(trainings)
+        self._usual = sum(trainings.values()) / max(1, len(trainings))
         self._started = started
         self._trained = 0.0
         self.done = 0
@@ -38,8 +40,10 @@ class Progress:
         running = UNDER_WAY * sum(list(self._left.values())[:under_way])
         if not self._trained:
             return self._expected(now)
-        done = self._trained + running
-        return (now - self._started) * (sum(self._left.values()) - running) / done
+        seconds, done = now - self._started, self._trained + running
+        if self._at_a_time is not None:
+            seconds, done = seconds + self._usual / self._at_a_time, done + self._usual
+        return seconds * (sum(self._left.values()) - running) / done
 
     def _expected(self, now: float) -> float | None:
         if self._at_a_time is None:

@@ -33,6 +33,14 @@ def test_before_a_training_has_ended_it_is_what_they_are_expected_to_take() -> N
     assert progress.seconds_to_go(under_way=0, now=130.0) == pytest.approx(30.0 * 660 / 60)
 
 
+def test_one_that_took_far_longer_than_expected_does_not_speak_for_all() -> None:
+    progress = Progress(3, {"counted": 12.0, "b": 480.0, "c": 480.0}, started=0.0, at_a_time=1)
+    progress.trained("counted")
+    assert progress.seconds_to_go(under_way=0, now=200.0) == pytest.approx(960 * (200 + 324) / (12 + 324))
+    progress.trained("b")
+    assert progress.seconds_to_go(under_way=0, now=1160.0) == pytest.approx(480 * (1160 + 324) / (492 + 324))
+
+
 def test_what_is_cached_takes_no_time_and_what_failed_is_told() -> None:
     progress = Progress(3, {"a": 10.0}, started=0.0)
     progress.trained("cached")
