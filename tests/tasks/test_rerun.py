@@ -57,7 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What no named method has, as settings over the first one's."""
 
-LEFT_OUT = {"filtered": FilterSpec(by="co-occurrence", below=0.2)}
+LEFT_OUT = {"filtered": FilterSpec(by="co-occurrence", below=0.5)}
 EVERY = [FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in (*METHODS, *VARIANTS) if name != FIRST)]
 
 
