@@ -42,6 +42,15 @@ def repeated(log: InteractionLog, copies: int, *, length: int = 3) -> Batch:
     return windows(log.sequences, users, stops, length=length, with_targets=True)
 
 
+def shown(*histories: list[int], length: int, item_count: int) -> Batch:
+    """What a model of that length is shown of histories, to rank with."""
+    lengths = torch.tensor([len(history) for history in histories])
+    items = torch.tensor([item for history in histories for item in history], dtype=torch.int32)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    sequences = Sequences(items, offsets, lengths, item_count)
+    return windows(sequences, torch.arange(len(histories)), lengths, length=length, with_targets=False)
+
+
 def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) -> tuple[InteractionLog, Tensor]:
     """Users who walk through one of four corners of the catalogue, popular items more often, with replaced items in
     their training parts; and which events are noise.

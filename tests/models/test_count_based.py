@@ -12,13 +12,14 @@ import torch
 
 from models.catalogue import COUNT_BASED, build
 from models.config import ModelConfig, TrainingConfig
-from models.engine.batches import Batch, windows
+from models.engine.batches import Batch
 from models.engine.detection import suspicions
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, Sequences, Targets
 from models.engine.training import Training
 from models.recommender import Recommender
 from models.storage import load_model, save_model
+from tests.models.builders import shown
 
 ITEMS = 12
 NEVER_FOLLOWED = 11
@@ -57,12 +58,7 @@ def prepared(name: str, log: InteractionLog) -> Recommender:
 
 
 def asked(*histories: list[int]) -> Batch:
-    """What a model with length 4 is shown of histories."""
-    lengths = torch.tensor([len(history) for history in histories])
-    items = torch.tensor([item for history in histories for item in history], dtype=torch.int32)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    sequences = Sequences(items, offsets, lengths, ITEMS)
-    return windows(sequences, torch.arange(len(histories)), lengths, length=4, with_targets=False)
+    return shown(*histories, length=4, item_count=ITEMS)
 
 
 def shares(log: InteractionLog) -> dict[int, float]:

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
-from models.engine.batches import Batch, windows
+from models.engine.batches import Batch
 from models.engine.detection import MASKED_EVERY, suspicions
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, Sequences, Targets
 from models.engine.training import Training
 from models.networks import diffrec
 from models.networks.diffrec import DiffRec
-from tests.models.builders import draws_for
+from tests.models.builders import draws_for, shown
 from tests.models.conftest import MakeLog
 from tests.models.references import weights_of
 
@@ -41,11 +41,7 @@ def model_of(**settings: object) -> DiffRec:
 
 
 def asked(*histories: list[int]) -> Batch:
-    lengths = torch.tensor([len(history) for history in histories])
-    items = torch.tensor([item for history in histories for item in history], dtype=torch.int32)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    sequences = Sequences(items, offsets, lengths, ITEMS)
-    return windows(sequences, torch.arange(len(histories)), lengths, length=LENGTH, with_targets=False)
+    return shown(*histories, length=LENGTH, item_count=ITEMS)
 
 
 def training_batch(model: DiffRec, sequences: Sequences) -> Batch:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from models.catalogue import build
 from models.config import ModelConfig, TrainingConfig
-from models.engine.batches import Batch, training_batches, windows
+from models.engine.batches import Batch, training_batches
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, Sequences, Targets
 from models.engine.training import Training
 from models.networks.dreamrec import DreamRec, normals_of
-from tests.models.builders import draws_for
+from tests.models.builders import draws_for, shown
 from tests.models.conftest import MakeLog
 from tests.models.references import BLOCKS, normed, weights_of
 
@@ -39,11 +39,7 @@ def mean_of(model: DreamRec) -> DreamRec:
 
 
 def asked(*histories: list[int], item_count: int = ITEMS) -> Batch:
-    lengths = torch.tensor([len(history) for history in histories])
-    items = torch.tensor([item for history in histories for item in history], dtype=torch.int32)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    sequences = Sequences(items, offsets, lengths, item_count)
-    return windows(sequences, torch.arange(len(histories)), lengths, length=LENGTH, with_targets=False)
+    return shown(*histories, length=LENGTH, item_count=item_count)
 
 
 def random_histories(count: int, *, size: int = LENGTH) -> list[list[int]]:
