@@ -41,10 +41,8 @@ class CoTeaching(AroundNextItem):
         own, others = (
             network.position_losses(shown, negatives, dropout=draws.dropout()) for network in (self.base, self.peer)
         )
-        assert shown.targets is not None
-        targets = shown.events(shown.targets)
-        _, easy_for_own = self.selection(own, targets=targets, step=draws.step)
-        _, easy_for_others = self.selection(others, targets=targets, step=draws.step)
+        easy_for_own = self.selection.weights(own, step=draws.step)
+        easy_for_others = self.selection.weights(others, step=draws.step)
         return Loss(own, easy_for_others, penalties={"peer": Loss(others, easy_for_own).data_term()})
 
     def query(self, batch: Batch) -> Tensor:

@@ -55,11 +55,15 @@ class Truncated(_OfLossesAlone):
     ramp: int
 
     def __call__(self, losses: Tensor, *, targets: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
+        return losses, self.weights(losses, step=step)
+
+    def weights(self, losses: Tensor, *, step: int) -> Tensor | None:
+        """[events]: 0 of what is left out and 1 of the rest; None where that is nothing."""
         left_out = int(len(losses) * self.share * min(step / self.ramp, 1.0))
         if not left_out:
-            return losses, None
+            return None
         largest = losses.detach().topk(left_out, sorted=False).indices
-        return losses, torch.ones_like(losses).index_fill(0, largest, 0.0)
+        return torch.ones_like(losses).index_fill(0, largest, 0.0)
 
 
 @dataclass(frozen=True)
