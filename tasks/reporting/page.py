@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.progress import duration
-from tasks.reporting import detection, tables
+from tasks.reporting import detection, sensitivity, tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of, repetition
 from tasks.reporting.drawing import Figure
 from tasks.reporting.figures import figures
@@ -37,8 +37,9 @@ compared with a two-sided t test, paired by user, in which both count: to the er
 {repeated}s. A method’s spread over {repeated}s is its own over all places of a dataset, drawn towards that of all \
 methods as far as they are alike; it widens the intervals of differences, gains and shares. With one {repeated} each \
 it is not known, and the test is over users alone. P-values are corrected by Holm over all comparisons of a metric on \
-a dataset, at a level of 5 %. Effect sizes, Wilcoxon’s test, and the tests over users or {repeated}s alone have a \
-table of their own.
+a dataset, at a level of 5 %. What could have been found is told from the same errors and the noncentral t \
+distribution, at the level of one comparison among all (Holm’s first step). Effect sizes, Wilcoxon’s test, and the \
+tests over users or {repeated}s alone have a table of their own.
 
 Retention is what noise leaves of a method’s own value without noise. A method that is worse to begin with can retain \
 more, so read it beside the absolute values.
@@ -86,6 +87,7 @@ def _grids(result: StudyResult) -> dict[str, Grid]:
         *tables.kinds(result),
         *tables.gaps(result),
         tables.offers(result),
+        sensitivity.grid(result),
         tables.effects(result),
         detection.grid(result),
         tables.costs(result),
@@ -116,6 +118,7 @@ def _page(result: StudyResult, drawn: Iterable[Figure], grids: Mapping[str, Grid
         ),
         ("detection", "Noise detection", _detection(result, drawn, grids, files)),
         ("not-significant", "What is not significant", _not_significant(result)),
+        ("sensitivity", "What could have been found", shown(grids, files, sensitivity.NAME)),
         ("offers", "What is recommended", shown(grids, files, "offers")),
         ("effects", "Effect sizes and other tests", shown(grids, files, "effects")),
         ("data", "Data", shown(grids, files, "datasets", "sources")),

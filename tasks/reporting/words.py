@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from models.config import NO_GATE
-from tasks.reporting.analysis import FULL, SAMPLED, is_loudest, repetition, variant
+from tasks.reporting import sensitivity
+from tasks.reporting.analysis import FULL, PAIR, SAMPLED, is_loudest, repetition, variant
 from tasks.reporting.sights import (
     Sight,
     by_dataset,
@@ -66,8 +67,8 @@ def not_significant(result: StudyResult) -> list[str]:
                 continue
             where = place_words(sight.place, result)
             told = [
-                f"{protocol} – {against.verdict}"
-                for protocol, against in zip(("full ranking", "100 negatives"), pair, strict=True)
+                ", ".join(filter(None, [f"{protocol} – {against.verdict}", sensitivity.words(sight, metric, method)]))
+                for protocol, metric, against in zip(("full ranking", "100 negatives"), PAIR, pair, strict=True)
                 if judged(against) == "○"
             ]
             sentences.append(f"{method} against {sight.reference} ({where}): {'; '.join(told)}.")
@@ -209,6 +210,7 @@ def _count(held: Sequence[tuple[str, str, str, str, Sight]], reference: str, met
 def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     repeated = repetition(result)
     sentences = [told for dataset, held in by_dataset(found) for told in _spread_words(dataset, held, repeated)]
+    sentences += sensitivity.sentences(result)
     sentences += filter(None, [_draw_words(result)])
     alone = [sight for sight in found if sight.reference not in sight.methods]
     for reference in dict.fromkeys(sight.reference for sight in alone):

@@ -12,6 +12,7 @@ from tasks.statistics.estimates import ALPHA, Estimate, column, difference, gain
 from tasks.statistics.multiple import Adjusted, holm
 from tasks.statistics.paired import Alternative, Effect, Test, effect, t_test, wilcoxon
 from tasks.statistics.panel import Panel
+from tasks.statistics.sensitivity import Sensitivity, sensitivity
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,11 @@ class Against:
     error of `difference` over users. t, wilcoxon, effect: over users, each one a pair of their mean values, whose mean
     difference is `user_difference`, with the standard error `user_error`. Where users have one target each it is
     `difference`; else it weighs users alike and not targets. Both errors are None in a file of before. over_both: over
-    users and seeds at once (`tasks.statistics.crossed`), None where no method of the tables has two seeds. The two
-    `adjusted` p-values are Holm's over all comparisons of the tables, and `verdict` rests on that of t, because the
-    claim is about a mean: over users and seeds where that is known, else over users alone.
+    users and seeds at once (`tasks.statistics.crossed`), None where no method of the tables has two seeds. sensitivity:
+    of `difference`, at the level of one comparison among all of the tables, α over their number as in Holm's first
+    step; None in a file of before. The two `adjusted` p-values are Holm's over all comparisons of the tables, and
+    `verdict` rests on that of t, because the claim is about a mean: over users and seeds where that is known, else over
+    users alone.
     """
 
     difference: Estimate
@@ -43,6 +46,7 @@ class Against:
     user_error: float | None = None
     error: float | None = None
     over_both: OverBoth | None = None
+    sensitivity: Sensitivity | None = None
 
     @property
     def deciding(self) -> Test:
@@ -132,9 +136,13 @@ def jointly(tables: Sequence[Table]) -> tuple[Table, ...]:
     alphas = {table.alpha for table in tables}
     if len(alphas) > 1:
         raise ValueError(f"tables judged together need one alpha, and these have {sorted(alphas)}")
-    tables = [_over_both(table, [other for other in tables if other.metric == table.metric]) for table in tables]
-    compared = [row.against for table in tables for row in table.rows if row.against is not None]
     alpha = next(iter(alphas), ALPHA)
+    tested = sum(row.against.t.p is not None for table in tables for row in table.rows if row.against is not None)
+    tables = [
+        _with_seeds(table, [other for other in tables if other.metric == table.metric], level=alpha / max(tested, 1))
+        for table in tables
+    ]
+    compared = [row.against for table in tables for row in table.rows if row.against is not None]
     t_adjusted = iter(holm([against.deciding.p for against in compared], alpha=alpha))
     wilcoxon_adjusted = iter(holm([against.wilcoxon.p for against in compared], alpha=alpha))
     return tuple(
@@ -227,39 +235,45 @@ def _against(
     )
 
 
-def _over_both(table: Table, judged_with: Sequence[Table]) -> Table:
-    """The table with its differences over users and seeds, where anything is known of the spread over seeds."""
+def _with_seeds(table: Table, judged_with: Sequence[Table], *, level: float) -> Table:
+    """The table with its differences over users and seeds, where anything is known of the spread over seeds, and with
+    what they could have found at this level.
+    """
     of_users = _spreads((row.method, row.squares) for other in judged_with for row in other.rows)
     of_targets = spread_by_method(judged_with)
-    if not of_users:
-        return table
     counts = {row.method: len(row.seeds) for row in table.rows}
-    means = {row.method: row.over_users.value for row in table.rows}
+    reference = next((row.over_users.value for row in table.rows if row.method == table.reference), None) or 0.0
 
-    def over(method: str, against: Against) -> OverBoth | None:
-        if against.user_error is None or against.error is None:
-            return against.over_both
+    def judged(row: Row) -> Row:
+        against = row.against
+        if against is None or against.user_error is None or against.error is None:
+            return row
 
         def errors(error: float, spread: Mapping[str, SeedSpread]) -> Errors:
-            own, reference = ((counts[name], spread[name]) for name in (method, table.reference))
-            return Errors(error, (own, reference))
+            return Errors(
+                error, tuple((counts[name], spread[name]) for name in (row.method, table.reference) if spread)
+            )
 
-        return over_both(
-            against.t,
-            against.difference,
-            against.gain,
-            reference=means[table.reference] or 0.0,
-            of_users=errors(against.user_error, of_users),
-            of_targets=errors(against.error, of_targets),
+        by_users, by_targets = errors(against.user_error, of_users), errors(against.error, of_targets)
+        return replace(
+            row,
+            against=replace(
+                against,
+                over_both=over_both(
+                    against.t,
+                    against.difference,
+                    against.gain,
+                    reference=reference,
+                    of_users=by_users,
+                    of_targets=by_targets,
+                )
+                if of_users
+                else against.over_both,
+                sensitivity=sensitivity(by_targets, users=table.users, alpha=level, alternative=table.alternative),
+            ),
         )
 
-    return replace(
-        table,
-        rows=tuple(
-            replace(row, against=replace(row.against, over_both=over(row.method, row.against))) if row.against else row
-            for row in table.rows
-        ),
-    )
+    return replace(table, rows=tuple(map(judged, table.rows)))
 
 
 def _spreads(arms: Iterable[tuple[str, SeedSquares | None]]) -> dict[str, SeedSpread]:

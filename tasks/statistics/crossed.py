@@ -60,11 +60,11 @@ class SeedSpread:
 @dataclass(frozen=True)
 class Errors:
     """What a difference of two means is off by: `error`, its standard error over users, and `arms`, the number of seeds
-    and the spread over them of the method and of the reference.
+    and the spread over them of the method and of the reference; none where nothing is known of the spread.
     """
 
     error: float
-    arms: tuple[tuple[int, SeedSpread], tuple[int, SeedSpread]]
+    arms: tuple[tuple[int, SeedSpread], ...] = ()
 
     @property
     def by_seeds(self) -> float:
@@ -78,13 +78,30 @@ class Errors:
         own, (seeds, spread) = self.arms
         return replace(self, arms=(own, (seeds, spread.times(value))))
 
+    def with_seeds(self, seeds: int) -> "Errors":
+        """Those if both methods had so many: the users' own rest and what seeds add shrink with their number. The
+        degrees of freedom are at least those of the two by themselves.
+        """
+        return Errors(
+            (self.of_users().error ** 2 + sum(spread.rest for _, spread in self.arms) / seeds) ** 0.5,
+            tuple((seeds, replace(spread, degrees=max(spread.degrees, 2.0 * (seeds - 1)))) for _, spread in self.arms),
+        )
+
+    def of_users(self) -> "Errors":
+        """What is left however many seeds there are: of `error`, what is not the users' own rest; at least 0."""
+        return Errors(max(0.0, self.error**2 - sum(spread.rest / seeds for seeds, spread in self.arms)) ** 0.5)
+
     @property
     def squared(self) -> float:
         """The squared error over users and seeds."""
         return self.error**2 + self.by_seeds
 
     def degrees(self, users: int) -> float:
-        """Satterthwaite's degrees of freedom of `squared`, as `over_both` says."""
+        """Satterthwaite's degrees of freedom of `squared`, as `over_both` says; where seeds add nothing to it, those
+        over users.
+        """
+        if self.by_seeds == 0.0:
+            return users - 1.0
         squared = self.squared
         between = min(squared, sum(spread.largest / seeds for seeds, spread in self.arms))
         of_seeds = between**2 / min(spread.degrees for _, spread in self.arms)

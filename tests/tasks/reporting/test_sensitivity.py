@@ -1,0 +1,103 @@
+"""What a study could have found is said in its answer, beside what is not significant, and in a table."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tasks.reporting import sensitivity
+from tasks.reporting.analysis import FULL, SAMPLED, analysed
+from tasks.reporting.page import all_tables, write_report
+from tasks.reporting.sights import sights
+from tasks.reporting.words import answer, not_significant
+from tasks.study.result import StudyResult
+from tests.tasks.reporting.counting import RESAMPLES
+from tests.tasks.reporting.reading import grid_of
+from tests.tasks.study_results import Ranks, study
+
+
+def test_the_table_has_the_smallest_gains_of_each_comparison(noise: tuple[StudyResult, Ranks]) -> None:
+    result, _ = noise
+    grid = grid_of(result, "sensitivity")
+    assert [column.name for column in grid.columns[3:]] == [
+        "Gain, %",
+        "As it is",
+        "3 seeds",
+        "5 seeds",
+        "10 seeds",
+        "20 seeds",
+        "Any number of seeds",
+    ]
+    compared = [(sight, method) for sight in sights(result) for method in sight.methods if sight.against(method)]
+    assert len(grid.rows) == 2 * len(compared)
+    for (sight, method), row in zip(compared, grid.rows[::2], strict=True):
+        table, against = sight.tables[FULL], sight.row(FULL, method).against
+        assert against is not None
+        assert against.sensitivity is not None
+        reference = sight.row(FULL, table.reference).over_users.value
+        assert reference is not None
+        assert row[1].text == method
+        assert row[4].value == pytest.approx(100.0 * against.sensitivity.now / reference)
+        assert row[4].text == f"{row[4].value:.1f}"
+        falling = [float(str(item.value)) for item in row[4:]]
+        assert falling == sorted(falling, reverse=True)
+
+
+def test_the_answer_says_what_the_median_comparison_finds(noise: tuple[StudyResult, Ranks]) -> None:
+    result, _ = noise
+    said = " ".join(map(str, answer(result)))
+    gains = {
+        metric: [
+            sensitivity.smallest_gains(sight, metric, method)[sensitivity.NOW]
+            for sight in sights(result)
+            for method in sight.methods
+            if sight.against(method)
+        ]
+        for metric in (FULL, SAMPLED)
+    }
+    full, sampled = (f"{median(held):.1f}" for held in gains.values())
+    assert f"finds a true gain in NDCG@10 of {full} and {sampled} % (full ranking, and among 100 negatives)" in said
+    assert re.search(r"in 80 % of such studies; with 5 seeds each [\d.]+ and [\d.]+ %; with 10 seeds each", said)
+
+
+def test_what_is_not_significant_says_what_would_have_been(noise: tuple[StudyResult, Ranks]) -> None:
+    for sentence in not_significant(noise[0]):
+        assert sentence.count("not significant:") == sentence.count("% would be found in 80 % of such studies")
+
+
+def test_with_one_seed_it_is_over_users_alone(tmp_path: Path) -> None:
+    result, ranks = study(methods=("plain", "equal"), ratios=(0.1,), seeds=(1,))
+    result = analysed(result, ranks, resamples=RESAMPLES)
+    said = " ".join(map(str, answer(result)))
+    assert "in 80 % of such studies, over users alone: what another seed would do is not known." in said
+    grid = grid_of(result, "sensitivity")
+    assert [column.name for column in grid.columns[4:]] == ["As it is"]
+    assert "Of seeds nothing is known here" in grid.caption
+    page = write_report(result, None, tmp_path).read_text()
+    assert 'id="sensitivity"' in page
+    assert (tmp_path / "tables" / "sensitivity.md").is_file()
+
+
+def test_a_file_of_before_which_does_not_know_says_nothing(noise: tuple[StudyResult, Ranks], tmp_path: Path) -> None:
+    result, _ = noise
+    before = replace(
+        result,
+        comparisons=tuple(
+            replace(
+                comparison,
+                table=replace(
+                    comparison.table,
+                    rows=tuple(
+                        replace(row, against=replace(row.against, sensitivity=None)) if row.against else row
+                        for row in comparison.table.rows
+                    ),
+                ),
+            )
+            for comparison in result.comparisons
+        ),
+    )
+    assert "sensitivity" not in [grid.name for grid in all_tables(before)]
+    assert "would be found" not in " ".join([*map(str, answer(before)), *not_significant(before)])
+    assert 'id="sensitivity"' not in write_report(before, None, tmp_path).read_text()
