@@ -136,8 +136,9 @@ def test_every_command_that_is_written_down_can_be_typed(path: Path) -> None:
 def test_commands_are_found_where_they_are_written() -> None:
     """In blocks, in text, in tables and in heads, with what surrounds them taken off."""
     commands = {path: [written.words for written in written_in(path)] for path in (*DOCUMENTS, *STUDIES)}
-    assert len(commands[README]) > 30
+    assert len(commands[README]) > 10
     assert ["ui", "mlflow"] in commands[README]
+    assert ["snapshots", "verify"] in commands[PROJECT_ROOT / "docs" / "data.md"]
     assert sum(map(len, commands.values())) > 100
     assert all(commands[path] for path in STUDIES)
     page = """
