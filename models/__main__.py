@@ -182,7 +182,7 @@ def training_of(
         build(config, sequences.item_count, seed=request["seed"], user_count=sequences.user_count),
         log,
         clean,
-        TrainingConfig.from_dict(request["training"]),
+        TrainingConfig.from_dict(request["training"]).of(config),
         seed=request["seed"],
         evaluation_seed=request["evaluation_seed"],
         device=torch.device(request["device"]),

@@ -162,7 +162,7 @@ GENERATIVE: Mapping[str, Callable[[ModelConfig, int], Recommender]] = {
         Diffusion(SCHEDULES[config.diffusion_schedule](config.diffusion_steps)),
         guidance=config.guidance,
         unconditional=config.unconditional,
-        drawn=config.generated,
+        generated=config.generated,
     ),
     "diffrec": lambda config, item_count: DiffRec(
         item_count,

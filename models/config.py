@@ -5,7 +5,7 @@ The pipeline embeds these in its specs, a checkpoint carries them as JSON, and `
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 NO_GATE = "none"
@@ -448,6 +448,12 @@ class TrainingConfig(_Config):
         for name, known in (("table_rows", TABLE_ROWS), ("select_by", SELECTED_BY)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
+
+    def of(self, model: ModelConfig) -> Self:
+        """The training that `model` has under this configuration: where it only counts, one epoch without a step, after
+        which it is validated, and whatever is said of rows to update, for it has none.
+        """
+        return replace(self, epochs=1, table_rows="auto") if model.is_count_based else self
 
     def touches_rows(self, item_count: int, *, possible: bool) -> bool:
         """Does a training with a catalogue of this size update the touched rows of its item table alone?

@@ -79,7 +79,7 @@ class Cell:
     @property
     def epochs(self) -> int:
         """So many at most."""
-        return 1 if self.model.is_count_based else self.training.epochs
+        return self.training.of(self.model).epochs
 
     @property
     def ratio(self) -> float:

@@ -98,7 +98,7 @@ class Progress:
 
 
 class Training:
-    """One model on one log under one configuration. One without weights has an epoch without a step, and is ranked."""
+    """One model on one log under one configuration."""
 
     def __init__(
         self,
@@ -119,8 +119,7 @@ class Training:
         Raises `ValueError` where there is nothing to train on or to validate with, or a step that is to be compiled
         moves touched rows alone.
         """
-        has_weights = any(True for _ in model.parameters())
-        self.config = config if has_weights else replace(config, epochs=1, table_rows="auto")
+        self.config = config
         self.running = running
         self.checkpoint = checkpoint
         self.model = model.to(device)

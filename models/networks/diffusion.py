@@ -100,7 +100,7 @@ class Diffusion:
 
 
 @dataclass(frozen=True)
-class Generated:
+class ReverseChain:
     """The whole reverse chain of an affine denoiser in one step: given a condition c, and from x_T ~ N(0, I) on, it
     comes to x_0 ~ N(`of_condition` c + `constant`, `covariance`).
 
@@ -118,7 +118,7 @@ class Generated:
         return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
 
-def generated(diffusion: Diffusion, *, of_noisy: Tensor, of_condition: Tensor, constants: Tensor) -> Generated:
+def reverse_chain(diffusion: Diffusion, *, of_noisy: Tensor, of_condition: Tensor, constants: Tensor) -> ReverseChain:
     """The reverse chain of the denoiser x̂_0 = W x_t + V c + v_t, composed.
 
     of_noisy: W [dim, dim]; of_condition: V [dim, dim of c]; constants: v [steps, dim]; float64 all
@@ -135,4 +135,4 @@ def generated(diffusion: Diffusion, *, of_noisy: Tensor, of_condition: Tensor, c
         constant.addmv_(after, own, alpha=start)
         covariance.addmm_(after, after.T, alpha=variance)
         after = torch.addmm(after, after, of_noisy, beta=noisy, alpha=start)
-    return Generated(of_start @ of_condition, constant, covariance + after @ after.T)
+    return ReverseChain(of_start @ of_condition, constant, covariance + after @ after.T)

@@ -12,7 +12,7 @@ from models.engine.cross_entropy import cross_entropy
 from models.engine.randomness import Dropout, hashed_integers
 from models.engine.rows import gathered
 from models.engine.sequences import Sequences, places, training_part
-from models.networks.diffusion import Diffusion, Generated, generated, waves
+from models.networks.diffusion import Diffusion, ReverseChain, reverse_chain, waves
 from models.networks.sasrec import Norm, SASRec
 from models.recommender import Draws, Loss, Recommender
 
@@ -69,9 +69,9 @@ class DreamRec(Recommender):
     loss at all: the variance of items, each with its share of the training targets, is watched.
 
     It generates from x_T ~ N(0, I), step by step, with x̂_0 = (1 + w) f(x_t, h, t) − w f(x_t, ∅, t), w the `guidance`.
-    Since f is linear, all the steps together are one, `models.networks.diffusion.generated`, which is drawn
-    from exactly. What is drawn depends on the window's items and nothing else; `drawn` vectors are generated and
-    averaged, 0 for the mean of all that could be.
+    Since f is linear, all the steps together are one, `models.networks.diffusion.reverse_chain`, which is
+    drawn from exactly. What is drawn depends on the window's items and nothing else; as many vectors as `generated`
+    says are averaged, 0 for the mean of all that could be.
     """
 
     signal: Tensor
@@ -85,14 +85,14 @@ class DreamRec(Recommender):
         *,
         guidance: float,
         unconditional: float,
-        drawn: int,
+        generated: int,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.diffusion = diffusion
         self.guidance = guidance
         self.unconditional = unconditional
-        self.drawn = drawn
+        self.generated = generated
         self.length = encoder.length
         rows, dim = encoder.items.weight.shape
         self.nobody = nn.Parameter(torch.randn(dim))
@@ -126,28 +126,28 @@ class DreamRec(Recommender):
         return predicted
 
     def query(self, batch: Batch) -> Tensor:
-        return self._query(batch, self.generated())
+        return self._query(batch, self.reverse_chain())
 
     def item_table(self) -> Tensor:
         return self.encoder.item_table()
 
     def scorer(self) -> Callable[[Batch], Tensor]:
-        every, table = self.generated(), self.item_table()[1:]
-        return lambda batch: self._query(batch, every) @ table.T
+        chain, table = self.reverse_chain(), self.item_table()[1:]
+        return lambda batch: self._query(batch, chain) @ table.T
 
     def surprises(self, batch: Batch, items: Tensor) -> Tensor:
         """As of `Recommender`, by the mean of all vectors that could be generated. No training made probabilities of
         these scores: they order items, and how sure they are of them means little.
         """
-        return cross_entropy(self._mean(batch, self.generated()), self.item_table(), items)
+        return cross_entropy(self._mean(batch, self.reverse_chain()), self.item_table(), items)
 
     @torch.no_grad()
-    def generated(self) -> Generated:
+    def reverse_chain(self) -> ReverseChain:
         """What the chain comes to given (1 + w) h − w ∅, by the weights as they are now; on the CPU, in float64."""
         of_noisy, of_history, of_step = self.denoiser.weight.double().cpu().chunk(3, dim=1)
         steps = self.step(torch.arange(len(self.signal), device=self.signal.device)).double().cpu()
         constants = steps @ of_step.T + self.denoiser.bias.double().cpu()
-        return generated(self.diffusion, of_noisy=of_noisy, of_condition=of_history, constants=constants)
+        return reverse_chain(self.diffusion, of_noisy=of_noisy, of_condition=of_history, constants=constants)
 
     def diagnostics(self) -> dict[str, float]:
         return {"items.variance": self.item_variance(), "items.collapsed": float(self.collapsed())}
@@ -170,18 +170,18 @@ class DreamRec(Recommender):
         table = self.item_table()
         return float(self.shares @ (table - self.shares @ table).square().mean(1))
 
-    def _query(self, batch: Batch, every: Generated) -> Tensor:
-        mean = self._mean(batch, every)
-        if not self.drawn:
+    def _query(self, batch: Batch, chain: ReverseChain) -> Tensor:
+        mean = self._mean(batch, chain)
+        if not self.generated:
             return mean
-        draws = normals_of(batch, self.drawn, mean.shape[1]).mean(1).to(mean.dtype)
-        return mean + draws @ every.root.to(mean)
+        draws = normals_of(batch, self.generated, mean.shape[1]).mean(1).to(mean.dtype)
+        return mean + draws @ chain.root.to(mean)
 
-    def _mean(self, batch: Batch, every: Generated) -> Tensor:
+    def _mean(self, batch: Batch, chain: ReverseChain) -> Tensor:
         """[windows, dim]."""
         histories = self.encoder.encode(batch).flatten(0, 1).index_select(0, batch.ends)
         guided = (1 + self.guidance) * histories - self.guidance * self.nobody
-        return guided @ every.of_condition.T.to(guided) + every.constant.to(guided)
+        return guided @ chain.of_condition.T.to(guided) + chain.constant.to(guided)
 
 
 def normals_of(batch: Batch, count: int, dim: int) -> Tensor:

@@ -195,7 +195,7 @@ class Rates:
         )
         measured = kind in self.seconds
         rate = self.seconds[kind] if measured else SHIPPED * slower(kind)
-        epochs = 1.0 if model.is_count_based else training.epochs * self.epochs.get(kind, 1.0)
+        epochs = training.of(model).epochs * self.epochs.get(kind, 1.0)
         window = sizes.positions / max(1, sizes.users)
         seconds = epochs * sizes.positions * work(model, sizes.items, window=window) * rate + _preparing(model, sizes)
         values = _bytes(

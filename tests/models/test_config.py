@@ -78,6 +78,14 @@ def test_so_are_those_of_a_baseline_that_counts(backbone: str) -> None:
     assert_effective_is_what_is_read(config)
 
 
+def test_what_counts_is_trained_for_one_epoch_and_whatever_else_as_it_is_asked_for() -> None:
+    asked = TrainingConfig(epochs=7, table_rows="touched", patience=3)
+    for backbone in (*catalogue.BACKBONES, *catalogue.GENERATIVE):
+        assert asked.of(ModelConfig(backbone=backbone)) == asked
+    for backbone in catalogue.COUNT_BASED:
+        assert asked.of(ModelConfig(backbone=backbone)) == TrainingConfig(epochs=1, patience=3)
+
+
 @pytest.mark.parametrize("backbone", catalogue.COUNT_BASED)
 @pytest.mark.parametrize(
     "of_networks", [{"gate": "top-k"}, {"noise_model": "popularity"}, {"robust": "truncated"}, {"gamma": 0.1}]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from models.__main__ import training_of
 from models.catalogue import COUNT_BASED, build
 from models.config import ModelConfig, TrainingConfig
 from models.engine.batches import Batch
 from models.engine.detection import suspicions
 from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog, Sequences, Targets
-from models.engine.training import Training
 from models.recommender import Recommender
 from models.storage import load_model, save_model
 from tests.models.builders import shown
@@ -142,14 +142,11 @@ def test_it_is_ranked_by_its_scores(name: str) -> None:
 @pytest.mark.parametrize("name", COUNT_BASED)
 def test_a_training_counts_once_and_what_it_keeps_ranks_alike(name: str, tmp_path: Path) -> None:
     log, config = random_log(), ModelConfig(backbone=name, length=4)
-    training = Training(
-        build(config, ITEMS, seed=0),
-        log,
-        log,
-        TrainingConfig(epochs=50, validate_every=10, table_rows="touched"),
-        seed=1,
-        evaluation_seed=1,
-        device=torch.device("cpu"),
+    settings = TrainingConfig(epochs=50, validate_every=10, table_rows="touched")
+    asked = {"model": config.to_dict(), "training": settings.to_dict(), "log": "log", "clean": "log"}
+    training = training_of(
+        asked | {"seed": 1, "evaluation_seed": 1, "device": "cpu"},
+        lambda _: log,
         checkpoint=tmp_path / "checkpoint.pt",
     )
     epochs: list[int] = []

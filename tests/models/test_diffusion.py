@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.diffusion import SCHEDULES, Diffusion, generated, linear_variance
+from models.networks.diffusion import SCHEDULES, Diffusion, linear_variance, reverse_chain
 
 STEPS = (1, 2, 7, 500, 2000)
 
@@ -104,7 +104,7 @@ def test_the_chain_in_one_step_is_the_chain_step_by_step(name: str, steps: int) 
         mean = start * (weights @ mean + of_condition @ condition + constants[step]) + noisy * mean
         one = start * weights + noisy * torch.eye(6, dtype=torch.float64)
         covariance = one @ covariance @ one.T + diffusion.variances[step] * torch.eye(6, dtype=torch.float64)
-    found = generated(diffusion, of_noisy=weights, of_condition=of_condition, constants=constants)
+    found = reverse_chain(diffusion, of_noisy=weights, of_condition=of_condition, constants=constants)
     torch.testing.assert_close(found.of_condition @ condition + found.constant, mean, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found.covariance, covariance, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(found.root @ found.root, covariance, rtol=1e-9, atol=1e-12)

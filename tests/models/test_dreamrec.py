@@ -34,7 +34,7 @@ def model_of(sequences: Sequences, **settings: object) -> DreamRec:
 
 def mean_of(model: DreamRec) -> DreamRec:
     """The same, which generates the mean of all that it could."""
-    model.drawn = 0
+    model.generated = 0
     return model
 
 
@@ -149,12 +149,12 @@ def test_what_is_generated_has_the_moments_of_the_chain_step_by_step(make_log: M
             if step:
                 x += float(model.diffusion.variances[step]) ** 0.5 * torch.randn(chains, 6, generator=generator)
         mean = mean_of(model).query(batch)[0]
-        every = model.generated()
+        chain = model.reverse_chain()
     x = x.double()
-    spread = every.covariance.diag().sqrt()
+    spread = chain.covariance.diag().sqrt()
     assert bool(((x.mean(0) - mean).abs() < 5 * spread / math.sqrt(chains) + 1e-5).all())
     scale = spread[:, None] * spread
-    assert float(((x.T.cov() - every.covariance) / scale).abs().max()) < 5 * math.sqrt(2 / chains)
+    assert float(((x.T.cov() - chain.covariance) / scale).abs().max()) < 5 * math.sqrt(2 / chains)
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -164,7 +164,7 @@ def test_as_many_vectors_as_asked_are_drawn_and_averaged(make_log: MakeLog, coun
     with torch.no_grad():
         model = model_of(sequences, generated=count)
         away = (model.query(batch) - mean_of(model).query(batch)).double()
-        expected = model.generated().covariance / count
+        expected = model.reverse_chain().covariance / count
     scale = expected.diag().sqrt()
     assert bool((away.mean(0).abs() < 5 * scale / math.sqrt(4_000)).all())
     assert float(((away.T.cov() - expected) / (scale[:, None] * scale)).abs().max()) < 5 * math.sqrt(2 / 4_000)
