@@ -4,11 +4,14 @@ import logging
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from tasks.errors import InputError, RunFailed
 from tasks.home import PROJECT_ROOT, Home
+from tasks.paths import path_named
 
+PREFECT_VARIABLE = "PREFECT_HOME"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 PREFECT_PORT = 4200
 LINE = "%(asctime)s  %(message)s"
@@ -25,13 +28,12 @@ def prepare_environment() -> None:
     What the person has set stays. The project's own settings are those of `prefect.toml`, so that they hold whatever
     the working folder is.
 
-    Raises `InputError` where the state folder cannot be made.
+    Raises `InputError` where the state folder, or the one that the person has named for Prefect, cannot be made.
     """
     home = Home.from_environment()
-    try:
-        home.prefect.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the state folder {home.root} cannot be used: {error.strerror} ({error.filename})") from None
+    _make(home.prefect, said=f"the state folder {home.root}")
+    if named := os.environ.get(PREFECT_VARIABLE):
+        _make(path_named(named, by=PREFECT_VARIABLE), said=f"{PREFECT_VARIABLE}: {named}")
     settings = tomllib.loads((PROJECT_ROOT / "prefect.toml").read_text(encoding="utf-8"))
     settings["home"] = str(home.prefect)
     defaults = dict(_variables(settings, "PREFECT"))
@@ -86,6 +88,13 @@ class _SentencesOnly(logging.Filter):
             return False
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         return bad_input_in(error) is None and not isinstance(error, RunFailed)
+
+
+def _make(folder: Path, *, said: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{said} cannot be used: {error.strerror} ({error.filename})") from None
 
 
 def _variables(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

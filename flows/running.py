@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flows.environment import PREFECT_PORT, bad_input_in, one_sentence_for_bad_input
+from flows.environment import PREFECT_PORT, PREFECT_VARIABLE, bad_input_in, one_sentence_for_bad_input
 from flows.temporary import ensure_server
 from tasks.data_specs import PrepareSpec, SourceSpec
 from tasks.errors import InputError, PartlyFailed, RunFailed
@@ -21,7 +21,6 @@ from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_na
 from tasks.wording import counted, on_one_line
 
 MLFLOW_PORT = 5000
-PREFECT_VARIABLE = "PREFECT_HOME"
 
 
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:

@@ -25,10 +25,10 @@ def test_state_lies_in_the_state_folder(variables: dict[str, str], tmp_path: Pat
     assert variables["GX_ANALYTICS_ENABLED"] == "false"
 
 
-def test_what_the_person_has_set_stays(variables: dict[str, str]) -> None:
-    variables["PREFECT_HOME"] = "/elsewhere"
+def test_what_the_person_has_set_stays(variables: dict[str, str], tmp_path: Path) -> None:
+    variables["PREFECT_HOME"] = elsewhere = str(tmp_path / "elsewhere")
     prepare_environment()
-    assert variables["PREFECT_HOME"] == "/elsewhere"
+    assert variables["PREFECT_HOME"] == elsewhere
 
 
 @pytest.mark.parametrize("proxy", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
@@ -42,6 +42,19 @@ def test_a_state_folder_that_cannot_be(variables: dict[str, str], tmp_path: Path
     (tmp_path / "home").write_text("in the way", encoding="utf-8")
     with pytest.raises(InputError, match=r"the state folder .*home cannot be used"):
         prepare_environment()
+
+
+def test_a_folder_for_prefect_that_cannot_be_is_told_by_the_name_of_its_variable(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for named, said in (
+        ("~nobody-of-this-name/prefect", "begins with a person's home folder, and this machine knows of none"),
+        (str(tmp_path / "file" / "prefect"), "cannot be used: Not a directory"),
+    ):
+        variables["PREFECT_HOME"] = named
+        with pytest.raises(InputError, match=f"^PREFECT_HOME: {named} {said}"):
+            prepare_environment()
 
 
 def test_bad_input_is_found_behind_what_it_caused() -> None:
