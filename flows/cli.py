@@ -156,8 +156,8 @@ def _parser() -> argparse.ArgumentParser:
             _rerun,
             about="Train and rank again what an MLflow run holds, on its data, with its seeds and\n"
             "execution record, without the cache; say where code, packages or machine differ,\n"
-            "and of each metric whether it is identical. The exit status is 0 if all are,\n"
-            "else 1.",
+            "and of each metric whether it is identical, or not known to one of two versions.\n"
+            "The exit status is 0 if none differs, else 1.",
             epilog=examples.RERUN,
             usage="RUN_ID [--home FOLDER]",
         )

@@ -23,7 +23,7 @@ from tasks.kept import kept_snapshot
 from tasks.leases import Lease
 from tasks.paths import path_named
 from tasks.plan import Cell, Data, cell_of, corruptions
-from tasks.provenance import provenance
+from tasks.provenance import Provenance, provenance
 from tasks.runs import SHOWN, HeldRun, check_ranked, read_run
 from tasks.scratch import working_folder
 from tasks.side_by_side import Steps
@@ -69,7 +69,7 @@ def rerun(spec: RerunSpec) -> dict[str, Any]:
             )
             ranked = evaluate_again_step(cell, execution=execution, folder=folder, label=cell.label)
             detected = _detected_again(run, cell, execution, folder)
-            outcome = _compared(run, run_id, cell, trained, ranked, detected, home) | {
+            outcome = _compared(run, now, run_id, cell, trained, ranked, detected, home) | {
                 "warnings": list(told),
                 "expected_identical": again.is_expected_identical(run.provenance, now),
             }
@@ -150,12 +150,19 @@ def _detected_again(run: HeldRun, cell: Cell, execution: Execution, folder: Path
 
 
 def _compared(
-    run: HeldRun, run_id: str, cell: Cell, trained: Trained, ranked: Evaluated, detected: Detected | None, home: Home
+    run: HeldRun,
+    now: Provenance,
+    run_id: str,
+    cell: Cell,
+    trained: Trained,
+    ranked: Evaluated,
+    detected: Detected | None,
+    home: Home,
 ) -> dict[str, Any]:
     import pandas as pd
 
     metrics = ranked.metrics() | jobs.told_noise(cell, detected) | gate_metrics(gate_layers(trained))
-    found = again.came_out(run, trained.result(), metrics, run.ranks(home=home), pd.read_parquet(ranked.ranks))
+    found = again.came_out(run, now, trained.result(), metrics, run.ranks(home=home), pd.read_parquet(ranked.ranks))
     return {"rerun_of": run.run_id, "run": run_id, "name": run.name, **found.to_dict()}
 
 

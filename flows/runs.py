@@ -13,6 +13,7 @@ from tasks.reporting.columns import columns
 from tasks.rundiff import MetricPair, PairedTest, difference
 from tasks.runs import SHOWN, HeldRun, read_run
 from tasks.specs import RegisterSpec, RerunSpec
+from tasks.wording import counted
 
 DIFFERENT = 1
 WIDEST = 60
@@ -30,18 +31,25 @@ def run_rerun(run: str, *, folder: str | None) -> int:
     folder = None if folder is None else str(path_named(folder).resolve())
     outcome = follow(lambda: rerun(RerunSpec(run=held.run_id, folder=folder)))
     print(f"\nRun {held.run_id[:SHOWN]} ({held.name}), made again as {outcome['run'][:SHOWN]}")
+    print("\n".join(told_again(outcome)))
+    return 0 if outcome["identical"] else DIFFERENT
+
+
+def told_again(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """What came out of a run made again, as lines for a terminal."""
     for warning in outcome["warnings"]:
-        print(f"  warning: {warning}")
+        yield f"  warning: {warning}"
     if not outcome["warnings"]:
-        print("  with the same code, packages and machine")
-    print(columns(("METRIC", "BEFORE", "AGAIN", ""), list(_figures(outcome["figures"]))))
-    print(_ranks(outcome))
+        yield "  with the same code, packages and machine"
+    yield columns(("METRIC", "BEFORE", "AGAIN", ""), list(_figures(outcome["figures"])))
+    yield _ranks(outcome)
+    if unknown := sum(figure["unknown"] is not None for figure in outcome["figures"]):
+        yield f"Not compared: {counted(unknown, 'figure')} that one of the two versions does not know."
     if outcome["identical"]:
-        print("Identical to the bit.")
-        return 0
+        yield "Identical to the bit."
+        return
     expected = "though data, settings, code and execution record are the same" if outcome["expected_identical"] else ""
-    print(f"Not identical{', ' * bool(expected)}{expected}.")
-    return DIFFERENT
+    yield f"Not identical{', ' * bool(expected)}{expected}."
 
 
 def run_register(run: str) -> int:
@@ -93,6 +101,8 @@ def _figures(figures: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, s
         before, after = figure["before"], figure["after"]
         if before == after:
             said = "identical"
+        elif figure["unknown"] is not None:
+            said = f"not known {figure['unknown']}"
         elif before is None or after is None:
             said = "only in one of them"
         else:
@@ -116,8 +126,15 @@ def _metrics(pairs: Sequence[MetricPair]) -> Iterator[tuple[str, str, str, str]]
     for pair in pairs:
         if CUTOFF.search(pair.name):
             continue
-        said = "–" if pair.difference is None else f"{pair.difference:+.6g}" if pair.difference else "identical"
-        yield pair.name, _number(pair.a), _number(pair.b), said
+        yield pair.name, _number(pair.a), _number(pair.b), _difference(pair)
+
+
+def _difference(pair: MetricPair) -> str:
+    if pair.unknown_to is not None:
+        return f"not known to {pair.unknown_to}"
+    if pair.difference is None:
+        return "only in A" if pair.b is None else "only in B"
+    return f"{pair.difference:+.6g}" if pair.difference else "identical"
 
 
 def _verdict(test: PairedTest) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.engine.metrics import PROTOCOLS
 from tasks.data_specs import SourceSpec
@@ -33,15 +33,22 @@ MINUTE = 60.0
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric as the run holds it and as it came out again; None where one of them has none."""
+    """A metric as the run holds it and as it came out again; None where one of them has none. `unknown`: where they are
+    of two versions of the project, the one of them that does not know it.
+    """
 
     name: str
     before: float | None
     after: float | None
+    unknown: Literal["then", "now"] | None = None
 
     @property
     def identical(self) -> bool:
         return self.before == self.after
+
+    @property
+    def differs(self) -> bool:
+        return not self.identical and self.unknown is None
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Again:
 
     @property
     def identical(self) -> bool:
-        return self.ranks_differ == 0 and all(figure.identical for figure in self.figures)
+        return self.ranks_differ == 0 and not any(figure.differs for figure in self.figures)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"identical": self.identical}
@@ -134,18 +141,24 @@ def is_expected_identical(before: Provenance, after: Provenance) -> bool:
 
 def came_out(
     held: HeldRun,
+    now: Provenance,
     result: Mapping[str, Any],
     metrics: Mapping[str, float],
     before: "pd.DataFrame",
     after: "pd.DataFrame",
 ) -> Again:
-    """What came out again, beside what the run holds. `result` is `result.json` of the new training, `metrics` those of
-    its ranks `after`, its gate and, where the run has some, its noise detection; `before` are the run's ranks.
+    """What came out again, beside what the run holds. `now` says by what code it did, `result` is `result.json` of the
+    new training, `metrics` those of its ranks `after`, its gate and, where the run has some, its noise detection;
+    `before` are the run's ranks.
+
+    Settings and data are the run's. So what one of the two has alone is a difference where the code is the same, and
+    elsewhere a figure that the other version does not know.
     """
+    other_version = bool(code_changes(held.provenance, now))
     last = {name: value for record in result["history"] for name, value in record["metrics"].items()}
     again = last | final_figures(result, metrics)
     figures = tuple(
-        Figure(name, held.metrics.get(name), again.get(name))
+        _figure(name, held.metrics.get(name), again.get(name), other_version=other_version)
         for name in sorted(held.metrics.keys() | again.keys())
         if not name.startswith(UNREPEATED)
     )
@@ -160,6 +173,12 @@ def check_data(cell: Cell, held: HeldRun) -> None:
     """Raises `InputError` where the cell is not on the run's snapshots."""
     check_snapshot(cell.snapshot, held.provenance.trained_on, what="what is trained on")
     check_snapshot(cell.histories, held.provenance.histories, what="the histories that are ranked with")
+
+
+def _figure(name: str, before: float | None, after: float | None, *, other_version: bool) -> Figure:
+    if not other_version or (before is None) == (after is None):
+        return Figure(name, before, after)
+    return Figure(name, before, after, unknown="then" if before is None else "now")
 
 
 def _there(path: Path) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,11 +24,14 @@ SEED = 0
 
 @dataclass(frozen=True)
 class MetricPair:
-    """A metric of both runs, None where one has none; `difference` is B's less A's."""
+    """A metric of both runs, None where one has none; `difference` is B's less A's. `unknown_to`: of two runs that
+    differ by their code and by neither spec nor data, the one whose version does not know the metric.
+    """
 
     name: str
     a: float | None
     b: float | None
+    unknown_to: Literal["A", "B"] | None = None
 
     @property
     def difference(self) -> float | None:
@@ -75,13 +78,16 @@ def difference(a: HeldRun, b: HeldRun, *, home: Home) -> RunDifference:
     """Compare two runs. Raises `InputError` where their ranks cannot be read."""
     untested = _untested(a, b)
     tests = paired_tests(a.ranks(home=home), b.ranks(home=home)) if untested is None else ()
+    spec, data = changes(_settings(a), _settings(b)), data_changes(a.provenance, b.provenance)
+    code = code_changes(a.provenance, b.provenance)
+    alike = not (spec or data) and a.is_ranked == b.is_ranked
     return RunDifference(
-        spec=changes(_settings(a), _settings(b)),
-        data=data_changes(a.provenance, b.provenance),
-        code=code_changes(a.provenance, b.provenance),
+        spec=spec,
+        data=data,
+        code=code,
         packages=package_changes(a.provenance, b.provenance),
         machine=machine_changes(a.provenance, b.provenance),
-        metrics=_pairs(a.metrics, b.metrics),
+        metrics=_pairs(a.metrics, b.metrics, by_version=alike and bool(code)),
         tests=tests,
         untested=untested,
     )
@@ -132,6 +138,13 @@ def _settings(run: HeldRun) -> dict[str, Any]:
     return run.spec.model_dump(mode="json") | {"model": run.spec.model.effective()}
 
 
-def _pairs(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[MetricPair, ...]:
+def _pairs(a: Mapping[str, float], b: Mapping[str, float], *, by_version: bool) -> tuple[MetricPair, ...]:
+    """`by_version`: what one of them lacks, its version does not know."""
     names = sorted(name for name in {**a, **b} if name.startswith(SHOWN_METRICS))
-    return tuple(MetricPair(name, a.get(name), b.get(name)) for name in names)
+    return tuple(_pair(name, a.get(name), b.get(name), by_version=by_version) for name in names)
+
+
+def _pair(name: str, a: float | None, b: float | None, *, by_version: bool) -> MetricPair:
+    if not by_version or (a is None) == (b is None):
+        return MetricPair(name, a, b)
+    return MetricPair(name, a, b, unknown_to="A" if a is None else "B")

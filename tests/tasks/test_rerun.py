@@ -25,8 +25,9 @@ from tasks.kept import kept_cell, kept_snapshot, kept_steps
 from tasks.leases import lease
 from tasks.machine import resolve
 from tasks.plan import Cell, Data, plan
-from tasks.provenance import provenance
+from tasks.provenance import Provenance, provenance
 from tasks.rerun import (
+    Again,
     came_out,
     check_snapshot,
     check_source,
@@ -154,8 +155,9 @@ def test_a_run_made_again_on_the_same_cpu_is_the_same_to_the_bit(
 
     trained, ranked, detected = carry_out(cell, execution, Home(tmp_path / "again"))
     metrics = ranked.metrics() | told_noise(cell, detected) | gate_metrics(gate_layers(trained))
-    found = came_out(held, trained.result(), metrics, held.ranks(home=place.home), pd.read_parquet(ranked.ranks))
+    found = came_out(held, now, trained.result(), metrics, held.ranks(home=place.home), pd.read_parquet(ranked.ranks))
     assert found.identical, found
+    assert all(figure.identical for figure in found.figures)
     named = {figure.name for figure in found.figures}
     assert {"test.full_unseen.ndcg_at_10", "chosen.validation.sampled100.hit_at_10"} <= named
     assert ("train.loss" in named) != cell.model.is_count_based
@@ -204,14 +206,15 @@ def exposures() -> pd.DataFrame:
     return pd.DataFrame({"lists": [2, 1], "self_information": [1.0, 2.0]})
 
 
-def came(held: HeldRun, home: Home, tmp_path: Path, **changed: Any) -> Any:
+def came(held: HeldRun, home: Home, tmp_path: Path, *, now: Provenance | None = None, **changed: Any) -> Again:
     trained = Trained(tmp_path)
     after = ranks(**changed)
     after.to_parquet(tmp_path / "ranks.parquet")
     exposures().to_parquet(tmp_path / "exposures.parquet")
     result = {"best_epoch": 1, "epochs": 1, "seconds": 9.0, "parameters": 3, "peak_memory_bytes": 5,
               "history": [{"epoch": 1, "metrics": {"train.loss": 0.5, "time.epoch_seconds": 2.0}}]}  # fmt: skip
-    return came_out(held, result, Evaluated(trained.folder).metrics(), held.ranks(home=home), after)
+    metrics = Evaluated(trained.folder).metrics()
+    return came_out(held, now or held.provenance, result, metrics, held.ranks(home=home), after)
 
 
 def test_the_smallest_difference_is_told(held: HeldRun, place: Place, tmp_path: Path) -> None:
@@ -232,8 +235,38 @@ def test_the_smallest_difference_is_told(held: HeldRun, place: Place, tmp_path: 
     assert came(held, place.home, tmp_path, item=4).ranks_differ is None
 
     more = replace(held, metrics={**held.metrics, "gate.0.keep": 0.5})
-    (gone,) = (figure for figure in came(more, place.home, tmp_path).figures if not figure.identical)
-    assert (gone.name, gone.before, gone.after) == ("gate.0.keep", 0.5, None)
+    (gone,) = (figure for figure in came(more, place.home, tmp_path).figures if figure.differs)
+    assert (gone.name, gone.before, gone.after, gone.unknown) == ("gate.0.keep", 0.5, None, None)
+
+
+OFFERS = ("coverage_at_10", "novelty_at_10", "gini_at_10")
+
+
+def without_offers(held: HeldRun) -> HeldRun:
+    """The run as a version left it that did not look at what is recommended."""
+    kept = {name: value for name, value in held.metrics.items() if not name.endswith(OFFERS)}
+    assert len(held.metrics) - len(kept) == len(OFFERS)
+    return replace(held, metrics=kept)
+
+
+def test_a_figure_that_one_version_does_not_know_is_no_difference(held: HeldRun, place: Place, tmp_path: Path) -> None:
+    newer = held.provenance.model_copy(update={"evaluate_code": "f" * 64})
+    found = came(without_offers(held), place.home, tmp_path, now=newer)
+    told = {figure.name: figure.unknown for figure in found.figures if not figure.identical}
+    assert told == {f"test.full_unseen.{name}": "then" for name in OFFERS}
+    assert found.identical
+    assert [figure["unknown"] for figure in found.to_dict()["figures"]].count("then") == len(OFFERS)
+
+    back = came(replace(held, metrics={**held.metrics, "test.given_up": 0.5}), place.home, tmp_path, now=newer)
+    assert {figure.name: figure.unknown for figure in back.figures if not figure.identical} == {"test.given_up": "now"}
+    assert back.identical
+
+    # What both know is compared all the same, and one version knows in both what it knows.
+    other = np.array([0, 1, 6, 30], dtype=np.float32)
+    assert not came(without_offers(held), place.home, tmp_path, now=newer, rank_full_unseen=other).identical
+    missing = came(without_offers(held), place.home, tmp_path)
+    assert {figure.name for figure in missing.figures if figure.differs} == {f"test.full_unseen.{n}" for n in OFFERS}
+    assert not missing.identical
 
 
 def test_what_a_run_holds_is_enough_to_make_its_data_again(held: HeldRun, place: Place, tmp_path: Path) -> None:

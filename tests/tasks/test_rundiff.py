@@ -61,6 +61,26 @@ def test_every_kind_of_difference_stands_in_its_place(tiny_snapshot: Snapshot, h
 
 
 @pytest.mark.usefixtures("known_ranks")
+def test_what_one_version_does_not_know_is_told_from_what_one_model_does_not_have(
+    tiny_snapshot: Snapshot, home: Home
+) -> None:
+    old = run(tiny_snapshot, "sasrec-bce", {"test.x": 0.25})
+    new = run(tiny_snapshot, "sasrec-bce", {"test.x": 0.25, "test.new": 0.5})
+    newer = replace(new, provenance=new.provenance.model_copy(update={"evaluate_code": "f" * 64}))
+
+    def unknown(a: HeldRun, b: HeldRun) -> dict[str, str | None]:
+        return {pair.name: pair.unknown_to for pair in difference(a, b, home=home).metrics}
+
+    assert unknown(old, newer) == {"test.new": "A", "test.x": None}
+    assert unknown(newer, old) == {"test.new": "B", "test.x": None}
+    assert unknown(old, new) == {"test.new": None, "test.x": None}, "the same code"
+    other = replace(newer, spec=newer.spec.model_copy(update={"seed": 2}))
+    assert unknown(old, other) == {"test.new": None, "test.x": None}, "the settings may be why"
+    trial = replace(old, metrics={"train.loss": 1.0})
+    assert set(unknown(trial, newer).values()) == {None}, "it was never ranked"
+
+
+@pytest.mark.usefixtures("known_ranks")
 def test_runs_that_rank_something_else_are_not_tested(tiny_snapshot: Snapshot, home: Home, tmp_path: Path) -> None:
     a = run(tiny_snapshot, "sasrec-bce", {})
     assert "different evaluation seeds" in str(
