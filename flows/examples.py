@@ -140,6 +140,8 @@ RECOMMEND = """\
 examples:
   rec-denoiser recommend --history phone-017,charger-004 --k 5
       after `rec-denoiser run`: five items for one history
+  rec-denoiser recommend --history phone-017 --only-file stock.txt --exclude phone-029
+      of the items that the file lists, one id a line, all but one
   rec-denoiser recommend --source u.data --format movielens
       after `rec-denoiser run --source u.data --format movielens`: ten items for
       every user of the log, as a Parquet file"""

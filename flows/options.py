@@ -325,6 +325,12 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     )
     wanted.add_argument("--k", type=whole(1), metavar="N", help="items for each user (default 10)")
     wanted.add_argument("--include-seen", action="store_true", help="offer items of the history too")
+    for name, which in (("only", "the items that alone may be offered"), ("exclude", "items that may not be offered")):
+        one = wanted.add_mutually_exclusive_group()
+        one.add_argument(f"--{name}", type=raw_ids, metavar="ID,ID", help=which)
+        one.add_argument(
+            f"--{name}-file", type=not_blank, metavar="FILE", help="the same, a text file of one id a line"
+        )
     wanted.add_argument("--alias", metavar="ALIAS", help="which version of the model (default champion)")
     add_source(parser)
 

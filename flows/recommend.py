@@ -28,8 +28,8 @@ def recommend(spec: RecommendSpec = RecommendSpec()) -> dict[str, Any]:
             return recommend_one_step(spec, label=spec.dataset)
         snapshot = checked_snapshot(spec.source, spec.prepare, dataset=spec.dataset, steps=Steps(home), home=home)
         outcome = recommend_step(spec, snapshot, label=spec.dataset)
+        scored = f"{outcome['users']:,} users scored by {outcome['model']}: `{outcome['path']}`"
         create_markdown_artifact(
-            f"{outcome['users']:,} users scored by {outcome['model']}: `{outcome['path']}`",
-            key=artifact_key("recommendations", spec.dataset),
+            "\n\n".join([scored, *outcome["unknown_in_lists"]]), key=artifact_key("recommendations", spec.dataset)
         )
         return outcome

@@ -87,7 +87,8 @@ def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
     if options.history is not None and (unread := _given(options, *_of_reading())):
         told = ", ".join(map(_option, unread))
         raise InputError(f"{told}: --history is scored as it is, and no log is read for it: leave one or the other out")
-    values = _log_part(options) | _given(options, "alias", "k", "history")
+    of_items = _given(options, "only", "only_file", "exclude", "exclude_file")
+    values = _log_part(options) | _given(options, "alias", "k", "history") | of_items
     return _validated(RecommendSpec, values | {"exclude_seen": not options.include_seen}, options)
 
 

@@ -90,9 +90,10 @@ def run_recommend(spec: RecommendSpec) -> int:
     """Score one history, or every user of a log; exit status."""
     if spec.history is None:
         refuse_unreadable(spec.source, spec.prepare)
-    from tasks.recommend import load_registered
+    from tasks.recommend import load_registered, offerable_by
 
-    load_registered(registered_name(spec.dataset), alias=spec.alias, home=Home.from_environment())
+    loaded = load_registered(registered_name(spec.dataset), alias=spec.alias, home=Home.from_environment())
+    offerable_by(loaded, spec)
     from flows.recommend import recommend
 
     outcome = follow(lambda: recommend(spec))
@@ -100,6 +101,8 @@ def run_recommend(spec: RecommendSpec) -> int:
         print(f"\n{counted(outcome['users'], 'user')} scored by {outcome['model']}: {outcome['path']}")
         if outcome["by_popularity"]:
             print(f"{outcome['by_popularity']:,} of them by popularity: the model knows none of their items")
+        for sentence in outcome["unknown_in_lists"]:
+            print(sentence)
         return 0
     print("\n".join(told_of_one(outcome)))
     return 0
@@ -111,9 +114,10 @@ def told_of_one(outcome: Mapping[str, Any]) -> Iterator[str]:
     for item, score in zip(outcome["items"], outcome["scores"], strict=True):
         yield f"  {score:9.4f}  {on_one_line(item)}"
     if not outcome["items"]:
-        yield "  nothing: the history holds every item that the model knows (--include-seen offers them again)"
+        yield "  nothing: the history holds every item that may be offered (--include-seen offers them again)"
     if outcome["unknown"]:
         yield f"Passed over, for the model does not know them: {', '.join(map(on_one_line, outcome['unknown']))}"
+    yield from outcome["unknown_in_lists"]
 
 
 def open_ui(which: str, *, port: int | None) -> NoReturn:

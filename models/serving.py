@@ -7,14 +7,19 @@ Input: a table with a column `history`, a list of raw item ids a row, oldest fir
 where they are known, a column `times` with as many microseconds since 1970 (UTC) a row. Without them a history's events
 are taken to be equally spaced. Where it is known, a column `trained` says how many of a row's first events the model
 was trained on, else none: a noise model has counted those, and does not let them vouch for themselves. A model that
-reads users takes each row for one whom it does not know. Parameters: `k`, how many items a row; `exclude_seen`, whether
-items of the history are left out. Output, a row for each input row, under its index: `items`, raw ids by falling score;
-`scores`; `basis`, "history", or "popularity" where the history holds no item that the model knows. Unknown items are
-passed over.
+reads users takes each row for one whom it does not know. Unknown items are passed over.
+
+Parameters: `k`, how many items a row at most; `exclude_seen`, whether items of the history are left out; `only`, a list
+of the raw ids that alone may be offered, [None] for all; `exclude`, a list of those that may not. Ids that the model
+does not know are passed over there too.
+
+Output, a row for each input row, under its index: `items`, raw ids by falling score, of equal scores the item with the
+lower number first, fewer than `k` where no more may be offered; `scores`; `basis`, "history", or "popularity" where the
+history holds no item that the model knows.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +32,17 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from torch import Tensor
 
 from models.engine.batches import Batch, windows
+from models.engine.ranking import first_unseen
 from models.engine.sequences import Sequences
 from models.recommender import Recommender
 from models.storage import load_model
 
 CATALOGUE_FILE = "catalogue.json"
 BLOCK = 512
+PARAMETERS: Mapping[str, Any] = {"k": 10, "exclude_seen": True, "only": [None], "exclude": []}
+"""What may be asked for beside the histories, and the defaults. MLflow takes no None for a list; an empty one would
+have to mean that everything may be offered.
+"""
 
 History = list[tuple[int, int, bool]]
 """Item numbers, times and whether the model was trained on the event, oldest first; those that it was come first."""
@@ -64,13 +74,14 @@ class Server(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """See the module. Raises `ValueError` where `k` is below 1, a history has not as many times as items, or cannot
-        have as many that were trained on.
+        """See the module. Raises `ValueError` where `k` is below 1, `only` and `exclude` leave no item, a history has
+        not as many times as items, or cannot have as many that were trained on.
         """
-        chosen = {"k": 10, "exclude_seen": True} | (params or {})
+        chosen = {**PARAMETERS, **(params or {})}
         k = int(chosen["k"])
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
+        offerable = self._offerable(chosen["only"], chosen["exclude"])
         if "times" in model_input and "times" in self.model.needs:
             times = list(model_input["times"])
         else:
@@ -80,7 +91,9 @@ class Server(PythonModel):
         histories = [self.known(*cells, row=row) for row, cells in enumerate(columns)]
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), BLOCK):
-            rows += self._recommend(histories[start : start + BLOCK], k, exclude_seen=bool(chosen["exclude_seen"]))
+            block = histories[start : start + BLOCK]
+            offered = self.offers(block, k, exclude_seen=bool(chosen["exclude_seen"]), offerable=offerable)
+            rows += [self._row(history, pairs) for history, pairs in zip(block, offered, strict=True)]
         return pd.DataFrame(rows, columns=["items", "scores", "basis"], index=model_input.index)
 
     def known(self, history: Any, times: Any, trained: Any, *, row: int = 0) -> History:
@@ -137,26 +150,45 @@ class Server(PythonModel):
         return scores
 
     @torch.inference_mode()
-    def _recommend(self, histories: list[History], k: int, *, exclude_seen: bool) -> list[dict[str, Any]]:
+    def offers(
+        self, histories: Sequence[History], k: int, *, exclude_seen: bool = True, offerable: Tensor | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """The numbers, from 1 on, and scores of the `k` best items after each history, the best first, of equals the
+        one with the lower number; fewer where no more may be offered.
+
+        offerable: [items] bool, which may be; all without it. With `exclude_seen` those of the history may not.
+        """
         scores = self.scores(histories)
-        if exclude_seen:
-            owner = [row for row, history in enumerate(histories) for _ in history]
-            scores[owner, [item - 1 for history in histories for item, _, _ in history]] = -torch.inf
-        best = scores.topk(min(k, scores.shape[1]), dim=1)
+        if offerable is not None:
+            scores[:, ~offerable] = -torch.inf
+        seen = [(row, item) for row, history in enumerate(histories) if exclude_seen for item, _, _ in history]
+        owner, items = torch.tensor(seen, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        best = first_unseen(scores, owner, items, count=min(k, scores.shape[1])).long()
+        values = scores.gather(1, best.sub(1).clamp(min=0))
+        offered = (best > 0) & torch.isfinite(values)
         return [
-            _row(values, places, self.ids, basis="history" if history else "popularity")
-            for values, places, history in zip(best.values, best.indices, histories, strict=True)
+            list(zip(row[some].tolist(), own[some].tolist(), strict=True))
+            for row, own, some in zip(best, values, offered, strict=True)
         ]
 
+    def _offerable(self, only: Iterable[Any], exclude: Iterable[Any]) -> Tensor:
+        """[items] bool: which may be offered, of raw ids. Raises `ValueError` where none is left."""
+        alone = list(only)
+        offerable = torch.full((len(self.ids),), alone == PARAMETERS["only"])
+        for raws, may in ((alone, True), (exclude, False)):
+            numbers = [number for raw in raws if (number := self._index.get(_plain(raw))) is not None]
+            offerable[torch.tensor(numbers, dtype=torch.int64) - 1] = may
+        if not offerable.any():
+            raise ValueError("`only` and `exclude` leave no item to be offered that the model knows")
+        return offerable
 
-def _row(scores: Tensor, places: Tensor, ids: list[Any], *, basis: str) -> dict[str, Any]:
-    """One row of the output; items that were left out do not come back with a score of −∞."""
-    offered = torch.isfinite(scores)
-    return {
-        "items": [ids[place] for place in places[offered].tolist()],
-        "scores": scores[offered].tolist(),
-        "basis": basis,
-    }
+    def _row(self, history: History, offered: Sequence[tuple[int, float]]) -> dict[str, Any]:
+        """One row of the output."""
+        return {
+            "items": [self.ids[item - 1] for item, _ in offered],
+            "scores": [score for _, score in offered],
+            "basis": "history" if history else "popularity",
+        }
 
 
 def _is_missing(cell: Any) -> bool:

@@ -267,9 +267,9 @@ def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) ->
         replace(event, is_known=number in known, place=places.get(number), keep=judged.get(number))
         for number, event in enumerate(events)
     )
-    offered = _offered(server, history, k)
+    (offered,) = server.offers([history], k)
     seen = _attended(held, history) if history else None
-    influences = _influences(server, history, read, [number for number, _ in offered])
+    influences = _influences(server, history, read, [item - 1 for item, _ in offered])
     return Explanation(
         model=held.title,
         settings=held.settings,
@@ -277,8 +277,8 @@ def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) ->
         basis="history" if history else "popularity",
         events=told,
         offers=tuple(
-            Offer(str(server.ids[number]), score, tuple(of_event[at] for of_event in influences))
-            for at, (number, score) in enumerate(offered)
+            Offer(str(server.ids[item - 1]), score, tuple(of_event[at] for of_event in influences))
+            for at, (item, score) in enumerate(offered)
         ),
         layers=() if seen is None else _layers(seen),
         labels=() if seen is None else _labels(seen, server),
@@ -317,15 +317,6 @@ def _read(server: "Server", history: "History") -> tuple[list[int], dict[int, fl
 def _of_events(server: "Server", batch: "Batch") -> dict[str, "Tensor"]:
     """What the model says of the batch's events [rows, length]: how likely they are genuine, and which it reads."""
     return {name: values for name, values in server.model.explain(batch).items() if name in ("genuine", "read")}
-
-
-def _offered(server: "Server", history: "History", k: int) -> list[tuple[int, float]]:
-    """(Column of the scores, score) of the best items that are not in the history."""
-    scores = server.scores([history])[0]
-    scores[[item - 1 for item, _, _ in history]] = float("-inf")
-    best = scores.topk(min(k, len(scores)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [(column, score) for column, score in pairs if score != float("-inf")]
 
 
 def _attended(held: Held, history: "History") -> "Attended | None":

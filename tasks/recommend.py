@@ -1,7 +1,7 @@
 """Score users with a registered model."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -15,11 +15,12 @@ from tasks.engine import engine
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.mlflow_store import connect, unreadable
+from tasks.offerable import EVERYTHING, Offerable, resolved
 from tasks.runs import read_run
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.sources.shelved import as_made
-from tasks.specs import LogSpec
+from tasks.specs import LogSpec, RecommendSpec, registered_name
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -100,13 +101,34 @@ def training_snapshot(model: "PyFuncModel", *, home: Home) -> Snapshot | None:
         return None
 
 
-def recommend_one(model: "PyFuncModel", history: tuple[str, ...], *, k: int, exclude_seen: bool) -> dict[str, Any]:
+def offerable_by(loaded: Loaded, spec: RecommendSpec) -> Offerable:
+    """What the spec's lists of items come to for a registered model. Raises `InputError` where they cannot be used, or
+    the model is one of before models took lists.
+    """
+    offerable = resolved(spec, loaded.model.unwrap_python_model().ids)
+    if offerable.lists.keys() - {parameter.name for parameter in loaded.model.metadata.get_params_schema()}:
+        raise InputError(
+            f"{registered_name(spec.dataset)} version {loaded.version} was registered before models took lists of what "
+            "may be offered: delete that version in MLflow and run its job again, which registers it anew"
+        )
+    return offerable
+
+
+def recommend_one(
+    model: "PyFuncModel",
+    history: tuple[str, ...],
+    *,
+    k: int,
+    exclude_seen: bool,
+    offerable: Offerable = EVERYTHING,
+) -> dict[str, Any]:
     """items, scores and basis for one history of raw ids, and which of these are unknown to the model.
 
     Raises `InputError` where the model's ids are numbers and one of the history's is not.
     """
     ids = _as_ids(model, list(history))
-    answer = _predict(model, pd.DataFrame({"history": [ids]}), k=k, exclude_seen=exclude_seen)
+    asked = {"k": k, "exclude_seen": exclude_seen, **offerable.lists}
+    answer = _predict(model, pd.DataFrame({"history": [ids]}), asked)
     known = set(model.unwrap_python_model().ids)
     unknown = [raw for raw, own in zip(history, ids, strict=True) if own not in known]
     return {str(name): value for name, value in answer.iloc[0].to_dict().items()} | {"unknown": unknown}
@@ -120,6 +142,7 @@ def recommend_all(
     trained_on: Snapshot | None,
     k: int,
     exclude_seen: bool,
+    offerable: Offerable = EVERYTHING,
 ) -> Path:
     """Score every user of the snapshot; a Parquet file in `folder` with user_id, items, scores and basis.
 
@@ -129,10 +152,12 @@ def recommend_all(
     Items that the model does not know are passed over. The file's name says what was asked for; one of an earlier run
     gives way to the new one. Raises `InputError` where the model knows no item of anybody's.
     """
-    path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}.parquet"
+    among = f"-among-{offerable.name}" if offerable.name else ""
+    path = folder / f"top-{k}{'' if exclude_seen else '-with-seen'}{among}.parquet"
+    asked = {"k": k, "exclude_seen": exclude_seen, **offerable.lists}
     folder.mkdir(parents=True, exist_ok=True)
     with working_folder(folder) as work:
-        pieces = [_scored(model, piece, k=k, exclude_seen=exclude_seen) for piece in _histories(snapshot, trained_on)]
+        pieces = [_scored(model, piece, asked) for piece in _histories(snapshot, trained_on)]
         offered = pd.concat(pieces, ignore_index=True)
         if (offered["basis"] == "popularity").all():
             raise InputError(
@@ -207,20 +232,20 @@ def _files(snapshot: Snapshot) -> dict[str, str]:
     return {name: sql.literal(str(getattr(snapshot, name))) for name in ("interactions", "users", "items")}
 
 
-def _scored(model: "PyFuncModel", users: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
+def _scored(model: "PyFuncModel", users: pd.DataFrame, asked: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame({"history": _ids_of_all(model, users["history"])})
     reads = model.metadata.get_input_schema().input_names()
     if "times" in reads and "times" in users:
         table["times"] = [[int(time) for time in times] for times in users["times"]]
     if "trained" in reads and "trained" in users:
         table["trained"] = users["trained"].to_numpy()
-    answer = _predict(model, table, k=k, exclude_seen=exclude_seen)
+    answer = _predict(model, table, asked)
     answer.insert(0, "user_id", users["user_id"].to_numpy())
     return answer
 
 
-def _predict(model: "PyFuncModel", table: pd.DataFrame, *, k: int, exclude_seen: bool) -> pd.DataFrame:
-    return pd.DataFrame(model.predict(table, params={"k": k, "exclude_seen": exclude_seen}))
+def _predict(model: "PyFuncModel", table: pd.DataFrame, asked: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(model.predict(table, params=dict(asked)))
 
 
 def _as_ids(model: "PyFuncModel", history: list[str]) -> list[Any]:

@@ -208,6 +208,8 @@ def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
+    from models.serving import PARAMETERS
+
     raw_id = DataType.long if snapshot.manifest.item_id_type == "integer" else DataType.string
     times = [ColSpec(Array(DataType.long), "times", required=False)] if takes_times else []
     return ModelSignature(
@@ -220,7 +222,11 @@ def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
             ]
         ),
         params=ParamSchema(
-            [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, default=True)]
+            [
+                ParamSpec("k", DataType.long, PARAMETERS["k"]),
+                ParamSpec("exclude_seen", DataType.boolean, PARAMETERS["exclude_seen"]),
+                *(ParamSpec(name, raw_id, PARAMETERS[name], shape=(-1,)) for name in ("only", "exclude")),
+            ]
         ),
     )
 

@@ -29,6 +29,7 @@ from tasks.plan import Cell, training_code
 from tasks.receipts import write_receipt
 from tasks.recommend import (
     load_registered,
+    offerable_by,
     read_otherwise,
     recommend_all,
     recommend_one,
@@ -267,6 +268,7 @@ def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Js
     home = Home.from_environment()
     name = registered_name(spec.dataset)
     champion = load_registered(name, alias=spec.alias, home=home)
+    offerable = offerable_by(champion, spec)
     trained_on, trained_as = training_snapshot(champion.model, home=home), training_log(champion, home=home)
     if trained_on is not None and trained_as is not None:
         otherwise = read_otherwise(spec, snapshot, trained_as=trained_as, trained_on=trained_on)
@@ -279,11 +281,13 @@ def recommend_step(spec: RecommendSpec, snapshot: Snapshot, *, label: str) -> Js
         trained_on=trained_on,
         k=spec.k,
         exclude_seen=spec.exclude_seen,
+        offerable=offerable,
     )
     return {
         "model": f"{name} version {champion.version}",
         "users": snapshot.counts.users,
         "by_popularity": scored_by_popularity(path),
+        "unknown_in_lists": list(offerable.unknown),
         "path": str(path),
     }
 
@@ -293,8 +297,11 @@ def recommend_one_step(spec: RecommendSpec, *, label: str) -> Json:  # noqa: ARG
     """Score the one history of the spec."""
     name = registered_name(spec.dataset)
     champion = load_registered(name, alias=spec.alias, home=Home.from_environment())
-    offered = recommend_one(champion.model, spec.history or (), k=spec.k, exclude_seen=spec.exclude_seen)
-    return {"model": f"{name} version {champion.version}"} | offered
+    offerable = offerable_by(champion, spec)
+    offered = recommend_one(
+        champion.model, spec.history or (), k=spec.k, exclude_seen=spec.exclude_seen, offerable=offerable
+    )
+    return {"model": f"{name} version {champion.version}", "unknown_in_lists": list(offerable.unknown)} | offered
 
 
 def snapshot_named(name: str) -> Snapshot:

@@ -113,15 +113,14 @@ def rank(
 def rank_and_offer(
     model: Recommender, sequences: Sequences, targets: Targets, protocol: Protocol, *, batch_size: int | None = None
 ) -> tuple[Ranks, Offers]:
-    """As `rank`, and of the same scores what each target's user is offered, int32 [targets, 10]: the numbers of the
-    items with the highest scores in the catalogue less those of the target's history in the clean log, highest first,
-    of equals the one with the lowest number; 0 where no more are left.
+    """As `rank`, and of the same scores what each target's user is offered, int32 [targets, 10]: the first of the
+    catalogue less the items of the target's history in the clean log, as `first_unseen` gives them.
 
     A list knows no target: where that is in the history already, it has a rank and no place in the list.
     """
 
     def taken(scores: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        offered = _first_unseen(scores, *protocol.seen(rows), count=OFFERED)
+        offered = first_unseen(scores, *protocol.seen(rows), count=OFFERED)
         return offered, _block_ranks(scores, targets.items[rows], protocol, rows)
 
     blocks = _by_block(taken, model, sequences, targets, protocol, batch_size)
@@ -130,6 +129,30 @@ def rank_and_offer(
         _by_protocol([ranks for _, ranks in blocks]),
         torch.cat(offers).cpu().numpy() if offers else np.zeros((0, OFFERED), dtype=np.int32),
     )
+
+
+def first_unseen(scores: Tensor, owner: Tensor, seen: Tensor, *, count: int) -> Tensor:
+    """scores [targets, items] (column 0 is item 1), owner and seen [n] (`Protocol.seen`) → [targets, count] int32: the
+    numbers of the items with the highest scores, less those of −∞ and the seen ones, highest first, of equals the one
+    with the lowest number; 0 where no more are left.
+
+    The scores are afterwards what they were.
+    """
+    held = scores[owner, seen - 1]
+    scores[owner, seen - 1] = -torch.inf
+    values, places = scores.topk(min(count + 1, scores.shape[1]))
+    if scores.shape[1] > count:
+        last = values[:, count - 1]
+        tied = (last == values[:, count]) & (last > -torch.inf)
+        values, places = values[:, :count], places[:, :count]
+        for rows in tied.nonzero().squeeze(1).split(max(1, CELLS_OF_TIES // scores.shape[1])):
+            places[rows] = _lowest_of_equals(scores[rows], values[rows], places[rows])
+    scores[owner, seen - 1] = held
+    by_number = places.argsort(dim=1)
+    values, places = values.gather(1, by_number), places.gather(1, by_number)
+    by_score = values.argsort(dim=1, descending=True, stable=True)
+    items = (places + 1).masked_fill_(values == -torch.inf, 0).gather(1, by_score)
+    return F.pad(items, (0, count - items.shape[1])).int()
 
 
 def users_by_item(sequences: Sequences) -> Tensor:
@@ -209,28 +232,6 @@ def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice)
     sampled = _ahead(signs.gather(1, protocol.negatives(rows) - 1).sum(1), SAMPLED_NEGATIVES)
     sampled = sampled.masked_fill(protocol.spared(rows), 0.0)
     return torch.where(finite, torch.stack([unseen, every, sampled]), torch.nan)
-
-
-def _first_unseen(scores: Tensor, owner: Tensor, seen: Tensor, *, count: int) -> Tensor:
-    """scores [targets, items], owner and seen [n] (`Protocol.seen`) → [targets, count] int32, as of `rank_and_offer`.
-
-    The scores are afterwards what they were.
-    """
-    held = scores[owner, seen - 1]
-    scores[owner, seen - 1] = -torch.inf
-    values, places = scores.topk(min(count + 1, scores.shape[1]))
-    if scores.shape[1] > count:
-        last = values[:, count - 1]
-        tied = (last == values[:, count]) & (last > -torch.inf)
-        values, places = values[:, :count], places[:, :count]
-        for rows in tied.nonzero().squeeze(1).split(max(1, CELLS_OF_TIES // scores.shape[1])):
-            places[rows] = _lowest_of_equals(scores[rows], values[rows], places[rows])
-    scores[owner, seen - 1] = held
-    by_number = places.argsort(dim=1)
-    values, places = values.gather(1, by_number), places.gather(1, by_number)
-    by_score = values.argsort(dim=1, descending=True, stable=True)
-    items = (places + 1).masked_fill_(values == -torch.inf, 0).gather(1, by_score)
-    return F.pad(items, (0, count - items.shape[1])).int()
 
 
 def _lowest_of_equals(scores: Tensor, values: Tensor, places: Tensor) -> Tensor:

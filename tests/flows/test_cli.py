@@ -236,6 +236,14 @@ def test_what_says_how_a_log_is_read_is_refused_beside_a_history(monkeypatch: py
     assert recommend_spec(parser().parse_args([*history, "--dataset", "mine"])).dataset == "mine"
 
 
+def test_lists_of_items_reach_the_spec() -> None:
+    ids = recommend_spec(parser().parse_args(["recommend", "--only", 'a,"b, c"', "--exclude-file", "sold out.txt"]))
+    assert ids == RecommendSpec(only=("a", "b, c"), exclude_file="sold out.txt")
+    files = ["--only-file", "stock.txt", "--exclude", "7", "--history", "1,2"]
+    of_files = recommend_spec(parser().parse_args(["recommend", *files]))
+    assert of_files == RecommendSpec(history=("1", "2"), only_file="stock.txt", exclude=("7",))
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
@@ -373,9 +381,9 @@ def test_every_command_shows_an_example_that_it_understands(command: str) -> Non
 def test_the_items_of_the_examples_exist() -> None:
     known = set(simulate(ShoppersSpec(users=10)).item_ids)
     pages = [parser(), COMMANDS["recommend"], COMMANDS["explain"]]
-    histories = re.findall(r"--history (\S+\d)", "".join(page.format_help() for page in pages))
-    assert len(histories) == 3
-    assert {item for history in histories for item in history.split(",")} <= known
+    lists = re.findall(r"--(?:history|exclude) (\S+\d)", "".join(page.format_help() for page in pages))
+    assert len(lists) == 5
+    assert {item for items in lists for item in items.split(",")} <= known
 
 
 def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,6 +407,9 @@ def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.Monk
         (["run", "--dataset", "My Log"], "--dataset: 'My Log' is not made of"),
         (["run", "--norm", "post-ish"], "--norm: invalid choice"),
         (["recommend", "--history", ""], "--history: '' has an empty place"),
+        (["recommend", "--only", "a,,b"], "--only: 'a,,b' has an empty place"),
+        (["recommend", "--exclude-file", " "], "--exclude-file: it names nothing"),
+        (["recommend", "--only", "a", "--only-file", "b"], "--only-file: not allowed with argument --only"),
         (["explain", "--history", "a,,b"], "--history: 'a,,b' has an empty place"),
         (["audit", "--clean-below", "0"], "--clean-below: 0 does not lie between 0.001 and 1"),
         (["audit", "--top", "0"], "--top: 0 does not lie between 1 and 10000"),
@@ -520,8 +531,10 @@ def test_a_history_of_the_whole_catalogue_is_offered_nothing_and_told_so() -> No
     assert "\nNothing is offered: the history holds every item that the model knows.\n" in told
     assert "OFFERED" not in told
     outcome = {"model": "a model", "basis": "history", "items": [], "scores": [], "unknown": []}
-    assert list(told_of_one(outcome))[1:] == [
-        "  nothing: the history holds every item that the model knows (--include-seen offers them again)"
+    sentence = "--only: of 2 ids the model does not know 1 (x)"
+    assert list(told_of_one(outcome | {"unknown_in_lists": [sentence]}))[1:] == [
+        "  nothing: the history holds every item that may be offered (--include-seen offers them again)",
+        sentence,
     ]
 
 

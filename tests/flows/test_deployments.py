@@ -95,6 +95,17 @@ def test_the_server_takes_a_method_by_its_name(method: Any) -> None:
     assert refused_by_the_server(robustness, {"spec": {"methods": [method]}}) == []
 
 
+def test_the_lists_that_the_file_speaks_of_are_taken(text: str) -> None:
+    from flows.recommend import recommend
+
+    marked = re.findall(r"^ +# ((?:only|exclude)_file: .+)$", text, flags=re.MULTILINE)
+    assert len(marked) == 2
+    for lists in (yaml.safe_load("\n".join(marked)), {"only": ["a", "b"], "exclude": ["c"]}):
+        recommend.validate_parameters({"spec": lists})
+        assert refused_by_the_server(recommend, {"spec": lists}) == []
+    assert refused_by_the_server(recommend, {"spec": {"only": "a"}})
+
+
 @pytest.mark.parametrize("method", ["sasrec-sofmax", {"name": "mine", "model": {"dimension": 64}}], ids=str)
 def test_the_server_takes_no_misspelt_method(method: Any) -> None:
     from flows.robustness import robustness

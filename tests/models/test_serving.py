@@ -19,6 +19,7 @@ from models.recommender import Recommender
 from models.serving import Server
 from models.storage import save_model
 from tests.models.builders import ITEMS, planted_log
+from tests.models.test_ranking import Fixed
 
 IDS = {"string": [f"{number:03}" for number in range(1, 31)], "integer": [number * 7 for number in range(1, 31)]}
 CONFIG = ModelConfig(dim=8, length=6, gate="positional")
@@ -101,6 +102,67 @@ def test_more_than_the_catalogue_gives_the_catalogue(server: Server, ids: list[A
     (answer,) = ask(server, ids[:1], k=1000, exclude_seen=False)
     assert sorted(answer["items"]) == sorted(ids)
     assert all(type(raw) is type(ids[0]) for raw in answer["items"])
+
+
+def chosen_by_hand(
+    scores: list[float], ids: list[Any], history: list[int], k: int, *, only: list[Any], exclude: list[Any]
+) -> list[Any]:
+    """Raw ids of the best unseen items that the lists leave; scores: of item 1 on, history: item numbers."""
+    left = []
+    for number, raw in enumerate(ids, start=1):
+        is_listed = only == [None] or raw in only
+        if is_listed and raw not in exclude and number not in history:
+            left.append((-scores[number - 1], number, raw))
+    return [raw for _, _, raw in sorted(left)[:k]]
+
+
+@pytest.mark.parametrize("levels", [1, 3, 1000])
+@pytest.mark.parametrize("k", [1, 4, 30])
+def test_lists_say_what_may_be_offered_and_of_equals_the_lower_number_is_first(
+    ids: list[Any], levels: int, k: int
+) -> None:
+    draw = np.random.default_rng(levels + k)
+    server, model = Server(), Fixed(30, levels=levels)
+    popularity = draw.integers(0, levels, 30).tolist()
+    server.hold(model, ids=ids, popularity=popularity)
+    unknown = [-3, -4] if isinstance(ids[0], int) else ["no such item", "neither this"]
+    some = [unknown + [ids[at] for at in draw.permutation(30)[:size]] for size in (1, 8, 15, 8, 2)]
+    histories = [draw.integers(1, 31, draw.integers(0, 12)).tolist() for _ in range(12)] + [list(range(1, 31))]
+    asked = [[ids[number - 1] for number in history] for history in histories]
+    lengths = set()
+    for only, exclude in (([None], []), ([None], some[2]), (some[0], []), (some[1], some[4]), (some[2], some[3])):
+        answers = ask(server, *asked, k=k, only=only, exclude=exclude)
+        for history, answer in zip(histories, answers, strict=True):
+            scores = model.scores[history[-1], 1:].tolist() if history else popularity
+            expected = chosen_by_hand(scores, ids, history, k, only=only, exclude=exclude)
+            assert answer["items"] == expected
+            assert answer["scores"] == [scores[ids.index(raw)] for raw in expected]
+            lengths.add(len(expected))
+    assert min(lengths) == 0
+    assert max(lengths) >= min(k, 20)
+
+
+def test_what_was_seen_may_be_offered_again_where_it_is_listed(server: Server, ids: list[Any]) -> None:
+    (answer,) = ask(server, ids[:3], k=10, exclude_seen=False, only=ids[1:5], exclude=ids[4:6])
+    assert sorted(answer["items"]) == sorted(ids[1:4])
+    (unseen,) = ask(server, ids[:3], k=10, only=ids[1:5], exclude=ids[4:6])
+    assert unseen["items"] == ids[3:4]
+    (popular,) = ask(server, [], k=2, exclude=ids[:5])
+    assert popular == {"items": ids[5:7], "scores": [25.0, 24.0], "basis": "popularity"}
+
+
+def test_lists_may_be_arrays(server: Server, ids: list[Any]) -> None:
+    asked = {"k": 4, "only": ids[:9], "exclude": ids[7:]}
+    as_arrays = {name: np.array(value) if isinstance(value, list) else value for name, value in asked.items()}
+    assert ask(server, ids[:2], **as_arrays) == ask(server, ids[:2], **asked)
+
+
+def test_lists_that_leave_nothing_are_refused(server: Server, ids: list[Any]) -> None:
+    """An empty list of what is in stock, say, is no leave to offer everything."""
+    unknown = [-3] if isinstance(ids[0], int) else ["no such item"]
+    for only, exclude in (([], []), (unknown, []), ([None], ids), (ids[:2], ids[1::-1])):
+        with pytest.raises(ValueError, match="`only` and `exclude` leave no item"):
+            ask(server, ids[:1], only=only, exclude=exclude)
 
 
 def test_arrays_and_lists_are_the_same(server: Server, ids: list[Any]) -> None:

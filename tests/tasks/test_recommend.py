@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.types import ParamSchema
 
 from models.catalogue import build
 from models.config import ModelConfig
@@ -20,6 +22,7 @@ from tasks.plan import Data, plan
 from tasks.recommend import (
     Loaded,
     load_registered,
+    offerable_by,
     read_otherwise,
     recommend_all,
     recommend_one,
@@ -30,7 +33,7 @@ from tasks.recommend import (
 from tasks.register import register
 from tasks.snapshots import Snapshot
 from tasks.sources.source import log_of
-from tasks.specs import CellSpec, IngestSpec, named_method
+from tasks.specs import CellSpec, IngestSpec, RecommendSpec, named_method
 from tasks.track import Tracker
 from tasks.train import Trained
 from tests.tasks.builders import EXECUTION
@@ -81,6 +84,81 @@ def test_every_user_of_a_snapshot(shop: Shop, mlflow_home: Home, tmp_path: Path)
     for user, items in zip(rows["user_id"], rows["items"], strict=True):
         seen = {(int(user[1:]) * 3 + event * 5) % 20 for event in range(8)}
         assert not seen & {int(item) for item in items}
+
+
+def test_lists_say_what_every_user_may_be_offered(shop: Shop, mlflow_home: Home, tmp_path: Path) -> None:
+    """Against a pass over everything that each user is offered without them."""
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    spelt = "{:03}" if shop.snapshot.manifest.item_id_type == "string" else "{}"
+    only, exclude = (
+        [spelt.format(number) for number in numbers] for numbers in ((1, 4, 8, 11, 12, 15, 19, 99), (4, 77))
+    )
+    in_stock = tmp_path / "stock.txt"
+    in_stock.write_text("\n".join(only), encoding="utf-8")
+
+    def offered(k: int, **lists: Any) -> tuple[Path, pd.DataFrame]:
+        offerable = offerable_by(champion, RecommendSpec.model_validate(lists))
+        path = recommend_all(
+            champion.model, shop.snapshot, tmp_path, trained_on=None, k=k, exclude_seen=True, offerable=offerable
+        )
+        return path, pd.read_parquet(path).set_index("user_id")
+
+    _, everything = offered(20)
+    path, left = offered(5, only_file=str(in_stock), exclude=exclude)
+    lengths = set()
+    for user, items in everything["items"].items():
+        expected = [raw for raw in items if str(raw) in set(only) - set(exclude)][:5]
+        assert list(left.loc[user, "items"]) == expected
+        lengths.add(len(expected))
+    assert min(lengths) < 5 == max(lengths)
+
+    again, _ = offered(5, only=only, exclude=exclude)
+    other, _ = offered(5, only=only)
+    assert again == path
+    assert len({path, other, offered(5)[0]}) == 3
+
+
+def test_lists_and_a_history_together(shop: Shop, mlflow_home: Home) -> None:
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    spelt = "{:03}" if shop.snapshot.manifest.item_id_type == "string" else "{}"
+    two, three, four = (spelt.format(number) for number in (2, 3, 4))
+    offerable = offerable_by(champion, RecommendSpec(only=(two, three, four, "new"), exclude=(four, "4711")))
+    assert [sentence.split(":")[0] for sentence in offerable.unknown] == ["--only", "--exclude"]
+    unseen, everything = (
+        recommend_one(champion.model, (two,), k=5, exclude_seen=exclude_seen, offerable=offerable)
+        for exclude_seen in (True, False)
+    )
+    assert [str(raw) for raw in unseen["items"]] == [three]
+    assert sorted(map(str, everything["items"])) == [two, three]
+    assert len(unseen["scores"]) == 1
+
+
+@pytest.mark.parametrize("shop", ["integer"], indirect=True)
+def test_a_model_that_takes_no_lists_is_not_asked_with_one(
+    shop: Shop, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow would leave them out with a warning, and what may not be offered would be."""
+    champion = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    before = [param for param in champion.model.metadata.get_params_schema() if param.name in ("k", "exclude_seen")]
+    monkeypatch.setattr(champion.model.metadata.signature, "params", ParamSchema(before))
+    with pytest.raises(InputError, match=r"version 1 was registered before models took lists .* registers it anew"):
+        offerable_by(champion, RecommendSpec(exclude=("4",)))
+    everything = offerable_by(champion, RecommendSpec())
+    answer = recommend_one(champion.model, ("4",), k=3, exclude_seen=True, offerable=everything)
+    assert len(answer["items"]) == 3
+
+
+def test_the_model_takes_lists_in_the_type_of_its_ids(shop: Shop, mlflow_home: Home) -> None:
+    model = load_registered(shop.registered.name, alias="champion", home=mlflow_home).model
+    own, other = (4, "4") if shop.snapshot.manifest.item_id_type == "integer" else ("004", 4)
+    history = pd.DataFrame({"history": [[]]})
+    assert list(model.predict(history, params={"only": [own]})["items"][0]) == [own]
+    assert own not in model.predict(history, params={"k": 20, "exclude": [own]})["items"][0]
+    for name in ("only", "exclude"):
+        with pytest.raises(MlflowException, match=f"Invalid parameters found.*{name}"):
+            model.predict(history, params={name: [other]})
+    with pytest.raises(ValueError, match="leave no item to be offered"):
+        model.predict(history, params={"only": []})
 
 
 @pytest.mark.parametrize("shop", ["string"], indirect=True)

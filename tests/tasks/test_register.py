@@ -83,7 +83,12 @@ def test_signature_example_and_requirements(shop: Shop, mlflow_home: Home, monke
         "'trained': long (optional)",
     ]
     assert info.signature.outputs.input_names() == ["items", "scores", "basis"]
-    assert {param.name: param.default for param in info.signature.params} == {"k": 10, "exclude_seen": True}
+    assert {param.name: (param.dtype.name, param.shape, param.default) for param in info.signature.params} == {
+        "k": ("long", None, 10),
+        "exclude_seen": ("boolean", None, True),
+        "only": (raw_id, (-1,), [None]),
+        "exclude": (raw_id, (-1,), []),
+    }
     stored = json.loads((folder / "input_example.json").read_text())["data"]
     ids = json.loads((folder / "artifacts" / "model" / "catalogue.json").read_text())["ids"]
     assert {raw for row in stored for raw in row[0]} <= set(ids)
@@ -245,6 +250,13 @@ def test_it_answers_over_http_and_refuses_a_bad_schema(
             (row,) = answer["predictions"]
             assert len(row["items"]) == len(row["scores"]) == 4
             assert not set(row["items"]) & set(history)
+            stock = ids_of(shop, 2, 3, 4, 5)
+            lists = {"only": [*stock, unknown(shop)], "exclude": stock[-1:]}
+            status, answer = post(url, {"dataframe_records": [{"history": history}], "params": lists})
+            assert status == 200
+            assert sorted(answer["predictions"][0]["items"]) == sorted(stock[1:3])
+            for wrong in ({"only": []}, {"only": stock, "exclude": stock}, {"exclude": [4]}, {"exclude": stock[0]}):
+                assert post(url, {"dataframe_records": [{"history": history}], "params": wrong})[0] == 400
             for wrong in ({"clicks": history}, {"history": 5}, {"history": [1.5]}):
                 assert post(url, {"dataframe_records": [wrong]})[0] == 400
         finally:
