@@ -1,6 +1,6 @@
 """Pictures of a study's page for the README: `python -m tools.screenshots var/studies/quick/report.html`.
 
-Needs Debian's chromium and chromium-driver.
+Needs Debian's chromium.
 """
 
 import argparse

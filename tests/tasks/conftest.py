@@ -191,7 +191,6 @@ def opened(window: Browser, page: Path) -> Browser:
     window.prefer("light")
     window.size(1200, 900)
     window.open(page)
-    window.run("localStorage.clear()")
-    window.logged()
-    window.open(page)
+    if window.run("const kept = localStorage.length; localStorage.clear(); return kept"):
+        window.reopen(page)
     return window

@@ -52,7 +52,7 @@ def test_both_themes_and_the_choice_is_remembered(opened: Browser, page: Path) -
     assert opened.run(DRAWN) != drawn
     opened.run("document.getElementById('theme').click()")
     assert opened.run(PAPER) == light
-    opened.open(page)
+    opened.reopen(page)
     assert opened.run(PAPER) == light
     opened.run("document.getElementById('theme').click()")
     assert opened.run(PAPER) == dark
