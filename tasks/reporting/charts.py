@@ -333,9 +333,10 @@ def _end_labels(lines: Sequence[Line], frame: _Frame) -> list[str]:
 
 
 def _point_labels(points: Sequence[tuple[str, int, Point]], frame: _Frame) -> list[str]:
-    """Names to the right of points, or to the left where the page ends, none upon another."""
+    """Names to the right of points, or to the left where the page ends, none upon another or upon a point."""
     drawn: list[str] = []
-    taken: list[tuple[float, float, float]] = []
+    places = [frame.at(point.x, point.y) for _, _, point in points]
+    taken = [(x - 6.0, x + 6.0, y) for x, y in places]
     named = [entry for entry in points if entry[0]]
     for name, _, point in sorted(named, key=lambda entry: frame.y(entry[2].y)):
         x, y = frame.at(point.x, point.y)

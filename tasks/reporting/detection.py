@@ -7,7 +7,7 @@ from tasks.reporting.analysis import is_loudest, repetition
 from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart
 from tasks.reporting.drawing import PANELS, Figure, headed, look_of, rest_words
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
-from tasks.reporting.sights import noise_words, percent, place_words, setting_words
+from tasks.reporting.sights import noise_words, place_words, setting_words
 from tasks.statistics import seeds
 from tasks.study.result import Detection, Place, StudyResult
 
@@ -18,6 +18,7 @@ DETECTORS = {"own_score": "own score", "noise_model": "noise model"}
 """How detectors are called whose column has another name."""
 
 EVERY_KIND = "all"
+EVERY_METHOD = "any"
 DASH = "–"
 EXPLAINED = {
     "own_score": "The own score is how unlikely the trained model finds an interaction beside its user’s others; the "
@@ -54,7 +55,7 @@ def grid(result: StudyResult) -> Grid | None:
     groups = list(_groups(result))
     if not groups:
         return None
-    places = [repr(found[0].place) for found in groups]
+    places = [repr(found[0].place) for _, found in groups]
     repeated = repetition(result)
     return Grid(
         name=NAME,
@@ -75,7 +76,7 @@ def grid(result: StudyResult) -> Grid | None:
             Column("Noise among judged", numeric=True),
             Column(f"{repeated.capitalize()}s", numeric=True),
         ),
-        rows=tuple(_row(found, result) for found in groups),
+        rows=tuple(_row(method, found, result) for method, found in groups),
         breaks=frozenset(number for number in range(1, len(places)) if places[number] != places[number - 1]),
     )
 
@@ -179,10 +180,17 @@ def _detector_words(found: Detection, others: Sequence[Detection]) -> str:
     trained on the same interactions.
     """
     name = DETECTORS.get(found.detector, found.detector)
-    areas = {(other.seed, other.auroc) for other in others if other.detector == found.detector}
-    if found.detector == "popularity" and len(areas) == len({seed for seed, _ in areas}):
-        return name
-    return f"{found.method}, {name}"
+    return name if _serves_all(found, others) else f"{found.method}, {name}"
+
+
+def _serves_all(found: Detection, others: Sequence[Detection]) -> bool:
+    """Whether a detector says the same beside every method of its place and kind of noise, as popularity does where
+    they were trained on the same interactions.
+    """
+    areas = {
+        (other.seed, other.auroc) for other in others if (other.detector, other.kind) == (found.detector, found.kind)
+    }
+    return found.detector == "popularity" and len(areas) == len({seed for seed, _ in areas})
 
 
 def _mean_area(held: Sequence[Detection]) -> str:
@@ -191,16 +199,22 @@ def _mean_area(held: Sequence[Detection]) -> str:
     return f"{fmean(found.auroc for found in held):.3f}" + (f" ({limits})" if limits else "")
 
 
-def _groups(result: StudyResult) -> Iterator[list[Detection]]:
-    """What differs in its seed alone."""
-    groups: dict[str, list[Detection]] = {}
+def _groups(result: StudyResult) -> Iterator[tuple[str, list[Detection]]]:
+    """What differs in its seed alone, with its method; of a detector that serves every method of its place once."""
+    places: dict[str, list[Detection]] = {}
     for found in result.detection:
-        key = repr((found.place, found.kind, found.method, found.detector))
-        groups.setdefault(key, []).append(found)
-    yield from groups.values()
+        places.setdefault(repr(found.place), []).append(found)
+    for others in places.values():
+        groups: dict[tuple[str, str | None, str], dict[str, list[Detection]]] = {}
+        for found in others:
+            method = EVERY_METHOD if _serves_all(found, others) else found.method
+            own = groups.setdefault((method, found.kind, found.detector), {})
+            own.setdefault(found.method, []).append(found)
+        for (method, _, _), by_method in groups.items():
+            yield method, max(by_method.values(), key=len)
 
 
-def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
+def _row(method: str, held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
     first = held[0]
     areas = _by_seed(held)
     over = seeds.mean(areas)
@@ -211,12 +225,12 @@ def _row(held: Sequence[Detection], result: StudyResult) -> tuple[Item, ...]:
     return (
         Item(_place_words(first.place, result), value=noise.ratio if noise else 0.0),
         Item(first.kind or EVERY_KIND),
-        Item(first.method),
+        Item(method),
         Item(DETECTORS.get(first.detector, first.detector)),
         Item(f"{value:.3f}{half}", value=value, note=_limits(held)),
         _mean([found.average_precision for found in held], "{:.3f}".format),
-        _mean([found.caught for found in held], percent),
-        Item(percent(share), value=share),
+        _mean([found.caught for found in held], _percent),
+        Item(_percent(share), value=share),
         Item(str(len(areas)), value=len(areas)),
     )
 
@@ -259,6 +273,10 @@ def _limits(held: Sequence[Detection]) -> str:
 def _mean(values: Sequence[float | None], form: Callable[[float], str]) -> Item:
     known = [value for value in values if value is not None]
     return Item(form(fmean(known)), value=fmean(known)) if len(known) == len(values) else Item(DASH)
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.1f} %"
 
 
 def _ends(values: Sequence[int]) -> Sequence[int]:

@@ -23,6 +23,13 @@ from tasks.statistics.comparison import Against
 from tasks.study.result import StudyResult
 from tasks.wording import counted
 
+MEASURES = {
+    "popularity of the target": "how many events the target's item has",
+    "history length": "how many events the history has",
+    "noise in the history": "the share of the history's events that are noise",
+}
+"""What the numbers of a slice's heading are."""
+
 
 def differences(result: StudyResult) -> Iterator[Figure]:
     """Every method beside the reference, under both protocols: what the tests are about."""
@@ -132,8 +139,9 @@ def slices(result: StudyResult) -> Iterator[Figure]:
             caption=(
                 "Absolute difference to the reference in each part of the targets, with intervals over users that are "
                 "not corrected for how many parts there are. A filled marker is a difference whose interval leaves 0 "
-                "out, and no verdict: a slice says where to look, and proves nothing. Targets are parted by what the "
-                "reference's own trainings met, on the mean." + rest_words(len(panels), len(cuts), "charts")
+                f"out, and no verdict: a slice says where to look, and proves nothing. Targets are parted by "
+                f"{MEASURES[quantity]}, as the reference was trained and ranked with it (the mean over its trainings)."
+                + rest_words(len(panels), len(cuts), "charts")
             ),
             panels=tuple(panels),
             frame=Frame(

@@ -10,7 +10,11 @@ from tasks.reporting.charts import Caption
 from tasks.reporting.svg import element, path, words
 
 WIDTH = 460.0
-LETTER = 5.6
+LETTER = 6.9
+"""The width of a letter, in the units of the drawing: of capitals and digits in a wide type, for what is longer is cut
+off at the box's edge.
+"""
+
 LONGEST = 13
 """Letters of a label that are drawn; its tooltip has all."""
 

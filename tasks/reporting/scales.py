@@ -39,9 +39,11 @@ def span(values: Iterable[float], *, pad: float = 0.06) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def ticks(low: float, high: float, *, most: int = 6) -> tuple[Tick, ...]:
-    """Round numbers 1, 2 or 5 times a power of ten apart within the limits, at most so many, equally precise."""
-    rough = (high - low) / most
+def ticks(low: float, high: float, *, most: int = 6, least: float = 0.0) -> tuple[Tick, ...]:
+    """Round numbers 1, 2 or 5 times a power of ten apart within the limits, at most so many, equally precise. `least`
+    is how far apart they are in any case: 1 for what is counted.
+    """
+    rough = max((high - low) / most, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * times for times in (1.0, 2.0, 5.0, 10.0) if power * times >= rough * (1.0 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

@@ -186,6 +186,10 @@ def effects(result: StudyResult) -> Grid | None:
     if not rows:
         return None
     repeated = repetition(result)
+    is_repeated = any(row[-1].value is not None for row in rows)
+    over_seeds = (
+        f", and of the t test over {repeated}s, which has as many pairs as both have {repeated}s" if is_repeated else ""
+    )
     return Grid(
         name="effects",
         caption=(
@@ -193,7 +197,7 @@ def effects(result: StudyResult) -> Grid | None:
             "on them. d: mean over standard deviation of the differences. r: rank-biserial, from −1 to 1, of the users "
             "that differ; where most tie, a large one may rest on a handful. Superiority: the share of users for whom "
             "the method is the better, ties by half. p: of the t test over users and of Wilcoxon’s, that one corrected "
-            f"by Holm, and of the t test over {repeated}s, which has as many pairs as both have {repeated}s."
+            f"by Holm{over_seeds}."
         ),
         columns=(
             Column("Place"),
@@ -207,9 +211,9 @@ def effects(result: StudyResult) -> Grid | None:
             Column("Worse", numeric=True),
             Column("p, users", numeric=True),
             Column("p, Wilcoxon", numeric=True),
-            Column(f"p, {repeated}s", numeric=True),
+            *([Column(f"p, {repeated}s", numeric=True)] if is_repeated else []),
         ),
-        rows=tuple(rows),
+        rows=tuple(row if is_repeated else row[:-1] for row in rows),
         breaks=frozenset(breaks),
     )
 

@@ -11,6 +11,7 @@ from tasks.reporting.analysis import FULL, is_loudest
 from tasks.reporting.charts import LABELLED, Axes, Caption, Line, Point, key, line_chart, scatter_chart, style_of
 from tasks.reporting.drawing import PANELS, Figure, ends_words, estimate_words, headed, rest_words
 from tasks.reporting.grid import Frame, Number
+from tasks.reporting.scales import Tick, ticks
 from tasks.reporting.sights import HEADINGS, Sight, cells_of, noise_words, place_words, setting_words, sights, styles
 from tasks.study.result import CellResult, StudyResult
 
@@ -99,7 +100,7 @@ def gates(result: StudyResult) -> Iterator[Figure]:
                 f"Keep-probability by distance, {where}",
                 f"{len(lines)} lines. {ends_words(lines)}",
             )
-            axes = Axes("events between the one that looks and the one seen", "keep-probability")
+            axes = Axes("events between the one that looks and the one seen", "keep-probability", _counted(lines))
             legend = key((line.name, line.style) for line in lines)
             panels.append(headed(where, legend + line_chart(lines, caption, axes)))
     if panels:
@@ -119,7 +120,7 @@ def gates(result: StudyResult) -> Iterator[Figure]:
 
 
 def learning(result: StudyResult) -> Iterator[Figure]:
-    """The metric that chooses the checkpoint, by epoch: a line a training."""
+    """The metric that chooses the checkpoint, by epoch: a line a training that was validated more than once."""
     look = styles(result)
     rows: list[tuple[Number, ...]] = []
     panels: list[str] = []
@@ -134,7 +135,7 @@ def learning(result: StudyResult) -> Iterator[Figure]:
                     for value in [epoch.metrics.get(SELECTION_METRIC)]
                     if value is not None
                 ]
-                if not held:
+                if len(held) < 2:
                     continue
                 best = cell.figures.best_epoch
                 rows += [
@@ -167,19 +168,26 @@ def learning(result: StudyResult) -> Iterator[Figure]:
             )
             if len(named) > LABELLED:
                 lines = [replace(line, label=None) for line in lines]
-            chart = line_chart(lines, caption, Axes("epoch", "validation NDCG@10, full ranking"))
+            chart = line_chart(lines, caption, Axes("epoch", "validation NDCG@10, full ranking", _counted(lines)))
             panels.append(headed(where, key(named) + chart))
     if panels:
         yield Figure(
             name="learning",
             title="Learning curves",
-            caption="A line a training, a method's first with its name; the marker is the epoch that validation chose."
+            caption="A line a training, a method's first with its name; the marker is the epoch that validation chose. "
+            "What was validated once, as methods that count are, has no line."
             + rest_words(len(panels), len(sights(result)), "places"),
             panels=tuple(panels),
             frame=Frame(
                 ("dataset", "noise", "setting", "method", "seed", "epoch", SELECTION_METRIC, "chosen"), tuple(rows)
             ),
         )
+
+
+def _counted(lines: Sequence[Line]) -> tuple[Tick, ...]:
+    """Ticks at whole numbers, for lines over what is counted."""
+    places = sorted({point.x for line in lines for point in line.points})
+    return ticks(places[0], places[-1], least=1.0) if len(places) > 1 else (Tick(places[0], f"{places[0]:g}"),)
 
 
 def _means(curves: Sequence[Sequence[float | None]]) -> list[tuple[int, float]]:

@@ -112,7 +112,7 @@ def _page(result: TuneResult, drawn: Sequence[Figure], grids: Mapping[str, Grid]
 
 def _answer(result: TuneResult) -> str:
     parts = [
-        words("p", f"Highest {result.metric} of each method, on validation:"),
+        words("p", f"Highest {_short(result.metric)}, of each method:"),
         element("ul", (words("li", sentence) for sentence in answer(result))),
     ]
     parts += [words("p", FLATTERED)] if result.study is not None else []
@@ -143,8 +143,8 @@ def _best(result: TuneResult) -> Grid:
         )
     return Grid(
         name="best",
-        caption=f"{result.metric}, the mean over a trial's seeds. First: the method as it comes; median and lowest: "
-        "over its trials, which say how much the settings matter.",
+        caption=f"The mean {_short(result.metric)}, over a trial's seeds. First: the method as it comes; median and "
+        "lowest: over its trials, which say how much the settings matter.",
         columns=(
             Column("Method"),
             *(
@@ -198,7 +198,7 @@ def _trials(result: TuneResult) -> Grid:
     bests = {(method.name, method.best) for method in result.methods}
     return Grid(
         name="trials",
-        caption=f"{result.metric} of every trial, and the MLflow runs of its trainings.",
+        caption=f"The {_short(result.metric)}, of every trial, and the MLflow runs of its trainings.",
         columns=(
             Column("Method"),
             Column("Trial", numeric=True),

@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from tasks.reporting.charts import LABELLED, Axes, Caption, Line, Point, line_chart, scatter_chart, style_of
@@ -68,6 +69,17 @@ def test_points_that_crowd_at_the_bottom_are_named_within_their_chart(count: int
     assert all(second - first >= 12.9 for first, second in pairwise(heights))
 
 
+def test_no_name_is_written_upon_another_point() -> None:
+    points = [("plain", 0, Point(480.0, 0.03, None, None, "")), ("equal", 1, Point(495.0, 0.03, None, None, ""))]
+    _, chart = drawn(scatter_chart([*points, ("far", 2, Point(900.0, 0.2, None, None, ""))], CAPTION, Axes("x", "y")))
+    marks = [path.get("d", "") for path in chart.iter("path") if path.get("class", "").startswith("mark")]
+    middles = [np.array(re.findall(r"[\d.]+", mark), float).reshape(-1, 2).mean(0) for mark in marks]
+    for name, x, y in labels(chart):
+        width = 6.0 * len(name)
+        upon = [(at, up) for at, up in middles if x - 4.0 < at < x + width + 4.0 and abs(up - y) < 10.0]
+        assert upon == [], name
+
+
 def test_ticks_are_round_and_within() -> None:
     assert [tick.label for tick in ticks(-0.013, 0.041)] == ["−0.01", "0.00", "0.01", "0.02", "0.03", "0.04"]
     assert [tick.label for tick in ticks(0.0, 1.0)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
@@ -78,6 +90,8 @@ def test_ticks_are_round_and_within() -> None:
         assert min(found) >= low - 1e-9 * abs(low)
         assert max(found) <= high * (1.0 + 1e-9)
     assert span([2.0]) == pytest.approx((1.8, 2.2))
+    assert [tick.label for tick in ticks(1.0, 2.0, least=1.0)] == ["1", "2"]
+    assert ticks(0.0, 83.0, least=1.0) == ticks(0.0, 83.0)
     assert evenly([0.0, 0.001, 0.1])
     assert not evenly([20, 50, 80])
     assert signless("-0.00") == "0.00"

@@ -46,12 +46,28 @@ def test_seeds_are_meant_and_popularity_is_drawn_once(noise: tuple[StudyResult, 
     assert drawing.count("popularity: area 0.615") == 2  # in the legend and in the words for who does not see it
     assert f"better, own score: area {np.mean([found.auroc for found in own[:2]]):.3f}" in drawing
     caught, share = np.mean([found.caught for found in own[:2]]), np.mean([found.positives / 2000 for found in own[:2]])
-    assert f">{100 * caught:.3g} %<" in text
-    assert f">{100 * share:.3g} %<" in text
+    assert f">{100 * caught:.1f} %<" in text
+    assert f">{100 * share:.1f} %<" in text
     areas = [found.auroc for found in own[:2]]
     half = stats.t.ppf(0.975, 1) * np.std(areas, ddof=1) / 2**0.5
     assert f"{np.mean(areas):.3f} ± {half:.3f}" in text
     assert len(table(tmp_path / "tables" / "noise-detection.csv")) == 12
+    told = (tmp_path / "tables" / "noise-detection.md").read_text()
+    assert [line.count("popularity") for line in told.splitlines() if "| 0.615 " in line] == [1]
+    assert "| all | any | popularity | 0.615 " in told
+
+
+def test_popularity_has_a_row_a_method_where_methods_were_trained_on_different_interactions(
+    noise: tuple[StudyResult, Ranks], tmp_path: Path
+) -> None:
+    rare = [
+        replace(detection(method, 0.25, strength=1.0), detector="popularity", auroc=area)
+        for method, area in (("better", 0.61), ("equal", 0.62), ("oracle", 0.62))
+    ]
+    write_report(replace(noise[0], detection=tuple(rare)), None, tmp_path)
+    told = (tmp_path / "tables" / "noise-detection.md").read_text()
+    for method, area in (("better", 0.61), ("equal", 0.62), ("oracle", 0.62)):
+        assert f"| all | {method} | popularity | {area:.3f} " in told
 
 
 def test_a_noise_model_is_called_so_and_not_as_its_column(noise: tuple[StudyResult, Ranks], tmp_path: Path) -> None:

@@ -161,6 +161,33 @@ def test_learning_curves_are_named_at_their_ends(noise: tuple[StudyResult, Ranks
         assert sorted(filter(None, names)) == ["better", "equal", "oracle", "plain"]
 
 
+def test_what_was_validated_once_has_no_learning_curve(noise: tuple[StudyResult, Ranks]) -> None:
+    counting = [replace(cell, history=cell.history[:1]) if cell.method == "better" else cell for cell in noise[0].cells]
+    (drawn,) = (figure for figure in figures(replace(noise[0], cells=tuple(counting))) if figure.name == "learning")
+    assert {row[3] for row in drawn.frame.rows} == {"plain", "equal", "oracle"}
+    assert not any("better" in panel for panel in drawn.panels)
+    counting = [replace(cell, history=cell.history[:1]) for cell in noise[0].cells]
+    assert "learning" not in {figure.name for figure in figures(replace(noise[0], cells=tuple(counting)))}
+
+
+def test_epochs_are_told_in_whole_numbers(noise: tuple[StudyResult, Ranks]) -> None:
+    short = [replace(cell, history=cell.history[:2]) for cell in noise[0].cells]
+    (drawn,) = (figure for figure in figures(replace(noise[0], cells=tuple(short))) if figure.name == "learning")
+    for panel in drawn.panels:
+        (chart,) = drawings(panel[panel.index('<svg class="chart"') :])
+        marks = [text.text for text in chart.iter("text") if text.get("text-anchor") == "middle" and text.text]
+        assert marks == [str(epoch.epoch) for epoch in short[0].history]
+
+
+def test_slices_say_what_their_numbers_are(page: Path) -> None:
+    text = page.read_text()
+    for title, told in (
+        ("By popularity of the target", "how many events the target&#39;s item has"),
+        ("By history length", "how many events the history has"),
+    ):
+        assert told in text.split(f"<h3>{title}</h3>")[1].split("</figcaption>")[0]
+
+
 def test_no_label_reaches_out_of_its_chart(tmp_path: Path) -> None:
     """At the width of a letter in a browser's usual type; an anchor says to which side of its place a text runs."""
     compared = {"training.learning_rate": 0.001, "source.shoppers.users": 2000}

@@ -23,6 +23,15 @@ def test_methods_are_told_with_their_own_training_and_not_with_what_all_share(tm
     assert "epochs" not in methods.split("</dl>")[0]
 
 
+def test_a_term_that_is_not_in_the_objective_is_not_told(tmp_path: Path) -> None:
+    result, _ = study(methods=("plain", "better"), ratios=(0.0,), seeds=(1,))
+    gammas = {"plain": 0.0, "better": 0.01}
+    cells = [replace(cell, model={**cell.model, "gamma": gammas[cell.method]}) for cell in result.cells]
+    write_report(replace(result, cells=tuple(cells)), None, tmp_path)
+    methods = (tmp_path / "report.html").read_text().split('id="methods"')[1].split("</section>")[0]
+    assert re.findall("γ [\\d.]*\\d", methods) == ["γ 0.01"]
+
+
 def test_a_methods_sentence_says_what_is_left_out_of_its_log(tmp_path: Path) -> None:
     names = ("plain", "filtered", "either", "oracle", "filtered-oracle")
     result, _ = study(methods=names, ratios=(0.25,), seeds=(1, 2))

@@ -14,7 +14,7 @@ from tasks.reporting.analysis import FULL, SAMPLED, analysed
 from tasks.reporting.grid import records
 from tasks.reporting.page import all_tables
 from tasks.reporting.scales import signless
-from tasks.reporting.tables import datasets, offers
+from tasks.reporting.tables import datasets, effects, offers
 from tasks.study.result import CellResult, StudyResult
 from tests.tasks.reporting.counting import RESAMPLES, by_user, finished, hit, ndcg
 from tests.tasks.reporting.reading import grid_of, table
@@ -181,6 +181,19 @@ def test_effect_sizes_and_other_tests_are_shown_and_are_those_of_the_ranks(
     assert '<section id="effects"><h2>Effect sizes and other tests</h2>' in text
     assert "cannot be tested; two are needed" in text  # the oracle lost a seed
     assert "effects.tex" in text
+
+
+def test_a_study_of_one_seed_has_no_column_for_tests_over_seeds() -> None:
+    one, several = (
+        effects(analysed(*study(methods=("plain", "better"), ratios=(0.0,), seeds=seeds), resamples=RESAMPLES))
+        for seeds in ((1,), (1, 2))
+    )
+    assert one is not None
+    assert several is not None
+    assert [column.name for column in several.columns][-1] == "p, seeds"
+    assert [column.name for column in one.columns] == [column.name for column in several.columns][:-1]
+    assert {len(row) for row in one.rows} == {len(one.columns)}
+    assert "over seeds" not in one.caption
 
 
 def test_holm_counts_every_comparison_of_a_metric(page: Path) -> None:
