@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-START_SECONDS = 60.0
-ANSWER_SECONDS = 60.0
+START_SECONDS = 120.0
+ANSWER_SECONDS = 300.0
 KEEPING_SECONDS = 1.0
 KEYS = {"Enter": {"code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}}
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")

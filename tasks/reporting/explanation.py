@@ -122,7 +122,7 @@ def _offered(explanation: Explanation) -> str:
         (
             Item(str(rank), value=rank),
             Item(offer.item),
-            Item(f"{offer.score:.4f}", value=offer.score),
+            Item(signless(f"{offer.score:.4f}"), value=offer.score),
             Item(carriers(offer, seen)),
         )
         for rank, offer in enumerate(explanation.offers, start=1)

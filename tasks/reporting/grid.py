@@ -93,6 +93,8 @@ class Frame:
 
 SHORT = 20
 """Texts of so many letters are not broken."""
+LONG = 60
+"""Texts of so many letters or more have a wide column, even beyond the page: in a narrow one rows would be high."""
 
 MARKS = {"▲": "significantly better", "▼": "significantly worse", "○": "not significant"}
 
@@ -195,9 +197,13 @@ def _item(item: Item, column: Column) -> str:
     return element(
         "td",
         held,
-        class_="number" if column.numeric else "short" if len(item.text) <= SHORT else None,
+        class_="number" if column.numeric else _width(item.text),
         data_value="" if value is None else repr(value) if isinstance(value, float) else value,
     )
+
+
+def _width(text: str) -> str | None:
+    return "short" if len(text) <= SHORT else "long" if len(text) >= LONG else None
 
 
 def _sign(mark: str) -> str:

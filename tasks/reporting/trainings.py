@@ -124,6 +124,7 @@ def learning(result: StudyResult) -> Iterator[Figure]:
     look = styles(result)
     rows: list[tuple[Number, ...]] = []
     panels: list[str] = []
+    once = False
     shown = _shown(result)
     for sight in sights(result):
         lines: list[Line] = []
@@ -136,6 +137,7 @@ def learning(result: StudyResult) -> Iterator[Figure]:
                     if value is not None
                 ]
                 if len(held) < 2:
+                    once |= bool(held)
                     continue
                 best = cell.figures.best_epoch
                 rows += [
@@ -174,8 +176,8 @@ def learning(result: StudyResult) -> Iterator[Figure]:
         yield Figure(
             name="learning",
             title="Learning curves",
-            caption="A line a training, a method's first with its name; the marker is the epoch that validation chose. "
-            "What was validated once, as methods that count are, has no line."
+            caption="A line a training, a method's first with its name; the marker is the epoch that validation chose."
+            + " What was validated once, as a method that counts is, has no line." * once
             + rest_words(len(panels), len(sights(result)), "places"),
             panels=tuple(panels),
             frame=Frame(

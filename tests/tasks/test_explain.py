@@ -19,6 +19,7 @@ from tasks.explain import Offer, explain, held_in_registry, history_given, histo
 from tasks.home import Home
 from tasks.recommend import load_registered, recommend_one
 from tasks.reporting.explanation import carriers, gate_words, write_explanation
+from tasks.reporting.scales import signless
 from tests.tasks.conftest import Shop
 from tests.tasks.explanations import ITEMS, held
 from tests.tasks.reading import content_of, rows_of, words_of
@@ -142,7 +143,7 @@ def test_the_page_names_what_carries_an_item_and_what_is_looked_at(tmp_path: Pat
     assert question is not None
     assert words_of(question) == f"{first.item} comes first. It is carried most by: {strongest(first, names)}."
     assert [(row["Item"], row["Score"], row["Carried by"]) for row in rows_of(content, "offered")] == [
-        (offer.item, f"{offer.score:.4f}", strongest(offer, names)) for offer in told.offers
+        (offer.item, signless(f"{offer.score:.4f}"), strongest(offer, names)) for offer in told.offers
     ]
     assert told.attended is not None
     looked_at = told.attended.after[:, :, -1].mean((0, 1)).tolist()

@@ -99,6 +99,7 @@ def test_a_telephone_shows_it_without_scrolling_sideways(opened: Browser, page: 
         }))
     """
     assert opened.run(smallest) >= 9.5
+    assert opened.run("return Math.max(...[...document.querySelectorAll('tr')].map((row) => row.offsetHeight))") <= 110
 
 
 def test_labels_of_a_chart_do_not_overlap_or_leave_it(opened: Browser) -> None:

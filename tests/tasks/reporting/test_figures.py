@@ -166,6 +166,7 @@ def test_what_was_validated_once_has_no_learning_curve(noise: tuple[StudyResult,
     (drawn,) = (figure for figure in figures(replace(noise[0], cells=tuple(counting))) if figure.name == "learning")
     assert {row[3] for row in drawn.frame.rows} == {"plain", "equal", "oracle"}
     assert not any("better" in panel for panel in drawn.panels)
+    assert "has no line" in drawn.caption
     counting = [replace(cell, history=cell.history[:1]) for cell in noise[0].cells]
     assert "learning" not in {figure.name for figure in figures(replace(noise[0], cells=tuple(counting)))}
 
