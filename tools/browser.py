@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 START_SECONDS = 120.0
 ANSWER_SECONDS = 300.0
@@ -31,7 +32,7 @@ def missing() -> str | None:
 class Browser:
     """A page in a window."""
 
-    connection: ClientConnection
+    connection: Connection
     sent: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
 
