@@ -15,7 +15,7 @@ NOW = 0
 ENDLESS = -1
 """In the place of a number of seeds: those that there are, and any number of them."""
 SAID = (5, 10)
-"""The numbers of seeds that a sentence names, where there are fewer."""
+"""The numbers of seeds that the answer names, where there are fewer."""
 
 
 def smallest_gains(sight: Sight, metric: str, method: str) -> dict[int, float]:
@@ -29,19 +29,31 @@ def smallest_gains(sight: Sight, metric: str, method: str) -> dict[int, float]:
     return {seeds: 100.0 * found / reference for seeds, found in _differences(against.sensitivity)}
 
 
-def sentences(result: StudyResult) -> Iterator[str]:
-    """One a dataset: what the median comparison could have found, with the seeds that there are and with more."""
+def told(result: StudyResult) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A sentence a dataset and the list that it opens: from what true gain on the median comparison finds it, with the
+    seeds that there are and with more.
+    """
+    repeated = repetition(result)
     for dataset, held in by_dataset(sights(result)):
         full, sampled = (_medians(held, metric) for metric in (FULL, SAMPLED))
         if NOW not in full or NOW not in sampled:
             continue
-        repeated = repetition(result)
-        more = [f"with {seeds} {repeated}s each {_pair(full, sampled, seeds)}" for seeds in SAID if seeds in full]
-        more += [f"with any number of {repeated}s {_pair(full, sampled, ENDLESS)}"] if ENDLESS in full else []
-        rest = "; ".join(["", *more]) if more else f", over users alone: what another {repeated} would do is not known"
+        names = {
+            NOW: "as it is" if ENDLESS in full else f"as it is, with one {repeated} each, over users alone",
+            **{seeds: f"with {seeds} {repeated}s each" for seeds in SAID},
+            ENDLESS: f"with any number of {repeated}s",
+        }
+        opening = (
+            f"What was not found on {dataset} may be there all the same. True gains in NDCG@10 from which on the "
+            f"median comparison is significant in {OFTEN} (full ranking, and among 100 negatives):"
+        )
         yield (
-            f"What was not found on {dataset} may be there all the same: the median comparison finds a true gain in "
-            f"NDCG@10 of {_pair(full, sampled, NOW)} (full ranking, and among 100 negatives) in {OFTEN}{rest}."
+            opening,
+            tuple(
+                f"{name}: {full[seeds]:.1f} % and {sampled[seeds]:.1f} %"
+                for seeds, name in names.items()
+                if seeds in full and seeds in sampled
+            ),
         )
 
 
@@ -109,10 +121,6 @@ def _medians(held: Sequence[Sight], metric: str) -> dict[int, float]:
     every = [found for sight in held for method in sight.methods if (found := smallest_gains(sight, metric, method))]
     shared = [seeds for seeds in (every[0] if every else ()) if all(seeds in found for found in every)]
     return {seeds: median(found[seeds] for found in every) for seeds in shared}
-
-
-def _pair(full: dict[int, float], sampled: dict[int, float], seeds: int) -> str:
-    return f"{full[seeds]:.1f} and {sampled[seeds]:.1f} %"
 
 
 def _gain(sight: Sight, metric: str, method: str) -> Item:

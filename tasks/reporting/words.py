@@ -54,7 +54,8 @@ def answer(result: StudyResult) -> list[Statement]:
     if not found:
         return [Statement("No cell of this study was finished, so there is nothing to compare.")]
     first, last = _best(result, found), _caveats(result, found)
-    return [*map(Statement, first), *_differences(result, found), *map(Statement, last)]
+    could = [Statement(text, items) for text, items in sensitivity.told(result)]
+    return [*map(Statement, first), *_differences(result, found), *map(Statement, last), *could]
 
 
 def not_significant(result: StudyResult) -> list[str]:
@@ -210,7 +211,6 @@ def _count(held: Sequence[tuple[str, str, str, str, Sight]], reference: str, met
 def _caveats(result: StudyResult, found: Sequence[Sight]) -> list[str]:
     repeated = repetition(result)
     sentences = [told for dataset, held in by_dataset(found) for told in _spread_words(dataset, held, repeated)]
-    sentences += sensitivity.sentences(result)
     sentences += filter(None, [_draw_words(result)])
     alone = [sight for sight in found if sight.reference not in sight.methods]
     for reference in dict.fromkeys(sight.reference for sight in alone):
