@@ -333,7 +333,7 @@ def _lengths(spec: ShoppersSpec, accounts: int, stream: _Stream) -> Ints:
     extra = TYPICAL_EXTRA * np.sqrt(uniform / (1.0 - uniform))
     longest = min(LONGEST, spec.items // 3)
     length = np.minimum(SHORTEST + np.floor(extra), longest).astype(np.int64)
-    return -np.sort(-length)
+    return np.flip(np.sort(length))
 
 
 def _take_turns(length: Ints, longest: int, stream: _Stream) -> Bools:

@@ -70,6 +70,7 @@ def _shared(log: OpenLog, hosts: Integers, guests: Integers) -> Insertions:
     place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     host, row = np.repeat(hosts, lengths), np.repeat(log.offsets[guests], lengths) + place
     starts, ends = log.offsets[host], log.offsets[host + 1]
+    before: Integers
     if log.time is None:
         length = np.repeat(lengths, lengths)
         before = ((ends - starts) * (2 * place + 1) + length) // (2 * length)
