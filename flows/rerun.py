@@ -31,7 +31,7 @@ from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tasks.specs import RerunSpec
 from tasks.steps import detect_again_step, evaluate_again_step, fetch_step, train_again_step
-from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key, reason
+from tasks.track import TAG_PREFECT, TAG_RERUN_OF, Tracker, job_key
 from tasks.train import Trained
 
 STUDY = "rerun"
@@ -130,15 +130,9 @@ def _recorded(run: HeldRun, cell: Cell, execution: Execution, tracker: Tracker, 
         tags={TAG_PREFECT: flow_run, TAG_RERUN_OF: run.run_id, "study": STUDY, **jobs.cell_tags(cell)},
     )
     held.note(mlflow_run=run_id)
-    try:
+    with tracker.closing(run_id):
         jobs.describe(tracker, run_id, cell, execution)
         yield run_id
-    except Exception as failure:
-        tracker.close_open_runs(run_id, "FAILED", failure=reason(failure))
-        raise
-    except BaseException:
-        tracker.close_open_runs(run_id, "KILLED")
-        raise
 
 
 def _detected_again(run: HeldRun, cell: Cell, execution: Execution, folder: Path) -> Detected | None:

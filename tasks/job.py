@@ -100,20 +100,13 @@ def tracked_job(
         datasets = ", ".join(dict.fromkeys(cell.dataset for cell in cells))
         parent = tracker.open_run(key, name=heading.name, tags={**tags, "dataset": datasets, TAG_NOTE: heading.note})
         held.note(mlflow_run=parent)
-        try:
+        with tracker.closing(parent):
             children = tuple(_open_child(tracker, cell, parent, tags, execution) for cell in cells)
             if not tracker.is_finished(parent):
                 by_log = {cell.clean.digest: cell for cell in cells}.values()
                 tracker.log_datasets(parent, *(_note(cell, cell.clean, context="clean") for cell in by_log))
                 tracker.log_text(parent, {"spec.json": heading.spec})
             yield Job(tracker, cells, parent, children, tags)
-        except Exception as failure:
-            tracker.close_open_runs(parent, "FAILED", failure=reason(failure))
-            raise
-        except BaseException:
-            tracker.close_open_runs(parent, "KILLED")
-            raise
-        tracker.close_open_runs(parent, "FINISHED")
 
 
 def with_cells(job: Job, cells: Sequence[Cell], tags: Sequence[Mapping[str, str]], execution: Execution) -> Job:

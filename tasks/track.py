@@ -169,6 +169,21 @@ class Tracker:
             if self._status(run_id) == "RUNNING":
                 self.close_run(run_id, status, failure=failure)
 
+    @contextmanager
+    def closing(self, run_id: str) -> Iterator[None]:
+        """Leave neither the run nor a child of it open at the end of the block: what is still running then has failed,
+        for a reason, where the block has, was killed where the block was stopped, and is finished otherwise.
+        """
+        try:
+            yield
+        except Exception as failure:
+            self.close_open_runs(run_id, "FAILED", failure=reason(failure))
+            raise
+        except BaseException:
+            self.close_open_runs(run_id, "KILLED")
+            raise
+        self.close_open_runs(run_id, "FINISHED")
+
     def run_url(self, run_id: str) -> str:
         """Where the run is shown, once MLflow's user interface is open."""
         server = without_secrets(self.uri) if self.uri.startswith("http") else "http://127.0.0.1:5000"

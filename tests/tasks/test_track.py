@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,24 @@ def test_closing_open_runs_takes_nothing_back(tracker: Tracker) -> None:
     tracker.close_run(parent, "FINISHED")
     tracker.close_open_runs(parent, "KILLED")
     assert statuses()[0] == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "failure"),
+    [(None, "FINISHED", None), (InputError("row 3"), "FAILED", "row 3"), (KeyboardInterrupt(), "KILLED", None)],
+)
+def test_no_run_is_left_open_whatever_ends_the_work(
+    tracker: Tracker, ending: BaseException | None, status: str, failure: str | None
+) -> None:
+    parent = tracker.open_run("p", name="p")
+    done, under_way = (tracker.open_run(key, name=key, parent=parent) for key in ("done", "under-way"))
+    tracker.close_run(done, "FINISHED")
+    with nullcontext() if ending is None else pytest.raises(type(ending)), tracker.closing(parent):
+        if ending is not None:
+            raise ending
+    runs = [tracker.client.get_run(run_id) for run_id in (parent, under_way, done)]
+    assert [run.info.status for run in runs] == [status, status, "FINISHED"]
+    assert [run.data.tags.get("failure") for run in runs] == [failure, failure, None]
 
 
 def test_a_snapshot_is_one_dataset_under_our_digest(tracker: Tracker) -> None:
