@@ -8,6 +8,7 @@ import sql
 from tasks.data_specs import CorruptSpec
 from tasks.snapshots import Manifest
 from tasks.validation.checks import Check, finds_none
+from tasks.validation.compared import absent, unchanged
 from tasks.validation.limits import CorruptedLimits
 
 
@@ -35,35 +36,9 @@ def corrupted_checks(manifest: Manifest, *, limits: CorruptedLimits, compared: b
         sql.load("validate/noise_outside_open", kind=sql.literal(spec.kind)),
     )
     if not compared:
-        # No row of it is there, and this one expects some.
-        yield finds_none(
-            "the clean snapshot lies beside this one, to be compared with",
-            "interactions",
-            None,
-            sql.load("validate/clean_absent", digest=sql.literal(manifest.clean)),
-            severity=limits.clean_absent.severity,
-        )
+        yield absent("the clean snapshot", manifest.clean, limits=limits)
         return
-    yield finds_none(
-        "the targets are the clean snapshot's",
-        "targets",
-        "item",
-        sql.load("validate/changed_targets"),
-    )
-    yield finds_none("the items are the clean snapshot's", "items", "item_id", sql.load("validate/changed_items"))
-    adds_users = spec.kind == "bots"
-    yield finds_none(
-        "the users are the clean snapshot's" + (", and bots behind them" if adds_users else ""),
-        "users",
-        "user_id",
-        sql.load("validate/changed_users", adds_users=str(adds_users).lower()),
-    )
-    yield finds_none(
-        "from a user's first target on, the events are the clean snapshot's",
-        "interactions",
-        "item",
-        sql.load("validate/changed_tails"),
-    )
+    yield from unchanged("the clean snapshot's", adds_bots=spec.kind == "bots")
     yield finds_none(
         "the interactions that are not labelled are the clean snapshot's", "interactions", "item", _kept(spec)
     )

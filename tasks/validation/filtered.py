@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import sql
 from tasks.snapshots import Manifest
 from tasks.validation.checks import Check, finds_none
+from tasks.validation.compared import absent, unchanged
 from tasks.validation.limits import CorruptedLimits
 
 
@@ -14,41 +15,18 @@ def filtered_checks(manifest: Manifest, *, limits: CorruptedLimits, compared: bo
     """
     if not compared:
         assert manifest.parent is not None
-        # No row of it is there, and this one expects some.
-        yield finds_none(
-            "the snapshot that was filtered lies beside this one, to be compared with",
-            "interactions",
-            None,
-            sql.load("validate/clean_absent", digest=sql.literal(manifest.parent)),
-            severity=limits.clean_absent.severity,
-        )
+        yield absent("the snapshot that was filtered", manifest.parent, limits=limits)
         return
-    for name, table, column, query in (
-        ("the targets are those of what was filtered", "targets", "item", sql.load("validate/changed_targets")),
-        ("the items are those of what was filtered", "items", "item_id", sql.load("validate/changed_items")),
-        (
-            "the users are those of what was filtered",
-            "users",
-            "user_id",
-            sql.load("validate/changed_users", adds_users="false"),
-        ),
-        (
-            "from a user's first target on, the events are those of what was filtered",
-            "interactions",
-            "item",
-            sql.load("validate/changed_tails"),
-        ),
-        (
-            "every interaction is one of what was filtered",
-            "interactions",
-            "item",
-            sql.load("validate/changed_by_deletion", kind="''"),
-        ),
-        (
-            "as many interactions are left out as the manifest says",
-            "interactions",
-            None,
-            sql.load("validate/left_out", left_out=str(manifest.changes.deleted if manifest.changes else 0)),
-        ),
-    ):
-        yield finds_none(name, table, column, query)
+    yield from unchanged("those of what was filtered")
+    yield finds_none(
+        "every interaction is one of what was filtered",
+        "interactions",
+        "item",
+        sql.load("validate/changed_by_deletion", kind="''"),
+    )
+    yield finds_none(
+        "as many interactions are left out as the manifest says",
+        "interactions",
+        None,
+        sql.load("validate/left_out", left_out=str(manifest.changes.deleted if manifest.changes else 0)),
+    )
