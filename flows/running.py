@@ -21,6 +21,8 @@ from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_na
 from tasks.wording import counted, on_one_line
 
 MLFLOW_PORT = 5000
+PREFECT_UI_VARIABLES = ("PREFECT_SERVER_UI_API_URL", "PREFECT_UI_API_URL")
+"""By which a person names the API that the pages of Prefect's interface ask."""
 
 
 def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
@@ -142,6 +144,9 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
             "--host", "127.0.0.1", "--workers", "1", "--port", str(chosen),
         ]  # fmt: skip
     else:
+        # Else its pages ask the server of PREFECT_API_URL, or that at Prefect's usual port, whatever port this one has.
+        if not any(os.environ.get(name) for name in PREFECT_UI_VARIABLES):
+            os.environ[PREFECT_UI_VARIABLES[0]] = f"http://127.0.0.1:{chosen}/api"
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
     print(f"http://127.0.0.1:{chosen}  (Ctrl-C ends it)", flush=True)
     become(*command)

@@ -43,7 +43,7 @@ def main() -> int:
     if reason is not None:
         print(reason, file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as work, browser(Path(work)) as opened:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work, browser(Path(work)) as opened:
         for path in take(opened, given.page, given.folder):
             print(f"{path} ({path.stat().st_size // 1000} kB)")
     return 0

@@ -518,6 +518,25 @@ def test_an_mlflow_that_is_served_already_is_named(monkeypatch: pytest.MonkeyPat
         open_ui("mlflow", port=None)
 
 
+@pytest.mark.parametrize("named", [None, "PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL"])
+def test_prefects_pages_ask_the_server_that_they_come_from_unless_a_person_names_another(
+    named: str | None, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("flows.running.become", lambda *command: started.extend(command))
+    own = environment(tmp_path) | {"PREFECT_API_URL": "http://elsewhere.example/api"}
+    for name in ("PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL"):
+        own.pop(name, None)
+    monkeypatch.setattr(os, "environ", own | ({named: "https://behind.example/api"} if named else {}))
+    open_ui("prefect", port=free_port)
+    from prefect.settings import Settings
+
+    assert started[-1] == str(free_port)
+    assert Settings().server.ui.api_url == (
+        "https://behind.example/api" if named else f"http://127.0.0.1:{free_port}/api"
+    )
+
+
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     done = rec_denoiser(tmp_path, "recommend", "--history", "phone-017", "--alias", "nobody")
     assert done.returncode == 2

@@ -88,6 +88,10 @@ def server(workplace: Any, free_port: int) -> Iterator[Server]:
     interface.interrupt(within=60)
 
 
+def test_the_pages_ask_the_server_that_they_come_from(server: Server) -> None:
+    assert httpx.get(server.url.removesuffix("/api") + "/ui-settings", timeout=30).json()["api_url"] == server.url
+
+
 def test_limits_and_pool_exist_before_the_first_run(server: Server) -> None:
     limits = server.limits()
     for name in ("rec-denoiser-cpu", "rec-denoiser-gpu"):
