@@ -4,7 +4,9 @@ A training's time is taken to be its epochs × real positions × the work at a p
 are those of the finished trainings in the state folder, by kind of model and of running; for a kind that has none
 there, one that comes with the project, times what the kind's parts were measured to take beside SASRec with BCE. Gates,
 estimators and the Jacobian's term take time that the multiplications do not show: they make a model a kind of its own.
-Where a log is not here yet, its sizes are taken from what is known of it.
+Where a log is not here yet, its sizes are taken from what is known of it. To rank, and to judge by its own score what
+it was trained on, takes most models seconds and is not counted; V-SKNN, which looks for neighbours anew for each event
+that it judges, it takes longer than all else.
 """
 
 import json
@@ -19,12 +21,13 @@ import pandas as pd
 
 from models.config import CO_TEACHING, COUNT_BASED, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
 from models.description import described
+from tasks.data_specs import SourceSpec
 from tasks.execution import Execution
 from tasks.home import Home
-from tasks.plan import Cell
+from tasks.plan import Cell, corruptions
 from tasks.snapshots import Snapshot
 from tasks.sources.datasets import GENERATED, known
-from tasks.specs import CellSpec
+from tasks.specs import CellSpec, InjectedNoise
 from tasks.train import RESULT_FILE
 
 READ = {"device", "threads", "positions", "users", "max_epochs", "peak_memory_bytes"}
@@ -50,12 +53,15 @@ class Kind(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Of a log: its items and users, the interactions that may be trained on, the real positions of an epoch."""
+    """Of a log: its items and users, the interactions that may be trained on, the real positions of an epoch, and the
+    targets of all splits.
+    """
 
     items: int
     users: int
     interactions: int
     positions: int
+    targets: int
 
 
 SHIPPED = 1.3e-10
@@ -78,7 +84,6 @@ BACKBONES: Mapping[str, float] = {
     "dreamrec": 1.25,
     "diffrec": 0.8,
     **dict.fromkeys(COUNT_BASED, 1.0),
-    "v-sknn": 50.0,
 }
 """A step over SASRec's."""
 
@@ -91,7 +96,16 @@ with what is made of them.
 """
 
 COUNTED = 4e3
-"""Units of work that a position of the log takes where it is counted, and what has been counted validated."""
+"""Units of work that a position of the log takes where it is counted, and, but for V-SKNN, what has been counted
+validated."""
+
+ASKED, LOOKED_AT = 1.4e-4, 3.9e-8
+"""Seconds that V-SKNN takes for a window, and as many again where its answer is ranked; and for each event of other
+histories with an item of the window's. One that is voted for with the whole of its history takes half of that. As
+measured by `benchmarks.judging`."""
+
+HOLDERS = 2.5
+"""How many histories have an event's item, over the mean of items: what many have is asked for often."""
 
 GATES: Mapping[str, float] = {
     NO_GATE: 1.0,
@@ -148,8 +162,8 @@ PROCESS_BYTES = 520e6
 
 @dataclass(frozen=True)
 class Cost:
-    """Of training and ranking a cell. `measured`: from trainings of this kind in the state folder; `guessed`: of a log
-    that is not here yet.
+    """Of training, judging and ranking a cell. `measured`: from trainings of this kind in the state folder; `guessed`:
+    of a log that is not here yet.
     """
 
     seconds: float
@@ -171,21 +185,30 @@ class Rates:
     def cost(self, cell: Cell, execution: Execution) -> Cost:
         """The cost of a cell with one of its kind's rates, or else with those that come with the project."""
         counts = cell.snapshot.counts
-        positions = _positions(cell.snapshot, cell.model.length)
-        sizes = Sizes(cell.clean.counts.items, counts.users, counts.training, positions)
-        return self._cost(cell.model, cell.training, sizes, replace(execution, compiled=cell.compiled))
+        sizes = Sizes(
+            items=cell.clean.counts.items,
+            users=counts.users,
+            interactions=counts.training,
+            positions=_positions(cell.snapshot, cell.model.length),
+            targets=counts.targets_validation + counts.targets_promotion + counts.targets_test,
+        )
+        judged = cell.detect_key is not None or _puts_in_labels(cell.spec.noise)
+        execution = replace(execution, compiled=cell.compiled)
+        return self._cost(cell.model, cell.training, sizes, execution, judged=judged)
 
     def guess(self, spec: CellSpec, execution: Execution) -> Cost | None:
         """The cost of a cell whose log is not here yet; None where nothing is known of its sizes."""
         sizes = sizes_of(spec)
         if sizes is None:
             return None
-        compiled = execution.compiled and spec.model.can_be_compiled(execution.device)
-        return replace(
-            self._cost(spec.model, spec.training, sizes, replace(execution, compiled=compiled)), guessed=True
-        )
+        execution = replace(execution, compiled=execution.compiled and spec.model.can_be_compiled(execution.device))
+        labelled = _is_generated(spec.source) or spec.source.columns.noise is not None
+        judged = labelled or _puts_in_labels(spec.noise)
+        return replace(self._cost(spec.model, spec.training, sizes, execution, judged=judged), guessed=True)
 
-    def _cost(self, model: ModelConfig, training: TrainingConfig, sizes: Sizes, execution: Execution) -> Cost:
+    def _cost(
+        self, model: ModelConfig, training: TrainingConfig, sizes: Sizes, execution: Execution, *, judged: bool
+    ) -> Cost:
         kind = kind_of(
             model,
             device=execution.device,
@@ -198,6 +221,8 @@ class Rates:
         epochs = training.of(model).epochs * self.epochs.get(kind, 1.0)
         window = sizes.positions / max(1, sizes.users)
         seconds = epochs * sizes.positions * work(model, sizes.items, window=window) * rate + _preparing(model, sizes)
+        # A rate that was measured has the validation in it.
+        seconds += asking(model, sizes, ranked=sizes.targets + (0 if measured else sizes.users), judged=judged)
         values = _bytes(
             model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
         )
@@ -299,12 +324,27 @@ def work(model: ModelConfig, items: int, *, window: float | None = None) -> floa
     return 3.0 * (blocks + masked * LOSSES.get(objective, OF_A_ROW) * loss)
 
 
+def asking(model: ModelConfig, sizes: Sizes, *, ranked: int, judged: bool) -> float:
+    """Seconds in which V-SKNN ranks so many targets and, where what it counted is `judged`, the events of that."""
+    if model.backbone != "v-sknn":
+        return 0.0
+    window = sizes.positions / max(1, sizes.users)
+    holders = min(model.neighbour_sample, sizes.users, HOLDERS * sizes.interactions / max(1, sizes.items))
+    votes = 0.0 if model.neighbour_window else model.neighbours * sizes.interactions / max(1, sizes.users)
+
+    def seconds(windows: int, events: float) -> float:
+        return windows * (ASKED + LOOKED_AT * (events * holders + votes / 2))
+
+    # An event is judged by those before it alone, which are half a window on average.
+    return ranked * ASKED + seconds(ranked, window) + judged * seconds(sizes.positions, (window + 1) / 2)
+
+
 def sizes_of(spec: CellSpec) -> Sizes | None:
     """About how large a cell's log will be that is not here yet, None where that is not known. Histories are taken to
     be spread as waiting times are, which films' and the generated shoppers' nearly are.
     """
     source = spec.source
-    if source.path in (None, GENERATED):
+    if _is_generated(source):
         users, items = source.shoppers.users, source.shoppers.items
         interactions = round(SHOPPERS_EVENTS * users)
     else:
@@ -314,7 +354,8 @@ def sizes_of(spec: CellSpec) -> Sizes | None:
         users, items, interactions = dataset.users, dataset.items, dataset.rows
     mean = max(1.0, interactions / users - 2)
     length = spec.model.length
-    return Sizes(items, users, interactions, round(users * mean * (1 - math.exp(-length / mean))))
+    positions = round(users * mean * (1 - math.exp(-length / mean)))
+    return Sizes(items, users, interactions, positions, targets=2 * users)
 
 
 def _preparing(model: ModelConfig, sizes: Sizes) -> float:
@@ -325,6 +366,16 @@ def _preparing(model: ModelConfig, sizes: Sizes) -> float:
     steps = math.ceil(sizes.users / TrainingConfig().batch_size)
     epochs = max(OWN_SCORE_EPOCHS, OWN_SCORE_STEPS / steps)
     return epochs * sizes.positions * work(base, sizes.items) * SHIPPED
+
+
+def _is_generated(source: SourceSpec) -> bool:
+    return source.path in (None, GENERATED)
+
+
+def _puts_in_labels(noise: InjectedNoise) -> bool:
+    """Does it leave events in what is trained on that are labelled as noise?"""
+    put_in, _ = corruptions(noise)
+    return put_in.ratio > 0 and put_in.kind != "delete" and not put_in.taken_out
 
 
 def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_size: int) -> float:

@@ -21,8 +21,21 @@ from tasks.receipts import write_receipt
 from tasks.shoppers import generate
 from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
-from tasks.specs import CellSpec
-from tasks.study.costs import JACOBIAN, PROCESS_BYTES, STARTING_SECONDS, Rates, kind_of, rates, sizes_of, slower, work
+from tasks.specs import CellSpec, InjectedNoise, named_method
+from tasks.study.costs import (
+    COUNTED,
+    JACOBIAN,
+    PROCESS_BYTES,
+    STARTING_SECONDS,
+    Rates,
+    Sizes,
+    asking,
+    kind_of,
+    rates,
+    sizes_of,
+    slower,
+    work,
+)
 from tasks.study.dryrun import as_json, describe, foreseen
 from tasks.study.expand import Study, read_study
 from tests.tasks.builders import EXECUTION
@@ -263,6 +276,64 @@ def test_what_comes_with_the_project_is_what_was_measured(
 
     told = {name: expected(**changes) / expected() for name, changes in settings.items()}
     assert told == pytest.approx({name: measured[name] for name in told}, rel=0.2)
+
+
+@pytest.mark.parametrize("log", ["ml-100k", "ml-1m", "games", "shoppers"])
+@pytest.mark.parametrize("method", ["v-sknn", "v-sknn-window"])
+def test_what_neighbours_take_to_rank_and_to_judge_is_what_was_measured(log: str, method: str) -> None:
+    held = json.loads((RESULTS / f"judging-{log}.json").read_text(encoding="utf-8"))
+    sizes, measured = Sizes(**{name: held[name] for name in Sizes._fields}), held["methods"][method]
+    model = named_method(method).model
+    ranked = asking(model, sizes, ranked=sizes.targets, judged=False)
+    judged = asking(model, sizes, ranked=sizes.targets, judged=True) - ranked
+    assert judged == pytest.approx(sizes.positions * measured["seconds_an_event"], rel=0.3)
+    assert 0.5 < ranked / (sizes.targets * measured["seconds_a_target"]) < 2
+    assert asking(named_method("sasrec-bce").model, sizes, ranked=sizes.targets, judged=True) == 0
+
+
+def test_neighbours_that_judge_are_foreseen_where_events_are_labelled_in_what_they_count() -> None:
+    def seconds(method: str = "v-sknn-window", path: str = "ml-1m", **noise: Any) -> float:
+        spec = CellSpec(
+            source=SourceSpec(path=path),
+            noise=InjectedNoise.model_validate(noise),
+            method=method,
+            model=named_method(method).model,
+        )
+        cost = Rates({}, {}, {}).guess(spec, EXECUTION)
+        assert cost is not None
+        return cost.seconds
+
+    without = seconds()
+    assert without < 60
+    assert 120 < seconds(ratio=0.25) - without < 300
+    for unlabelled in ({"where": "histories"}, {"kind": "delete"}, {"taken_out": True}):
+        assert seconds(ratio=0.25, **unlabelled) == without
+    assert seconds("sasrec-bce", ratio=0.25) == seconds("sasrec-bce")
+    assert seconds(path="shoppers") == seconds(path="shoppers", ratio=0.25), "they are labelled themselves"
+
+
+def test_of_a_log_that_is_here_its_own_labels_say_whether_neighbours_judge(study: Study, home: Home) -> None:
+    labelled = ingested(study, home)
+    counts = labelled.manifest.counts.model_copy(update={"noisy": 0})
+    plain = Snapshot(labelled.path, labelled.manifest.model_copy(update={"counts": counts}))
+    model = replace(named_method("v-sknn").model, length=20)
+    spec = study.cells[0].spec.model_copy(update={"model": model})
+    noisy = spec.model_copy(update={"noise": InjectedNoise(ratio=0.2)})
+    shipped = Rates({}, {}, {})
+
+    def seconds(spec: CellSpec, snapshot: Snapshot, rates: Rates = shipped) -> float:
+        return rates.cost(cell_of(spec, Data(snapshot, snapshot), EXECUTION), EXECUTION).seconds
+
+    assert seconds(spec, labelled) > seconds(spec, plain)
+    assert seconds(noisy, plain) == seconds(spec, labelled), "its noise has not been put in yet"
+
+    kind = kind_of(model, device="cpu", threads=1, compiled=False, precision="float32")
+    cost = seconds(spec, plain, Rates({kind: 1e-3}, {}, {}))
+    users, positions = counts.users, 1 + sum(min(events - 3, 20) for events in range(3, 31))
+    targets = counts.targets_validation + counts.targets_test
+    sizes = Sizes(counts.items, users, counts.training, positions, targets)
+    ranking = asking(model, sizes, ranked=targets, judged=False)
+    assert cost == pytest.approx(STARTING_SECONDS + positions * COUNTED * 1e-3 + ranking), "validation is in the rate"
 
 
 def test_only_masked_items_have_a_loss_to_be_counted() -> None:
