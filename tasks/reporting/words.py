@@ -20,6 +20,7 @@ from tasks.reporting.sights import (
     signed,
 )
 from tasks.statistics.crossed import SeedSquares, pooled
+from tasks.statistics.estimates import Estimate
 from tasks.study.result import StudyResult
 from tasks.wording import counted
 
@@ -55,7 +56,7 @@ def answer(result: StudyResult) -> list[Statement]:
         return [Statement("No cell of this study was finished, so there is nothing to compare.")]
     first, last = _best(result, found), _caveats(result, found)
     could = [Statement(text, items) for text, items in sensitivity.told(result)]
-    return [*map(Statement, first), *_differences(result, found), *map(Statement, last), *could]
+    return [*map(Statement, first), *_differences(result, found), *_kept(result, found), *map(Statement, last), *could]
 
 
 def not_significant(result: StudyResult) -> list[str]:
@@ -182,6 +183,33 @@ def _differences(result: StudyResult, found: Sequence[Sight]) -> list[Statement]
             if items:
                 statements.append(Statement(opening.format(reference), items))
     return statements
+
+
+def _kept(result: StudyResult, found: Sequence[Sight]) -> Iterator[Statement]:
+    """What the most noise leaves of each method's own value without it, the largest share first; the oracle, which is
+    told what is noise, is no rival.
+    """
+    shares = {repr(held.place): held.retentions for held in result.retained if held.metric == FULL}
+    loud = [sight for sight in found if is_loudest(result, sight.place) and repr(sight.place) in shares]
+    for sight in loud if len(loud) <= 4 else ():
+        kept = [
+            (entry.shown.value, f"{entry.method}: {100.0 * entry.shown.value:.1f} %{_limits(entry.shown)}")
+            for entry in shares[repr(sight.place)]
+            if entry.shown.value is not None and entry.method not in oracles(result)
+        ]
+        if kept:
+            named = [told for _, told in sorted(kept, key=lambda pair: -pair[0])]
+            more = [f"and {len(named) - SHOWN} more"] if len(named) > SHOWN else []
+            yield Statement(
+                f"What {place_words(sight.place, result)} leaves of a method's own NDCG@10 in full ranking, which says "
+                "nothing of how high that was (with 95 % intervals; not tested):",
+                (*named[:SHOWN], *more),
+            )
+
+
+def _limits(share: Estimate) -> str:
+    low, high = share.low, share.high
+    return "" if low is None or high is None else f" ({100.0 * low:.1f} to {100.0 * high:.1f})"
 
 
 def _kind(outcome: str) -> str:

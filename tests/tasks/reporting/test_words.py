@@ -50,6 +50,23 @@ def test_what_is_better_and_what_is_not_significant_is_said_in_words(noise: tupl
     assert all(sentence.startswith("equal against plain") and "not significant" in sentence for sentence in every)
 
 
+def test_what_is_left_at_the_most_noise_is_said_of_each_method(noise: tuple[StudyResult, Ranks]) -> None:
+    (told,) = [one for one in answer(noise[0]) if "of a method's own NDCG@10" in one.text]
+    assert told.text.startswith("What 25 % replace noise leaves")
+    kept = next(held for held in noise[0].retained if held.metric == FULL and held.place.noise.ratio == 0.25)
+    shares = {entry.method: entry.shown for entry in kept.retentions if entry.method != "oracle"}
+    ordered = sorted(shares, key=lambda method: -(shares[method].value or 0.0))
+    assert [item.partition(":")[0] for item in told.items] == ordered
+    for item, method in zip(told.items, ordered, strict=True):
+        share = shares[method]
+        assert item == f"{method}: {100 * share.value:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})"
+
+
+def test_without_a_value_without_noise_nothing_is_said_to_be_left() -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1,))
+    assert not [one for one in answer(analysed(result, ranks, resamples=RESAMPLES)) if "leaves of" in one.text]
+
+
 def test_two_comparisons_are_both() -> None:
     result, ranks = study(methods=("plain", "better"), ratios=(0.0, 0.25), seeds=(1,))
     said = " ".join(map(str, answer(analysed(result, ranks, resamples=RESAMPLES))))
