@@ -195,6 +195,13 @@ def interval_words(estimate: Estimate, form: str = "{:.4f}") -> str:
     return f"{signless(form.format(estimate.low))} to {signless(form.format(estimate.high))}"
 
 
+def share_limits(share: Estimate) -> str:
+    """Both limits of a share of 1, in %, "" where there are none."""
+    if share.low is None or share.high is None:
+        return ""
+    return f"{signless(f'{100.0 * share.low:.1f}')} to {signless(f'{100.0 * share.high:.1f}')}"
+
+
 def judged(against: Against) -> str:
     """▲ significantly better, ▼ significantly worse, ○ neither."""
     if against.t_adjusted is None or not against.t_adjusted.significant:

@@ -32,6 +32,7 @@ from tasks.reporting.sights import (
     over_words,
     place_words,
     setting_words,
+    share_limits,
     sights,
     signed,
 )
@@ -548,10 +549,7 @@ def _share(share: Estimate | None) -> Item:
     """A share in %, or why there is none."""
     if share is None or share.value is None:
         return Item(DASH, note="" if share is None else share.reason or "")
-    limits = ""
-    if share.low is not None and share.high is not None:
-        limits = f"{signless(f'{100.0 * share.low:.1f}')} to {signless(f'{100.0 * share.high:.1f}')}"
-    return Item(f"{signless(f'{100.0 * share.value:.1f}')} %", value=share.value, note=limits)
+    return Item(f"{signless(f'{100.0 * share.value:.1f}')} %", value=share.value, note=share_limits(share))
 
 
 def _offered(value: float | None, without: float | None, form: str) -> Item:

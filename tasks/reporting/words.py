@@ -16,6 +16,7 @@ from tasks.reporting.sights import (
     leading,
     oracles,
     place_words,
+    share_limits,
     sights,
     signed,
 )
@@ -192,13 +193,14 @@ def _kept(result: StudyResult, found: Sequence[Sight]) -> Iterator[Statement]:
     shares = {repr(held.place): held.retentions for held in result.retained if held.metric == FULL}
     loud = [sight for sight in found if is_loudest(result, sight.place) and repr(sight.place) in shares]
     for sight in loud if len(loud) <= 4 else ():
-        kept = [
-            (entry.shown.value, f"{entry.method}: {100.0 * entry.shown.value:.1f} %{_limits(entry.shown)}")
+        kept = {
+            entry.method: entry.shown
             for entry in shares[repr(sight.place)]
             if entry.shown.value is not None and entry.method not in oracles(result)
-        ]
+        }
         if kept:
-            named = [told for _, told in sorted(kept, key=lambda pair: -pair[0])]
+            largest_first = sorted(kept.items(), key=lambda pair: -(pair[1].value or 0.0))
+            named = [f"{method}: {_share(share)}" for method, share in largest_first]
             more = [f"and {len(named) - SHOWN} more"] if len(named) > SHOWN else []
             yield Statement(
                 f"What {place_words(sight.place, result)} leaves of a method's own NDCG@10 in full ranking, which says "
@@ -207,9 +209,9 @@ def _kept(result: StudyResult, found: Sequence[Sight]) -> Iterator[Statement]:
             )
 
 
-def _limits(share: Estimate) -> str:
-    low, high = share.low, share.high
-    return "" if low is None or high is None else f" ({100.0 * low:.1f} to {100.0 * high:.1f})"
+def _share(share: Estimate) -> str:
+    limits = share_limits(share)
+    return f"{100.0 * (share.value or 0.0):.1f} %" + (f" ({limits})" if limits else "")
 
 
 def _kind(outcome: str) -> str:
