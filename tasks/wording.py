@@ -21,9 +21,9 @@ def moment(time: int, form: str = "%Y-%m-%d %H:%M") -> str:
         return "–"
 
 
-def on_one_line(text: str) -> str:
-    """A text with something of a log's in it, as an id, with escapes in place of what would break its line."""
+def on_one_line(said: object) -> str:
+    """An id, or a text with something of a log's in it, with escapes in place of what would break its line."""
     return "".join(
         character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
-        for character in text
+        for character in str(said)
     )

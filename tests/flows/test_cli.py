@@ -557,6 +557,16 @@ def test_a_history_of_the_whole_catalogue_is_offered_nothing_and_told_so() -> No
     ]
 
 
+def test_ids_that_are_numbers_are_offered_as_they_are() -> None:
+    outcome = {"model": "a model", "basis": "history", "items": [17, 5], "scores": [1.5, 0.25], "unknown": [9, 8]}
+    assert list(told_of_one(outcome | {"unknown_in_lists": []})) == [
+        "\na model, by history:",
+        "     1.5000  17",
+        "     0.2500  5",
+        "Passed over, for the model does not know them: 9, 8",
+    ]
+
+
 def test_a_model_whose_loss_is_its_own_is_explained_without_one() -> None:
     def told(**settings: Any) -> str:
         return "\n".join(explained(explain(held(**settings), history_given(ITEMS[:4]), user=None, k=3)))
