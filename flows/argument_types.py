@@ -114,6 +114,11 @@ def list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     return parse_list
 
 
+def methods(text: str) -> list[str]:
+    """Methods parted by commas, but not by those between what one of a person's own is given in brackets."""
+    return _without_gaps([part.strip() for part in re.split(r",(?![^()]*\))", text)], text)
+
+
 def _without_gaps(parts: list[str], text: str) -> list[str]:
     if not parts or not all(parts):
         raise argparse.ArgumentTypeError(f"{text!r} has an empty place: part the values by single commas")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import torch
 
+from models import own
 from models.config import (
     CO_TEACHING,
     CONTRASTED,
@@ -15,6 +16,10 @@ from models.config import (
     NO_NOISE_MODEL,
     NO_ROBUST_LOSS,
     ONE_PASS,
+    OWN,
+    OWN_COUNTS,
+    OWN_ENCODER,
+    OWN_OBJECTIVE,
     WITHOUT_ATTENTION,
     ModelConfig,
     WrongChoice,
@@ -249,15 +254,20 @@ def check(config: ModelConfig) -> None:
     """Raises `WrongChoice` where the configuration names something unknown, with the nearest name or all of them, or
     parts that do not go together.
     """
-    _entry((*BACKBONES, *COUNT_BASED, *GENERATIVE), "backbone", config.backbone)
-    if config.backbone in COUNT_BASED:
+    _entry((*BACKBONES, *COUNT_BASED, *GENERATIVE, *OWN), "backbone", config.backbone)
+    if config.is_count_based:
         _check_alone(config, "counts the log, and there is nothing in it to train")
         return
     if config.backbone in GENERATIVE:
         _check_alone(config, "generates what comes next, and has its own objective and none of these parts")
         return
+    if config.backbone == OWN_OBJECTIVE:
+        _check_alone(config, "has its own objective and none of these parts")
+        return
     _entry(LOSSES, "loss", config.loss)
-    if config.backbone in WITHOUT_ATTENTION:
+    if config.backbone in WITHOUT_ATTENTION or (
+        config.backbone == OWN_ENCODER and not own.encoder(config, 1, 1).layers
+    ):
         _check_without_attention(config)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
@@ -342,37 +352,50 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
         return COUNT_BASED[config.backbone](config, item_count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if config.backbone in GENERATIVE:
-            return GENERATIVE[config.backbone](config, item_count)
-        base = _next_item(config, item_count, user_count)
-        if config.contrast:
-            shares = Shares(crop=config.contrast_crop, mask=config.contrast_mask, reorder=config.contrast_reorder)
-            return CL4SRec(base, shares, weight=config.contrast, temperature=config.contrast_temperature)
-        if config.robust == CO_TEACHING:
-            selection = Truncated(share=config.truncate, ramp=config.truncate_ramp)
-            return CoTeaching(base, _next_item(config, item_count, user_count), selection)
-        if aware := _noise_aware(base, config, item_count):
-            return aware
-        if config.gate in CONTROLS:
-            return Controlled(base, CONTROLS[config.gate](config))
-        jacobian = JacobianPenalty(config.gamma, every=config.jacobian_every) if config.gamma else None
-        if config.gate == NO_GATE:
-            return base if jacobian is None else Denoised(base, None, None, jacobian)
-        return Denoised(
-            base,
-            GATES[config.gate](config, item_count, base.backbone),
-            ESTIMATORS[config.estimator](config),
-            jacobian,
-            beta=config.beta,
-            beta_on=config.beta_on,
-            gate_rate=config.gate_rate,
-            passes="apart" if config.estimator in ONE_PASS else config.passes,
-        )
+        recommender = _trainable(config, item_count, user_count)
+    recommender.draws_globally = config.backbone in OWN
+    return recommender
+
+
+def _trainable(config: ModelConfig, item_count: int, user_count: int) -> Recommender:
+    """With weights from torch's generator."""
+    if config.backbone in GENERATIVE:
+        return GENERATIVE[config.backbone](config, item_count)
+    if config.backbone in (OWN_OBJECTIVE, OWN_COUNTS):
+        return own.recommender(config, item_count, user_count)
+    base = _next_item(config, item_count, user_count)
+    if config.contrast:
+        shares = Shares(crop=config.contrast_crop, mask=config.contrast_mask, reorder=config.contrast_reorder)
+        return CL4SRec(base, shares, weight=config.contrast, temperature=config.contrast_temperature)
+    if config.robust == CO_TEACHING:
+        selection = Truncated(share=config.truncate, ramp=config.truncate_ramp)
+        return CoTeaching(base, _next_item(config, item_count, user_count), selection)
+    if aware := _noise_aware(base, config, item_count):
+        return aware
+    if config.gate in CONTROLS:
+        return Controlled(base, CONTROLS[config.gate](config))
+    jacobian = JacobianPenalty(config.gamma, every=config.jacobian_every) if config.gamma else None
+    if config.gate == NO_GATE:
+        return base if jacobian is None else Denoised(base, None, None, jacobian)
+    return Denoised(
+        base,
+        GATES[config.gate](config, item_count, base.backbone),
+        ESTIMATORS[config.estimator](config),
+        jacobian,
+        beta=config.beta,
+        beta_on=config.beta_on,
+        gate_rate=config.gate_rate,
+        passes="apart" if config.estimator in ONE_PASS else config.passes,
+    )
 
 
 def _next_item(config: ModelConfig, item_count: int, user_count: int) -> NextItem:
     """The backbone and its objective, with weights from torch's generator."""
-    return NextItem(BACKBONES[config.backbone](config, item_count, user_count), LOSSES[config.loss](config))
+    if config.backbone == OWN_ENCODER:
+        backbone = own.encoder(config, item_count, user_count)
+    else:
+        backbone = BACKBONES[config.backbone](config, item_count, user_count)
+    return NextItem(backbone, LOSSES[config.loss](config))
 
 
 def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseAware | None:

@@ -3,6 +3,7 @@
 The pipeline embeds these in its specs, a checkpoint carries them as JSON, and `models.catalogue` builds from them.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,6 +19,11 @@ COUNT_BASED = ("popularity", "markov-chain", "v-sknn")
 """Backbones without weights: they count the log, and there is nothing to train."""
 GENERATIVE = ("dreamrec", "diffrec")
 """Backbones that generate what comes next, by an objective of their own."""
+OWN_ENCODER, OWN_OBJECTIVE, OWN_COUNTS = OWN = ("own", "own-objective", "own-counts")
+"""Backbones that a person's own file makes (`models.own`): an encoder, which is trained with any loss, a recommender
+with an objective of its own, and one that only counts."""
+DIGITS = 16
+"""Of the digest by which a file's text is known."""
 WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc")
 """Backbones that have no attention, and with it neither a gate nor a Jacobian of its blocks."""
 CONTRASTED = ("sasrec", "tisasrec", "gru4rec")
@@ -86,6 +92,7 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
         *("diffrec_weights", "diffrec_oldest"),
     ),
     **dict.fromkeys(COUNT_BASED, ()),
+    **dict.fromkeys(OWN, ("dim", "blocks", "heads", "dropout", "norm", "own", "own_code")),
     "v-sknn": ("neighbours", "neighbour_sample", "neighbour_window"),
 }
 _OF_BACKBONES = tuple(dict.fromkeys(name for names in _OF_EACH_BACKBONE.values() for name in names))
@@ -94,7 +101,7 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     **{
         ("backbone", backbone): (
             *(name for name in _OF_BACKBONES if name not in own),
-            *(_OF_LOSSES if backbone in (*COUNT_BASED, *GENERATIVE) else ()),
+            *(_OF_LOSSES if backbone in (*COUNT_BASED, *GENERATIVE, OWN_OBJECTIVE, OWN_COUNTS) else ()),
             *(("spare",) if backbone == "bert4rec" else ()),
         )
         for backbone, own in _OF_EACH_BACKBONE.items()
@@ -173,7 +180,7 @@ class _Config:
 @dataclass(frozen=True)
 class ModelConfig(_Config):
     """A backbone, its objective and, where `gate` is not "none", a denoiser; or, of `COUNT_BASED`, a baseline that has
-    neither, or, of `GENERATIVE`, one whose objective is its own.
+    neither, or, of `GENERATIVE`, one whose objective is its own; or, of `OWN`, what a person's own file makes.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
     dim: width; blocks: attention blocks, of GRU4Rec its recurrent layers; heads: attention heads; length: how many past
@@ -199,6 +206,8 @@ class ModelConfig(_Config):
         first of these times what rises from the second to the third; diffrec_weights: of the steps' losses, "equal"
         ones, or those of the evidence's lower bound ("snr"); diffrec_oldest: what the oldest of a window's events
         weighs where the newest weighs 1, of T-DiffRec less than 1
+    own: what makes a backbone of `OWN`, as "FILE.py:NAME" or "FILE.py:NAME(setting=1)"; own_code: the text of that
+        file, without which such a configuration is not complete yet (`tasks.own`)
     negatives: how many negatives: each position's own (bce, bpr, gbce), or a batch's (bpr-max, sampled-softmax,
         gbce-shared)
     gbce_t: gBCE's calibration, from 0 (plain binary cross-entropy) to 1; bpr_max_penalty: BPR-max's weight of the
@@ -268,6 +277,8 @@ class ModelConfig(_Config):
     diffrec_most: float = 0.01
     diffrec_weights: Literal["equal", "snr"] = "equal"
     diffrec_oldest: float = 1.0
+    own: str = ""
+    own_code: str = ""
     negatives: int = 1
     gbce_t: float = 0.75
     bpr_max_penalty: float = 1.0
@@ -309,12 +320,16 @@ class ModelConfig(_Config):
     contrast_reorder: float = 0.6
 
     def effective(self) -> dict[str, Any]:
-        """The settings that this model reads: two configurations that agree in them are the same model."""
+        """The settings that this model reads, of a file's text its digest: two configurations that agree in them are
+        the same model.
+        """
         values = self.to_dict()
         unread = {name for (part, choice), names in UNUSED.items() if values[part] == choice for name in names}
         for choices, names in UNUSED_TOGETHER.items():
             if all(values[part] == choice for part, choice in choices):
                 unread.update(names)
+        if self.own_code:
+            values["own_code"] = hashlib.sha256(self.own_code.encode()).hexdigest()[:DIGITS]
         return {name: value for name, value in values.items() if name not in unread}
 
     @property
@@ -325,7 +340,7 @@ class ModelConfig(_Config):
     @property
     def is_count_based(self) -> bool:
         """Is it done with counting the log, so that nothing is trained?"""
-        return self.backbone in COUNT_BASED
+        return self.backbone in (*COUNT_BASED, OWN_COUNTS)
 
     @property
     def needs_times(self) -> bool:
@@ -359,7 +374,12 @@ class ModelConfig(_Config):
             raise ValueError(f"sparse_width ({self.sparse_width}) is more than sparse_stride ({self.sparse_stride})")
         if not 1.05 < self.attention_alpha < 2:
             raise ValueError(f"attention_alpha must lie between 1.05 and 2, not {self.attention_alpha}")
-        if self.dim % self.heads and "heads" in self.effective():
+        if (self.backbone in OWN) != bool(self.own_code):
+            raise ValueError(
+                f"the backbone {self.backbone} goes with the text of a file as own_code, which comes of itself where a "
+                "model says `own: FILE.py:NAME` and no backbone"
+            )
+        if self.dim % self.heads and self.backbone not in OWN and "heads" in self.effective():
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         if self.backbone == "sse-pt" and (self.dim + self.user_dim) % self.heads:
             raise ValueError(

@@ -102,12 +102,14 @@ class Recommender(nn.Module):
     `needs` names what a model reads beside items: a subset of {"times", "users"}. A history longer than `length` is cut
     to its last `length` events; items unknown to the model must be left out by the caller; an empty history gives the
     query of padding, which ranks nothing in particular. Where `appended` is an item, it stands after each history that
-    is to be ranked with, and takes one of the `length` places.
+    is to be ranked with, and takes one of the `length` places. One that `draws_globally` may draw from torch's own
+    generators beside its `Draws`, as `nn.Dropout` does: they are seeded anew for each step.
     """
 
     needs: frozenset[str] = frozenset()
     length: int
     appended: int | None = None
+    draws_globally: bool = False
 
     @property
     def mask(self) -> int | None:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -192,8 +192,12 @@ def _log_model(
 def _libraries(folder: Path) -> tuple[str, ...]:
     """What the model in `folder` imports where it is served."""
     from models.catalogue import LIBRARIES
+    from models.own import imported
 
-    return (*REQUIREMENTS, *LIBRARIES.get(described(folder).config.gate, ()))
+    config = described(folder).config
+    of_packages = packages_distributions()
+    own = {of_packages[name][0] for name in imported(config.own_code) if name in of_packages and name != "models"}
+    return tuple(dict.fromkeys((*REQUIREMENTS, *LIBRARIES.get(config.gate, ()), *sorted(own))))
 
 
 def _code(work: Path) -> Path:

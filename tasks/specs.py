@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from models.config import NO_GATE, NO_NOISE_MODEL, NO_ROBUST_LOSS, ModelConfig, TrainingConfig
 from tasks.data_specs import (
@@ -17,10 +25,12 @@ from tasks.data_specs import (
     SourceSpec,
     Spec,
 )
+from tasks.own import completed, is_own, method_name
 from tasks.sources.addresses import setting_without_secrets, without_secrets_in
 from tasks.sources.datasets import GENERATED, named_after, nearest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
+CompleteModel = Annotated[ModelConfig, AfterValidator(completed)]
 
 
 def _or_its_name(schema: dict[str, Any]) -> None:
@@ -41,7 +51,7 @@ class MethodSpec(Spec):
     model_config = ConfigDict(json_schema_extra=_or_its_name)
 
     name: Name
-    model: ModelConfig
+    model: CompleteModel
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +135,7 @@ YIELDING = ("negatives", "cleaning", "neighbours")
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
 PLAIN: Mapping[str, Any] = {
     "backbone": ModelConfig.backbone,
+    "own": "",
     "gate": NO_GATE,
     "noise_model": NO_NOISE_MODEL,
     "robust": NO_ROBUST_LOSS,
@@ -162,12 +173,17 @@ def as_named(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named_method(name: str, **common: Any) -> MethodSpec:
-    """The method of that name, over the common model settings.
+    """The method of that name, or a recommender of a person's own as "FILE.py:NAME", over the common model settings.
 
-    Raises `ValueError` on an unknown name or setting.
+    Raises `ValueError` on an unknown name or setting, and as `tasks.own.completed` does.
     """
+    if is_own(name):
+        return MethodSpec(name=method_name(name), model=completed(ModelConfig.from_dict({**common, "own": name})))
     if name not in METHODS:
-        raise ValueError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
+        raise ValueError(
+            f"there is no method {name!r}: choose from {', '.join(METHODS)}, or name a recommender of your own as "
+            "FILE.py:NAME"
+        )
     fixed = fixed_by(name).keys() - set(YIELDING)
     said = {setting: value for setting, value in common.items() if setting not in fixed}
     return MethodSpec(name=name, model=ModelConfig.from_dict(as_named(name, said)))
@@ -345,7 +361,7 @@ class CellSpec(TrainedSpec):
     noise: InjectedNoise = InjectedNoise()
     filter: FilterSpec = FilterSpec()
     method: Name
-    model: ModelConfig
+    model: CompleteModel
     seed: Seed = 1
     evaluation_seed: Seed = 0
 

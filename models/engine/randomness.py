@@ -129,6 +129,12 @@ def mask_of(draws: Tensor, probability: float, *, dtype: torch.dtype) -> Tensor:
     return (draws >= least).to(dtype) * scale
 
 
+def derived_seed(seed: int, name: str) -> int:
+    """The seed of a use's own draws, of those of a whole training."""
+    derived = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(derived[:8], "big") >> 1
+
+
 def hashed_integers(seed: int, *keys: Tensor) -> Tensor:
     """Uniform integers in [0, 2**62) that depend on nothing but `seed` and the broadcast `keys`.
 
@@ -156,8 +162,7 @@ def _least_kept(probability: float) -> tuple[int, float]:
 
 
 def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
-    derived = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator(device=device).manual_seed(int.from_bytes(derived[:8], "big") >> 1)
+    return torch.Generator(device=device).manual_seed(derived_seed(seed, name))
 
 
 def _wrapped(value: int) -> int:

@@ -21,7 +21,7 @@ from models.engine.batches import Batch, UnseenItems
 from models.engine.compiled import Compilable, CompiledLoss, compiling
 from models.engine.files import written_whole
 from models.engine.metrics import VALIDATED, summary
-from models.engine.randomness import Streams
+from models.engine.randomness import Streams, derived_seed
 from models.engine.ranking import Protocol, rank
 from models.engine.rows import by_rows, clip, in_place
 from models.engine.sequences import InteractionLog
@@ -120,6 +120,7 @@ class Training:
         moves touched rows alone.
         """
         self.config = config
+        self.seed = seed
         self.running = running
         self.checkpoint = checkpoint
         self.model = model.to(device)
@@ -140,6 +141,7 @@ class Training:
         self.order = Streams(seed, ("order",), device=torch.device("cpu"))
         self.draws = Draws(self.streams, UnseenItems(sequences, sequences.train_lengths))
         held = None if checkpoint is None or not checkpoint.exists() else self._read(checkpoint)
+        self._seed_globally("prepare")
         if held is None:
             self.model.prepare(sequences)
         else:
@@ -212,6 +214,7 @@ class Training:
     def train_epoch(self) -> dict[str, float]:
         """One pass over the users; the mean loss and the model's own figures."""
         self.model.train()
+        self._seed_globally(f"epoch {self.progress.epoch + 1}")
         total: Tensor | None = None
         steps = 0
         for batch in self.model.training_batches(
@@ -230,11 +233,17 @@ class Training:
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Put those of a batch in place; its loss."""
+        self._seed_globally(f"step {self.progress.steps + 1}")
         with self.running.step():
             objective, loss = self._losses(batch, replace(self.draws, step=self.progress.steps))
             self.optimizer.zero_grad()
             objective.backward()
         return loss.detach()
+
+    def _seed_globally(self, use: str) -> None:
+        """Have a model that draws from torch's own generators draw the same again for the same use."""
+        if self.model.draws_globally:
+            torch.manual_seed(derived_seed(self.seed, use))
 
     def epoch_figures(self, mean_loss: float | None) -> dict[str, float]:
         """What is known of an epoch's training; there is no loss where no step was taken. Raises `Diverged` where the

@@ -35,7 +35,9 @@ READ = {"device", "threads", "positions", "users", "max_epochs", "peak_memory_by
 
 
 class Kind(NamedTuple):
-    """What trainings share that take about as long for the same multiplications."""
+    """What trainings share that take about as long for the same multiplications. A recommender of a person's own is
+    known by what makes it.
+    """
 
     backbone: str
     loss: str | None
@@ -277,7 +279,7 @@ def kind_of(model: ModelConfig, *, device: str, threads: int, compiled: bool, pr
     """The kind of a training that runs so."""
     read = model.effective()
     return Kind(
-        backbone=model.backbone,
+        backbone=model.own or model.backbone,
         loss=read.get("loss"),
         gate=model.gate,
         estimator=read.get("estimator"),

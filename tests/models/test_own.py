@@ -1,0 +1,390 @@
+"""Recommenders of a person's own: what a file makes, and the contract that it is held to."""
+
+import inspect
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import own
+from models.catalogue import BACKBONES, build, check
+from models.config import OWN_COUNTS, OWN_ENCODER, OWN_OBJECTIVE, ModelConfig, TrainingConfig, WrongChoice
+from models.contract import check_contract
+from models.engine.training import Epoch, Training
+from models.storage import load_model, save_model
+from tests.models.builders import planted_log
+
+HEAD = """
+import random
+
+import torch
+from torch import Tensor, nn
+
+from models.engine.batches import Batch, of_one_window
+from models.networks.backbone import Backbone
+from models.networks.count_based import CountBased
+from models.recommender import Draws, Loss, Recommender
+
+
+class Mean(Backbone):
+    # What it makes of an event is the mean of what that sees.
+
+    def __init__(self, item_count: int, *, length: int, dim: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.length = length
+        self.items = nn.Embedding(item_count + 1, dim, padding_idx=0)
+        self.scale = scale
+
+    def encode(self, batch: Batch, *, dropout=None, gate=None) -> Tensor:
+        return self.scale * self.mean(batch.visible, self.items(batch.items))
+
+    def mean(self, visible: Tensor, items: Tensor) -> Tensor:
+        return visible.float() @ items / visible.sum(2, keepdim=True).clamp(min=1)
+
+    def item_table(self) -> Tensor:
+        return self.items.weight
+
+
+class Counts(CountBased):
+    def __init__(self, item_count: int, length: int) -> None:
+        super().__init__(length=length)
+        self.counts = nn.Buffer(torch.zeros(item_count + 1))
+
+    def prepare(self, sequences) -> None:
+        self.counts = torch.bincount(sequences.items.long(), minlength=len(self.counts)).float()
+
+    def query(self, batch: Batch) -> Tensor:
+        return self.counts.new_ones(len(batch.ends), 1)
+
+    def item_table(self) -> Tensor:
+        return self.counts[:, None]
+
+
+class Whole(Recommender):
+    def __init__(self, item_count: int, length: int, dim: int) -> None:
+        super().__init__()
+        self.length = length
+        self.items, self.targets = nn.Embedding(item_count + 1, dim), nn.Embedding(item_count + 1, dim)
+
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        scores = self.items(batch.events(batch.items)) @ self.targets.weight.T
+        return Loss(nn.functional.cross_entropy(scores, batch.events(batch.targets), reduction="none"))
+
+    def query(self, batch: Batch) -> Tensor:
+        return self.items(batch.items.flatten()[batch.ends])
+
+    def item_table(self) -> Tensor:
+        return self.targets.weight
+
+
+def a_mean(item_count: int, dim: int) -> Mean:
+    return Mean(item_count, length=4, dim=dim)
+"""
+
+
+def config_of(reference: str, text: str = "", **settings: object) -> ModelConfig:
+    """As `tasks.own` completes it, without the contract."""
+    code = HEAD + textwrap.dedent(text)
+    asked = ModelConfig(**{"dim": 6, "length": 5, "loss": "softmax", **settings, "own": f"mine.py:{reference}"})
+    return replace(asked, own_code=code, backbone=own.backbone_of(asked, code))
+
+
+def training_of(config: ModelConfig, *, epochs: int, checkpoint: Path | None = None) -> Training:
+    log, _ = planted_log(kind="uniform", share=0.0, users=60)
+    return Training(
+        build(config, log.sequences.item_count, seed=1),
+        log,
+        log,
+        TrainingConfig(epochs=epochs, batch_size=16, learning_rate=0.02).of(config),
+        seed=1,
+        evaluation_seed=0,
+        device=torch.device("cpu"),
+        checkpoint=checkpoint,
+    )
+
+
+def assert_same_weights(first: Training, second: Training) -> None:
+    held = first.model.state_dict()
+    assert all(torch.equal(value, held[name]) for name, value in second.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "name", "settings"),
+    [
+        ("mine.py:Mine", "mine.py", "Mine", {}),
+        ("a folder/of mine.py:make(size=3, on='x', share=-0.5)", "a folder/of mine.py", "make",
+         {"size": 3, "on": "x", "share": -0.5}),
+        ("C:/mine.py:Mine()", "C:/mine.py", "Mine", {}),
+    ],
+)  # fmt: skip
+def test_a_reference_is_a_file_a_name_and_settings(
+    text: str, file: str, name: str, settings: dict[str, object]
+) -> None:
+    assert own.reference(text) == own.Reference(file, name, settings)
+
+
+@pytest.mark.parametrize(
+    "text", ["mine.py", "mine:Mine", "mine.py:", "mine.py:a.b", "mine.py:Mine(3)", "mine.py:Mine(size=x)",
+             "mine.py:Mine(**{})", "mine.py:Mine(", "mine.py:1 + 1"]
+)  # fmt: skip
+def test_what_is_no_reference_is_refused_with_the_way_to_write_one(text: str) -> None:
+    with pytest.raises(WrongChoice, match=r"write it as FILE\.py:NAME"):
+        own.reference(text)
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [("Mean", OWN_ENCODER), ("a_mean", OWN_ENCODER), ("Counts", OWN_COUNTS), ("Whole", OWN_OBJECTIVE)],
+)
+def test_each_kind_is_told_keeps_to_the_contract_and_is_trained_saved_and_loaded(
+    reference: str, kind: str, tmp_path: Path
+) -> None:
+    config = config_of(reference)
+    assert config.backbone == kind
+    check(config)
+    check_contract(config)
+    trained = training_of(config, epochs=3)
+    epochs: list[Epoch] = []
+    trained.run(on_epoch=epochs.append)
+    if kind == OWN_COUNTS:
+        assert len(epochs) == 1
+    else:
+        assert epochs[-1].metrics["train.loss"] < epochs[0].metrics["train.loss"]
+    save_model(trained.model, config, tmp_path, item_count=trained.log.sequences.item_count)
+    loaded = load_model(tmp_path).state_dict()
+    assert loaded.keys() == trained.model.state_dict().keys()
+    assert all(torch.equal(value, loaded[name]) for name, value in trained.model.state_dict().items())
+
+
+def test_it_is_given_its_settings_and_those_of_the_model_that_it_has_parameters_for() -> None:
+    model = own.encoder(config_of("Mean(scale=3.0)", dim=8, length=7), 4, 2)
+    assert (model.length, model.scale, model.item_table().shape) == (7, 3.0, (5, 8))
+
+
+@pytest.mark.parametrize("backbone", ["sasrec", "gru4rec", "caser", "fpmc"])
+def test_networks_of_this_project_keep_to_the_contract(backbone: str) -> None:
+    """Which would complain of none of them, made by a file."""
+    file = Path(inspect.getfile(type(BACKBONES[backbone](ModelConfig(backbone=backbone), 3, 2))))
+    name = {"sasrec": "SASRec", "gru4rec": "GRU4Rec(layers=2)", "fpmc": "FPMC"}.get(
+        backbone, "Caser(order=3, horizontal=2, vertical=2)"
+    )
+    asked = ModelConfig(own=f"{file}:{name}", loss="bce")
+    code = file.read_text(encoding="utf-8")
+    check_contract(replace(asked, own_code=code, backbone=own.backbone_of(asked, code)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return self.mean(of_one_window(batch.segments), self.items(batch.items))
+            """,
+            "changes with a later event of the same history",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def __init__(self, item_count, *, length, dim):
+                    super().__init__(item_count, length=length, dim=dim)
+                    self.norm = nn.BatchNorm1d(dim)
+
+                def encode(self, batch, *, dropout=None, gate=None):
+                    hidden = super().encode(batch)
+                    return self.norm(hidden.flatten(0, 1)).view_as(hidden)
+            """,
+            "a normalisation over the batch sees all",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    hidden = super().encode(batch)
+                    return hidden if batch.targets is None else hidden + self.items(batch.targets)
+            """,
+            "changes with the targets",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return self.items(batch.items).cumsum(1)
+            """,
+            "other scores beside other histories than alone",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch).flatten(0, 1)
+            """,
+            r"of \[\d+, 5\] cells `encode` gives \[\d+, 6\], not \[rows, length, dim\]",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch) * torch.rand(())
+            """,
+            "other scores when it is asked again",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def __init__(self, item_count, *, length, dim):
+                    super().__init__(item_count, length=length, dim=dim * random.randint(1, 1))
+                    self.items.weight.data.mul_(random.random())
+            """,
+            "items.weight is drawn anew each time it is made",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def item_table(self):
+                    return self.items.weight[1:]
+            """,
+            r"for 8 histories and 30 items its scores are \[8, 29\]",
+        ),
+        (
+            """
+            class Broken(Counts):
+                def __init__(self, item_count, length):
+                    super().__init__(item_count, length)
+                    del self.counts
+                    self.counts = torch.zeros(item_count + 1)
+            """,
+            "saved and loaded it has other scores",
+        ),
+        (
+            """
+            class Broken(Whole):
+                def loss(self, batch, draws):
+                    return Loss(super().loss(batch, draws).terms.detach())
+            """,
+            "the loss of a step has no gradient",
+        ),
+        (
+            """
+            class Broken(Whole):
+                def loss(self, batch, draws):
+                    return Loss(super().loss(batch, draws).terms * random.random())
+            """,
+            "another loss when it is taken again",
+        ),
+        (
+            """
+            class Broken(Whole):
+                def training_batches(self, sequences, **_):
+                    return iter(())
+            """,
+            "its epochs have no batch",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_is_told(text: str, said: str) -> None:
+    with pytest.raises(WrongChoice, match=said) as told:
+        check_contract(config_of("Broken", text))
+    assert told.value.setting == "own"
+    assert str(told.value).startswith("own mine.py:Broken: ")
+
+
+DROPPING = """
+class Dropping(Mean):
+    def encode(self, batch, *, dropout=None, gate=None):
+        return nn.functional.dropout(super().encode(batch), 0.4, training=self.training)
+"""
+
+
+def test_dropout_of_torch_falls_the_same_when_a_training_is_made_again() -> None:
+    config = config_of("Dropping", DROPPING)
+    check_contract(config)
+    once = training_of(config, epochs=3)
+    once.run(on_epoch=lambda _: None)
+    torch.rand(7)
+    again = training_of(config, epochs=3)
+    again.run(on_epoch=lambda _: torch.rand(3))
+    assert_same_weights(once, again)
+
+
+def test_and_when_it_goes_on_after_it_has_been_stopped(tmp_path: Path) -> None:
+    config = config_of("Dropping", DROPPING)
+    whole = training_of(config, epochs=4)
+    whole.run(on_epoch=lambda _: None)
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training_of(config, epochs=4, checkpoint=tmp_path / "checkpoint.pt").run(on_epoch=stop)
+    resumed = training_of(config, epochs=4, checkpoint=tmp_path / "checkpoint.pt")
+    assert resumed.progress.epoch == 2
+    resumed.run(on_epoch=lambda _: None)
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "said"),
+    [
+        ("Nobody", "", "the file has no class or function Nobody"),
+        ("Mean(size=3)", "", "TypeError: .*unexpected keyword argument 'size'"),
+        ("torch", "", "the file has no class or function torch"),
+        ("made", "def made(item_count):\n    return item_count", "it makes a int, and a recommender of one's own is a"),
+        ("Mean", "import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("Mean", "def half(:", "SyntaxError"),
+        ("made", "def made():\n    return {}['key']", "KeyError: 'key'"),
+    ],
+)
+def test_a_file_that_makes_no_recommender_is_told_with_the_line(reference: str, text: str, said: str) -> None:
+    with pytest.raises(WrongChoice, match=said):
+        config_of(reference, text)
+
+
+def test_a_fault_is_told_with_its_line() -> None:
+    text = "def made():\n    return {}['key']"
+    line = len((HEAD + text).splitlines())
+    with pytest.raises(WrongChoice, match=rf"^own mine\.py:made, line {line}: KeyError: 'key'$"):
+        config_of("made", text)
+
+
+def test_an_encoder_without_attention_takes_a_noise_model_and_no_gate() -> None:
+    check(config_of("Mean", noise_model="co-occurrence"))
+    with pytest.raises(WrongChoice, match="has no attention for gate to work on"):
+        check(config_of("Mean", gate="positional"))
+
+
+def test_an_encoder_with_attention_takes_a_gate() -> None:
+    config = config_of("SASRec", "from models.networks.sasrec import SASRec", gate="positional", heads=1)
+    check(config)
+    model = build(config, 9, seed=1)
+    assert any("gate" in name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize("reference", ["Counts", "Whole"])
+def test_what_has_no_objective_of_ours_takes_neither(reference: str) -> None:
+    with pytest.raises(WrongChoice, match="take 'none' for its noise_model"):
+        check(config_of(reference, noise_model="co-occurrence"))
+
+
+def test_two_texts_are_two_models_and_what_tells_them_apart_is_short() -> None:
+    first, second = config_of("Mean"), config_of("Mean", "# another")
+    told = first.effective()
+    assert told != second.effective()
+    assert told["own"] == "mine.py:Mean"
+    assert len(told["own_code"]) == 16
+    assert "loss" in told
+    assert "loss" not in config_of("Counts").effective()
+
+
+def test_a_backbone_and_the_text_of_a_file_go_together() -> None:
+    for settings in ({"backbone": "own"}, {"own_code": "text"}):
+        with pytest.raises(ValueError, match="own_code, which comes of itself"):
+            ModelConfig(**settings)
+
+
+def test_what_a_file_imports() -> None:
+    assert own.imported("import a.b, c\nfrom d.e import f\n\ndef g():\n    import h") == {"a", "c", "d", "h"}
