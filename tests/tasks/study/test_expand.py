@@ -316,6 +316,18 @@ def test_a_method_of_ones_own(study: Write) -> None:
     assert made.cells[1].spec.method == "open"
 
 
+def test_a_recommender_from_outside_the_project_is_a_method(study: Write) -> None:
+    own = "own: 'studies/own.py:MovingAverage', heads: 4"
+    text = PLAIN.replace("[sasrec-bce, rec-denoiser]", f"[sasrec-bce, {{name: mine, {own}}}]")
+    mine = [cell.spec.model for cell in study(text).cells if cell.spec.method == "mine"]
+    assert {(model.backbone, model.heads, model.dim) for model in mine} == {("own", 4, 16)}
+    assert "class MovingAverage" in mine[0].own_code
+    told = refusal(lambda: study(text.replace("MovingAverage", "Nothing")))
+    assert "tiny.yaml, line 7: model: own studies/own.py:Nothing: the file has no class or function Nothing" in told
+    told = refusal(lambda: study(text.replace("heads: 4", "gate: positional")))
+    assert "tiny.yaml, line 7: model: the backbone own has no attention for gate to work on" in told
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [

@@ -1,0 +1,156 @@
+"""Methods that name a person's own file: where it is read, what they are called, and what is refused before a run."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flows.argument_types import methods
+from models.catalogue import build
+from models.config import ModelConfig
+from models.engine.sequences import Sequences
+from tasks.errors import InputError
+from tasks.home import PROJECT_ROOT
+from tasks.own import completed, method_name
+from tasks.specs import CellSpec, MethodSpec, RobustnessSpec, named_method
+from tasks.study.costs import kind_of
+
+COUNTS = """
+import torch
+from torch import nn
+from models.networks.count_based import CountBased
+
+
+class Recent(CountBased):
+    def __init__(self, item_count, length, weight=1.0):
+        super().__init__(length=length)
+        self.counts = nn.Buffer(torch.zeros(item_count + 1))
+        self.weight = weight
+
+    def prepare(self, sequences):
+        self.counts = self.weight * torch.bincount(sequences.items.long(), minlength=len(self.counts)).float()
+
+    def query(self, batch):
+        return self.counts.new_ones(len(batch.ends), 1)
+
+    def item_table(self):
+        return self.counts[:, None]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the folder that one is in."""
+    path = tmp_path / "mine.py"
+    path.write_text(COUNTS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def test_methods_are_parted_by_commas_outside_of_brackets() -> None:
+    assert methods("popularity, mine.py:A(x=1, y='b'),c.py:D") == ["popularity", "mine.py:A(x=1, y='b')", "c.py:D"]
+    assert methods("popularity,sasrec-bce") == ["popularity", "sasrec-bce"]
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ("mine.py:MovingAverage", "moving-average"),
+        ("a/b.py:make_it(size=3, decay=0.5)", "make-it-size-3-decay-0.5"),
+        ("mine.py:GRU4Rec(layers=2)", "gru4-rec-layers-2"),
+        ("mine.py:A(text='" + "x" * 90 + "')", "a-text-" + "x" * 53),
+    ],
+)
+def test_a_method_is_called_after_what_makes_it(own: str, name: str) -> None:
+    assert method_name(own) == name
+
+
+def test_it_is_asked_for_by_name_with_the_common_settings(file: Path) -> None:
+    method = named_method("mine.py:Recent(weight=2.0)", length=7)
+    assert method.name == "recent-weight-2.0"
+    assert (method.model.backbone, method.model.length, method.model.own_code) == ("own-counts", 7, COUNTS)
+
+
+def test_what_is_asked_for_needs_the_file_no_more(file: Path) -> None:
+    """As the parameters of a flow run, and a run that is made again."""
+    spec = RobustnessSpec(methods=(named_method("mine.py:Recent"),))
+    cell = spec.cells()[0]
+    file.unlink()
+    assert RobustnessSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert CellSpec.model_validate_json(cell.model_dump_json()) == cell
+
+
+def test_a_flows_parameters_name_a_file(file: Path) -> None:
+    said: dict[str, Any] = {"name": "mine", "model": {"own": "mine.py:Recent", "length": 9}}
+    assert MethodSpec.model_validate(said).model.own_code == COUNTS
+
+
+def test_a_changed_file_is_another_model(file: Path) -> None:
+    before = named_method("mine.py:Recent").model
+    file.write_text(COUNTS + "\n# changed\n", encoding="utf-8")
+    after = named_method("mine.py:Recent").model
+    assert before.effective() != after.effective()
+    assert before.effective() == completed(before).effective()
+
+
+def test_a_file_of_the_project_is_found_from_anywhere(file: Path) -> None:
+    assert named_method("studies/own.py:MovingAverage", heads=5).model.backbone == "own"
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ("nowhere.py:Mine", r"own nowhere\.py:Mine: there is no file nowhere\.py \(a path is relative to "),
+        ("mine.py:Nobody", r"own mine\.py:Nobody: the file has no class or function Nobody"),
+        ("mine.py:Recent(3)", r"write it as FILE\.py:NAME"),
+    ],
+)
+def test_what_cannot_be_is_refused(file: Path, own: str, said: str) -> None:
+    with pytest.raises((ValueError, InputError), match=said):
+        named_method(own)
+
+
+def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"mine\.py cannot be read as a Python file"):
+        named_method("mine.py:Recent")
+
+
+def test_it_is_no_named_method(file: Path) -> None:
+    with pytest.raises(ValueError, match="the method sasrec-bce fixes own to ''"):
+        MethodSpec.model_validate({"name": "sasrec-bce", "model": {"own": "mine.py:Recent"}})
+
+
+def test_it_takes_the_place_of_a_backbone(file: Path) -> None:
+    with pytest.raises(ValueError, match="it takes the place of the backbone gru4rec: leave that out"):
+        completed(ModelConfig(own="mine.py:Recent", backbone="gru4rec"))
+
+
+def test_what_two_of_them_take_is_told_apart(file: Path) -> None:
+    kinds = {
+        kind_of(named_method(own).model, device="cpu", threads=1, compiled=False, precision="float32")
+        for own in ("mine.py:Recent", "mine.py:Recent(weight=2.0)")
+    }
+    assert len(kinds) == 2
+
+
+def test_the_documentations_example_counts_each_users_last_ten_events(tmp_path: Path) -> None:
+    page = (PROJECT_ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Recent" in block]
+    (tmp_path / "recent.py").write_text(example, encoding="utf-8")
+    config = named_method(f"{tmp_path / 'recent.py'}:Recent").model
+    histories = [[1, 2, 3] * 5, [4], [], [5, 5, 1, 2]]
+    lengths = torch.tensor([13, 1, 0, 3])  # the last events of two are held out
+    log = Sequences(
+        items=torch.tensor([item for history in histories for item in history], dtype=torch.int32),
+        offsets=torch.tensor([0, 15, 16, 16, 20]),
+        train_lengths=lengths,
+        item_count=5,
+    )
+    model = build(config, 5, seed=1)
+    model.prepare(log)
+    counted = Counter(item for history, until in zip(histories, lengths, strict=True) for item in history[:until][-10:])
+    assert model.item_table().squeeze(1).tolist() == [counted[item] for item in range(6)]
