@@ -19,6 +19,7 @@ from models.config import (
     OWN,
     OWN_COUNTS,
     OWN_ENCODER,
+    OWN_NOISE,
     OWN_OBJECTIVE,
     WITHOUT_ATTENTION,
     ModelConfig,
@@ -282,7 +283,7 @@ def check(config: ModelConfig) -> None:
     altered = config.drop_events > 0 or config.corrupt_inputs > 0
     noisy = config.noise_model != NO_NOISE_MODEL, config.robust != NO_ROBUST_LOSS, altered
     if noisy[0]:
-        _entry(NOISE_MODELS, "noise_model", config.noise_model)
+        _entry((*NOISE_MODELS, OWN_NOISE), "noise_model", config.noise_model)
     if noisy[1]:
         _entry((*ROBUST, CO_TEACHING), "robust", config.robust)
     if config.robust == CO_TEACHING and (noisy[0] or noisy[2]):
@@ -353,7 +354,7 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         recommender = _trainable(config, item_count, user_count)
-    recommender.draws_globally = config.backbone in OWN
+    recommender.draws_globally = config.backbone in OWN or config.noise_model == OWN_NOISE
     return recommender
 
 
@@ -405,12 +406,16 @@ def _noise_aware(base: NextItem, config: ModelConfig, item_count: int) -> NoiseA
         if robust is None and not config.drop_events and not config.corrupt_inputs:
             return None
         return NoiseAware(base, None, robust, corrupt_inputs=config.corrupt_inputs, drop_events=config.drop_events)
+    if config.noise_model == OWN_NOISE:
+        noise = own.noise_model(config, item_count)
+    else:
+        noise = NOISE_MODELS[config.noise_model](config, item_count)
     sampled = config.cleaning == "sampled"
     leaves_out_of_histories = base.appended is None
     drop_below = config.drop_below if leaves_out_of_histories or not sampled else 0.0
     return NoiseAware(
         base,
-        NOISE_MODELS[config.noise_model](config, item_count),
+        noise,
         robust,
         drop_below=drop_below,
         target_power=0.0 if sampled else config.target_power,

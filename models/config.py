@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 
 NO_GATE = "none"
 NO_NOISE_MODEL = "none"
+OWN_NOISE = "own"
+"""The noise model that a person's own file makes (`models.own`)."""
 NO_ROBUST_LOSS = "none"
 CO_TEACHING = "co-teaching"
 READ_WHOLE: Mapping[str, tuple[str, ...]] = {"loss": ("softmax",), "backbone": ("bert4rec", "sse-pt", "diffrec")}
@@ -72,6 +74,7 @@ _OF_EACH_CONTROL: Mapping[str, tuple[str, ...]] = {
 }
 _OF_CONTROLS = tuple(dict.fromkeys(name for names in _OF_EACH_CONTROL.values() for name in names))
 _OF_NOISE = ("planted", "cleaning", "drop_below", "target_power", "attention_power", "spare")
+_OF_OWN_NOISE = ("own_noise", "own_noise_code")
 _OF_TRUNCATED = ("truncate", "truncate_ramp")
 _OF_POWERS = ("robust_power", "propensity_floor")
 _OF_LOSSES = ("loss", "negatives", "gbce_t", "bpr_max_penalty")
@@ -128,9 +131,10 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
     ("beta", 0.0): ("beta_on",),
     ("gamma", 0.0): ("jacobian_every",),
     ("contrast", 0.0): _OF_CONTRAST,
-    ("noise_model", NO_NOISE_MODEL): (*_OF_NOISE, "reach"),
-    ("noise_model", "popularity"): ("reach",),
-    ("noise_model", "own-score"): ("reach",),
+    ("noise_model", NO_NOISE_MODEL): (*_OF_NOISE, "reach", *_OF_OWN_NOISE),
+    ("noise_model", "popularity"): ("reach", *_OF_OWN_NOISE),
+    ("noise_model", "own-score"): ("reach", *_OF_OWN_NOISE),
+    ("noise_model", "co-occurrence"): _OF_OWN_NOISE,
     ("drop_below", 0.0): ("spare",),
     ("cleaning", "sampled"): ("target_power",),
     ("robust", NO_ROBUST_LOSS): (*_OF_TRUNCATED, *_OF_POWERS),
@@ -225,7 +229,8 @@ class ModelConfig(_Config):
         last ones, the other blocks see
     attention_alpha: the α at which every head of α-entmax attention begins, between 1.05 and 2
     jacobian_every: steps between those that have that term, which is as many times as strong there
-    noise_model: what tells genuine interactions from noise (`models.denoising.noise`); planted: the kind of noise that
+    noise_model: what tells genuine interactions from noise (`models.denoising.noise`); own_noise, own_noise_code: what
+        makes one of a person's own, as of `own`; planted: the kind of noise that
         it learns from, of `models.denoising.noise.planting`, or "all"; reach: how many events to each side of an event
         it is compared with
     cleaning: what of the log is trained on: "threshold" leaves out what is below `drop_below`, once; "sampled" draws
@@ -299,6 +304,8 @@ class ModelConfig(_Config):
     sparse_width: int = 2
     attention_alpha: float = 1.5
     noise_model: str = NO_NOISE_MODEL
+    own_noise: str = ""
+    own_noise_code: str = ""
     planted: str = "all"
     reach: int = 8
     cleaning: Literal["threshold", "sampled"] = "threshold"
@@ -328,8 +335,9 @@ class ModelConfig(_Config):
         for choices, names in UNUSED_TOGETHER.items():
             if all(values[part] == choice for part, choice in choices):
                 unread.update(names)
-        if self.own_code:
-            values["own_code"] = hashlib.sha256(self.own_code.encode()).hexdigest()[:DIGITS]
+        for name in ("own_code", "own_noise_code"):
+            if values[name]:
+                values[name] = hashlib.sha256(values[name].encode()).hexdigest()[:DIGITS]
         return {name: value for name, value in values.items() if name not in unread}
 
     @property
@@ -378,6 +386,11 @@ class ModelConfig(_Config):
             raise ValueError(
                 f"the backbone {self.backbone} goes with the text of a file as own_code, which comes of itself where a "
                 "model says `own: FILE.py:NAME` and no backbone"
+            )
+        if (self.noise_model == OWN_NOISE) != bool(self.own_noise_code):
+            raise ValueError(
+                f"the noise model {self.noise_model} goes with the text of a file as own_noise_code, which comes of "
+                "itself where a model says `own_noise: FILE.py:NAME` and no noise_model"
             )
         if self.dim % self.heads and self.backbone not in OWN and "heads" in self.effective():
             raise ValueError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")

@@ -4,21 +4,25 @@ A look at later events, or at the targets, is told here, before anything is trai
 true.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from models.catalogue import build
-from models.config import OWN, ModelConfig, WrongChoice
+from models.config import OWN, OWN_NOISE, ModelConfig, WrongChoice
+from models.denoising.noise.seam import NoiseModel
 from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
 from models.engine.sequences import Sequences
 from models.networks.backbone import NextItem
-from models.own import SETTINGS, faults_told
+from models.own import SETTINGS, faults_told, noise_model
 from models.recommender import Draws, Recommender
+
+Held = TypeVar("Held", "Case", "NoiseCase")
 
 ITEMS = 30
 SIZES = (5, 2, 9, 3, 7, 1, 4, 6)
@@ -28,14 +32,34 @@ APART = 1e-4
 
 
 def check_contract(config: ModelConfig) -> None:
-    """Raises `WrongChoice`, with the first rule that a configuration of `OWN` breaks, or with what its code raises."""
-    if config.backbone not in OWN:
-        raise ValueError(f"{config.backbone} is no recommender of a person's own")
-    with faults_told(config), torch.random.fork_rng(devices=[]):
-        case = Case(config)
-        for breach in (rule(case) for rule in RULES):
+    """Raises `WrongChoice`, with the first rule that what is of a person's own in a configuration breaks, or with what
+    its code raises.
+    """
+    if config.backbone in OWN:
+        _hold("own", config.own, RULES, Case(config))
+    if config.noise_model == OWN_NOISE:
+        _hold("own_noise", config.own_noise, RULES_OF_NOISE, NoiseCase(config))
+
+
+def _hold(setting: str, text: str, rules: Sequence[Callable[[Held], str | None]], case: Held) -> None:
+    with faults_told(setting, text), torch.random.fork_rng(devices=[]):
+        for breach in (rule(case) for rule in rules):
             if breach is not None:
-                raise WrongChoice("own", f"own {config.own}: {breach}")
+                raise WrongChoice(setting, f"{setting} {text}: {breach}")
+
+
+def small_log() -> Sequences:
+    """Random histories with times, of which every event may be trained on."""
+    generator = torch.Generator().manual_seed(3)
+    sizes = torch.tensor(SIZES)
+    events = int(sizes.sum())
+    return Sequences(
+        items=torch.randint(1, ITEMS + 1, (events,), generator=generator).int(),
+        offsets=torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]),
+        train_lengths=sizes,
+        item_count=ITEMS,
+        times=torch.randint(1, 10**9, (events,), generator=generator).sort().values,
+    )
 
 
 @dataclass(frozen=True)
@@ -59,16 +83,7 @@ class Case:
 
     @cached_property
     def log(self) -> Sequences:
-        generator = torch.Generator().manual_seed(3)
-        sizes = torch.tensor(SIZES)
-        events = int(sizes.sum())
-        return Sequences(
-            items=torch.randint(1, ITEMS + 1, (events,), generator=generator).int(),
-            offsets=torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]),
-            train_lengths=sizes,
-            item_count=ITEMS,
-            times=torch.randint(1, 10**9, (events,), generator=generator).sort().values,
-        )
+        return small_log()
 
     def training_windows(self) -> Batch:
         """Windows with targets, as a causal encoder is shown them; of their last events there are two at the least."""
@@ -206,6 +221,87 @@ RULES: tuple[Callable[[Case], str | None], ...] = (
     steps_teach,
 )
 """Each says what is wrong, or nothing."""
+
+
+@dataclass(frozen=True)
+class NoiseCase:
+    """The noise model of a configuration with the small log."""
+
+    config: ModelConfig
+
+    def built(self) -> NoiseModel:
+        return noise_model(self.config, ITEMS)
+
+    def learned(self) -> NoiseModel:
+        """One that has learned from the log, from the same of torch's own draws each time."""
+        torch.manual_seed(9)
+        model = self.built()
+        model.prepare(self.log)
+        return model
+
+    @cached_property
+    def prepared(self) -> NoiseModel:
+        return self.learned()
+
+    @cached_property
+    def log(self) -> Sequences:
+        return small_log()
+
+    def keep(self, model: NoiseModel, users: Tensor | None = None) -> Tensor:
+        """[events]: what it says of some users' whole histories, or of all, one after another."""
+        users = torch.arange(len(SIZES)) if users is None else users
+        stops = self.log.train_lengths[users]
+        batch = windows(self.log, users, stops, length=max(SIZES), with_targets=False)
+        return batch.events(model.keep(batch))
+
+
+def events_have_probabilities(case: NoiseCase) -> str | None:
+    """Each a number between 0 and 1."""
+    events = len(case.log.items)
+    for said, values in (("verdict", case.prepared.verdict(case.log)), ("keep", case.keep(case.prepared))):
+        if values.shape != (events,):
+            return f"of {events} events `{said}` gives {list(values.shape)}, not [events]"
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            return f"`{said}` gives {float(values.min())} to {float(values.max())}, not probabilities"
+    return None
+
+
+def a_log_is_judged_alike_again(case: NoiseCase) -> str | None:
+    """By one that has learned from it anew, and by the same one."""
+    first, again = case.prepared.verdict(case.log), case.prepared.verdict(case.log)
+    if not _same(first, again):
+        return "the same log is judged otherwise when it is asked again: draw nothing where events are judged"
+    told = "what it learns from the same log is something else when it is made again: draw with torch"
+    return None if _same(first, case.learned().verdict(case.log)) else told
+
+
+def histories_are_judged_by_themselves(case: NoiseCase) -> str | None:
+    """And not by others, with which they may share a row."""
+    alone = torch.cat([case.keep(case.prepared, user[None]) for user in torch.arange(len(SIZES))])
+    together = case.keep(case.prepared)
+    told = "a history is judged otherwise beside other histories than alone: `events.owners` says whose an event is"
+    return None if _same(together, alone) else told
+
+
+def what_it_learned_is_kept(case: NoiseCase) -> str | None:
+    """In what is saved of it."""
+    torch.manual_seed(6)
+    loaded = case.built()
+    loaded.load_state_dict(case.prepared.state_dict())
+    told = (
+        "saved and loaded it judges otherwise: what it takes from the log belongs into buffers (`torch.nn.Buffer`), "
+        "which are made in its constructor"
+    )
+    return None if _same(case.keep(case.prepared), case.keep(loaded)) else told
+
+
+RULES_OF_NOISE: tuple[Callable[[NoiseCase], str | None], ...] = (
+    events_have_probabilities,
+    a_log_is_judged_alike_again,
+    histories_are_judged_by_themselves,
+    what_it_learned_is_kept,
+)
+"""Likewise, for noise models."""
 
 
 def _same(first: Tensor, second: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Recommenders of a person's own: a Python file that lies outside this project, and what in it makes one.
+"""Recommenders and noise models of a person's own: a Python file that lies outside this project, and what makes one.
 
 The file's text is part of the model's configuration (`ModelConfig.own_code`), so that whoever has that can build the
 model: a training's process, a run that is made again, a registered model that is served elsewhere. It may import torch,
@@ -20,12 +20,15 @@ from types import ModuleType
 from typing import Any
 
 from models.config import OWN_COUNTS, OWN_ENCODER, OWN_OBJECTIVE, ModelConfig, WrongChoice
+from models.denoising.noise.seam import NoiseModel
 from models.networks.backbone import Backbone
 from models.networks.count_based import CountBased
 from models.recommender import Recommender
 
 SETTINGS = ("length", "dim", "blocks", "heads", "dropout", "norm")
-"""Of a `ModelConfig`, what is handed to whoever makes a model, where it has a parameter of that name."""
+"""Of a `ModelConfig`, what is handed to whoever makes a recommender, where it has a parameter of that name."""
+SETTINGS_OF_NOISE = ("planted", "reach")
+"""Likewise to whoever makes a noise model."""
 
 ANY_SIZE = (3, 2)
 """Items and users of a model that is made to see what it is."""
@@ -33,15 +36,17 @@ ANY_SIZE = (3, 2)
 
 @dataclass(frozen=True)
 class Reference:
-    """What `ModelConfig.own` says: a file, the name of a class or function in it, and settings that it is given."""
+    """What `ModelConfig.own` or `own_noise` says: a file, the name of a class or function in it, and its settings."""
 
     file: str
     name: str
     settings: Mapping[str, Any]
 
 
-def reference(text: str) -> Reference:
-    """Of "FILE.py:NAME" or "FILE.py:NAME(setting=1, other='two')". Raises `WrongChoice` where it is neither."""
+def reference(text: str, *, setting: str = "own") -> Reference:
+    """Of "FILE.py:NAME" or "FILE.py:NAME(setting=1, other='two')". Raises `WrongChoice`, for the `setting` of a
+    `ModelConfig` that says so, where it is neither.
+    """
     found = re.fullmatch(r"(?P<file>.+\.py):(?P<call>[^:].*)", text.strip(), re.DOTALL)
     try:
         tree = ast.parse(found["call"], mode="eval").body if found else None
@@ -56,13 +61,14 @@ def reference(text: str) -> Reference:
         except ValueError:
             pass
     raise WrongChoice(
-        "own", f"own is {text!r}: write it as FILE.py:NAME, or with settings as FILE.py:NAME(setting=1, other='two')"
+        setting,
+        f"{setting} is {text!r}: write it as FILE.py:NAME, or with settings as FILE.py:NAME(setting=1, other='two')",
     )
 
 
 def encoder(config: ModelConfig, item_count: int, user_count: int) -> Backbone:
     """What is made of a configuration of `OWN_ENCODER`. Raises `WrongChoice` where that is something else."""
-    made = _made(config, item_count, user_count)
+    made = _recommender(config, item_count, user_count)
     if not isinstance(made, Backbone):
         raise _otherwise(config, made)
     return made
@@ -72,10 +78,23 @@ def recommender(config: ModelConfig, item_count: int, user_count: int) -> Recomm
     """What is made of a configuration of `OWN_OBJECTIVE` or `OWN_COUNTS`. Raises `WrongChoice` where that is something
     else.
     """
-    made = _made(config, item_count, user_count)
+    made = _recommender(config, item_count, user_count)
     if not isinstance(made, Recommender) or isinstance(made, CountBased) != (config.backbone == OWN_COUNTS):
         raise _otherwise(config, made)
     return made
+
+
+def noise_model(config: ModelConfig, item_count: int) -> NoiseModel:
+    """What is made of a configuration of `OWN_NOISE`. Raises `WrongChoice` where that is something else."""
+    offered = {"item_count": item_count} | {name: getattr(config, name) for name in SETTINGS_OF_NOISE}
+    made = _made("own_noise", config.own_noise, config.own_noise_code, offered)
+    if isinstance(made, NoiseModel):
+        return made
+    raise WrongChoice(
+        "own_noise",
+        f"own_noise {config.own_noise}: it makes a {type(made).__name__}, and a noise model of one's own is a "
+        "`NoiseModel` (models/denoising/noise/seam.py)",
+    )
 
 
 def has_attention(config: ModelConfig) -> bool:
@@ -88,7 +107,7 @@ def backbone_of(config: ModelConfig, code: str) -> str:
 
     Raises `WrongChoice` where it makes none, or fails.
     """
-    made = _made(replace(config, backbone=OWN_ENCODER, own_code=code), *ANY_SIZE)
+    made = _recommender(replace(config, backbone=OWN_ENCODER, own_code=code), *ANY_SIZE)
     if isinstance(made, Backbone):
         return OWN_ENCODER
     if isinstance(made, Recommender):
@@ -113,35 +132,39 @@ def imported(code: str) -> set[str]:
 
 
 @contextmanager
-def faults_told(config: ModelConfig) -> Iterator[None]:
-    """What a person's own code raises is told as `WrongChoice`, with the line of theirs that it came from."""
+def faults_told(setting: str, text: str) -> Iterator[None]:
+    """What a person's own code raises is told as `WrongChoice`, with the line of theirs that it came from; `text` is
+    what the `setting` says.
+    """
     try:
         yield
     except WrongChoice:
         raise
     except Exception as error:
-        file = reference(config.own).file
+        file = reference(text, setting=setting).file
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         if isinstance(error, SyntaxError):
             lines = [error.lineno]
         where = f", line {lines[-1]}" if lines else ""
         said = str(error.msg if isinstance(error, SyntaxError) else error).strip().splitlines()[:1]
         told = ": ".join([type(error).__name__, *said])
-        raise WrongChoice("own", f"own {config.own}{where}: {told}") from error
+        raise WrongChoice(setting, f"{setting} {text}{where}: {told}") from error
 
 
-def _made(config: ModelConfig, item_count: int, user_count: int) -> Any:
-    """What the file's class or function gives. It is handed those of `item_count`, `user_count` and `SETTINGS` that it
-    has parameters for, and what `config.own` says.
+def _recommender(config: ModelConfig, item_count: int, user_count: int) -> Any:
+    offered = {"item_count": item_count, "user_count": user_count}
+    return _made("own", config.own, config.own_code, offered | {name: getattr(config, name) for name in SETTINGS})
+
+
+def _made(setting: str, text: str, code: str, offered: Mapping[str, Any]) -> Any:
+    """What the file's class or function gives, which `text` names. It is handed what is `offered` and it has parameters
+    for, and the settings that the text gives it.
     """
-    wanted = reference(config.own)
-    with faults_told(config):
-        module = _module(wanted.file, config.own_code)
-        make = getattr(module, wanted.name, None)
+    wanted = reference(text, setting=setting)
+    with faults_told(setting, text):
+        make = getattr(_module(wanted.file, code), wanted.name, None)
         if not callable(make):
-            raise WrongChoice("own", f"own {config.own}: the file has no class or function {wanted.name}")
-        offered = {"item_count": item_count, "user_count": user_count}
-        offered |= {name: getattr(config, name) for name in SETTINGS}
+            raise WrongChoice(setting, f"{setting} {text}: the file has no class or function {wanted.name}")
         known = inspect.signature(make).parameters
         return make(**{name: value for name, value in offered.items() if name in known} | dict(wanted.settings))
 

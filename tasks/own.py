@@ -1,11 +1,11 @@
-"""Recommenders of a person's own: the file that a method names is read, and what it makes is held to the contract."""
+"""What is of a person's own in a method: the file that it names is read, and what that makes held to the contract."""
 
 import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from models.config import ModelConfig
+from models.config import NO_NOISE_MODEL, OWN_NOISE, ModelConfig
 from tasks.home import PROJECT_ROOT
 from tasks.paths import path_named
 
@@ -25,40 +25,49 @@ def method_name(own: str) -> str:
 
 
 def completed(config: ModelConfig) -> ModelConfig:
-    """A configuration that names an own recommender, with the text of its file and its kind; any other as it is.
+    """A configuration that names an own recommender or noise model, with the text of its file and its kind; any other
+    as it is.
 
     A path is relative to the folder that one is in, or else to the project's. Raises `ValueError` where the file cannot
     be read, or what it makes does not keep to the contract (`models.contract`).
     """
-    if not config.own or config.own_code:
-        return config
-    return _checked(config, _text(config.own))
+    own = _text("own", config.own) if config.own and not config.own_code else ""
+    noise = _text("own_noise", config.own_noise) if config.own_noise and not config.own_noise_code else ""
+    return _checked(config, own, noise) if own or noise else config
 
 
 @cache
-def _checked(config: ModelConfig, code: str) -> ModelConfig:
+def _checked(config: ModelConfig, own: str, noise: str) -> ModelConfig:
     # Not before it is needed: torch, which comes with it, takes seconds.
     from models.catalogue import check
     from models.contract import check_contract
     from models.own import backbone_of
 
-    if config.backbone != ModelConfig.backbone:
-        raise ValueError(f"own {config.own}: it takes the place of the backbone {config.backbone}: leave that out")
-    whole = replace(config, backbone=backbone_of(config, code), own_code=code)
-    check(whole)
-    check_contract(whole)
-    return whole
+    if own:
+        _refuse_beside("own", config.own, "backbone", config.backbone, usual=ModelConfig.backbone)
+        config = replace(config, backbone=backbone_of(config, own), own_code=own)
+    if noise:
+        _refuse_beside("own_noise", config.own_noise, "noise model", config.noise_model, usual=NO_NOISE_MODEL)
+        config = replace(config, noise_model=OWN_NOISE, own_noise_code=noise)
+    check(config)
+    check_contract(config)
+    return config
 
 
-def _text(own: str) -> str:
-    """What the file holds."""
+def _refuse_beside(setting: str, text: str, what: str, said: str, *, usual: str) -> None:
+    if said != usual:
+        raise ValueError(f"{setting} {text}: it takes the place of the {what} {said}: leave that out")
+
+
+def _text(setting: str, said: str) -> str:
+    """What the file holds that a setting names."""
     from models.own import reference
 
-    named = path_named(reference(own).file, by="own")
+    named = path_named(reference(said, setting=setting).file, by=setting)
     path = next((each for each in (named, PROJECT_ROOT / named) if each.is_file()), None)
     if path is None:
-        raise ValueError(f"own {own}: there is no file {named} (a path is relative to {Path.cwd()})")
+        raise ValueError(f"{setting} {said}: there is no file {named} (a path is relative to {Path.cwd()})")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"own {own}: {named} cannot be read as a Python file: {error}") from None
+        raise ValueError(f"{setting} {said}: {named} cannot be read as a Python file: {error}") from None

@@ -196,7 +196,8 @@ def _libraries(folder: Path) -> tuple[str, ...]:
 
     config = described(folder).config
     of_packages = packages_distributions()
-    own = {of_packages[name][0] for name in imported(config.own_code) if name in of_packages and name != "models"}
+    named = (imported(config.own_code) | imported(config.own_noise_code)) & of_packages.keys() - {"models"}
+    own = {of_packages[name][0] for name in named}
     return tuple(dict.fromkeys((*REQUIREMENTS, *LIBRARIES.get(config.gate, ()), *sorted(own))))
 
 

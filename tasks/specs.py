@@ -136,6 +136,7 @@ YIELDING = ("negatives", "cleaning", "neighbours")
 PLAIN: Mapping[str, Any] = {
     "backbone": ModelConfig.backbone,
     "own": "",
+    "own_noise": "",
     "gate": NO_GATE,
     "noise_model": NO_NOISE_MODEL,
     "robust": NO_ROBUST_LOSS,

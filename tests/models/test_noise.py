@@ -140,7 +140,7 @@ def test_an_owner_speaks_for_a_pair_once_and_only_where_it_was_counted(
             totals[earlier] += affinity
         expected += totals
     batch = windows(sequences, torch.arange(4), torch.tensor([9, 8, 12, 10]), length=12, with_targets=False)
-    monkeypatch.setattr(model, "_keep", lambda events: model.first_evidence(events)[:, :2].sum(1))
+    monkeypatch.setattr(model, "genuine", lambda events: model.first_evidence(events)[:, :2].sum(1))
     found = batch.events(model.keep(batch))
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
 

@@ -2,19 +2,23 @@
 
 import inspect
 import textwrap
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from models import own
 from models.catalogue import BACKBONES, build, check
-from models.config import OWN_COUNTS, OWN_ENCODER, OWN_OBJECTIVE, ModelConfig, TrainingConfig, WrongChoice
+from models.config import OWN_COUNTS, OWN_ENCODER, OWN_NOISE, OWN_OBJECTIVE, ModelConfig, TrainingConfig, WrongChoice
 from models.contract import check_contract
+from models.denoising.noise_aware import NoiseAware
+from models.engine.sequences import training_part
 from models.engine.training import Epoch, Training
 from models.storage import load_model, save_model
-from tests.models.builders import planted_log
+from tests.models.builders import auroc, planted_log
 
 HEAD = """
 import random
@@ -106,8 +110,12 @@ def training_of(config: ModelConfig, *, epochs: int, checkpoint: Path | None = N
 
 
 def assert_same_weights(first: Training, second: Training) -> None:
-    held = first.model.state_dict()
-    assert all(torch.equal(value, held[name]) for name, value in second.model.state_dict().items())
+    assert_same(first.model.state_dict(), second.model.state_dict())
+
+
+def assert_same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 @pytest.mark.parametrize(
@@ -153,9 +161,7 @@ def test_each_kind_is_told_keeps_to_the_contract_and_is_trained_saved_and_loaded
     else:
         assert epochs[-1].metrics["train.loss"] < epochs[0].metrics["train.loss"]
     save_model(trained.model, config, tmp_path, item_count=trained.log.sequences.item_count)
-    loaded = load_model(tmp_path).state_dict()
-    assert loaded.keys() == trained.model.state_dict().keys()
-    assert all(torch.equal(value, loaded[name]) for name, value in trained.model.state_dict().items())
+    assert_same(trained.model.state_dict(), load_model(tmp_path).state_dict())
 
 
 def test_it_is_given_its_settings_and_those_of_the_model_that_it_has_parameters_for() -> None:
@@ -370,6 +376,137 @@ def test_what_has_no_objective_of_ours_takes_neither(reference: str) -> None:
         check(config_of(reference, noise_model="co-occurrence"))
 
 
+NOISE = """
+import random
+
+import torch
+from torch import nn
+
+from models.denoising.noise.seam import NoiseModel
+
+
+class Repeats(NoiseModel):
+    # What a history holds twice is likelier genuine.
+
+    def __init__(self, item_count: int, planted: str, weight: float = 1.0) -> None:
+        super().__init__(features=1, planted=planted)
+        self.weight = weight
+
+    def count(self, events, item_count):
+        pass
+
+    def evidence(self, events, planted=None):
+        items = events.items if planted is None else planted
+        own = events.owners[:, None] == events.owners
+        same = own & (items[:, None] == events.items)
+        return self.weight * (same.sum(1) - int(planted is None)).float()[:, None]
+"""
+
+
+def noise_of(reference: str, text: str = "", **settings: object) -> ModelConfig:
+    code = NOISE + textwrap.dedent(text)
+    asked = {"dim": 6, "length": 5, "loss": "softmax", **settings}
+    return ModelConfig(**asked, noise_model=OWN_NOISE, own_noise=f"mine.py:{reference}", own_noise_code=code)
+
+
+def test_a_noise_model_of_ones_own_keeps_to_the_contract_and_cleans_what_is_trained_on(tmp_path: Path) -> None:
+    config = noise_of("Repeats(weight=2.0)", planted="uniform")
+    check(config)
+    check_contract(config)
+    log, noise = planted_log(kind="uniform", share=0.3, users=150)
+    model = build(config, log.sequences.item_count, seed=1)
+    model.prepare(log.sequences)
+    assert isinstance(model, NoiseAware)
+    assert model.noise is not None
+    verdict = model.noise.verdict(log.sequences)
+    part = training_part(log.sequences)
+    assert auroc(1 - verdict[part], noise[part]) > 0.8
+    trained = training_of(config, epochs=2)
+    trained.run(on_epoch=lambda _: None)
+    save_model(trained.model, config, tmp_path, item_count=trained.log.sequences.item_count)
+    assert_same(trained.model.state_dict(), load_model(tmp_path).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            """
+            class Broken(Repeats):
+                def genuine(self, events):
+                    return super().genuine(events)[:-1]
+            """,
+            r"of 37 events `verdict` gives|RuntimeError",
+        ),
+        (
+            """
+            class Broken(Repeats):
+                def genuine(self, events):
+                    return 2 + super().genuine(events)
+            """,
+            "not probabilities",
+        ),
+        (
+            """
+            class Broken(Repeats):
+                def genuine(self, events):
+                    return torch.rand(len(events.items))
+            """,
+            "judged otherwise when it is asked again",
+        ),
+        (
+            """
+            class Broken(Repeats):
+                def prepare(self, sequences):
+                    super().prepare(sequences)
+                    self.judgement.weights.add_(random.random())
+                    self.judgement.shares.fill_(0.3)
+            """,
+            "what it learns from the same log is something else",
+        ),
+        (
+            """
+            class Broken(Repeats):
+                def genuine(self, events):
+                    return (events.items[:, None] == events.items).float().mean(1)
+            """,
+            "judged otherwise beside other histories than alone",
+        ),
+        (
+            """
+            class Broken(Repeats):
+                def prepare(self, sequences):
+                    super().prepare(sequences)
+                    self.level = torch.tensor(0.25)
+
+                def genuine(self, events):
+                    return torch.full(events.items.shape, float(getattr(self, "level", 0.75)))
+            """,
+            "saved and loaded it judges otherwise",
+        ),
+        (
+            """
+            def Broken(item_count):
+                return item_count
+            """,
+            "it makes a int, and a noise model of one's own is a `NoiseModel`",
+        ),
+    ],
+)
+def test_what_a_noise_model_breaks_of_the_contract_is_told(text: str, said: str) -> None:
+    with pytest.raises(WrongChoice, match=said) as told:
+        check_contract(noise_of("Broken", text))
+    assert told.value.setting == "own_noise"
+    assert str(told.value).startswith("own_noise mine.py:Broken")
+
+
+def test_noise_models_of_this_project_keep_to_the_contract() -> None:
+    """Which would complain of none of them, made by a file."""
+    for name, module in (("Popularity", "popularity"), ("CoOccurrence(reach=3)", "cooccurrence")):
+        text = f"from models.denoising.noise.{module} import {name.partition('(')[0]}"
+        check_contract(noise_of(name, text))
+
+
 def test_two_texts_are_two_models_and_what_tells_them_apart_is_short() -> None:
     first, second = config_of("Mean"), config_of("Mean", "# another")
     told = first.effective()
@@ -383,6 +520,9 @@ def test_two_texts_are_two_models_and_what_tells_them_apart_is_short() -> None:
 def test_a_backbone_and_the_text_of_a_file_go_together() -> None:
     for settings in ({"backbone": "own"}, {"own_code": "text"}):
         with pytest.raises(ValueError, match="own_code, which comes of itself"):
+            ModelConfig(**settings)
+    for settings in ({"noise_model": "own"}, {"own_noise_code": "text"}):
+        with pytest.raises(ValueError, match="own_noise_code, which comes of itself"):
             ModelConfig(**settings)
 
 

@@ -11,7 +11,9 @@ import torch
 from flows.argument_types import methods
 from models.catalogue import build
 from models.config import ModelConfig
+from models.denoising.noise.seam import Events
 from models.engine.sequences import Sequences
+from models.own import noise_model
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT
 from tasks.own import completed, method_name
@@ -39,6 +41,15 @@ class Recent(CountBased):
     def item_table(self):
         return self.counts[:, None]
 """
+
+
+def example(folder: Path, name: str) -> Path:
+    """The file that the documentation shows with the class of that name."""
+    page = (PROJECT_ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    (text,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"class {name}(" in block]
+    path = folder / "example.py"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 @pytest.fixture
@@ -137,11 +148,30 @@ def test_what_two_of_them_take_is_told_apart(file: Path) -> None:
     assert len(kinds) == 2
 
 
+def test_a_noise_model_of_ones_own_is_read_likewise(tmp_path: Path) -> None:
+    config = completed(ModelConfig(own_noise=f"{example(tmp_path, 'Repeats')}:Repeats", loss="softmax"))
+    assert (config.backbone, config.noise_model) == ("sasrec", "own")
+    assert len(config.effective()["own_noise_code"]) == 16
+    with pytest.raises(ValueError, match="it takes the place of the noise model popularity: leave that out"):
+        completed(ModelConfig(own_noise="studies/own.py:MovingAverage", noise_model="popularity"))
+    with pytest.raises(ValueError, match=r"own_noise studies/own\.py:MovingAverage: TypeError"):
+        completed(ModelConfig(own_noise="studies/own.py:MovingAverage"))
+    with pytest.raises(ValueError, match=r"own_noise nowhere\.py:Judge: there is no file"):
+        completed(ModelConfig(own_noise="nowhere.py:Judge"))
+    with pytest.raises(ValueError, match="the method denoised-softmax fixes own_noise to ''"):
+        MethodSpec.model_validate({"name": "denoised-softmax", "model": {"own_noise": "mine.py:Judge"}})
+
+
+def test_the_documentations_noise_model_knows_what_a_history_holds_twice(tmp_path: Path) -> None:
+    config = completed(ModelConfig(own_noise=f"{example(tmp_path, 'Repeats')}:Repeats"))
+    judge = noise_model(config, 9)
+    events = Events(torch.tensor([1, 2, 1, 1, 3]), torch.tensor([0, 0, 0, 1, 1]), torch.ones(5, dtype=torch.bool))
+    assert judge.evidence(events).flatten().tolist() == [1, 0, 1, 0, 0]
+    assert judge.evidence(events, torch.tensor([2, 9, 3, 3, 2])).flatten().tolist() == [1, 0, 0, 1, 0]
+
+
 def test_the_documentations_example_counts_each_users_last_ten_events(tmp_path: Path) -> None:
-    page = (PROJECT_ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Recent" in block]
-    (tmp_path / "recent.py").write_text(example, encoding="utf-8")
-    config = named_method(f"{tmp_path / 'recent.py'}:Recent").model
+    config = named_method(f"{example(tmp_path, 'Recent')}:Recent").model
     histories = [[1, 2, 3] * 5, [4], [], [5, 5, 1, 2]]
     lengths = torch.tensor([13, 1, 0, 3])  # the last events of two are held out
     log = Sequences(

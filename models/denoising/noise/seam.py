@@ -79,7 +79,7 @@ class NoiseModel(nn.Module):
         owner = torch.where(real, row * (length + 1) + batch.segments, -1)
         counted = real if batch.trained is None else batch.trained
         events = Events(batch.items.flatten(), owner.flatten(), counted.flatten())
-        return torch.where(real, self._keep(events).view(rows, length), 1.0)
+        return torch.where(real, self.genuine(events).view(rows, length), 1.0)
 
     @torch.no_grad()
     def verdict(self, sequences: Sequences, *, counted: bool = True) -> Tensor:
@@ -89,13 +89,14 @@ class NoiseModel(nn.Module):
         """
         log = training_events(sequences, counted=counted)
         verdict = torch.ones(len(sequences.items), device=sequences.device)
-        return verdict.masked_scatter(training_part(sequences), self._keep(log))
+        return verdict.masked_scatter(training_part(sequences), self.genuine(log))
 
     def share(self) -> float:
         """The estimated share of noise in the training log."""
         return float(self.judgement.shares.sum().clamp(max=1))
 
-    def _keep(self, events: Events) -> Tensor:
+    def genuine(self, events: Events) -> Tensor:
+        """[events]: the probability that each is genuine, by what `prepare` has learned."""
         return self.judgement.keep(self.evidence(events))
 
 
