@@ -33,8 +33,8 @@ import numpy as np
 import torch
 
 from models.catalogue import build
-from models.config import ModelConfig, TrainingConfig
-from models.description import MODEL_FILES
+from models.config import ModelConfig, TrainingConfig, WrongChoice
+from models.description import MODEL_FILES, described
 from models.engine.files import save_arrays, written_whole
 from models.engine.memory import keep_freed
 from models.engine.offers import OFFERED, OFFERED_IN, Offers, exposures, self_information
@@ -42,6 +42,7 @@ from models.engine.ranking import Protocol, rank, rank_and_offer, users_by_item
 from models.engine.sequences import InteractionLog, Sequences, load_log
 from models.engine.training import Running, Training
 from models.errors import Diverged, NotCompiled
+from models.own import faults_of_files_told
 from models.storage import load_model, save_model
 
 RESULT_FILE = "result.json"
@@ -54,6 +55,7 @@ class BadRequest(ValueError):
 
 FAILURES: Mapping[type[Exception], str] = {
     BadRequest: "invalid",
+    WrongChoice: "invalid",
     NotCompiled: "invalid",
     TimeoutError: "timeout",
     Diverged: "diverged",
@@ -98,7 +100,8 @@ def train(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Train as asked and `say` how it gets on, unless the folder holds the result already; what is in `result.json`,
     less its history.
 
-    Raises `BadRequest`, `TimeoutError` past the time limit, `models.errors.Diverged` and `models.errors.NotCompiled`.
+    Raises `BadRequest`, `TimeoutError` past the time limit, `models.errors.Diverged` and `models.errors.NotCompiled`;
+    what a person's own file raises (`models.own`) as `WrongChoice`.
     """
     folder = Path(request["folder"])
     with only_one_in(folder, say):
@@ -124,7 +127,8 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
     `lists`, in how many lists on test each item is offered, `users`, how many have it in the clean log's training part,
     and its `self_information` in bits.
 
-    Raises `BadRequest`, and `models.errors.Diverged` where the scores are not finite.
+    Raises `BadRequest`, and `models.errors.Diverged` where the scores are not finite; what a person's own file raises
+    as `WrongChoice`.
     """
     device = torch.device(request["device"])
     with as_asked():
@@ -133,15 +137,17 @@ def rank_targets(request: dict[str, Any]) -> dict[str, Any]:
         if request.get("trained_on", request["log"]) != request["log"]:
             histories = histories.read_after(load_log(Path(request["trained_on"])).sequences.to(device))
         model = load_model(Path(request["folder"]), device=device)
+        config = described(Path(request["folder"])).config
     arrays: dict[str, np.ndarray] = {}
     offers: Offers = np.zeros((0, OFFERED), dtype=np.int32)
     started = time.monotonic()
     for split, targets in log.targets.items():
         protocol = Protocol.of(clean.sequences, clean.targets[split], seed=request["evaluation_seed"])
-        if split == OFFERED_IN:
-            ranks, offers = rank_and_offer(model, histories, targets, protocol)
-        else:
-            ranks = rank(model, histories, targets, protocol)
+        with faults_of_files_told(config):
+            if split == OFFERED_IN:
+                ranks, offers = rank_and_offer(model, histories, targets, protocol)
+            else:
+                ranks = rank(model, histories, targets, protocol)
         arrays |= {f"{split}_{name}": values for name, values in ranks.items()}
     save_arrays(Path(request["out"]), **arrays, **_offered(offers, clean.sequences))
     return {"seconds": time.monotonic() - started}
@@ -159,12 +165,15 @@ def _offered(offers: Offers, clean: Sequences) -> dict[str, np.ndarray]:
 def _train(request: dict[str, Any], folder: Path, say: Say) -> None:
     keep_freed()
     with as_asked():
-        training = training_of(request, load_log, checkpoint=folder / CHECKPOINT_FILE)
-    seconds = request["seconds"]
-    training.run(
-        on_epoch=lambda epoch: say("epoch", **asdict(epoch)),
-        deadline=None if seconds is None else time.monotonic() + seconds,
-    )
+        config = ModelConfig.from_dict(request["model"])
+    with faults_of_files_told(config):
+        with as_asked():
+            training = training_of(request, load_log, checkpoint=folder / CHECKPOINT_FILE)
+        seconds = request["seconds"]
+        training.run(
+            on_epoch=lambda epoch: say("epoch", **asdict(epoch)),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+        )
     keep(training, request, group=[])
 
 

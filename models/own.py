@@ -16,8 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
+
+import torch
 
 from models.config import OWN_COUNTS, OWN_ENCODER, OWN_OBJECTIVE, ModelConfig, WrongChoice
 from models.denoising.noise.seam import NoiseModel
@@ -32,6 +35,9 @@ SETTINGS_OF_NOISE = ("planted", "reach")
 
 ANY_SIZE = (3, 2)
 """Items and users of a model that is made to see what it is."""
+
+LONGEST_SAID = 300
+"""Characters of what an error says."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +147,44 @@ def faults_told(setting: str, text: str) -> Iterator[None]:
     except WrongChoice:
         raise
     except Exception as error:
-        file = reference(text, setting=setting).file
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        if isinstance(error, SyntaxError):
-            lines = [error.lineno]
-        where = f", line {lines[-1]}" if lines else ""
-        said = str(error.msg if isinstance(error, SyntaxError) else error).strip().splitlines()[:1]
-        told = ": ".join([type(error).__name__, *said])
-        raise WrongChoice(setting, f"{setting} {text}{where}: {told}") from error
+        raise _told(setting, text, error) from error
+
+
+@contextmanager
+def faults_of_files_told(config: ModelConfig) -> Iterator[None]:
+    """As `faults_told`, of whatever file the configuration has, what has come through a line of it. Not what runs out
+    of memory, which may be there when it is tried again.
+    """
+    try:
+        yield
+    except (WrongChoice, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        for setting, text in (("own", config.own), ("own_noise", config.own_noise)):
+            if text and _lines(setting, text, error):
+                raise _told(setting, text, error) from error
+        raise
+
+
+def in_a_line(error: Exception) -> str:
+    """What it is, and what it says."""
+    said = str(error.msg if isinstance(error, SyntaxError) else error).split()
+    return ": ".join([type(error).__name__, *filter(None, [shorten(" ".join(said), LONGEST_SAID)])])
+
+
+def _told(setting: str, text: str, error: Exception) -> WrongChoice:
+    lines = _lines(setting, text, error)
+    where = f", line {lines[-1]}" if lines else ""
+    return WrongChoice(setting, f"{setting} {text}{where}: {in_a_line(error)}")
+
+
+def _lines(setting: str, text: str, error: Exception) -> list[int]:
+    """Those of a person's own file that an error has come through, the innermost last."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return [error.lineno]
+    file = reference(text, setting=setting).file
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame.lineno for frame in frames if frame.filename == file and frame.lineno]
 
 
 def _recommender(config: ModelConfig, item_count: int, user_count: int) -> Any:

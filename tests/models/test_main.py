@@ -261,3 +261,38 @@ def test_a_group_of_what_cannot_be_stacked_is_refused(
     cells = [request_for(tmp_path / str(number), model=model) for number, model in enumerate(models)]
     with pytest.raises(BadRequest, match=complaint):
         train_group({"cells": cells, "device": "cpu", "threads": 1, "seconds": None}, ignore)
+
+
+TIRING = """
+from torch import nn
+from models.recommender import Loss, Recommender
+
+
+class Tiring(Recommender):
+    steps = 0
+
+    def __init__(self, item_count, length):
+        super().__init__()
+        self.length, self.items = length, nn.Embedding(item_count + 1, 4)
+
+    def loss(self, batch, draws):
+        self.steps += 1
+        if self.steps == 2:
+            raise RuntimeError("I have had enough")
+        return Loss(self.items(batch.events(batch.items)).sum(-1))
+
+    def query(self, batch):
+        return self.items(batch.items.flatten()[batch.ends])
+
+    def item_table(self):
+        return self.items.weight
+"""
+
+
+def test_what_a_person_s_own_file_raises_is_said_in_a_sentence(request_for: Request, tmp_path: Path) -> None:
+    """For another try would raise it again, and they know their lines and not ours."""
+    own = {"backbone": "own-objective", "own": "mine.py:Tiring", "own_code": TIRING, "length": 8}
+    process = start(request_for(tmp_path / "training", model=own, training={"batch_size": 8}), tmp_path)
+    _, said = messages(process)
+    assert (process.returncode, said["kind"]) == (1, "invalid")
+    assert said["message"] == "own mine.py:Tiring, line 16: RuntimeError: I have had enough"
