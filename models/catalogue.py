@@ -199,7 +199,7 @@ LOSSES: Mapping[str, Callable[[ModelConfig], Objective]] = {
 }
 GATES: Mapping[str, Callable[[ModelConfig, int, Backbone], Gate]] = {
     "positional": lambda config, item_count, backbone: PositionalGate(
-        layers=config.blocks, length=config.length, initial_logit=config.gate_logit
+        layers=backbone.layers, length=backbone.length, initial_logit=config.gate_logit
     ),
     "contextual": lambda config, item_count, backbone: ContextualGate(
         backbone.item_embeddings,
@@ -210,14 +210,16 @@ GATES: Mapping[str, Callable[[ModelConfig, int, Backbone], Gate]] = {
         planted=config.gate_planted,
     ),
 }
-CONTROLS: Mapping[str, Callable[[ModelConfig], Control]] = {
-    "fixed-random": lambda config: FixedRandom(layers=config.blocks, length=config.length, keep=config.gate_keep),
-    "head-drop": lambda config: HeadDrop(keep=config.gate_keep),
-    "layer-drop": lambda config: LayerDrop(keep=config.gate_keep),
-    "top-k": lambda config: TopK(count=config.attention_top),
-    "sparse-transformer": lambda config: FixedPattern(stride=config.sparse_stride, width=config.sparse_width),
-    "alpha-entmax": lambda config: AdaptivelySparse(
-        layers=config.blocks, heads=config.heads, alpha=config.attention_alpha
+CONTROLS: Mapping[str, Callable[[ModelConfig, Backbone], Control]] = {
+    "fixed-random": lambda config, backbone: FixedRandom(
+        layers=backbone.layers, length=backbone.length, keep=config.gate_keep
+    ),
+    "head-drop": lambda config, backbone: HeadDrop(keep=config.gate_keep),
+    "layer-drop": lambda config, backbone: LayerDrop(keep=config.gate_keep),
+    "top-k": lambda config, backbone: TopK(count=config.attention_top),
+    "sparse-transformer": lambda config, backbone: FixedPattern(stride=config.sparse_stride, width=config.sparse_width),
+    "alpha-entmax": lambda config, backbone: AdaptivelySparse(
+        layers=backbone.layers, heads=config.heads, alpha=config.attention_alpha
     ),
 }
 """Masks that need no estimator, in a gate's place."""
@@ -266,9 +268,7 @@ def check(config: ModelConfig) -> None:
         _check_alone(config, "has its own objective and none of these parts")
         return
     _entry(LOSSES, "loss", config.loss)
-    if config.backbone in WITHOUT_ATTENTION or (
-        config.backbone == OWN_ENCODER and not own.encoder(config, 1, 1).layers
-    ):
+    if config.backbone in WITHOUT_ATTENTION or (config.backbone == OWN_ENCODER and not own.has_attention(config)):
         _check_without_attention(config)
     if config.gate != NO_GATE and config.gate not in CONTROLS:
         _entry((NO_GATE, *GATES, *CONTROLS), "gate", config.gate)
@@ -374,7 +374,7 @@ def _trainable(config: ModelConfig, item_count: int, user_count: int) -> Recomme
     if aware := _noise_aware(base, config, item_count):
         return aware
     if config.gate in CONTROLS:
-        return Controlled(base, CONTROLS[config.gate](config))
+        return Controlled(base, CONTROLS[config.gate](config, base.backbone))
     jacobian = JacobianPenalty(config.gamma, every=config.jacobian_every) if config.gamma else None
     if config.gate == NO_GATE:
         return base if jacobian is None else Denoised(base, None, None, jacobian)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.catalogue import CONTROLS, build
+from models.catalogue import BACKBONES, CONTROLS, build
 from models.config import ModelConfig
 from models.denoising.controls import Control, Controlled, FixedRandom, TopK
 from models.engine.batches import windows
@@ -49,7 +49,8 @@ def test_the_fixed_mask_is_drawn_once_by_the_seed(tmp_path: Path) -> None:
 
 def control(gate: str, **settings: object) -> Control:
     """The one that goes by that name."""
-    return CONTROLS[gate](ModelConfig.from_dict(SMALL.to_dict() | {"gate": gate} | settings))
+    config = ModelConfig.from_dict(SMALL.to_dict() | {"gate": gate} | settings)
+    return CONTROLS[gate](config, BACKBONES[config.backbone](config, 5, 2))
 
 
 def test_the_fixed_mask_is_the_same_in_training_and_in_use_by_the_positions_of_a_window(make_log: MakeLog) -> None:
