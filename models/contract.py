@@ -1,32 +1,46 @@
 """What a recommender has to keep to, asked of a person's own (`models.own`) on a small random log.
 
-A look at later events, or at the targets, is told here, before anything is trained, and not by figures too good to be
-true.
+A look at what is held out, at later events, or at the targets, is told here, before anything is trained, and not by
+figures that are too good to be true, or too bad.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.catalogue import build
-from models.config import OWN, OWN_NOISE, ModelConfig, WrongChoice
+from models.config import NO_GATE, OWN, OWN_NOISE, ModelConfig, WrongChoice
 from models.denoising.noise.seam import NoiseModel
 from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
-from models.engine.sequences import Sequences
+from models.engine.rows import by_rows
+from models.engine.sequences import Sequences, training_part
+from models.networks.attention import GateContext
 from models.networks.backbone import NextItem
-from models.own import SETTINGS, faults_told, noise_model
+from models.own import SETTINGS, faults_told, in_a_line, noise_model
 from models.recommender import Draws, Recommender
 
 Held = TypeVar("Held", "Case", "NoiseCase")
 
 ITEMS = 30
-SIZES = (5, 2, 9, 3, 7, 1, 4, 6)
-"""Events of the small log's users."""
+SIZES = (5, 2, 9, 3, 7, 1, 4, 6, 0)
+"""Events of the small log's users that may be trained on."""
+HELD_OUT = 2
+"""How many each has beside those."""
+LATER = 10**10
+"""By how much the times of events are moved that nothing may depend on, in microseconds."""
+STEPS = 10
+"""At most, of an epoch that is looked through."""
+FROM_TORCH = "draw with torch, or from `draws`"
+CHANGES_WITH_HELD_OUT = (
+    "changes with events that are held out: of each user's events the first `sequences.train_lengths` alone may be "
+    "read, those for which `models.engine.sequences.training_part` is true"
+)
 APART = 1e-4
 """By how much of the largest a number may be off where it should be the same: rounding alone."""
 
@@ -49,17 +63,24 @@ def _hold(setting: str, text: str, rules: Sequence[Callable[[Held], str | None]]
 
 
 def small_log() -> Sequences:
-    """Random histories with times, of which every event may be trained on."""
+    """Random histories with times, whose last events are held out."""
     generator = torch.Generator().manual_seed(3)
-    sizes = torch.tensor(SIZES)
+    trained = torch.tensor(SIZES)
+    sizes = trained + HELD_OUT
     events = int(sizes.sum())
     return Sequences(
         items=torch.randint(1, ITEMS + 1, (events,), generator=generator).int(),
         offsets=torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]),
-        train_lengths=sizes,
+        train_lengths=trained,
         item_count=ITEMS,
         times=torch.randint(1, 10**9, (events,), generator=generator).sort().values,
     )
+
+
+def with_others_held_out(log: Sequences) -> Sequences:
+    """Other items at other times where events are held out, and the same to train on."""
+    held_out = ~training_part(log)
+    return replace(log, items=_others(log.items, held_out), times=_moved(log.times, held_out))
 
 
 @dataclass(frozen=True)
@@ -76,9 +97,12 @@ class Case:
     @cached_property
     def prepared(self) -> Recommender:
         """One that has taken from the log what it keeps of it."""
-        torch.manual_seed(2)
+        return self.prepared_from(self.log)
+
+    def prepared_from(self, log: Sequences) -> Recommender:
         model = self.built()
-        model.prepare(self.log)
+        torch.manual_seed(2)
+        model.prepare(log)
         return model
 
     @cached_property
@@ -91,13 +115,17 @@ class Case:
         stops = self.log.train_lengths[users] - 1
         return windows(self.log, users, stops, length=self.prepared.length, with_targets=True)
 
-    def scores(self, model: Recommender, users: Tensor | None = None) -> Tensor:
-        """[users, items]: of some users' whole histories, or of all."""
+    def histories(self, model: Recommender, users: Tensor | None = None) -> Batch:
+        """What some users, or all, may be trained on, as it is ranked with."""
         users = torch.arange(len(SIZES)) if users is None else users
         stops = self.log.train_lengths[users]
-        batch = windows(self.log, users, stops, length=model.length, with_targets=False, appended=model.appended)
+        return windows(self.log, users, stops, length=model.length, with_targets=False, appended=model.appended)
+
+    def scores(self, model: Recommender, batch: Batch | None = None) -> Tensor:
+        """[users, items]: of the histories in a batch, or of all users'."""
+        batch = self.histories(model) if batch is None else batch
         model.eval()
-        with torch.no_grad():
+        with torch.inference_mode():
             return model.scorer()(batch)
 
     def draws(self) -> Draws:
@@ -109,10 +137,14 @@ class Case:
 
 def weights_follow_from_the_seed(case: Case) -> str | None:
     """So that a run can be made again."""
-    first, second = case.built().state_dict(), case.built().state_dict()
-    unlike = [name for name, value in first.items() if not torch.equal(value, second[name])]
-    told = "is drawn anew each time it is made: draw with torch, whose generator has the training's seed"
-    return f"{unlike[0]} {told}" if unlike else None
+    for made in (case.built, lambda: case.prepared_from(case.log)):
+        first, second = made().state_dict(), made().state_dict()
+        unlike = [name for name, value in first.items() if not _equal(value, second.get(name))]
+        if unlike:
+            return (
+                f"{unlike[0]} is another each time it is made: draw with torch, whose generator has the training's seed"
+            )
+    return None
 
 
 def every_cell_is_encoded(case: Case) -> str | None:
@@ -121,9 +153,13 @@ def every_cell_is_encoded(case: Case) -> str | None:
     if not isinstance(model, NextItem):
         return None
     with torch.no_grad():
-        shape = model.backbone.encode(batch).shape
-    well = len(shape) == 3 and shape[:2] == batch.items.shape
-    return None if well else f"of {list(batch.items.shape)} cells `encode` gives {list(shape)}, not [rows, length, dim]"
+        hidden, table = model.backbone.encode(batch), model.backbone.item_table()
+    if hidden.dim() != 3 or hidden.shape[:2] != batch.items.shape:
+        cells = list(batch.items.shape)
+        return f"of {cells} cells `encode` gives {list(hidden.shape)}, not [rows, length, dim]"
+    if hidden.dtype != table.dtype:
+        return f"`encode` gives numbers of {hidden.dtype}, and `item_table` of {table.dtype}"
+    return None
 
 
 def every_item_has_a_score(case: Case) -> str | None:
@@ -134,7 +170,41 @@ def every_item_has_a_score(case: Case) -> str | None:
             f"for {len(SIZES)} histories and {ITEMS} items its scores are {list(scores.shape)}: `query` gives "
             "[histories, dim] and `item_table` [items + 1, dim], or `scorer` what gives [histories, items]"
         )
-    return None if bool(torch.isfinite(scores).all()) else "untrained it has scores that are no finite numbers"
+    if scores.dtype not in (torch.float32, torch.float64):
+        return f"its scores are numbers of {scores.dtype}, of which too many are alike to rank by: give torch.float32"
+    if bool(torch.isfinite(scores).all()):
+        return None
+    return (
+        "untrained it has scores that are no finite numbers: a cell without an event, such as that of an empty "
+        "history, sees nothing, and a softmax over nothing is no number"
+    )
+
+
+def users_may_be_unknown(case: Case) -> str | None:
+    """As all are whom a registered model is asked about."""
+    model = case.prepared
+    batch = case.histories(model)
+    stranger = replace(batch, users=torch.full_like(batch.users, -1))
+    told = "a user whom it does not know has the number -1"
+    try:
+        scores = case.scores(model, stranger)
+    except (IndexError, RuntimeError) as error:
+        return f"{told}, with which it fails: {in_a_line(error)}"
+    return None if bool(torch.isfinite(scores).all()) else f"{told}, for whom its scores are no finite numbers"
+
+
+def times_are_needed_or_unread(case: Case) -> str | None:
+    """Not every log has any, nor every history that a registered model is asked about."""
+    model = case.prepared
+    if "times" in model.needs:
+        return None
+    batch = case.histories(model)
+    told = 'it reads times, which not every log has: say so by `needs = frozenset({"times"})`'
+    try:
+        scores = case.scores(model, replace(batch, times=None))
+    except (AttributeError, TypeError):
+        return told
+    return None if _same(scores, case.scores(model, batch)) else told
 
 
 def scores_are_the_same_again(case: Case) -> str | None:
@@ -145,19 +215,28 @@ def scores_are_the_same_again(case: Case) -> str | None:
 
 def scores_do_not_depend_on_company(case: Case) -> str | None:
     """A history's scores alone are those beside others, with which it may share a row."""
-    alone = torch.cat([case.scores(case.prepared, user[None]) for user in torch.arange(len(SIZES))])
+    model = case.prepared
+    users = torch.nonzero(case.log.train_lengths).squeeze(1)  # what an empty history gives is no matter
+    alone = torch.cat([case.scores(model, case.histories(model, user[None])) for user in users])
     told = (
         "a history has other scores beside other histories than alone: several share a row, and `batch.visible` and "
         "`batch.segments` say which events are of one history"
     )
-    return None if _same(case.scores(case.prepared), alone) else told
+    return None if _same(case.scores(model)[users], alone) else told
 
 
 def state_is_whole(case: Case) -> str | None:
     """What is saved of it is all that it ranks with."""
     torch.manual_seed(6)
-    loaded = case.built()
-    loaded.load_state_dict(case.prepared.state_dict())
+    loaded, state = case.built(), case.prepared.state_dict()
+    made = {name: value.shape for name, value in loaded.state_dict().items()}
+    unlike = [name for name, value in state.items() if made.get(name) != value.shape]
+    if unlike:
+        return (
+            f"{unlike[0]} has another shape, or is there at all, only once it has read the log: its constructor makes "
+            "each buffer with the shape that it will have"
+        )
+    loaded.load_state_dict(state)
     told = (
         "saved and loaded it has other scores: what it takes from the log belongs into buffers (`torch.nn.Buffer`), "
         "which are made in its constructor"
@@ -165,29 +244,82 @@ def state_is_whole(case: Case) -> str | None:
     return None if _same(case.scores(case.prepared), case.scores(loaded)) else told
 
 
+def held_out_events_stay_unseen(case: Case) -> str | None:
+    """Neither what it takes from the log nor what it is trained on is of them: they are what it is judged by."""
+    logs = case.log, with_others_held_out(case.log)
+    model, other = map(case.prepared_from, logs)
+    if not _same(case.scores(model), case.scores(other)):
+        return f"what it takes from the log {CHANGES_WITH_HELD_OUT}"
+    losses = [
+        list(islice(_losses(case, each.train(), log), STEPS)) for each, log in zip((model, other), logs, strict=True)
+    ]
+    same = len(losses[0]) == len(losses[1]) and all(map(_same, *losses))
+    return None if same else f"what it is trained on {CHANGES_WITH_HELD_OUT}"
+
+
 def encoder_sees_the_past_alone(case: Case) -> str | None:
-    """Neither later events nor targets, in training or in evaluation. One that has `masking` is shown no targets, and
-    may see both sides.
+    """Neither later events nor targets, in training or in evaluation. One that has `masking` may see both sides, and of
+    what is masked nothing.
     """
     model = case.prepared
-    if not isinstance(model, NextItem) or model.backbone.masking is not None:
+    if not isinstance(model, NextItem):
         return None
-    batch = case.training_windows()
+    if model.backbone.masking is None:
+        batch = case.training_windows()
+        last = torch.zeros_like(batch.items, dtype=torch.bool).flatten().index_fill(0, batch.ends, True)
+        earlier = batch.cells[~last[batch.cells]]
+        last = last.view_as(batch.items)
+        later = replace(batch, items=_others(batch.items, last), times=_moved(batch.times, last))
+    else:
+        batch = later = next(_batches(case, model, case.log))
+        earlier = batch.cells
     assert batch.targets is not None
-    last = torch.zeros_like(batch.items, dtype=torch.bool).flatten().index_fill(0, batch.ends, True)
-    earlier = batch.cells[~last[batch.cells]]
-    with_other_ends = replace(batch, items=_others(batch.items, last.view_as(batch.items)))
     with_other_targets = replace(batch, targets=_others(batch.targets, batch.targets > 0))
     for training in (True, False):
         model.train(training)
-        hidden = [_hidden(model, each) for each in (batch, with_other_ends, with_other_targets)]
-        if not _same(hidden[0][earlier], hidden[1][earlier]):
+        hidden = _hidden(case, model, batch)
+        if not _same(hidden, _hidden(case, model, batch)):
+            return f"the same events give other vectors when they are encoded again: {FROM_TORCH}"
+        if not _same(hidden[earlier], _hidden(case, model, later)[earlier]):
             return (
                 "what it makes of an event changes with a later event of the same history, which it is to be trained "
                 "to predict: `batch.visible` says what an event may see, and a normalisation over the batch sees all"
             )
-        if not _same(hidden[0][batch.cells], hidden[2][batch.cells]):
+        if not _same(hidden[batch.cells], _hidden(case, model, with_other_targets)[batch.cells]):
             return "what it makes of an event changes with the targets, which it is to be trained to predict"
+    return None
+
+
+def attention_takes_masks(case: Case) -> str | None:
+    """One for each of its `layers`, and its `blocks` are those that a Jacobian term looks at."""
+    model, batch = case.prepared, case.training_windows()
+    if not isinstance(model, NextItem) or not model.backbone.layers:
+        return None
+    layers, asked, seen = model.backbone.layers, list[int](), list[bool]()
+
+    def closed(context: GateContext) -> Tensor:
+        asked.append(context.layer)
+        return context.attention.new_zeros(())
+
+    def looked_at(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        seen.append(bool(inputs) and getattr(inputs[0], "shape", None) == getattr(output, "shape", ()))
+
+    model.eval()
+    hooks = [block.register_forward_hook(looked_at) for block in getattr(model.backbone, "blocks", ())]
+    with torch.no_grad():
+        hidden = [model.backbone.encode(batch, gate=gate) for gate in (None, closed)]
+    for hook in hooks:
+        hook.remove()
+    if sorted(asked) != list(range(layers)) or _same(*hidden):
+        return (
+            f"it says that it has {layers} layers of attention, and does not multiply each by what `gate` gives "
+            "for it (models/networks/attention.py): do, or leave `layers` at 0"
+        )
+    if seen != [True] * (2 * layers):
+        return (
+            f"it says that it has {layers} layers, and its `blocks` are not as many modules, each of which maps hidden "
+            "states, its first argument, to hidden states of the same shape"
+        )
     return None
 
 
@@ -196,13 +328,13 @@ def steps_teach(case: Case) -> str | None:
     if case.config.is_count_based:
         return None
     model = case.prepared.train()
-    first, again = (_first_loss(case, model) for _ in range(2))
+    first, again = (next(_losses(case, model, case.log), None) for _ in range(2))
     if first is None or again is None:
         return "its epochs have no batch: what only counts is a `CountBased` (models/networks/count_based.py)"
     if not bool(torch.isfinite(first).all()):
         return "the loss of its first step is no finite number"
     if not _same(first, again):
-        return "the same step has another loss when it is taken again: draw with torch, or from `draws`"
+        return f"the same step has another loss when it is taken again: {FROM_TORCH}"
     if not again.requires_grad:
         return "the loss of a step has no gradient"
     again.backward()
@@ -210,15 +342,53 @@ def steps_teach(case: Case) -> str | None:
     return None if any(bool(gradient.any()) for gradient in reached) else "the gradient of a step is nought"
 
 
+def named_rows_are_all_that_is_read(case: Case) -> str | None:
+    """Of the `row_tables`, of which a step on a large catalogue moves no other rows."""
+    if not case.prepared.row_tables():
+        return None
+    by_row, whole = (case.prepared_from(case.log) for _ in range(2))
+    for table in by_row.row_tables():
+        by_rows(table)
+    for model in (by_row, whole):
+        next(_losses(case, model.train(), case.log)).backward()
+    for one, other in zip(by_row.row_tables(), whole.row_tables(), strict=True):
+        rows, all_rows = one.weight.grad, other.weight.grad
+        if rows is None or all_rows is None or not rows.is_sparse or not _same(rows.to_dense(), all_rows):
+            return (
+                "a step reads more of its `row_tables` than rows by `models.engine.rows.gathered`: read them so, or "
+                "leave them out of `row_tables`"
+            )
+    return None
+
+
+def steps_are_taken_with_a_gate(case: Case) -> str | None:
+    """Or with a Jacobian term, where the configuration has one."""
+    if case.config.gate == NO_GATE and not case.config.gamma:
+        return None
+    model = build(case.config, ITEMS, seed=1, user_count=len(SIZES))
+    model.prepare(case.log)
+    loss = next(_losses(case, model.train(), case.log))
+    loss.backward()
+    if bool(torch.isfinite(loss).all()) and bool(torch.isfinite(case.scores(model)).all()):
+        return None
+    return "with its gate or Jacobian term its first loss, or its scores, are no finite numbers"
+
+
 RULES: tuple[Callable[[Case], str | None], ...] = (
     weights_follow_from_the_seed,
     every_cell_is_encoded,
     every_item_has_a_score,
     scores_are_the_same_again,
+    users_may_be_unknown,
+    times_are_needed_or_unread,
     scores_do_not_depend_on_company,
     state_is_whole,
     encoder_sees_the_past_alone,
+    attention_takes_masks,
     steps_teach,
+    held_out_events_stay_unseen,
+    named_rows_are_all_that_is_read,
+    steps_are_taken_with_a_gate,
 )
 """Each says what is wrong, or nothing."""
 
@@ -232,23 +402,23 @@ class NoiseCase:
     def built(self) -> NoiseModel:
         return noise_model(self.config, ITEMS)
 
-    def learned(self) -> NoiseModel:
-        """One that has learned from the log, from the same of torch's own draws each time."""
+    def learned_from(self, log: Sequences) -> NoiseModel:
+        """One that has learned from a log, from the same of torch's own draws each time."""
         torch.manual_seed(9)
         model = self.built()
-        model.prepare(self.log)
+        model.prepare(log)
         return model
 
     @cached_property
     def prepared(self) -> NoiseModel:
-        return self.learned()
+        return self.learned_from(self.log)
 
     @cached_property
     def log(self) -> Sequences:
         return small_log()
 
     def keep(self, model: NoiseModel, users: Tensor | None = None) -> Tensor:
-        """[events]: what it says of some users' whole histories, or of all, one after another."""
+        """[events]: what it says of what some users, or all, may be trained on, one after another."""
         users = torch.arange(len(SIZES)) if users is None else users
         stops = self.log.train_lengths[users]
         batch = windows(self.log, users, stops, length=max(SIZES), with_targets=False)
@@ -257,8 +427,8 @@ class NoiseCase:
 
 def events_have_probabilities(case: NoiseCase) -> str | None:
     """Each a number between 0 and 1."""
-    events = len(case.log.items)
-    for said, values in (("verdict", case.prepared.verdict(case.log)), ("keep", case.keep(case.prepared))):
+    verdict, keep = case.prepared.verdict(case.log), case.keep(case.prepared)
+    for said, values, events in (("verdict", verdict, len(case.log.items)), ("keep", keep, sum(SIZES))):
         if values.shape != (events,):
             return f"of {events} events `{said}` gives {list(values.shape)}, not [events]"
         if not bool(((values >= 0) & (values <= 1)).all()):
@@ -272,7 +442,7 @@ def a_log_is_judged_alike_again(case: NoiseCase) -> str | None:
     if not _same(first, again):
         return "the same log is judged otherwise when it is asked again: draw nothing where events are judged"
     told = "what it learns from the same log is something else when it is made again: draw with torch"
-    return None if _same(first, case.learned().verdict(case.log)) else told
+    return None if _same(first, case.learned_from(case.log).verdict(case.log)) else told
 
 
 def histories_are_judged_by_themselves(case: NoiseCase) -> str | None:
@@ -281,6 +451,13 @@ def histories_are_judged_by_themselves(case: NoiseCase) -> str | None:
     together = case.keep(case.prepared)
     told = "a history is judged otherwise beside other histories than alone: `events.owners` says whose an event is"
     return None if _same(together, alone) else told
+
+
+def held_out_events_teach_nothing(case: NoiseCase) -> str | None:
+    """They are what a recommender is judged by."""
+    other = case.learned_from(with_others_held_out(case.log))
+    same = _same(case.keep(case.prepared), case.keep(other))
+    return None if same else f"what it learns from the log {CHANGES_WITH_HELD_OUT}"
 
 
 def what_it_learned_is_kept(case: NoiseCase) -> str | None:
@@ -299,6 +476,7 @@ RULES_OF_NOISE: tuple[Callable[[NoiseCase], str | None], ...] = (
     events_have_probabilities,
     a_log_is_judged_alike_again,
     histories_are_judged_by_themselves,
+    held_out_events_teach_nothing,
     what_it_learned_is_kept,
 )
 """Likewise, for noise models."""
@@ -306,8 +484,13 @@ RULES_OF_NOISE: tuple[Callable[[NoiseCase], str | None], ...] = (
 
 def _same(first: Tensor, second: Tensor) -> bool:
     """But for rounding, and with what is no number in the same places."""
-    largest = max(1.0, float(first.detach().abs().nan_to_num().max()))
-    return torch.allclose(first, second, rtol=0, atol=APART * largest, equal_nan=True)
+    largest = max([1.0, *first.detach().abs().nan_to_num().flatten().tolist()])
+    return first.shape == second.shape and torch.allclose(first, second, rtol=0, atol=APART * largest, equal_nan=True)
+
+
+def _equal(first: Tensor, second: Tensor | None) -> bool:
+    """To the bit, and with what is no number in the same places."""
+    return second is not None and first.shape == second.shape and bool(((first == second) | (first != first)).all())
 
 
 def _others(items: Tensor, where: Tensor) -> Tensor:
@@ -315,17 +498,23 @@ def _others(items: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, items % ITEMS + 1, items)
 
 
-def _hidden(model: NextItem, batch: Batch) -> Tensor:
-    """[cells, dim], with the same of torch's own draws each time."""
-    torch.manual_seed(7)
-    with torch.no_grad():
-        return model.backbone.encode(batch).flatten(0, 1)
+def _moved(times: Tensor | None, where: Tensor) -> Tensor | None:
+    return None if times is None else times + LATER * where
 
 
-def _first_loss(case: Case, model: Recommender) -> Tensor | None:
-    """What the optimiser would descend in a training's first step; None where there is none."""
+def _hidden(case: Case, model: NextItem, batch: Batch) -> Tensor:
+    """[cells, dim]: what a step in training makes of a batch, with the same draws each time."""
     draws = case.draws()
+    with torch.no_grad():
+        return model.backbone.encode(model.backbone.training_view(batch, draws)).flatten(0, 1)
+
+
+def _batches(case: Case, model: Recommender, log: Sequences) -> Iterator[Batch]:
+    """Those of a training's first epoch."""
     order = torch.Generator().manual_seed(8)
-    batches = model.training_batches(case.log, batch_size=4, generator=order, draws=draws)
-    batch = next(iter(batches), None)
-    return None if batch is None else model.loss(batch, draws).objective()
+    return model.training_batches(log, batch_size=4, generator=order, draws=case.draws())
+
+
+def _losses(case: Case, model: Recommender, log: Sequences) -> Iterator[Tensor]:
+    """What the optimiser would descend in each step of a first epoch, all with the first one's draws."""
+    return (model.loss(batch, case.draws()).objective() for batch in _batches(case, model, log))

@@ -26,7 +26,9 @@ import random
 import torch
 from torch import Tensor, nn
 
-from models.engine.batches import Batch, of_one_window
+from models.engine.batches import Batch, Masking, of_one_window, windows
+from models.engine.sequences import training_part
+from models.networks.attention import SelfAttention
 from models.networks.backbone import Backbone
 from models.networks.count_based import CountBased
 from models.recommender import Draws, Loss, Recommender
@@ -51,13 +53,53 @@ class Mean(Backbone):
         return self.items.weight
 
 
+class Timed(Mean):
+    needs = frozenset({"times"})
+
+    def encode(self, batch: Batch, *, dropout=None, gate=None) -> Tensor:
+        ago = (batch.times[:, :, None] - batch.times[:, None, :]).clamp(min=0)
+        return self.mean(batch.visible / (1 + ago / 1e8), self.items(batch.items))
+
+
+class Masked(Mean):
+    def __init__(self, item_count: int, *, length: int, dim: int) -> None:
+        super().__init__(item_count + 1, length=length, dim=dim)
+        self.masking = Masking(item=item_count + 1, share=0.3, last_share=0.2)
+
+    def item_table(self) -> Tensor:
+        return self.items.weight[:-1]
+
+
+class Attending(Mean):
+    def __init__(self, item_count: int, *, length: int, dim: int, depth: int = 2) -> None:
+        super().__init__(item_count, length=length, dim=dim)
+        self.layers = depth
+        self.blocks = nn.ModuleList(Block(dim, layer) for layer in range(depth))
+
+    def encode(self, batch: Batch, *, dropout=None, gate=None) -> Tensor:
+        hidden = self.items(batch.items)
+        for block in self.blocks:
+            hidden = block(hidden, batch, dropout, gate)
+        return hidden
+
+
+class Block(nn.Module):
+    def __init__(self, dim: int, layer: int) -> None:
+        super().__init__()
+        self.attention = SelfAttention(dim, heads=1, dropout=0.1, layer=layer)
+
+    def forward(self, hidden: Tensor, batch: Batch, dropout, gate) -> Tensor:
+        return hidden + self.attention(hidden, hidden, batch=batch, dropout=dropout, gate=gate) * batch.real
+
+
 class Counts(CountBased):
     def __init__(self, item_count: int, length: int) -> None:
         super().__init__(length=length)
         self.counts = nn.Buffer(torch.zeros(item_count + 1))
 
     def prepare(self, sequences) -> None:
-        self.counts = torch.bincount(sequences.items.long(), minlength=len(self.counts)).float()
+        items = sequences.items[training_part(sequences)].long()
+        self.counts = torch.bincount(items, minlength=len(self.counts)).float()
 
     def query(self, batch: Batch) -> Tensor:
         return self.counts.new_ones(len(batch.ends), 1)
@@ -169,13 +211,22 @@ def test_it_is_given_its_settings_and_those_of_the_model_that_it_has_parameters_
     assert (model.length, model.scale, model.item_table().shape) == (7, 3.0, (5, 8))
 
 
-@pytest.mark.parametrize("backbone", ["sasrec", "gru4rec", "caser", "fpmc"])
+NETWORKS = {
+    "sasrec": "SASRec",
+    "gru4rec": "GRU4Rec(layers=2)",
+    "fpmc": "FPMC",
+    "caser": "Caser(order=3, horizontal=2, vertical=2)",
+    "tisasrec": "TiSASRec(max_interval=20)",
+    "sse-pt": "SSEPT(user_dim=4, keep_users=0.9, keep_items=0.9)",
+    "bert4rec": "BERT4Rec(masked=0.3, last_masked=0.2)",
+}
+
+
+@pytest.mark.parametrize("backbone", NETWORKS)
 def test_networks_of_this_project_keep_to_the_contract(backbone: str) -> None:
     """Which would complain of none of them, made by a file."""
     file = Path(inspect.getfile(type(BACKBONES[backbone](ModelConfig(backbone=backbone), 3, 2))))
-    name = {"sasrec": "SASRec", "gru4rec": "GRU4Rec(layers=2)", "fpmc": "FPMC"}.get(
-        backbone, "Caser(order=3, horizontal=2, vertical=2)"
-    )
+    name = NETWORKS[backbone]
     asked = ModelConfig(own=f"{file}:{name}", loss="bce")
     code = file.read_text(encoding="utf-8")
     check_contract(replace(asked, own_code=code, backbone=own.backbone_of(asked, code)))
@@ -245,7 +296,7 @@ def test_networks_of_this_project_keep_to_the_contract(backbone: str) -> None:
                     super().__init__(item_count, length=length, dim=dim * random.randint(1, 1))
                     self.items.weight.data.mul_(random.random())
             """,
-            "items.weight is drawn anew each time it is made",
+            "items.weight is another each time it is made",
         ),
         (
             """
@@ -253,7 +304,7 @@ def test_networks_of_this_project_keep_to_the_contract(backbone: str) -> None:
                 def item_table(self):
                     return self.items.weight[1:]
             """,
-            r"for 8 histories and 30 items its scores are \[8, 29\]",
+            r"for 9 histories and 30 items its scores are \[9, 29\]",
         ),
         (
             """
@@ -289,13 +340,214 @@ def test_networks_of_this_project_keep_to_the_contract(backbone: str) -> None:
             """,
             "its epochs have no batch",
         ),
+        (
+            """
+            class Broken(Counts):
+                def prepare(self, sequences):
+                    self.counts = torch.bincount(sequences.items.long(), minlength=len(self.counts)).float()
+            """,
+            "what it takes from the log changes with events that are held out",
+        ),
+        (
+            """
+            class Broken(Whole):
+                def training_batches(self, sequences, *, batch_size, generator, draws):
+                    users = torch.arange(len(sequences.offsets) - 1)
+                    stops = sequences.offsets.diff() - 1
+                    yield windows(sequences, users, stops, length=self.length, with_targets=True)
+            """,
+            "what it is trained on changes with events that are held out",
+        ),
+        (
+            """
+            class Broken(Counts):
+                def prepare(self, sequences):
+                    self.counts = torch.full_like(self.counts, random.random())
+            """,
+            "counts is another each time it is made",
+        ),
+        (
+            """
+            class Broken(Counts):
+                def __init__(self, item_count, length):
+                    super().__init__(item_count, length)
+                    self.counts = nn.Buffer(torch.zeros(1))
+
+                def prepare(self, sequences):
+                    self.counts = torch.zeros(sequences.item_count + 1)
+            """,
+            "counts has another shape",
+        ),
+        (
+            """
+            class Broken(Timed):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    later = nn.functional.pad(batch.times.diff(dim=1), (0, 1)).clamp(min=0).float()
+                    return super().encode(batch) + later.log1p()[..., None] * batch.real * (
+                        batch.segments == batch.segments.roll(-1, 1))[..., None]
+            """,
+            "changes with a later event of the same history",
+        ),
+        (
+            """
+            class Broken(Timed):
+                needs = frozenset()
+            """,
+            "it reads times, which not every log has",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    hidden = super().encode(batch)
+                    return hidden if batch.times is None else hidden * batch.times[..., None].float()
+            """,
+            "it reads times, which not every log has",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def __init__(self, item_count, user_count, *, length, dim):
+                    super().__init__(item_count, length=length, dim=dim)
+                    self.users = nn.Embedding(user_count, dim)
+
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch) + self.users(batch.users)
+            """,
+            "a user whom it does not know has the number -1, with which it fails: IndexError",
+        ),
+        (
+            """
+            class Broken(Masked):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    hidden = super().encode(batch)
+                    return hidden if batch.targets is None else hidden + self.items(batch.targets)
+            """,
+            "changes with the targets",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def training_view(self, batch, draws):
+                    return batch if batch.targets is None else Batch(**vars(batch) | {"items": batch.targets})
+            """,
+            "changes with the targets",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch) * (random.random() if self.training else 1)
+            """,
+            "give other vectors when they are encoded again",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def mean(self, visible, items):
+                    scores = torch.zeros_like(visible, dtype=torch.float32).masked_fill(~visible, -torch.inf)
+                    return scores.softmax(2) @ items
+            """,
+            "a softmax over nothing is no number",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch).double()
+            """,
+            "`encode` gives numbers of torch.float64, and `item_table` of torch.float32",
+        ),
+        (
+            """
+            class Broken(Mean):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch).bfloat16()
+
+                def item_table(self):
+                    return self.items.weight.bfloat16()
+            """,
+            "its scores are numbers of torch.bfloat16",
+        ),
+        (
+            """
+            class Broken(Mean):
+                kept = None
+
+                def encode(self, batch, *, dropout=None, gate=None):
+                    if self.kept is None:
+                        self.kept = torch.ones(1)
+                    return super().encode(batch) * self.kept * self.items.weight[1]
+            """,
+            r"line \d+: RuntimeError: Inference tensors cannot be saved for backward",
+        ),
+        (
+            """
+            class Broken(Attending):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    return super().encode(batch)
+            """,
+            "does not multiply each by what `gate` gives",
+        ),
+        (
+            """
+            class Broken(Attending):
+                def encode(self, batch, *, dropout=None, gate=None):
+                    hidden = self.items(batch.items)
+                    for block in self.blocks:
+                        hidden = block(hidden=hidden, batch=batch, dropout=dropout, gate=gate)
+                    return hidden
+            """,
+            "its `blocks` are not as many modules",
+        ),
     ],
 )
 def test_what_breaks_the_contract_is_told(text: str, said: str) -> None:
     with pytest.raises(WrongChoice, match=said) as told:
         check_contract(config_of("Broken", text))
     assert told.value.setting == "own"
-    assert str(told.value).startswith("own mine.py:Broken: ")
+    assert str(told.value).startswith("own mine.py:Broken")
+
+
+@pytest.mark.parametrize("reference", ["Timed", "Masked", "Attending", "Attending(depth=1)"])
+@pytest.mark.parametrize("length", [1, 5])
+def test_what_keeps_to_the_contract_is_not_complained_of(reference: str, length: int) -> None:
+    check_contract(config_of(reference, length=length))
+
+
+def test_a_table_of_rows_is_read_by_rows() -> None:
+    """A large catalogue's other rows would stand still otherwise, and a small one's would not."""
+    text = """
+        from models.engine.rows import gathered
+
+        class ByRows(Mean):
+            def row_tables(self):
+                return (self.items,)
+
+            def encode(self, batch, *, dropout=None, gate=None):
+                return self.mean(batch.visible, gathered(self.items.weight, batch.items))
+
+        class Broken(Mean):
+            def row_tables(self):
+                return (self.items,)
+        """
+    check_contract(config_of("ByRows", text, loss="bce"))
+    check_contract(config_of("Broken", text, loss="softmax"))  # which reads the whole table, whatever is named
+    with pytest.raises(WrongChoice, match=r"reads more of its `row_tables` than rows by `models\.engine\.rows"):
+        check_contract(config_of("Broken", text, loss="bce"))
+
+
+@pytest.mark.parametrize("settings", [{"gate": "positional"}, {"gate": "fixed-random"}, {"gamma": 0.1}])
+def test_as_many_layers_as_an_own_encoder_has_are_gated(settings: dict[str, object]) -> None:
+    """However many `blocks` the model says."""
+    config = config_of("Attending(depth=3)", blocks=2, heads=1, **settings)
+    check_contract(config)
+    training_of(config, epochs=1).run(on_epoch=lambda _: None)
+
+
+def test_a_gate_that_cannot_go_with_an_encoder_is_told_before_a_training() -> None:
+    with pytest.raises(WrongChoice, match=r"mine\.py:Attending, line \d+: RuntimeError: .* size"):
+        check_contract(config_of("Attending", heads=2, gate="alpha-entmax"))
 
 
 DROPPING = """
@@ -528,3 +780,20 @@ def test_a_backbone_and_the_text_of_a_file_go_together() -> None:
 
 def test_what_a_file_imports() -> None:
     assert own.imported("import a.b, c\nfrom d.e import f\n\ndef g():\n    import h") == {"a", "c", "d", "h"}
+
+
+def test_what_an_error_says_on_several_lines_is_told_in_one(tmp_path: Path) -> None:
+    with pytest.raises(WrongChoice, match=r"made, line \d+: RuntimeError: first second$"):
+        config_of("made", "def made():\n    raise RuntimeError('first\\n\\tsecond')")
+
+
+def test_in_a_training_what_comes_through_the_file_alone_is_told_as_its_fault() -> None:
+    config = config_of("Mean")
+    model = build(config, 9, seed=1)
+    told = r"^own mine\.py:Mean, line \d+: AttributeError: .* 'visible'$"
+    with pytest.raises(WrongChoice, match=told), own.faults_of_file_told(config):
+        model.backbone.encode(None)
+    with pytest.raises(KeyError), own.faults_of_file_told(config):
+        raise KeyError("ours")
+    with pytest.raises(MemoryError), own.faults_of_file_told(config):
+        raise MemoryError

@@ -23,6 +23,7 @@ from tasks.study.costs import kind_of
 COUNTS = """
 import torch
 from torch import nn
+from models.engine.sequences import training_part
 from models.networks.count_based import CountBased
 
 
@@ -33,7 +34,8 @@ class Recent(CountBased):
         self.weight = weight
 
     def prepare(self, sequences):
-        self.counts = self.weight * torch.bincount(sequences.items.long(), minlength=len(self.counts)).float()
+        items = sequences.items[training_part(sequences)].long()
+        self.counts = self.weight * torch.bincount(items, minlength=len(self.counts)).float()
 
     def query(self, batch):
         return self.counts.new_ones(len(batch.ends), 1)
