@@ -688,7 +688,7 @@ def test_a_noise_model_of_ones_own_keeps_to_the_contract_and_cleans_what_is_trai
                 def genuine(self, events):
                     return super().genuine(events)[:-1]
             """,
-            r"of 37 events `verdict` gives|RuntimeError",
+            r"line \d+: RuntimeError|of \d+ events `verdict` gives",
         ),
         (
             """
@@ -735,6 +735,16 @@ def test_a_noise_model_of_ones_own_keeps_to_the_contract_and_cleans_what_is_trai
                     return torch.full(events.items.shape, float(getattr(self, "level", 0.75)))
             """,
             "saved and loaded it judges otherwise",
+        ),
+        (
+            """
+            class Broken(Repeats):
+                def prepare(self, sequences):
+                    super().prepare(sequences)
+                    self.judgement.weights.add_(sequences.items.float().mean())
+                    self.judgement.shares.fill_(0.3)
+            """,
+            "what it learns from the log changes with events that are held out",
         ),
         (
             """
@@ -791,9 +801,9 @@ def test_in_a_training_what_comes_through_the_file_alone_is_told_as_its_fault() 
     config = config_of("Mean")
     model = build(config, 9, seed=1)
     told = r"^own mine\.py:Mean, line \d+: AttributeError: .* 'visible'$"
-    with pytest.raises(WrongChoice, match=told), own.faults_of_file_told(config):
+    with pytest.raises(WrongChoice, match=told), own.faults_of_files_told(config):
         model.backbone.encode(None)
-    with pytest.raises(KeyError), own.faults_of_file_told(config):
+    with pytest.raises(KeyError), own.faults_of_files_told(config):
         raise KeyError("ours")
-    with pytest.raises(MemoryError), own.faults_of_file_told(config):
+    with pytest.raises(MemoryError), own.faults_of_files_told(config):
         raise MemoryError
