@@ -199,7 +199,7 @@ def _ranked(name: str, groups: Sequence[Group], least: int, files: dict[str, str
     )
     columns = (
         Column("Rank", numeric=True),
-        Column(name.removesuffix("s").capitalize()),
+        Column(name.removesuffix("s").capitalize(), names=True),
         Column("Events", numeric=True),
         Column("Expected noise", numeric=True),
         Column("Mean probability", numeric=True),

@@ -68,7 +68,7 @@ def grid(result: StudyResult) -> Grid | None:
         columns=(
             Column("Noise"),
             Column("Kind"),
-            Column("Method"),
+            Column("Method", names=True),
             Column("Detector"),
             Column("AUROC", numeric=True),
             Column("Average precision", numeric=True),

@@ -183,7 +183,7 @@ def _history(explanation: Explanation) -> Grid:
         caption=caption,
         columns=(
             Column("Place", numeric=True),
-            Column("Item"),
+            Column("Item", names=True),
             Column("Time, UTC"),
             Column("Label"),
             *([Column("Genuine", numeric=True)] * judged),

@@ -59,10 +59,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, and whether it holds numbers."""
+    """A column's heading, and whether it holds numbers. names: it says what a row is of, and stays in view where the
+    table is wider than the page.
+    """
 
     name: str
     numeric: bool = False
+    names: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,18 +112,21 @@ def records(grid: Grid) -> list[dict[str, str]]:
 
 
 def html(grid: Grid) -> str:
-    """A table that the page's script lets people sort, in a box that scrolls by itself."""
+    """A table that the page's script lets people sort, in a box that scrolls by itself beside the column that names its
+    rows, which is the first one where none is said to.
+    """
+    names = next((column for column in grid.columns if column.names), grid.columns[0])
     head = (
         element(
             "th",
             element("button", _heading(column.name), type="button"),
             scope="col",
-            class_="number" if column.numeric else None,
+            class_=_classes("number" if column.numeric else None, names=column is names),
         )
         for column in grid.columns
     )
     body = (
-        element("tr", _row(row, grid.columns), class_="first" if number in grid.breaks else None)
+        element("tr", _row(row, grid.columns, names), class_="first" if number in grid.breaks else None)
         for number, row in enumerate(grid.rows)
     )
     caption = f"caption-{grid.name}"
@@ -182,11 +188,11 @@ def _heading(name: str) -> str:
     )
 
 
-def _row(row: Sequence[Item], columns: Sequence[Column]) -> str:
-    return "".join(_item(item, column) for item, column in zip(row, columns, strict=True))
+def _row(row: Sequence[Item], columns: Sequence[Column], names: Column) -> str:
+    return "".join(_item(item, column, names=column is names) for item, column in zip(row, columns, strict=True))
 
 
-def _item(item: Item, column: Column) -> str:
+def _item(item: Item, column: Column, *, names: bool) -> str:
     held = words("b", item.text) + '<span class="hidden"> (best)</span>' if item.best else escape(item.text)
     if item.mark:
         sign = words("span", item.mark, class_=f"sign {_sign(item.mark)}", aria_hidden="true", title=MARKS[item.mark])
@@ -197,9 +203,13 @@ def _item(item: Item, column: Column) -> str:
     return element(
         "td",
         held,
-        class_="number" if column.numeric else _width(item.text),
+        class_=_classes("number" if column.numeric else _width(item.text), names=names),
         data_value="" if value is None else repr(value) if isinstance(value, float) else value,
     )
+
+
+def _classes(kind: str | None, *, names: bool) -> str | None:
+    return " ".join(filter(None, [kind, "names" * names])) or None
 
 
 def _width(text: str) -> str | None:

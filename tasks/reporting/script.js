@@ -26,6 +26,10 @@
   dark.addEventListener("change", label);
   label();
 
+  for (const box of document.querySelectorAll(".scroll")) {
+    box.addEventListener("scroll", () => box.classList.toggle("moved", box.scrollLeft > 0), { passive: true });
+  }
+
   const numeric = (cell) => cell.classList.contains("number");
   const order = (first, second, sign) => {
     const [a, b] = [first.dataset.value, second.dataset.value];

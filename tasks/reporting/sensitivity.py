@@ -90,7 +90,7 @@ def grid(result: StudyResult) -> Grid | None:
         ),
         columns=(
             Column("Place"),
-            Column("Method"),
+            Column("Method", names=True),
             Column("Metric"),
             Column("Gain, %", numeric=True),
             *(Column(names.get(seeds, f"{seeds} {repeated}s"), numeric=True) for seeds in columns),

@@ -202,7 +202,7 @@ def effects(result: StudyResult) -> Grid | None:
         ),
         columns=(
             Column("Place"),
-            Column("Method"),
+            Column("Method", names=True),
             Column("Metric"),
             Column("d", numeric=True),
             Column("r", numeric=True),
@@ -259,7 +259,7 @@ def gaps(result: StudyResult) -> Iterator[Grid]:
             ),
             columns=(
                 Column("Noise"),
-                Column("Method"),
+                Column("Method", names=True),
                 Column("NDCG@10, full ranking", numeric=True),
                 Column("NDCG@10, 100 negatives", numeric=True),
                 Column("Hit@10, 100 negatives", numeric=True),
@@ -313,7 +313,7 @@ def offers(result: StudyResult) -> Grid | None:
         ),
         columns=(
             Column("Place"),
-            Column("Method"),
+            Column("Method", names=True),
             Column("Coverage@10", numeric=True),
             Column("Novelty@10, bits", numeric=True),
             Column("Gini@10", numeric=True),
@@ -401,7 +401,7 @@ def costs(result: StudyResult) -> Grid | None:
         caption="What a training took, means over trainings.",
         columns=(
             Column("Place"),
-            Column("Method"),
+            Column("Method", names=True),
             Column("Seconds", numeric=True),
             Column("Epochs", numeric=True),
             Column("Chosen epoch", numeric=True),
@@ -479,7 +479,7 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
         columns=(
             Column("Noise"),
             *(Column(axis_label(axis)) for axis in axes),
-            Column("Method"),
+            Column("Method", names=True),
             Column(first, numeric=True),
             Column("Gain, %", numeric=True),
             Column(second, numeric=True),

@@ -124,3 +124,34 @@ def test_labels_of_a_chart_do_not_overlap_or_leave_it(opened: Browser) -> None:
     assert opened.run(overlapping) == []
     opened.size(PHONE, 800)
     assert opened.run(overlapping) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_keeps_what_its_rows_are_of_in_view(opened: Browser, scheme: str) -> None:
+    opened.prefer(scheme)
+    opened.size(PHONE, 800)
+    kept = """
+        document.querySelectorAll("details").forEach((folded) => { folded.open = true; });
+        const boxes = [...document.querySelectorAll(".scroll:has(table)")];
+        return boxes.filter((box) => box.scrollWidth > box.clientWidth).map((box) => {
+            box.scrollLeft = box.scrollWidth;
+            box.dispatchEvent(new Event("scroll"));
+            const frame = box.getBoundingClientRect();
+            const cells = [...box.querySelectorAll(".names")];
+            cells[1].scrollIntoView({ block: "center", inline: "nearest" });
+            const place = cells[1].getBoundingClientRect();
+            const met = document.elementFromPoint(place.left + 2, place.top + place.height / 2);
+            const style = getComputedStyle(cells[1]);
+            return [
+                cells.length === box.querySelectorAll("tr").length,
+                cells.every((cell) => cell.getBoundingClientRect().left > frame.left - 1),
+                cells.every((cell) => cell.offsetWidth < frame.width / 2),
+                cells[1].contains(met),
+                style.backgroundColor === getComputedStyle(document.body).backgroundColor,
+                style.boxShadow !== "none",
+            ];
+        });
+    """
+    found = opened.run(kept)
+    assert found
+    assert all(map(all, found)), found
