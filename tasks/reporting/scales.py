@@ -51,6 +51,23 @@ def ticks(low: float, high: float, *, most: int = 6, least: float = 0.0) -> tupl
     return tuple(Tick(number * step, signless(f"{number * step:.{decimals}f}")) for number in range(first, last + 1))
 
 
+def log_ticks(low: float, high: float, *, most: int = 6, least: float = 0.0) -> tuple[Tick, ...]:
+    """Ticks of a logarithmic axis, in the units of its limits, which are exponents of ten: 1, 2 and 5 times powers of
+    ten; powers of ten alone where those would be more than `most`, and not each of them where these would be. Where
+    fewer than two are within the limits the values of `ticks` are marked, at least `least` apart.
+    """
+    powers = range(math.floor(low), math.floor(high) + 1)
+    fine, coarse = (
+        [times * 10.0**power for power in powers for times in steps if low <= power + math.log10(times) <= high]
+        for steps in ((1.0, 2.0, 5.0), (1.0,))
+    )
+    if len(fine) < 2:
+        near = ticks(10.0**low, 10.0**high, most=most, least=least)
+        return tuple(Tick(math.log10(tick.value), tick.label) for tick in near)
+    shown = fine if len(fine) <= most else coarse[:: math.ceil(len(coarse) / most)]
+    return tuple(Tick(math.log10(value), f"{value:g}") for value in shown)
+
+
 def evenly(values: Sequence[float]) -> bool:
     """Whether values are too far apart to be placed by size: 0, 0.001 and 1 on one axis."""
     sizes = [abs(value) for value in values if value]

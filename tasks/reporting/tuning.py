@@ -13,7 +13,7 @@ from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart, 
 from tasks.reporting.drawing import Figure
 from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.page import PAGE, UNNAMED, command_of, figure_html, flat_entries, shown, when, write_tables
-from tasks.reporting.scales import Tick, span
+from tasks.reporting.scales import Tick, log_ticks, span
 from tasks.reporting.shell import document, entries
 from tasks.reporting.sights import signed
 from tasks.reporting.svg import element, words
@@ -322,13 +322,12 @@ def _places(values: Sequence[Any], *, is_log: bool) -> tuple[dict[str, float], t
     place = {text: math.log10(value) for text, value in distinct.items() if numeric and is_log and value > 0}
     if place:
         low, high = min(place.values()), max(place.values())
-        exact = sorted({low, (low + high) / 2.0, high})
         apart = (high - low) / 4.0 or 1.0
         others = sorted((text for text in distinct if text not in place), key=lambda text: -distinct[text])
         aside = {text: low - apart * (1 + number) for number, text in enumerate(others)}
-        marks = [Tick(at, f"{10.0**at:.2g}") for at in exact]
-        marks += [Tick(at, value_label(distinct[text])) for text, at in aside.items()]
-        return place | aside, tuple(marks)
+        whole = all(isinstance(value, int) for value in distinct.values())
+        marks = log_ticks(*span(place.values(), pad=0.1), least=float(whole))
+        return place | aside, marks + tuple(Tick(at, value_label(distinct[text])) for text, at in aside.items())
     if numeric and len(distinct) > 6:
         return {text: float(value) for text, value in distinct.items()}, None
     ordered = sorted(distinct.values()) if numeric else sorted(distinct.values(), key=str)

@@ -1,5 +1,6 @@
 """Charts name what they draw where a reader sees it."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.reporting.charts import LABELLED, Axes, Caption, Line, Point, line_chart, scatter_chart, style_of
-from tasks.reporting.scales import evenly, signless, span, ticks
+from tasks.reporting.scales import evenly, log_ticks, signless, span, ticks
 
 CAPTION = Caption("chart", "A chart", "Told.")
 
@@ -95,3 +96,18 @@ def test_ticks_are_round_and_within() -> None:
     assert evenly([0.0, 0.001, 0.1])
     assert not evenly([20, 50, 80])
     assert signless("-0.00") == "0.00"
+
+
+def test_ticks_of_a_logarithmic_axis_are_round_and_within() -> None:
+    def labels_of(low: float, high: float, least: float = 0.0) -> list[str]:
+        found = log_ticks(math.log10(low), math.log10(high), least=least)
+        assert all(math.log10(low) <= tick.value <= math.log10(high) for tick in found)
+        assert [10.0**tick.value for tick in found] == pytest.approx([float(tick.label) for tick in found])
+        return [tick.label for tick in found]
+
+    assert labels_of(0.0008, 0.012) == ["0.001", "0.002", "0.005", "0.01"]
+    assert labels_of(0.00009, 0.11) == ["0.0001", "0.001", "0.01", "0.1"]
+    assert labels_of(7, 70) == ["10", "20", "50"]
+    assert labels_of(0.9e-9, 1.1e9) == ["1e-09", "1e-05", "0.1", "1000", "1e+07"]
+    assert labels_of(0.0023, 0.0046) == ["0.0025", "0.0030", "0.0035", "0.0040", "0.0045"]
+    assert labels_of(2.3, 4.4, least=1.0) == ["3", "4"]

@@ -286,6 +286,7 @@ def test_a_usual_value_without_a_logarithm_has_its_place_on_a_logarithmic_axis(f
     points = re.findall(r'class="point"', chart)
     assert "sasrec-bce, trial 0, weight decay 0:" in chart
     assert ">0</text>" in chart, "a tick of its own"
+    assert ">0.001</text>" in chart, "and round ones for the others"
     assert len(points) == 9, "every trial that has a value"
 
 
