@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tasks.reporting.svg import element, escape, words
+from tasks.reporting.svg import element, escape, prose, words
 
 Number = str | int | float | None
 
@@ -193,7 +193,7 @@ def _row(row: Sequence[Item], columns: Sequence[Column], names: Column) -> str:
 
 
 def _item(item: Item, column: Column, *, names: bool) -> str:
-    held = words("b", item.text) + '<span class="hidden"> (best)</span>' if item.best else escape(item.text)
+    held = words("b", item.text) + '<span class="hidden"> (best)</span>' if item.best else prose(item.text)
     if item.mark:
         sign = words("span", item.mark, class_=f"sign {_sign(item.mark)}", aria_hidden="true", title=MARKS[item.mark])
         held += sign + words("span", f" {MARKS[item.mark]}", class_="hidden")

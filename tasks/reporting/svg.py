@@ -1,10 +1,18 @@
-"""SVG and HTML as text: every attribute and every word escaped, numbers short, always well-formed XML."""
+"""SVG and HTML as text: every attribute and every word escaped, numbers short and whole, always well-formed XML."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_AS_IT_IS = {"code", "desc", "text", "title", "tspan"}
+"""Elements whose text is copied sign by sign, or stands on one line anyhow."""
+_FIGURE = r"[+−]?\d"
+_WITHIN = re.compile(
+    r"(?<=\d) (?=%|±|(?:[kMG]i?B|bits|s|min|h)\b)|(?<=[±<]) (?=\.?\d)"
+    rf"|(?<=[\d%]) (?=to {_FIGURE})|(?<=[\d%] to) (?={_FIGURE})"
+)
+"""A space before a unit, about ± or within an interval."""
 _TURNING = ("R", "AL", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI")
 """Unicode's classes of signs that turn the direction of what stands beside them."""
 
@@ -40,7 +48,14 @@ def element(tag: str, content: str | Iterable[str] = "", **attributes: object) -
 
 def words(tag: str, text: object, **attributes: object) -> str:
     """An element around text that is not markup."""
-    return element(tag, escape(text), **attributes)
+    return element(tag, escape(text) if tag in _AS_IT_IS else prose(text), **attributes)
+
+
+def prose(text: object) -> str:
+    """Text that is read, as it may stand in an element: no line breaks between a figure and its unit or within an
+    interval.
+    """
+    return escape(_WITHIN.sub("\N{NO-BREAK SPACE}", str(text)))
 
 
 def path(points: Iterable[tuple[float, float]], *, closed: str = "", **attributes: object) -> str:

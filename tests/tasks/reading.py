@@ -11,6 +11,11 @@ def content_of(page: Path) -> ET.Element:
     return ET.fromstring(f"<body>{shown}</body>".replace(" hidden>", ' hidden="">', 1))
 
 
+def text_of(page: Path) -> str:
+    """A page's own text, its marks of structure too, with plain spaces within figures."""
+    return page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+
+
 def words_of(element: ET.Element) -> str:
     """The text in an element, with a single space where there is any."""
     return " ".join(" ".join(element.itertext()).split())

@@ -11,6 +11,7 @@ from scipy import stats
 from tasks.reporting.figures import figures
 from tasks.reporting.page import write_report
 from tasks.study.result import StudyResult
+from tests.tasks.reading import text_of
 from tests.tasks.reporting.reading import table
 from tests.tasks.study_results import Ranks, detection
 
@@ -41,7 +42,7 @@ def test_seeds_are_meant_and_popularity_is_drawn_once(noise: tuple[StudyResult, 
     rare = [replace(found, detector="popularity", auroc=0.6 + found.seed / 100) for found in own]
     of_kind = [replace(found, kind="bots", false_positive_rates=(), true_positive_rates=()) for found in own]
     result = replace(noise[0], detection=(*own, *rare, *of_kind))
-    text = write_report(result, None, tmp_path).read_text()
+    text = text_of(write_report(result, None, tmp_path))
     drawing = next(figure for figure in figures(result) if figure.name == "detection").panels[0]
     assert drawing.count("popularity: area 0.615") == 2  # in the legend and in the words for who does not see it
     assert f"better, own score: area {np.mean([found.auroc for found in own[:2]]):.3f}" in drawing

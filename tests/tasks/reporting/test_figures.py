@@ -15,6 +15,7 @@ from tasks.reporting.figures import figures
 from tasks.reporting.page import write_report
 from tasks.reporting.sights import cells_of, sights
 from tasks.study.result import Noise, Place, StudyResult
+from tests.tasks.reading import text_of
 from tests.tasks.reporting.counting import RESAMPLES, finished
 from tests.tasks.reporting.reading import (
     charts_of,
@@ -204,7 +205,7 @@ def test_no_label_reaches_out_of_its_chart(tmp_path: Path) -> None:
     )
     result = analysed(found, ranks, resamples=RESAMPLES)
     place = "25 % replace noise, length 50, batch size 256, patience 10, filter below 0.5"
-    text = write_report(result, None, tmp_path).read_text()
+    text = text_of(write_report(result, None, tmp_path))
     headed = re.findall(rf"<h4>{place}</h4>(?:<ul.*?</ul>)?<svg.*?<title[^>]*>(.*?)</title>", text)
     for told in ("popularity", "history length", "noise in", "time", "memory", "detection", "Keep-prob", "Validation"):
         assert any(told in title for title in headed), told

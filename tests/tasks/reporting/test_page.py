@@ -12,6 +12,7 @@ from tasks.reporting import shell
 from tasks.reporting.analysis import analysed
 from tasks.reporting.page import write_report
 from tasks.study.result import StudyResult
+from tests.tasks.reading import text_of
 from tests.tasks.reporting.counting import RESAMPLES
 from tests.tasks.reporting.reading import balanced, drawings
 from tests.tasks.study_results import Ranks, study
@@ -30,7 +31,7 @@ def test_the_page_reaches_for_nothing_outside(page: Path) -> None:
 
 
 def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
-    text = html.unescape(page.read_text())
+    text = html.unescape(text_of(page))
     for told in (
         "Which recommender survives clicks",
         "c0ffeec0ffeec0ff",
@@ -48,7 +49,7 @@ def test_the_page_names_data_methods_costs_and_what_failed(page: Path) -> None:
 def test_a_training_that_cells_share_is_counted_once_and_a_file_without_a_name_is_told(tmp_path: Path) -> None:
     result, _ = study(methods=("plain",), ratios=(0.0,), file=None, overrides=())
     twice = replace(result, seconds=4.0, cells=(*result.cells, *result.cells))
-    text = html.unescape(write_report(twice, None, tmp_path).read_text())
+    text = html.unescape(text_of(write_report(twice, None, tmp_path)))
     assert "for 4 s · 2 min of training in all" in text  # 63 and 66 s
     assert "rec-denoiser study FILE\n" in text
     assert "FILE stands for the file below, whose name was not kept." in text
