@@ -136,7 +136,7 @@ def _curves(
     values = sorted({x_of(record) for record in members[FULL]})
     even = evenly(values)
     places = {value: float(number) if even else value for number, value in enumerate(values)}
-    ticks = tuple(Tick(places[value], f"{value:g}") for value in values) if even or len(values) <= 8 else None
+    ticks = tuple(Tick(places[value], f"{value:,g}") for value in values) if even or len(values) <= 8 else None
     for number, metric in enumerate(PAIR):
         series: dict[str, list[tuple[float, Record]]] = {}
         for record in members[metric]:
@@ -146,7 +146,7 @@ def _curves(
         for label, held in series.items():
             held.sort(key=lambda entry: entry[0])
             points = tuple(
-                Point(places[x], value, over.low, over.high, f"{label}, {x_label} {x:g}: {estimate_words(over)}")
+                Point(places[x], value, over.low, over.high, f"{label}, {x_label} {x:,g}: {estimate_words(over)}")
                 for x, record in held
                 for over in [record.row.over_users]
                 for value in [over.value]

@@ -44,7 +44,7 @@ def sentences(result: StudyResult) -> list[str]:
     if not result.detection:
         return []
     judged = sorted({found.positives + found.negatives for found in result.detection if found.kind is None})
-    counts = " to ".join(f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") for count in _ends(judged))
+    counts = " to ".join(f"{count:,}" for count in _ends(judged))
     detectors = dict.fromkeys(found.detector for found in result.detection)
     said = SENTENCES.format(judged=counts).strip().split("\n\n")
     return [*said, *(EXPLAINED[name] for name in detectors if name in EXPLAINED)]

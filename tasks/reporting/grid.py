@@ -38,7 +38,6 @@ LATEX = {
     "○": r"$^{\circ}$",
     "…": r"\ldots{}",
     "\N{NO-BREAK SPACE}": "~",
-    "\N{NARROW NO-BREAK SPACE}": r"\,",
 }
 
 

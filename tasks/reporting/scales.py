@@ -48,7 +48,7 @@ def ticks(low: float, high: float, *, most: int = 6, least: float = 0.0) -> tupl
     step = next(power * times for times in (1.0, 2.0, 5.0, 10.0) if power * times >= rough * (1.0 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return tuple(Tick(number * step, signless(f"{number * step:.{decimals}f}")) for number in range(first, last + 1))
+    return tuple(Tick(number * step, signless(f"{number * step:,.{decimals}f}")) for number in range(first, last + 1))
 
 
 def log_ticks(low: float, high: float, *, most: int = 6, least: float = 0.0) -> tuple[Tick, ...]:
@@ -65,7 +65,7 @@ def log_ticks(low: float, high: float, *, most: int = 6, least: float = 0.0) -> 
         near = ticks(10.0**low, 10.0**high, most=most, least=least)
         return tuple(Tick(math.log10(tick.value), tick.label) for tick in near)
     shown = fine if len(fine) <= most else coarse[:: math.ceil(len(coarse) / most)]
-    return tuple(Tick(math.log10(value), f"{value:g}") for value in shown)
+    return tuple(Tick(math.log10(value), f"{value:,g}") for value in shown)
 
 
 def evenly(values: Sequence[float]) -> bool:

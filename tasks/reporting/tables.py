@@ -362,7 +362,7 @@ def sources(result: StudyResult) -> Grid | None:
         caption="Files of the raw logs.",
         columns=(Column("Dataset"), Column("File"), Column("Bytes", numeric=True), Column("SHA-256")),
         rows=tuple(
-            (Item(name), Item(file.name), Item(grouped(file.bytes), value=file.bytes), Item(file.sha256))
+            (Item(name), Item(file.name), Item(f"{file.bytes:,}", value=file.bytes), Item(file.sha256))
             for (name, _), file in files.items()
         ),
     )
@@ -433,11 +433,6 @@ def failures(result: StudyResult) -> Grid | None:
             for cell in failed
         ),
     )
-
-
-def grouped(number: int) -> str:
-    """A whole number with thin spaces between thousands."""
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[str, ...], name: str, about: str) -> Grid:
@@ -585,12 +580,12 @@ def _mean(values: Sequence[float] | Sequence[int], form: str) -> Item:
     if not values:
         return Item(DASH)
     mean = fmean(values)
-    return Item(form.format(mean).replace(",", "\N{NARROW NO-BREAK SPACE}"), value=mean)
+    return Item(form.format(mean), value=mean)
 
 
 def _count(dataset: Dataset, name: str) -> Item:
     value = dataset.counts.get(name)
-    return Item(DASH) if value is None else Item(grouped(value), value=value)
+    return Item(DASH) if value is None else Item(f"{value:,}", value=value)
 
 
 def _ratio(place: Place) -> float:

@@ -169,12 +169,12 @@ def _costs(result: TuneResult) -> Grid:
         rows.append(
             (
                 Item(method.name),
-                Item(str(len(figures)), value=len(figures)),
-                Item(str(epochs), value=epochs),
-                Item(f"{sum(seconds):.0f}", value=sum(seconds)),
-                Item(f"{fmean(seconds):.1f}", value=fmean(seconds)) if seconds else Item(DASH),
-                Item(f"{max(peaks):.0f}", value=max(peaks)) if peaks else Item(DASH),
-                Item(DASH) if parameters is None else Item(str(parameters), value=parameters),
+                Item(f"{len(figures):,}", value=len(figures)),
+                Item(f"{epochs:,}", value=epochs),
+                Item(f"{sum(seconds):,.0f}", value=sum(seconds)),
+                Item(f"{fmean(seconds):,.1f}", value=fmean(seconds)) if seconds else Item(DASH),
+                Item(f"{max(peaks):,.0f}", value=max(peaks)) if peaks else Item(DASH),
+                Item(DASH) if parameters is None else Item(f"{parameters:,}", value=parameters),
             )
         )
     threads = result.execution["threads"]

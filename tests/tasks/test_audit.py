@@ -34,6 +34,7 @@ from tasks.snapshots import Snapshot
 from tasks.sources.source import obtain_log
 from tests.tasks.builders import EXECUTION
 from tests.tasks.corners import LENGTH, USERS, corners_csv
+from tests.tasks.reading import text_of
 
 Ingest = Callable[..., Snapshot]
 Write = Callable[..., Path]
@@ -107,7 +108,7 @@ def test_the_folder_holds_a_page_and_every_judged_event_and_is_replaced_as_a_who
     names = {path.name for path in outcome.folder.iterdir()}
     assert names == {"report.html", "audit.json", "interactions.parquet", "users.parquet", "items.parquet"}
     assert [path.name for path in outcome.folder.parent.iterdir()] == ["corners"]
-    page = outcome.report.read_text(encoding="utf-8")
+    page = text_of(outcome.report)
     HTMLParser().feed(page)
     assert page.startswith("<!DOCTYPE html>")
     assert "http://" not in page

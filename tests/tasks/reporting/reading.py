@@ -37,7 +37,7 @@ def scale(chart: ET.Element, axis: str) -> Callable[[float], float]:
     """From a value to its place on the drawing, by the chart's own ticks."""
     anchor, below = {"x": ("middle", 0.0), "y": ("end", 4.0)}[axis]
     ticks = [
-        (float((text.text or "").replace("−", "-")), float(text.get(axis, 0)) - below)
+        (float((text.text or "").replace("−", "-").replace(",", "")), float(text.get(axis, 0)) - below)
         for text in chart.findall("g[@class='axes']/text")
         if text.get("text-anchor") == anchor and text.get("class") is None
     ]

@@ -85,6 +85,7 @@ def test_ticks_are_round_and_within() -> None:
     assert [tick.label for tick in ticks(-0.013, 0.041)] == ["−0.01", "0.00", "0.01", "0.02", "0.03", "0.04"]
     assert [tick.label for tick in ticks(0.0, 1.0)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
     assert [tick.label for tick in ticks(20.0, 83.0)] == ["20", "40", "60", "80"]
+    assert [tick.label for tick in ticks(0.0, 12_000.0, most=3)] == ["0", "5,000", "10,000"]
     for low, high in [(1e-9, 3e-9), (-5.0, 1e6), (0.31, 0.33)]:
         found = [tick.value for tick in ticks(low, high)]
         assert 2 <= len(found) <= 7
@@ -102,12 +103,14 @@ def test_ticks_of_a_logarithmic_axis_are_round_and_within() -> None:
     def labels_of(low: float, high: float, least: float = 0.0) -> list[str]:
         found = log_ticks(math.log10(low), math.log10(high), least=least)
         assert all(math.log10(low) <= tick.value <= math.log10(high) for tick in found)
-        assert [10.0**tick.value for tick in found] == pytest.approx([float(tick.label) for tick in found])
+        assert [10.0**tick.value for tick in found] == pytest.approx(
+            [float(tick.label.replace(",", "")) for tick in found]
+        )
         return [tick.label for tick in found]
 
     assert labels_of(0.0008, 0.012) == ["0.001", "0.002", "0.005", "0.01"]
     assert labels_of(0.00009, 0.11) == ["0.0001", "0.001", "0.01", "0.1"]
     assert labels_of(7, 70) == ["10", "20", "50"]
-    assert labels_of(0.9e-9, 1.1e9) == ["1e-09", "1e-05", "0.1", "1000", "1e+07"]
+    assert labels_of(0.9e-9, 1.1e9) == ["1e-09", "1e-05", "0.1", "1,000", "1e+07"]
     assert labels_of(0.0023, 0.0046) == ["0.0025", "0.0030", "0.0035", "0.0040", "0.0045"]
     assert labels_of(2.3, 4.4, least=1.0) == ["3", "4"]

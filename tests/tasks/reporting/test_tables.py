@@ -152,7 +152,7 @@ def test_costs_are_means_over_trainings(noise: tuple[StudyResult, Ranks]) -> Non
             ("Epochs", [one.epochs for one in held], "{:.1f}"),
             ("Chosen epoch", [one.best_epoch for one in held], "{:.1f}"),
             ("Seconds an epoch", [(one.seconds or 0.0) / (one.epochs or 1) for one in held], "{:.2f}"),
-            ("Parameters", [120_000], "120\N{NARROW NO-BREAK SPACE}000"),
+            ("Parameters", [120_000], "120,000"),
             ("Peak MiB", [(one.peak_memory_bytes or 0) / 2**20 for one in held], "{:.0f}"),
         ):
             assert told[heading] == form.format(np.mean(np.array(values, dtype=float)))

@@ -73,9 +73,9 @@ def test_what_the_search_took_is_counted_of_the_trainings_that_came_to_an_end(
     assert rows_of(content_of(write_tuning_report(found, tmp_path)), "costs") == [
         dict(zip(names, row, strict=True))
         for row in (
-            ("tuned", "10", "27", "1620", "180.0", "5", "1003"),
-            ("at-first", "6", "12", "720", "120.0", "3", "1000"),
-            ("late", "4", "5", "300", "100.0", "2", "1001"),
+            ("tuned", "10", "27", "1,620", "180.0", "5", "1,003"),
+            ("at-first", "6", "12", "720", "120.0", "3", "1,000"),
+            ("late", "4", "5", "300", "100.0", "2", "1,001"),
             ("never", "4", "3", "180", "90.0", "2", "–"),
         )
     ]
