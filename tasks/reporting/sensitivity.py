@@ -38,22 +38,21 @@ def told(result: StudyResult) -> Iterator[tuple[str, tuple[str, ...]]]:
         full, sampled = (_medians(held, metric) for metric in (FULL, SAMPLED))
         if NOW not in full or NOW not in sampled:
             continue
+        told_of = {seeds: f"{full[seeds]:.1f} % and {sampled[seeds]:.1f} %" for seeds in full if seeds in sampled}
         names = {
             NOW: "as it is" if ENDLESS in full else f"as it is, with one {repeated} each, over users alone",
             **{seeds: f"with {seeds} {repeated}s each" for seeds in SAID},
             ENDLESS: f"with any number of {repeated}s",
         }
+        if ENDLESS in told_of and len(set(told_of.values())) == 1:
+            names = {NOW: f"as it is, and with any number of {repeated}s"}
         opening = (
             f"What was not found on {dataset} may be there all the same. True gains in NDCG@10 from which on the "
             f"median comparison is significant in {OFTEN} (full ranking, and among 100 negatives):"
         )
         yield (
             opening,
-            tuple(
-                f"{name}: {full[seeds]:.1f} % and {sampled[seeds]:.1f} %"
-                for seeds, name in names.items()
-                if seeds in full and seeds in sampled
-            ),
+            tuple(f"{name}: {told_of[seeds]}" for seeds, name in names.items() if seeds in told_of),
         )
 
 

@@ -32,6 +32,9 @@ HEADINGS = {
     METRICS[3]: "Hit@10, 100 negatives",
 }
 
+ROUNDING = 1e-9
+"""A spread up to this one is of sums that were rounded: all seeds gave the same."""
+
 
 @dataclass(frozen=True)
 class Sight:

@@ -20,6 +20,7 @@ from tasks.reporting.methods import AS_IT_IS, log_words
 from tasks.reporting.scales import signless
 from tasks.reporting.sights import (
     HEADINGS,
+    ROUNDING,
     Sight,
     by_dataset,
     cells_of,
@@ -467,9 +468,9 @@ def _comparison(result: StudyResult, held: Sequence[Sight], *, metrics: tuple[st
         name=name,
         caption=(
             f"{first.split(',', 1)[0]} on the test targets{about}, under both protocols. Small print: 95 % intervals "
-            f"over users; ± is the half-width of the one over {repeated}s. Bold: the highest of its place{oracle}. "
-            f"▲ ▼: significantly better or worse than {references} (t test {over_words(result)}, Holm over all "
-            "comparisons of the metric on the dataset); ○: not significant."
+            f"over users; ± is the half-width of the one over {repeated}s, where these differ. Bold: the highest of "
+            f"its place{oracle}. ▲ ▼: significantly better or worse than {references} (t test {over_words(result)}, "
+            "Holm over all comparisons of the metric on the dataset); ○: not significant."
         ),
         columns=(
             Column("Noise"),
@@ -511,8 +512,9 @@ def _is_best(result: StudyResult, sight: Sight, method: str, metric: str) -> boo
 def _value(row: Row, *, best: bool) -> Item:
     over, seeds = row.over_users, row.over_seeds
     value = over.value or 0.0
-    half = f" ± {(seeds.high - seeds.low) / 2.0:.4f}" if seeds.low is not None and seeds.high is not None else ""
-    return Item(f"{value:.4f}{half}", value=value, note=interval_words(over), best=best)
+    half = (seeds.high - seeds.low) / 2.0 if seeds.low is not None and seeds.high is not None else 0.0
+    told = f" ± {half:.4f}" if half > ROUNDING else ""
+    return Item(f"{value:.4f}{told}", value=value, note=interval_words(over), best=best)
 
 
 def _gain(row: Row) -> Item:

@@ -15,7 +15,7 @@ from tasks.reporting.grid import Column, Frame, Grid, Item, Number
 from tasks.reporting.page import PAGE, UNNAMED, command_of, figure_html, flat_entries, shown, when, write_tables
 from tasks.reporting.scales import Tick, log_ticks, span
 from tasks.reporting.shell import document, entries
-from tasks.reporting.sights import signed
+from tasks.reporting.sights import ROUNDING, signed
 from tasks.reporting.svg import element, words
 from tasks.reporting.tables import datasets
 from tasks.reporting.trainings import MEBIBYTE
@@ -384,7 +384,11 @@ def _gain(best: TrialResult | None, first: TrialResult) -> float | None:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"± {stdev(values):.4f} over {len(values)} seeds (standard deviation)" if len(values) > 1 else ""
+    if len(values) < 2:
+        return ""
+    if stdev(values) <= ROUNDING:
+        return f"the same with each of {len(values)} seeds"
+    return f"± {stdev(values):.4f} over {len(values)} seeds (standard deviation)"
 
 
 def _four(value: float | None) -> str:

@@ -9,6 +9,7 @@ from models.config import NO_GATE
 from tasks.reporting import sensitivity
 from tasks.reporting.analysis import FULL, PAIR, SAMPLED, is_loudest, repetition, variant
 from tasks.reporting.sights import (
+    ROUNDING,
     Sight,
     by_dataset,
     interval_words,
@@ -282,16 +283,24 @@ def _spread_words(dataset: str, held: Sequence[Sight], repeated: str) -> Iterato
     for sight in held:
         for row in sight.tables[FULL].rows:
             by_method.setdefault(row.method, []).append(row.target_squares or row.squares)
-    moved = [spread.largest**0.5 for own in by_method.values() if (spread := pooled(own)) is not None]
+    spread = {method: found.largest**0.5 for method, own in by_method.items() if (found := pooled(own)) is not None}
+    moved = [one for one in spread.values() if one > ROUNDING]
+    still = [method for method, one in spread.items() if one <= ROUNDING]
     counts = {len(row.seeds) for sight in held for row in sight.tables[FULL].rows}
     if counts == {1}:
         yield f"Each method was trained on {dataset} with one {repeated}: how much another would change is not known."
     elif 1 in counts:
-        known = "taken from the others" if moved else "not known"
+        known = "taken from the others" if spread else "not known"
         yield f"Some trainings on {dataset} have no second {repeated}: how much one would change is {known}."
     if moved:
+        which = f" of those that another {repeated} changes" if still else ""
         yield (
             f"From {repeated} to {repeated} a training's NDCG@10 in full ranking on {dataset} moves by "
-            f"{median(moved):.4f} (standard deviation, of the median method); verdicts and intervals of differences "
-            "count that."
+            f"{median(moved):.4f} (standard deviation, of the median method{which}); verdicts and intervals of "
+            "differences count that."
+        )
+    elif still:
+        yield (
+            f"No method's NDCG@10 in full ranking on {dataset} changes from {repeated} to {repeated}: verdicts and "
+            f"intervals are over users alone, and more {repeated}s would say nothing new."
         )

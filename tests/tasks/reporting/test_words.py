@@ -94,6 +94,47 @@ def test_trainings_without_a_second_seed_are_told_whose_spread_is_theirs() -> No
     assert "Each method" not in said
 
 
+def same_with_every_seed(result: StudyResult, ranks: Ranks, *methods: str) -> StudyResult:
+    """Analysed, with these methods as those that count: each seed's ranks are the first one's."""
+    firsts = {(cell.method, str(cell.noise)): cell for cell in reversed(result.cells)}
+
+    def counted(cell: CellResult) -> pd.DataFrame:
+        return ranks(firsts[cell.method, str(cell.noise)] if cell.method in methods else cell)
+
+    return analysed(result, counted, resamples=RESAMPLES)
+
+
+def test_where_no_seed_changes_anything_none_is_said_to(tmp_path: Path) -> None:
+    result, ranks = study(methods=("plain", "better"), ratios=(0.25,), seeds=(1, 2, 3))
+    still = same_with_every_seed(result, ranks, "plain", "better")
+    told = answer(still)
+    said = " ".join(map(str, told))
+    assert (
+        "No method's NDCG@10 in full ranking on ml-100k changes from seed to seed: verdicts and intervals are" in said
+    )
+    assert "0.0000" not in said
+    (could,) = [one.items for one in told if "may be there all the same" in one.text]
+    assert [item.partition(":")[0] for item in could] == ["as it is, and with any number of seeds"]
+    values = [item for row in grid_of(still, "comparison").rows for item in row if item.text.startswith("0.")]
+    assert values
+    assert not [item for item in values if "±" in item.text]
+
+
+def test_what_seeds_change_is_told_of_those_methods_that_they_change() -> None:
+    result, ranks = study(methods=("plain", "better", "equal"), ratios=(0.25,))
+    whole = analysed(result, ranks, resamples=RESAMPLES)
+    (alone,) = [row for row in grid_of(whole, "comparison").rows if row[1].text == "better"]
+    still = same_with_every_seed(result, ranks, "plain", "equal")
+    (moved,) = [one.text for one in answer(still) if " moves by " in one.text]
+    assert "of the median method of those that another seed changes" in moved
+    first, second = (cell.metrics[FULL] for cell in result.cells if cell.method == "better")
+    assert f" moves by {abs(first - second) / 2**0.5:.4f} (" in moved
+    rows = {row[1].text: row[2].text for row in grid_of(still, "comparison").rows}
+    assert rows["better"] == alone[2].text
+    assert "±" in rows["better"]
+    assert "±" not in rows["plain"]
+
+
 def test_with_one_seed_nothing_is_said_to_be_over_seeds(tmp_path: Path) -> None:
     result, ranks = study(methods=("plain", "better", "oracle"), ratios=(0.25,), seeds=(1,), oracle="oracle")
     whole = analysed(result, ranks, resamples=RESAMPLES)

@@ -66,6 +66,15 @@ def test_the_best_settings_stand_beside_what_all_trials_gave(found: TuneResult, 
     ]
 
 
+def test_seeds_that_all_gave_the_same_are_told_to(found: TuneResult, tmp_path: Path) -> None:
+    same = [
+        replace(trial, cells=tuple(replace(cell, metrics={found.metric: 0.3}) for cell in trial.cells))
+        for trial in found.trials
+    ]
+    best, *_ = rows_of(content_of(write_tuning_report(replace(found, trials=tuple(same)), tmp_path)), "best")
+    assert best["Best"] == "0.3000 the same with each of 2 seeds"
+
+
 def test_what_the_search_took_is_counted_of_the_trainings_that_came_to_an_end(
     found: TuneResult, tmp_path: Path
 ) -> None:
