@@ -16,11 +16,17 @@ ENDLESS = -1
 """In the place of a number of seeds: those that there are, and any number of them."""
 SAID = (5, 10)
 """The numbers of seeds that the answer names, where there are fewer."""
+DASH = "–"
+NO_LIMIT = (
+    f" {DASH}: what users differ in was estimated at nothing beside what {{repeated}}s do, so that no limit is known; "
+    "it is not that any gain would be found."
+)
 
 
 def smallest_gains(sight: Sight, metric: str, method: str) -> dict[int, float]:
-    """The smallest true gains that are found, in % of the reference, by the number of seeds; none where a comparison
-    has no error, or the reference nothing that a gain is a share of.
+    """The smallest true gains that are found, in % of the reference, by the number of seeds; that with any number of
+    them is 0 where no limit is known (see `Sensitivity`). Nothing where a comparison has no error, or the reference
+    nothing that a gain is a share of.
     """
     table, against = sight.tables[metric], sight.row(metric, method).against
     reference = next((row.over_users.value for row in table.rows if row.method == table.reference), None)
@@ -31,14 +37,18 @@ def smallest_gains(sight: Sight, metric: str, method: str) -> dict[int, float]:
 
 def told(result: StudyResult) -> Iterator[tuple[str, tuple[str, ...]]]:
     """A sentence a dataset and the list that it opens: from what true gain on the median comparison finds it, with the
-    seeds that there are and with more.
+    seeds that there are and with more; what is 0 for want of a limit is left out.
     """
     repeated = repetition(result)
     for dataset, held in by_dataset(sights(result)):
         full, sampled = (_medians(held, metric) for metric in (FULL, SAMPLED))
         if NOW not in full or NOW not in sampled:
             continue
-        told_of = {seeds: f"{full[seeds]:.1f} % and {sampled[seeds]:.1f} %" for seeds in full if seeds in sampled}
+        told_of = {
+            seeds: f"{full[seeds]:.1f} % and {sampled[seeds]:.1f} %"
+            for seeds in full
+            if full[seeds] and sampled.get(seeds)
+        }
         names = {
             NOW: "as it is" if ENDLESS in full else f"as it is, with one {repeated} each, over users alone",
             **{seeds: f"with {seeds} {repeated}s each" for seeds in SAID},
@@ -76,6 +86,7 @@ def grid(result: StudyResult) -> Grid | None:
     repeated = repetition(result)
     asked = sorted({seeds for *_, gains in found for seeds in gains if seeds > 0})
     endless = any(ENDLESS in gains for *_, gains in found)
+    no_limit = any(gains.get(ENDLESS) == 0.0 for *_, gains in found)
     columns = [NOW, *asked, *([ENDLESS] if endless else [])]
     names = {NOW: "As it is", ENDLESS: f"Any number of {repeated}s"}
     return Grid(
@@ -86,6 +97,7 @@ def grid(result: StudyResult) -> Grid | None:
             "column says. The level is that of one comparison among all that are corrected together. Smaller gains "
             f"may be there all the same; what is left with any number of {repeated}s takes more users."
             + ("" if endless else f" Of {repeated}s nothing is known here: it is over users alone.")
+            + (NO_LIMIT.format(repeated=repeated) if no_limit else "")
         ),
         columns=(
             Column("Place"),
@@ -116,7 +128,9 @@ def _differences(held: Sensitivity) -> Iterator[tuple[int, float]]:
 
 
 def _medians(held: Sequence[Sight], metric: str) -> dict[int, float]:
-    """The medians over all comparisons, of those numbers of seeds that all of them have."""
+    """The medians over all comparisons, of those numbers of seeds that all of them have; one without a limit is the
+    lowest.
+    """
     every = [found for sight in held for method in sight.methods if (found := smallest_gains(sight, metric, method))]
     shared = [seeds for seeds in (every[0] if every else ()) if all(seeds in found for found in every)]
     return {seeds: median(found[seeds] for found in every) for seeds in shared}
@@ -125,8 +139,8 @@ def _medians(held: Sequence[Sight], metric: str) -> dict[int, float]:
 def _gain(sight: Sight, metric: str, method: str) -> Item:
     against = sight.row(metric, method).against
     value = None if against is None else against.shown_gain.value
-    return Item("–") if value is None else Item(signed(value), value=value)
+    return Item(DASH) if value is None else Item(signed(value), value=value)
 
 
 def _smallest(gain: float | None) -> Item:
-    return Item("–") if gain is None else Item(f"{gain:.1f}", value=gain)
+    return Item(f"{gain:.1f}", value=gain) if gain else Item(DASH)

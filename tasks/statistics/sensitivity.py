@@ -22,7 +22,9 @@ class Sensitivity:
 
     alpha: the level at which, that of one comparison among those which are judged together. now: with the seeds that
     there are. by_seeds: with more of them, pairs of a number, which both methods then have, and the difference.
-    endless: with any number of seeds. Where nothing is known of what seeds do, `by_seeds` is empty and `endless` None,
+    endless: with any number of seeds; 0 where the users' part of the error is estimated at nothing, as it is where two
+    methods differ by user in no more than what seeds explain: the limit is then not known, and no promise that any
+    difference would be found. Where nothing is known of what seeds do, `by_seeds` is empty and `endless` None,
     and `now` is over users alone.
     """
 

@@ -1,6 +1,7 @@
 """What a study could have found is said in its answer, beside what is not significant, and in a table."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -9,9 +10,11 @@ import pytest
 
 from tasks.reporting import sensitivity
 from tasks.reporting.analysis import FULL, SAMPLED, analysed
+from tasks.reporting.grid import Item
 from tasks.reporting.page import all_tables, write_report
 from tasks.reporting.sights import sights
 from tasks.reporting.words import answer, not_significant
+from tasks.statistics.comparison import Row
 from tasks.study.result import StudyResult
 from tests.tasks.reporting.counting import RESAMPLES
 from tests.tasks.reporting.reading import grid_of
@@ -41,7 +44,7 @@ def test_the_table_has_the_smallest_gains_of_each_comparison(noise: tuple[StudyR
         assert row[1].text == method
         assert row[4].value == pytest.approx(100.0 * against.sensitivity.now / reference)
         assert row[4].text == f"{row[4].value:.1f}"
-        falling = [float(str(item.value)) for item in row[4:]]
+        falling = [float(str(item.value or 0.0)) for item in row[4:]]
         assert falling == sorted(falling, reverse=True)
 
 
@@ -61,6 +64,38 @@ def test_the_answer_says_what_the_median_comparison_finds(noise: tuple[StudyResu
     assert "significant in 80 % of such studies (full ranking, and among 100 negatives):" in said
     assert f"as it is: {full} % and {sampled} %" in said
     assert re.search(r"with 5 seeds each: [\d.]+ % and [\d.]+ %; with 10 seeds each: [\d.]+ % and", said)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.001])
+def test_where_nothing_is_left_to_users_no_limit_is_told(noise: tuple[StudyResult, Ranks], limit: float) -> None:
+    result = with_limits(noise[0], {FULL: limit, SAMPLED: 0.002})
+    held = grid_of(result, "sensitivity")
+    assert held.columns[-1].name == "Any number of seeds"
+    assert ("no limit is known; it is not that any gain would be found" in held.caption) == (not limit)
+    cells = {row[2].text: row[-1] for row in held.rows}
+    assert float(cells["NDCG@10, 100 negatives"].text) > 0.0
+    assert (cells["NDCG@10, full ranking"] == Item("–")) == (not limit)
+    (told,) = [one.items for one in answer(result) if "may be there all the same" in one.text]
+    assert ("with any number of seeds: " in told[-1]) == bool(limit)
+    assert told[0].startswith("as it is: ")
+
+
+def with_limits(result: StudyResult, limits: Mapping[str, float]) -> StudyResult:
+    """With these differences, by metric, as those that are found with any number of seeds."""
+
+    def changed(row: Row, metric: str) -> Row:
+        against = row.against
+        if against is None or against.sensitivity is None or metric not in limits:
+            return row
+        return replace(row, against=replace(against, sensitivity=replace(against.sensitivity, endless=limits[metric])))
+
+    return replace(
+        result,
+        comparisons=tuple(
+            replace(one, table=replace(one.table, rows=tuple(changed(row, one.table.metric) for row in one.table.rows)))
+            for one in result.comparisons
+        ),
+    )
 
 
 def test_what_is_not_significant_says_what_would_have_been(noise: tuple[StudyResult, Ranks]) -> None:

@@ -1,5 +1,7 @@
 """The smallest differences that a comparison finds, against the noncentral t and against trainings made up for it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -75,6 +77,14 @@ def test_more_seeds_find_smaller_differences_and_users_set_a_limit() -> None:
     many = sensitivity(Errors(0.025, ((5, SPREAD), (5, SPREAD))), users=500, alpha=0.05, alternative="two-sided")
     assert many is not None
     assert [seeds for seeds, _ in many.by_seeds] == [10, 20]
+
+
+def test_where_seeds_explain_all_that_users_differ_in_the_limit_is_0() -> None:
+    loud = replace(SPREAD, rest=0.01)
+    found = sensitivity(Errors(0.025, ((2, loud), (2, loud))), users=500, alpha=0.05, alternative="two-sided")
+    assert found is not None
+    assert found.endless == 0.0
+    assert min(found.now, *(difference for _, difference in found.by_seeds)) > 0.0
 
 
 def test_two_seeds_foretell_what_six_have() -> None:
