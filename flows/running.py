@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from flows.announcing import announce
 from flows.environment import PREFECT_PORT, PREFECT_VARIABLE, bad_input_in, one_sentence_for_bad_input
 from flows.temporary import ensure_server
 from tasks.data_specs import PrepareSpec, SourceSpec
@@ -21,6 +22,7 @@ from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_na
 from tasks.wording import counted, on_one_line
 
 MLFLOW_PORT = 5000
+UI_NAMES = {"mlflow": "MLflow", "prefect": "Prefect"}
 PREFECT_UI_VARIABLES = ("PREFECT_SERVER_UI_API_URL", "PREFECT_UI_API_URL")
 """By which a person names the API that the pages of Prefect's interface ask."""
 
@@ -148,7 +150,7 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
         if not any(os.environ.get(name) for name in PREFECT_UI_VARIABLES):
             os.environ[PREFECT_UI_VARIABLES[0]] = f"http://127.0.0.1:{chosen}/api"
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
-    print(f"http://127.0.0.1:{chosen}  (Ctrl-C ends it)", flush=True)
+    announce(UI_NAMES[which], f"http://127.0.0.1:{chosen}")
     become(*command)
 
 
