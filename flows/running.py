@@ -22,7 +22,6 @@ from tasks.specs import IngestSpec, RecommendSpec, RobustnessSpec, registered_na
 from tasks.wording import counted, on_one_line
 
 MLFLOW_PORT = 5000
-UI_NAMES = {"mlflow": "MLflow", "prefect": "Prefect"}
 PREFECT_UI_VARIABLES = ("PREFECT_SERVER_UI_API_URL", "PREFECT_UI_API_URL")
 """By which a person names the API that the pages of Prefect's interface ask."""
 
@@ -127,6 +126,7 @@ def told_of_one(outcome: Mapping[str, Any]) -> Iterator[str]:
 def open_ui(which: str, *, port: int | None) -> NoReturn:
     """Become the server of a user interface. Raises `InputError` where MLflow has one already, or the port is taken."""
     from tasks.mlflow_store import tracking_uri
+    from tasks.track import EXPERIMENT, TRAININGS
 
     home = Home.from_environment()
     if which == "mlflow" and (served := tracking_uri(home)).startswith(("http:", "https:")):
@@ -135,6 +135,9 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
     _refuse_taken(chosen)
     home.mlflow.mkdir(parents=True, exist_ok=True)
     if which == "mlflow":
+        name = "MLflow"
+        asked = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
+        page = asked, f"/#/experiments/{{experiment_id}}{TRAININGS}"
         # By the environment: a command line, and a password in it, is shown to everybody on the machine.
         os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri(home)
         # Else there are eight processes more, a gigabyte, for jobs on language models. They outlive a server that is
@@ -146,11 +149,12 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
             "--host", "127.0.0.1", "--workers", "1", "--port", str(chosen),
         ]  # fmt: skip
     else:
+        name, page = "Prefect", ("/", "")
         # Else its pages ask the server of PREFECT_API_URL, or that at Prefect's usual port, whatever port this one has.
         if not any(os.environ.get(name) for name in PREFECT_UI_VARIABLES):
             os.environ[PREFECT_UI_VARIABLES[0]] = f"http://127.0.0.1:{chosen}/api"
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
-    announce(UI_NAMES[which], f"http://127.0.0.1:{chosen}")
+    announce(name, f"http://127.0.0.1:{chosen}", page=page)
     become(*command)
 
 

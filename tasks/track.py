@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 
 EXPERIMENT = "robustness"
+TRAININGS = "?workflowType=machine_learning"
+"""Of an address in MLflow's interface: that it opens for trainings, and not for language models."""
+
 TAG_KEY = "rec_denoiser.key"
 TAG_PREFECT = "prefect.flow_run_id"
 TAG_PARENT = "mlflow.parentRunId"
@@ -187,7 +190,7 @@ class Tracker:
     def run_url(self, run_id: str) -> str:
         """Where the run is shown, once MLflow's user interface is open."""
         server = without_secrets(self.uri) if self.uri.startswith("http") else "http://127.0.0.1:5000"
-        return f"{server}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{run_id}{TRAININGS}"
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Parameters of a run; those that it holds already must be the same."""

@@ -4,15 +4,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tasks.home import PROJECT_ROOT
+from tests.flows.commands import environment
 
 BECOMES = """
 import os, sys
 from flows.announcing import announce
-announce("It", sys.argv[1], seconds=float(sys.argv[2]))
+announce("It", sys.argv[1], page=("/asked.json", "/#/{experiment_id}?view"), seconds=float(sys.argv[2]))
 os.execv(sys.executable, [sys.executable, "-u", "-c", sys.argv[3], sys.argv[1].rpartition(":")[2]])
 """
 SERVES = """
@@ -24,11 +25,12 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRe
 
 
 @contextmanager
-def becoming(program: str, port: int, *, seconds: float) -> Iterator[Iterator[str]]:
-    """The lines of a process that announces itself and becomes another."""
+def becoming(program: str, port: int, *, seconds: float, folder: Path) -> Iterator[Iterator[str]]:
+    """The lines of a process that announces itself and becomes another, in a folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", BECOMES, f"http://127.0.0.1:{port}", str(seconds), program],
-        cwd=PROJECT_ROOT,
+        cwd=folder,
+        env=environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -42,11 +44,20 @@ def becoming(program: str, port: int, *, seconds: float) -> Iterator[Iterator[st
         process.stdout.close()
 
 
-def test_the_address_is_said_once_it_answers(free_port: int) -> None:
-    with becoming(SERVES, free_port, seconds=60.0) as said:
+@pytest.mark.parametrize(
+    ("answer", "page"),
+    [
+        ('{"experiment": {"experiment_id": "7"}}', "/#/7?view"),
+        ('{"error_code": "RESOURCE_DOES_NOT_EXIST"}', ""),
+        ("", ""),
+    ],
+)
+def test_the_address_is_said_once_it_answers(answer: str, page: str, free_port: int, tmp_path: Path) -> None:
+    (tmp_path / "asked.json").write_text(answer, encoding="utf-8")
+    with becoming(SERVES, free_port, seconds=60.0, folder=tmp_path) as said:
         assert next(said) == "It is starting … (Ctrl-C ends it)"
         assert next(said) == "listens"
-        assert next(said) == f"It is at http://127.0.0.1:{free_port}"
+        assert next(said) == f"It is at http://127.0.0.1:{free_port}{page}"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +71,9 @@ def test_the_address_is_said_once_it_answers(free_port: int) -> None:
         ),
     ],
 )
-def test_one_that_does_not_come_up_is_said_not_to(program: str, seconds: float, told: str, free_port: int) -> None:
-    with becoming(program, free_port, seconds=seconds) as said:
+def test_one_that_does_not_come_up_is_said_not_to(
+    program: str, seconds: float, told: str, free_port: int, tmp_path: Path
+) -> None:
+    with becoming(program, free_port, seconds=seconds, folder=tmp_path) as said:
         assert [next(said), next(said)] == ["It is starting … (Ctrl-C ends it)", "no disk left"]
         assert next(said).startswith(told.format(free_port))

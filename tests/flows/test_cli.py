@@ -523,7 +523,7 @@ def test_prefects_pages_ask_the_server_that_they_come_from_unless_a_person_names
     named: str | None, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
-    monkeypatch.setattr("flows.running.announce", lambda *said: None)
+    monkeypatch.setattr("flows.running.announce", lambda *said, **page: None)
     monkeypatch.setattr("flows.running.become", lambda *command: started.extend(command))
     own = environment(tmp_path) | {"PREFECT_API_URL": "http://elsewhere.example/api"}
     for name in ("PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL"):

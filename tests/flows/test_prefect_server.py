@@ -160,7 +160,7 @@ def test_a_study_by_hand_completes_and_leaves_its_table_and_its_run(server: Serv
         ("sasrec-bce", True), ("sasrec-softmax", False),
     ]  # fmt: skip
     (parent,) = [run for run in mlflow_runs(server) if run.info.run_name == "tiny"]
-    assert f"/runs/{parent.info.run_id})" in artifacts["study-mlflow-tiny"]["data"]
+    assert f"/runs/{parent.info.run_id}?" in artifacts["study-mlflow-tiny"]["data"]
     assert parent.data.tags[TAG_PREFECT] == ran["id"]
     assert (server.workplace.home.root / "studies" / "tiny" / "report.html").exists()
 
@@ -180,7 +180,7 @@ def the_artifacts_lead_on(server: Server, flow_run: str) -> None:
     rows = json.loads(artifacts["comparison-tiny-shop"]["data"])
     assert [row["Noise"] for row in rows] == ["0%", "20%"]
     assert "sasrec-softmax" in artifacts["comparison-text-tiny-shop"]["data"]
-    assert f"/runs/{parent_run(server).info.run_id})" in artifacts["comparison-mlflow-tiny-shop"]["data"]
+    assert f"/runs/{parent_run(server).info.run_id}?" in artifacts["comparison-mlflow-tiny-shop"]["data"]
     docs = [artifact["data"] for key, artifact in artifacts.items() if key and key.startswith("data-docs-")]
     assert len(docs) == 3, "of the log and of both snapshots"
     assert all("index.html" in text and "expectations met" in text for text in docs)

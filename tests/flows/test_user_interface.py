@@ -18,7 +18,7 @@ def test_mlflow_answers_and_ends_on_ctrl_c(workplace: Any, free_port: int, wait_
     commands = [" ".join(process.cmdline()) for process in descendants(interface.process.pid)]
     assert commands
     assert not [command for command in commands if ".jobs." in command], "a gigabyte for what nobody asks for here"
-    address = f"MLflow is at http://127.0.0.1:{free_port}"
+    address = f"MLflow is at http://127.0.0.1:{free_port}\n"  # and no page: there is no run yet
     said = wait_until(lambda: address in (words := interface.output.read_text(encoding="utf-8")) and words, within=30)
     assert said.index("MLflow is starting") < said.index("Uvicorn running") < said.index(address)
     interface.interrupt(within=30)

@@ -234,7 +234,8 @@ def test_a_deleted_experiment_is_said_with_what_brings_it_back(tracker: Tracker,
 
 def test_the_link_to_a_run_has_no_password_in_it(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "uri", "https://ann:s3cret@mlflow.example.org/team")
-    assert tracker.run_url("a").startswith("https://mlflow.example.org/team/#/experiments/")
+    page = f"/#/experiments/{tracker.experiment_id}/runs/a?workflowType=machine_learning"
+    assert tracker.run_url("a") == f"https://mlflow.example.org/team{page}"
 
 
 def test_threads_and_other_trackers_write_at_the_same_time(tracker: Tracker, mlflow_home: Home) -> None:
