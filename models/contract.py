@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.catalogue import build
 from models.config import NO_GATE, OWN, OWN_NOISE, ModelConfig, WrongChoice
-from models.denoising.noise.seam import NoiseModel
+from models.denoising.noise.seam import NoiseModel, training_events
 from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
 from models.engine.rows import by_rows
@@ -427,12 +427,13 @@ class NoiseCase:
 
 def events_have_probabilities(case: NoiseCase) -> str | None:
     """Each a number between 0 and 1."""
-    verdict, keep = case.prepared.verdict(case.log), case.keep(case.prepared)
-    for said, values, events in (("verdict", verdict, len(case.log.items)), ("keep", keep, sum(SIZES))):
-        if values.shape != (events,):
-            return f"of {events} events `{said}` gives {list(values.shape)}, not [events]"
-        if not bool(((values >= 0) & (values <= 1)).all()):
-            return f"`{said}` gives {float(values.min())} to {float(values.max())}, not probabilities"
+    events = training_events(case.log)
+    with torch.no_grad():
+        genuine = case.prepared.genuine(events)
+    if genuine.shape != events.items.shape:
+        return f"of {len(events.items)} events `genuine` gives {list(genuine.shape)}, not [events]"
+    if not bool(((genuine >= 0) & (genuine <= 1)).all()):
+        return f"`genuine` gives {float(genuine.min())} to {float(genuine.max())}, not probabilities"
     return None
 
 
