@@ -29,6 +29,7 @@ from flows.options import (
 from flows.requested import (
     audit_spec,
     ingest_spec,
+    offerable_spec,
     recommend_spec,
     refuse_without_file,
     robustness_spec,
@@ -388,6 +389,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    lists = offerable_spec(options)
     from flows.environment import prepare_environment
 
     prepare_environment()
@@ -400,6 +402,7 @@ def _explain(options: argparse.Namespace) -> int:
         user=options.user,
         history=options.history,
         k=options.k,
+        lists=lists,
         page=options.out,
         json_path=options.json,
     )

@@ -165,7 +165,9 @@ examples:
   rec-denoiser explain --dataset u --user 196
       the champion of another data set, after `rec-denoiser run --source u.data`
   rec-denoiser explain --run 3f9a1c2b --history phone-017,charger-004
-      the model that a run trained"""
+      the model that a run trained
+  rec-denoiser explain --user shopper-0042 --only-file stock.txt
+      what is offered of the items of a list alone, as by `recommend`"""
 
 DEPLOY = """\
 examples:

@@ -7,9 +7,10 @@ from pathlib import Path
 from flows.running import refuse_unwritable
 from tasks.explain import Event, Explanation, Held, explain, held_in_registry, held_in_run, history_given, history_of
 from tasks.home import Home
+from tasks.offerable import resolved
 from tasks.reporting.columns import columns
-from tasks.reporting.explanation import carriers, gate_words, influence_note, write_explanation
-from tasks.specs import RecommendSpec, registered_name
+from tasks.reporting.explanation import carriers, gate_words, influence_note, lists_words, write_explanation
+from tasks.specs import OfferableSpec, RecommendSpec, registered_name
 from tasks.wording import counted, on_one_line
 
 EVENTS = 30
@@ -24,6 +25,7 @@ def run_explain(
     user: str | None,
     history: Sequence[str] | None,
     k: int,
+    lists: OfferableSpec,
     page: str | None,
     json_path: str | None,
 ) -> int:
@@ -34,7 +36,7 @@ def run_explain(
             refuse_unwritable(Path(path), option=option)
     held = _held(model, run, dataset, home)
     events = history_given(history or ()) if user is None else history_of(user, held, home=home)
-    explanation = explain(held, events, user=user, k=k)
+    explanation = explain(held, events, user=user, k=k, offerable=resolved(lists, held.server.ids))
     print("\n".join(_told(explanation)))
     if page is not None:
         for written in write_explanation(explanation, Path(page)):
@@ -56,7 +58,8 @@ def _told(explanation: Explanation) -> Iterator[str]:
     events, seen = explanation.events, explanation.seen
     whom = "a history" if explanation.user is None else f"user {on_one_line(explanation.user)}"
     yield f"\n{explanation.model}: {', '.join(explanation.parts)}"
-    yield f"{whom} of {counted(len(events), 'event')}, the newest last; {_looked_back_at(explanation)}\n"
+    told = [f"{whom} of {counted(len(events), 'event')}, the newest last", _looked_back_at(explanation)]
+    yield f"{'; '.join([*told, *lists_words(explanation)])}\n"
     older = len(events) - EVENTS
     if older > 0:
         yield f"… {older:,} older events"
@@ -75,7 +78,8 @@ def _told(explanation: Explanation) -> Iterator[str]:
         if note := influence_note(explanation):
             yield f"\n{note}"
     else:
-        yield "Nothing is offered: the history holds every item that the model knows."
+        yield "Nothing is offered: the history holds every item that may be offered."
+    yield from explanation.unknown_in_lists
     if explanation.layers:
         yield "\n".join(["", *gate_words(explanation), ""])
 

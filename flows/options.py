@@ -327,12 +327,7 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     )
     wanted.add_argument("--k", type=whole(1), metavar="N", help="items for each user (default 10)")
     wanted.add_argument("--include-seen", action="store_true", help="offer items of the history too")
-    for name, which in (("only", "the items that alone may be offered"), ("exclude", "items that may not be offered")):
-        one = wanted.add_mutually_exclusive_group()
-        one.add_argument(f"--{name}", type=raw_ids, metavar="ID,ID", help=which)
-        one.add_argument(
-            f"--{name}-file", type=not_blank, metavar="FILE", help="the same, a text file of one id a line"
-        )
+    _add_lists(wanted)
     wanted.add_argument("--alias", metavar="ALIAS", help="which version of the model (default champion)")
     add_source(parser)
 
@@ -349,9 +344,20 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     history.add_argument("--user", metavar="ID", help="that to a user of the log that the model was trained on")
     history.add_argument("--history", type=raw_ids, metavar="ID,ID", help="that to these items, oldest first")
     answer.add_argument("--k", type=whole(1), default=10, metavar="N", help="offered items (default 10)")
+    _add_lists(answer)
     told = parser.add_argument_group("where it is told, beside the terminal")
     told.add_argument("--out", metavar="PAGE.html", help="a page with the attention as pictures, and two CSV files")
     told.add_argument("--json", metavar="FILE", help="all numbers")
+
+
+def _add_lists(group: argparse._ArgumentGroup) -> None:
+    """The options that say which items may be offered."""
+    for name, which in (("only", "the items that alone may be offered"), ("exclude", "items that may not be offered")):
+        one = group.add_mutually_exclusive_group()
+        one.add_argument(f"--{name}", type=raw_ids, metavar="ID,ID", help=which)
+        one.add_argument(
+            f"--{name}-file", type=not_blank, metavar="FILE", help="the same, a text file of one id a line"
+        )
 
 
 def add_datasets(parser: argparse.ArgumentParser) -> None:

@@ -11,13 +11,15 @@ from flows.options import add_source
 if TYPE_CHECKING:
     from tasks.audit.specs import AuditSpec
     from tasks.data_specs import Spec
-    from tasks.specs import IngestSpec, MethodSpec, RecommendSpec, RobustnessSpec, StudyRequest
+    from tasks.specs import IngestSpec, MethodSpec, OfferableSpec, RecommendSpec, RobustnessSpec, StudyRequest
     from tasks.tuning.specs import TuneRequest
 
     SomeSpec = TypeVar("SomeSpec", bound=Spec)
 
 RENAMED = {"time_limit_minutes": "time_limit", "ratios": "noise", "path": "source"}
 """By a spec's field the option that sets it, where that has another name."""
+OF_ITEMS = ("only", "only_file", "exclude", "exclude_file")
+"""The options that say which items may be offered."""
 
 
 def tune_request(options: argparse.Namespace) -> "TuneRequest":
@@ -87,9 +89,15 @@ def recommend_spec(options: argparse.Namespace) -> "RecommendSpec":
     if options.history is not None and (unread := _given(options, *_of_reading())):
         told = ", ".join(map(_option, unread))
         raise InputError(f"{told}: --history is scored as it is, and no log is read for it: leave one or the other out")
-    of_items = _given(options, "only", "only_file", "exclude", "exclude_file")
-    values = _log_part(options) | _given(options, "alias", "k", "history") | of_items
+    values = _log_part(options) | _given(options, "alias", "k", "history", *OF_ITEMS)
     return _validated(RecommendSpec, values | {"exclude_seen": not options.include_seen}, options)
+
+
+def offerable_spec(options: argparse.Namespace) -> "OfferableSpec":
+    """Which items may be offered, as `explain`'s options say."""
+    from tasks.specs import OfferableSpec
+
+    return _validated(OfferableSpec, _given(options, *OF_ITEMS), options)
 
 
 def ingest_spec(options: argparse.Namespace) -> "IngestSpec":

@@ -81,7 +81,7 @@ class Server(PythonModel):
         k = int(chosen["k"])
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        offerable = self._offerable(chosen["only"], chosen["exclude"])
+        offerable = self.offerable(chosen["only"], chosen["exclude"])
         if "times" in model_input and "times" in self.model.needs:
             times = list(model_input["times"])
         else:
@@ -171,7 +171,9 @@ class Server(PythonModel):
             for row, own, some in zip(best, values, offered, strict=True)
         ]
 
-    def _offerable(self, only: Iterable[Any], exclude: Iterable[Any]) -> Tensor:
+    def offerable(
+        self, only: Iterable[Any] = PARAMETERS["only"], exclude: Iterable[Any] = PARAMETERS["exclude"]
+    ) -> Tensor:
         """[items] bool: which may be offered, of raw ids. Raises `ValueError` where none is left."""
         alone = list(only)
         offerable = torch.full((len(self.ids),), alone == PARAMETERS["only"])

@@ -19,6 +19,7 @@ from tasks.errors import InputError
 from tasks.home import Home
 from tasks.kept import kept_training
 from tasks.mlflow_store import connect, unreadable
+from tasks.offerable import EVERYTHING, Offerable
 from tasks.recommend import raw_ids, reading_files, registered_names
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
@@ -97,6 +98,8 @@ class Explanation:
 
     attended: None where nothing was attended to, or the model has no attention; labels: the item ids of its places, a
         mask of the model's own last
+    may_be_offered: how many of the model's items lists leave, seen ones among them; None without a list
+    unknown_in_lists: a sentence for each list with ids that the model does not know
     """
 
     model: str
@@ -108,6 +111,8 @@ class Explanation:
     layers: tuple[Layer, ...]
     labels: tuple[str, ...]
     attended: "Attended | None"
+    may_be_offered: int | None = None
+    unknown_in_lists: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -137,6 +142,8 @@ class Explanation:
             "settings": self.settings,
             "user": self.user,
             "basis": self.basis,
+            "may_be_offered": self.may_be_offered,
+            "unknown_in_lists": list(self.unknown_in_lists),
             "events": [asdict(event) for event in self.events],
             "offers": [asdict(offer) for offer in self.offers],
             "layers": [asdict(layer) for layer in self.layers],
@@ -252,8 +259,11 @@ def history_given(items: Sequence[str]) -> tuple[Event, ...]:
     return tuple(Event(item, None, None, is_known=True, place=None) for item in items)
 
 
-def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) -> Explanation:
+def explain(
+    held: Held, events: Sequence[Event], *, user: str | None, k: int, offerable: Offerable = EVERYTHING
+) -> Explanation:
     """The `k` items that the model offers after the events, unseen ones as in serving, and what they rest on.
+    offerable: what lists leave for this model, of which alone it offers.
 
     Raises `InputError` where its ids are numbers and one of the events' is not.
     """
@@ -267,7 +277,8 @@ def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) ->
         replace(event, is_known=number in known, place=places.get(number), keep=judged.get(number))
         for number, event in enumerate(events)
     )
-    (offered,) = server.offers([history], k)
+    may_be_offered = server.offerable(**offerable.lists)
+    (offered,) = server.offers([history], k, offerable=may_be_offered)
     seen = _attended(held, history) if history else None
     influences = _influences(server, history, read, [item - 1 for item, _ in offered])
     return Explanation(
@@ -283,6 +294,8 @@ def explain(held: Held, events: Sequence[Event], *, user: str | None, k: int) ->
         layers=() if seen is None else _layers(seen),
         labels=() if seen is None else _labels(seen, server),
         attended=seen,
+        may_be_offered=int(may_be_offered.sum()) if offerable.lists else None,
+        unknown_in_lists=offerable.unknown,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.digests import spec_digest
 from tasks.errors import InputError
 from tasks.paths import path_named
-from tasks.specs import RecommendSpec
+from tasks.specs import OfferableSpec
 from tasks.wording import counted, on_one_line
 
 SHOWN = 3
@@ -31,7 +31,7 @@ class Offerable:
 EVERYTHING = Offerable()
 
 
-def resolved(spec: RecommendSpec, ids: Sequence[Any]) -> Offerable:
+def resolved(spec: OfferableSpec, ids: Sequence[Any]) -> Offerable:
     """What the spec's lists, which may lie in files, come to for a model with these raw ids.
 
     Raises `InputError` where a file cannot be read, where a list has ids of which the model knows none, and where the

@@ -468,18 +468,13 @@ class IngestSpec(LogSpec):
     """A log to be made into a checked snapshot."""
 
 
-class RecommendSpec(LogSpec):
-    """Users to be scored by a registered model.
+class OfferableSpec(Spec):
+    """Which items may be offered.
 
-    `history`: one user's raw item ids, oldest first; without it every user of the log is scored. `only`: the raw ids of
-    the items that alone may be offered, all of them without it; `exclude`: those of the items that may not. Either may
-    lie in a file instead, one id a line, which is read when the users are scored.
+    `only`: the raw ids of the items that alone may be offered, all of them without it; `exclude`: those of the items
+    that may not. Either may lie in a file instead, one id a line, which is read when something is to be offered.
     """
 
-    alias: Annotated[str, Field(min_length=1)] = "champion"
-    history: tuple[str, ...] | None = None
-    k: Annotated[int, Field(ge=1)] = 10
-    exclude_seen: bool = True
     only: tuple[str, ...] | None = None
     only_file: Annotated[str, Field(min_length=1)] | None = None
     exclude: tuple[str, ...] | None = None
@@ -491,6 +486,18 @@ class RecommendSpec(LogSpec):
             if ids is not None and getattr(self, f"{name}_file") is not None:
                 raise ValueError(f"{name} and {name}_file are one list said twice: leave one of them out")
         return self
+
+
+class RecommendSpec(LogSpec, OfferableSpec):
+    """Users to be scored by a registered model.
+
+    `history`: one user's raw item ids, oldest first; without it every user of the log is scored.
+    """
+
+    alias: Annotated[str, Field(min_length=1)] = "champion"
+    history: tuple[str, ...] | None = None
+    k: Annotated[int, Field(ge=1)] = 10
+    exclude_seen: bool = True
 
     @property
     def reads_a_log(self) -> bool:

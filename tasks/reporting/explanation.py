@@ -11,6 +11,7 @@ from tasks.reporting.heatmap import Cell, Matrix, heat_map, hue_key
 from tasks.reporting.scales import signless
 from tasks.reporting.shell import document, links
 from tasks.reporting.svg import element, isolated, words
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +73,12 @@ def influence_note(explanation: Explanation) -> str:
     )
 
 
+def lists_words(explanation: Explanation) -> Iterator[str]:
+    """How many items lists leave to be offered; nothing without a list."""
+    if explanation.may_be_offered is not None:
+        yield f"{counted(explanation.may_be_offered, 'item')} may be offered"
+
+
 def gate_words(explanation: Explanation) -> Iterator[str]:
     """A sentence for each layer on what its gate leaves open, of the cells that are visible in this history."""
     if not explanation.has_gate:
@@ -84,7 +91,7 @@ def gate_words(explanation: Explanation) -> Iterator[str]:
 
 def _page(explanation: Explanation, files: Mapping[str, str], stem: str) -> str:
     whom = "a history" if explanation.user is None else f"user {isolated(explanation.user)}"
-    byline = [explanation.model, *explanation.parts]
+    byline = [explanation.model, *explanation.parts, *lists_words(explanation)]
     opening = (
         words("h1", f"What {whom} is offered, and why")
         + words("p", _summary(explanation), class_="question")
@@ -110,7 +117,7 @@ def _summary(explanation: Explanation) -> str:
     if explanation.basis == "popularity":
         return "The model knows none of these items: what is popular is offered, and rests on no event."
     if not explanation.offers:
-        return "The history holds every item that there is, so nothing is offered."
+        return "The history holds every item that may be offered, so nothing is."
     first = explanation.offers[0]
     told = carriers(first, explanation.seen)
     return f"{isolated(first.item)} comes first. It is carried most by: {told}."
@@ -127,7 +134,12 @@ def _offered(explanation: Explanation) -> str:
         )
         for rank, offer in enumerate(explanation.offers, start=1)
     )
-    columns = (Column("Rank", numeric=True), Column("Item"), Column("Score", numeric=True), Column("Carried by"))
+    columns = (
+        Column("Rank", numeric=True),
+        Column("Item", names=True),
+        Column("Score", numeric=True),
+        Column("Carried by"),
+    )
     table = html(Grid("offered", influence_note(explanation) or "By popularity.", columns, rows))
     shown = seen[-SHOWN:]
     values = [value for offer in explanation.offers for value in offer.influences[-SHOWN:] if value is not None]

@@ -22,7 +22,7 @@ import pytest
 from flows.cli import _parser as parser
 from flows.cli import main
 from flows.explaining import _told as explained
-from flows.requested import recommend_spec, robustness_spec
+from flows.requested import offerable_spec, recommend_spec, robustness_spec
 from flows.running import open_ui, told_of_one
 from models.config import ModelConfig, TrainingConfig
 from tasks.data_specs import (
@@ -37,8 +37,9 @@ from tasks.data_specs import (
 from tasks.errors import InputError
 from tasks.explain import explain, history_given
 from tasks.home import PROJECT_ROOT, Home
+from tasks.offerable import resolved
 from tasks.shoppers import simulate
-from tasks.specs import METHODS, RecommendSpec, RobustnessSpec, default_training
+from tasks.specs import METHODS, OfferableSpec, RecommendSpec, RobustnessSpec, default_training
 from tasks.track import Tracker
 from tests.command_lines import words
 from tests.flows.commands import environment, rec_denoiser
@@ -242,6 +243,8 @@ def test_lists_of_items_reach_the_spec() -> None:
     files = ["--only-file", "stock.txt", "--exclude", "7", "--history", "1,2"]
     of_files = recommend_spec(parser().parse_args(["recommend", *files]))
     assert of_files == RecommendSpec(history=("1", "2"), only_file="stock.txt", exclude=("7",))
+    of_an_answer = offerable_spec(parser().parse_args(["explain", *files]))
+    assert of_an_answer == OfferableSpec(only_file="stock.txt", exclude=("7",))
 
 
 @pytest.mark.parametrize(
@@ -410,6 +413,7 @@ def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.Monk
         (["recommend", "--only", "a,,b"], "--only: 'a,,b' has an empty place"),
         (["recommend", "--exclude-file", " "], "--exclude-file: it names nothing"),
         (["recommend", "--only", "a", "--only-file", "b"], "--only-file: not allowed with argument --only"),
+        (["explain", "--history", "a", "--only", "a", "--only-file", "b"], "not allowed with argument --only"),
         (["explain", "--history", "a,,b"], "--history: 'a,,b' has an empty place"),
         (["audit", "--clean-below", "0"], "--clean-below: 0 does not lie between 0.001 and 1"),
         (["audit", "--top", "0"], "--top: 0 does not lie between 1 and 10000"),
@@ -548,7 +552,8 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_history_of_the_whole_catalogue_is_offered_nothing_and_told_so() -> None:
     told = "\n".join(explained(explain(held(), history_given(ITEMS), user=None, k=3)))
-    assert "\nNothing is offered: the history holds every item that the model knows.\n" in told
+    assert "\nNothing is offered: the history holds every item that may be offered." in told
+    assert "may be offered\n\nPLACE" not in told
     assert "OFFERED" not in told
     outcome = {"model": "a model", "basis": "history", "items": [], "scores": [], "unknown": []}
     sentence = "--only: of 2 ids the model does not know 1 (x)"
@@ -566,6 +571,14 @@ def test_ids_that_are_numbers_are_offered_as_they_are() -> None:
         "     0.2500  5",
         "Passed over, for the model does not know them: 9, 8",
     ]
+
+
+def test_an_explanation_says_how_many_items_lists_leave_and_which_it_does_not_know() -> None:
+    lists = resolved(OfferableSpec(only=(*ITEMS[2:5], "new")), ITEMS)
+    told = "\n".join(explained(explain(held(), history_given(ITEMS[:3]), user=None, k=5, offerable=lists)))
+    assert "; 3 items may be offered\n\nPLACE" in told
+    assert told.count("CARRIED BY") == 1
+    assert "\n--only: of 4 ids the model does not know 1 (new)" in told
 
 
 def test_a_model_whose_loss_is_its_own_is_explained_without_one() -> None:

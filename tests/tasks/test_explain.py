@@ -17,9 +17,11 @@ from models.engine.sequences import Sequences
 from tasks.errors import InputError
 from tasks.explain import Offer, explain, held_in_registry, history_given, history_of
 from tasks.home import Home
-from tasks.recommend import load_registered, recommend_one
+from tasks.offerable import EVERYTHING, resolved
+from tasks.recommend import load_registered, offerable_by, recommend_one
 from tasks.reporting.explanation import carriers, gate_words, write_explanation
 from tasks.reporting.scales import signless
+from tasks.specs import RecommendSpec
 from tests.tasks.conftest import Shop
 from tests.tasks.explanations import ITEMS, held
 from tests.tasks.reading import content_of, rows_of, words_of
@@ -49,6 +51,40 @@ def test_an_influence_is_what_the_score_loses_without_the_event(shop: Shop, mlfl
         without = scores(items[:event] + items[event + 1 :])
         for offer in told.offers:
             assert offer.influences[place] == pytest.approx(whole[offer.item] - without[offer.item], abs=1e-5)
+
+
+def test_under_lists_what_is_recommended_is_explained_and_scores_are_the_same(shop: Shop, mlflow_home: Home) -> None:
+    own = held_in_registry(shop.registered.name, home=mlflow_home)
+    events = history_of("u7", own, home=mlflow_home)
+    free = explain(own, events, user="u7", k=20)
+    ranked = [offer.item for offer in free.offers]
+    spec = RecommendSpec(only=tuple(ranked[1:6]), exclude=(ranked[2],))
+    loaded = load_registered(shop.registered.name, alias="champion", home=mlflow_home)
+    answer = recommend_one(
+        loaded.model,
+        tuple(event.item for event in events),
+        k=3,
+        exclude_seen=True,
+        offerable=offerable_by(loaded, spec),
+    )
+    told = explain(own, events, user="u7", k=3, offerable=resolved(spec, own.server.ids))
+    assert [offer.item for offer in told.offers] == [str(item) for item in answer["items"]] == [ranked[1], *ranked[3:5]]
+    assert told.offers == (free.offers[1], *free.offers[3:5]), "scores and influences know nothing of lists"
+    assert (told.may_be_offered, free.may_be_offered) == (4, None)
+    assert told.to_dict()["may_be_offered"] == 4
+
+
+def test_a_page_says_how_many_items_lists_leave(tmp_path: Path) -> None:
+    lists = resolved(RecommendSpec(only=tuple(ITEMS[:6]), exclude=(ITEMS[5],)), ITEMS)
+    for offerable, history, told in (
+        (lists, ITEMS[:3], "5 items may be offered"),
+        (lists, ITEMS[:6], "The history holds every item that may be offered, so nothing is."),
+        (EVERYTHING, ITEMS[:3], None),
+    ):
+        found = explain(held(), history_given(history), user=None, k=9, offerable=offerable)
+        assert {offer.item for offer in found.offers} <= set(ITEMS[3:5] if offerable is lists else ITEMS[3:])
+        page = words_of(content_of(write_explanation(found, tmp_path / "why.html")[0]))
+        assert told in page if told else "may be offered" not in page
 
 
 @pytest.mark.parametrize("model", ["absent", "model-string@nobody", "models:/model-string/99"])
