@@ -261,9 +261,9 @@ class Training:
     def set_rates(self, optimizer: Adam) -> None:
         """Have `optimizer` take its next step at the rate that is configured for the training's next one. Where an
         epoch has fewer steps than the log has batches, as of a log that a noise model cleans, the rate moves on at its
-        end.
+        end; where it has more, as an own recommender's may, the rate waits for it.
         """
-        within_epoch = self.progress.steps - self._ended_steps
+        within_epoch = min(self.progress.steps - self._ended_steps, self.steps_of_epoch)
         done = self.progress.epoch * self.steps_of_epoch + within_epoch
         rate = learning_rate(self.config, done, steps=self.config.epochs * self.steps_of_epoch)
         for group in optimizer.param_groups:

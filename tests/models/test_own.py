@@ -137,13 +137,13 @@ def config_of(reference: str, text: str = "", **settings: object) -> ModelConfig
     return replace(asked, own_code=code, backbone=own.backbone_of(asked, code))
 
 
-def training_of(config: ModelConfig, *, epochs: int, checkpoint: Path | None = None) -> Training:
+def training_of(config: ModelConfig, *, epochs: int, checkpoint: Path | None = None, decay: float = 0.0) -> Training:
     log, _ = planted_log(kind="uniform", share=0.0, users=60)
     return Training(
         build(config, log.sequences.item_count, seed=1),
         log,
         log,
-        TrainingConfig(epochs=epochs, batch_size=16, learning_rate=0.02).of(config),
+        TrainingConfig(epochs=epochs, batch_size=16, learning_rate=0.02, decay=decay).of(config),
         seed=1,
         evaluation_seed=0,
         device=torch.device("cpu"),
@@ -507,6 +507,28 @@ def test_what_breaks_the_contract_is_told(text: str, said: str) -> None:
         check_contract(config_of("Broken", text))
     assert told.value.setting == "own"
     assert str(told.value).startswith("own mine.py:Broken")
+
+
+def test_where_an_epoch_has_more_steps_than_usual_the_rate_falls_to_nought_and_not_below() -> None:
+    text = """
+        class Often(Whole):
+            def training_batches(self, sequences, **settings):
+                for _ in range(3):
+                    yield from super().training_batches(sequences, **settings)
+        """
+    training = training_of(config_of("Often", text), epochs=2, decay=1.0)
+    rates: list[float] = []
+    step = training.optimizer.step
+
+    def watched() -> None:
+        rates.append(training.optimizer.param_groups[0]["lr"])
+        step()
+
+    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
+    training.run(on_epoch=lambda _: None)
+    assert len(rates) == 6 * training.steps_of_epoch
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) == 0.0
 
 
 @pytest.mark.parametrize("reference", ["Timed", "Masked", "Attending", "Attending(depth=1)"])
