@@ -116,7 +116,14 @@ def list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 def methods(text: str) -> list[str]:
     """Methods parted by commas, but not by those between what one of a person's own is given in brackets."""
-    return _without_gaps([part.strip() for part in re.split(r",(?![^()]*\))", text)], text)
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return _without_gaps([part.strip() for part in parts], text)
 
 
 def _without_gaps(parts: list[str], text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What is of a person's own in a method: the file that it names is read, and what that makes held to the contract."""
 
 import re
+import tokenize
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ def is_own(name: str) -> bool:
 def method_name(own: str) -> str:
     """What tables call it that is asked for by its file alone: "a.py:MovingMean(size=3)" is moving-mean-size-3."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", own.partition(_SUFFIX)[2]).lower()
+    words = re.sub(r"(?<=[=(\[, ])-(?=[\d.])", "minus-", words)
     return re.sub(r"[^a-z0-9.]+", "-", words).strip("-.")[:LONGEST_NAME]
 
 
@@ -68,6 +70,7 @@ def _text(setting: str, said: str) -> str:
     if path is None:
         raise ValueError(f"{setting} {said}: there is no file {named} (a path is relative to {Path.cwd()})")
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with tokenize.open(path) as file:  # as Python reads it: a mark of UTF-8, or another encoding that is said
+            return file.read()
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
         raise ValueError(f"{setting} {said}: {named} cannot be read as a Python file: {error}") from None

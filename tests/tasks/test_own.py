@@ -65,6 +65,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_methods_are_parted_by_commas_outside_of_brackets() -> None:
     assert methods("popularity, mine.py:A(x=1, y='b'),c.py:D") == ["popularity", "mine.py:A(x=1, y='b')", "c.py:D"]
+    nested = "mine.py:A(sizes=(1, 2), shape=(3, [4, 5]))"
+    assert methods(f"{nested},sasrec-bce") == [nested, "sasrec-bce"]
     assert methods("popularity,sasrec-bce") == ["popularity", "sasrec-bce"]
 
 
@@ -74,6 +76,7 @@ def test_methods_are_parted_by_commas_outside_of_brackets() -> None:
         ("mine.py:MovingAverage", "moving-average"),
         ("a/b.py:make_it(size=3, decay=0.5)", "make-it-size-3-decay-0.5"),
         ("mine.py:GRU4Rec(layers=2)", "gru4-rec-layers-2"),
+        ("mine.py:A(rate=-0.5, at=(-1, -.5))", "a-rate-minus-0.5-at-minus-1-minus-.5"),
         ("mine.py:A(text='" + "x" * 90 + "')", "a-text-" + "x" * 53),
     ],
 )
@@ -130,6 +133,17 @@ def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"mine\.py cannot be read as a Python file"):
         named_method("mine.py:Recent")
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"), [(b"\xef\xbb\xbf", "utf-8"), (b"# -*- coding: latin-1 -*-\n# caf\xe9\n", "latin-1")]
+)
+def test_a_file_is_read_as_python_reads_it(file: Path, mark: bytes, encoding: str) -> None:
+    """With the mark that some editors put before UTF-8, in another encoding that it names, with any line ends."""
+    file.write_bytes(mark + COUNTS.replace("\n", "\r\n").encode(encoding))
+    code = named_method("mine.py:Recent").model.own_code
+    assert code.endswith(COUNTS)
+    assert "\ufeff" not in code
 
 
 def test_it_is_no_named_method(file: Path) -> None:
