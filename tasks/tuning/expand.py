@@ -36,6 +36,8 @@ ELSEWHERE = {"method": "methods", "seed": "seeds"}
 
 YIELDING_SETTINGS = tuple(f"model.{name}" for name in YIELDING)
 """What a named method leaves to the base and to a search."""
+OWN = "model.own"
+"""What a method that is a person's own leaves to a search."""
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,15 @@ def _method(document: Document, settings: Settings, fixed: Settings, common: Spa
     path: Where = ("spaces", name)
     own = read_space(document, document.values["spaces"].get(name, {}), path)
     held = {setting for setting in fixed if setting not in YIELDING_SETTINGS}
+    if fixed.get(OWN):  # with what its brackets say
+        held.remove(OWN)
     for setting in own:
         if setting in held:
             raise document.fault((*path, setting), f"the method {name} fixes {setting} to {fixed[setting]!r}")
     free = {setting: dimension for setting, dimension in common.items() if setting not in held}
     for setting in common.keys() - free.keys():
-        notes.append(f"{name} fixes {setting} to {fixed[setting]}: it is not searched there")
+        held_to = "none" if fixed[setting] == "" else fixed[setting]
+        notes.append(f"{name} fixes {setting} to {held_to}: it is not searched there")
     wanted: dict[str, Dimension] = {**free, **own}
     read = _read(document, settings, wanted, name)
     for setting in wanted:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import InputError
-from tasks.home import Home
+from tasks.home import PROJECT_ROOT, Home
 from tasks.reporting.tuning import write_tuning_report
 from tasks.study.dryrun import GUESSED
 from tasks.study.expand import read_study
@@ -91,6 +91,22 @@ def test_a_method_searches_what_it_reads(file: Path) -> None:
         "sasrec-gbce": common | {"model.negatives"},
     }
     assert any("sasrec-gbce: its usual model.negatives, 256, lies outside" in note for note in tuning.notes)
+
+
+def test_an_own_recommender_is_searched_with_what_its_brackets_say(file: Path, tmp_path: Path) -> None:
+    """As it comes it is the one that its method names, which is not what names it in a method of this project."""
+    own = f"{PROJECT_ROOT / 'studies' / 'own.py'}:MovingAverage"
+    others = [f"{own}(dropout=0.4)", f"{own}(heads=4)"]
+    of_own = [f"methods=[sasrec-bce, {{name: mine, own: '{own}'}}]", f"spaces.mine={{model.own: {[own, *others]}}}"]
+    tuning = read_tuning(file, [*of_own, f"space.model.own={others}", "space.model.dropout=[0.1, 0.3]", "trials=4"])
+    assert "sasrec-bce fixes model.own to none: it is not searched there" in tuning.notes
+    trials = trials_of(tuning, 1)
+    assert trials[0].settings["model.own"] == own
+    assert {own} < {trial.settings["model.own"] for trial in trials} <= {own, *others}
+    written = tmp_path / "tuned.yaml"
+    written.write_text(following_study(result(tuning), tuning), encoding="utf-8")
+    named = {cell.spec.model.own for cell in read_study(written).cells if cell.spec.method.startswith("mine")}
+    assert own in named <= {own, *others}
 
 
 def test_a_method_of_the_file_can_be_left_out(file: Path) -> None:
