@@ -36,8 +36,8 @@ ELSEWHERE = {"method": "methods", "seed": "seeds"}
 
 YIELDING_SETTINGS = tuple(f"model.{name}" for name in YIELDING)
 """What a named method leaves to the base and to a search."""
-OWN = "model.own"
-"""What a method that is a person's own leaves to a search."""
+OWN_SETTINGS = ("model.own", "model.own_noise")
+"""What a method that names a person's own file leaves to a search, which may say more in the brackets."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,7 @@ def _method(document: Document, settings: Settings, fixed: Settings, common: Spa
     path: Where = ("spaces", name)
     own = read_space(document, document.values["spaces"].get(name, {}), path)
     held = {setting for setting in fixed if setting not in YIELDING_SETTINGS}
-    if fixed.get(OWN):  # with what its brackets say
-        held.remove(OWN)
+    held -= {setting for setting in OWN_SETTINGS if fixed.get(setting)}
     for setting in own:
         if setting in held:
             raise document.fault((*path, setting), f"the method {name} fixes {setting} to {fixed[setting]!r}")
