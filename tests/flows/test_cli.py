@@ -351,7 +351,7 @@ def test_help_names_the_defaults_that_hold() -> None:
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default the first seven)"
+        f"of {', '.join(METHODS)} (default the first seven), or a recommender of your own as FILE.py:NAME"
     )
     recommend = {action.dest: action.help or "" for action in COMMANDS["recommend"]._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]
