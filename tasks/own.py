@@ -42,7 +42,7 @@ def completed(config: ModelConfig) -> ModelConfig:
 def _checked(config: ModelConfig, own: str, noise: str) -> ModelConfig:
     # Not before it is needed: torch, which comes with it, takes seconds.
     from models.catalogue import check
-    from models.contract import check_contract
+    from models.contract.check import check_contract
     from models.own import backbone_of
 
     if own:

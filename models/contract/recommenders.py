@@ -1,86 +1,44 @@
-"""What a recommender has to keep to, asked of a person's own (`models.own`) on a small random log.
+"""What a recommender has to keep to.
 
-A look at what is held out, at later events, or at the targets, is told here, before anything is trained, and not by
-figures that are too good to be true, or too bad.
+A look at what is held out, at later events, or at the targets, is told by these rules, and not by figures that are too
+good to be true, or too bad.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.catalogue import build
-from models.config import NO_GATE, OWN, OWN_NOISE, ModelConfig, WrongChoice
-from models.denoising.noise.seam import NoiseModel, training_events
+from models.config import NO_GATE, ModelConfig
+from models.contract.log import (
+    CHANGES_WITH_HELD_OUT,
+    FROM_TORCH,
+    ITEMS,
+    SIZES,
+    alike,
+    equal,
+    moved,
+    not_loaded,
+    others,
+    small_log,
+    with_others_held_out,
+)
 from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
 from models.engine.rows import by_rows
-from models.engine.sequences import Sequences, training_part
+from models.engine.sequences import Sequences
 from models.networks.attention import GateContext
 from models.networks.backbone import NextItem
-from models.own import SETTINGS, faults_told, in_a_line, noise_model
+from models.own import SETTINGS, in_a_line
 from models.recommender import Draws, Recommender
 
-Held = TypeVar("Held", "Case", "NoiseCase")
-
-ITEMS = 30
-SIZES = (5, 2, 9, 3, 7, 1, 4, 6, 0)
-"""Events of the small log's users that may be trained on."""
-HELD_OUT = 2
-"""How many each has beside those."""
-LATER = 10**10
-"""By how much the times of events are moved that nothing may depend on, in microseconds."""
 STEPS = 10
 """At most, of an epoch that is looked through."""
-FROM_TORCH = "draw with torch, or from `draws`"
-CHANGES_WITH_HELD_OUT = (
-    "changes with events that are held out: of each user's events the first `sequences.train_lengths` alone may be "
-    "read, those for which `models.engine.sequences.training_part` is true"
-)
-APART = 1e-4
-"""By how much of the largest a number may be off where it should be the same: rounding alone."""
-
-
-def check_contract(config: ModelConfig) -> None:
-    """Raises `WrongChoice`, with the first rule that what is of a person's own in a configuration breaks, or with what
-    its code raises.
-    """
-    if config.backbone in OWN:
-        _hold("own", config.own, RULES, Case(config))
-    if config.noise_model == OWN_NOISE:
-        _hold("own_noise", config.own_noise, RULES_OF_NOISE, NoiseCase(config))
-
-
-def _hold(setting: str, text: str, rules: Sequence[Callable[[Held], str | None]], case: Held) -> None:
-    with faults_told(setting, text), torch.random.fork_rng(devices=[]):
-        for breach in (rule(case) for rule in rules):
-            if breach is not None:
-                raise WrongChoice(setting, f"{setting} {text}: {breach}")
-
-
-def small_log() -> Sequences:
-    """Random histories with times, whose last events are held out."""
-    generator = torch.Generator().manual_seed(3)
-    trained = torch.tensor(SIZES)
-    sizes = trained + HELD_OUT
-    events = int(sizes.sum())
-    return Sequences(
-        items=torch.randint(1, ITEMS + 1, (events,), generator=generator).int(),
-        offsets=torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]),
-        train_lengths=trained,
-        item_count=ITEMS,
-        times=torch.randint(1, 10**9, (events,), generator=generator).sort().values,
-    )
-
-
-def with_others_held_out(log: Sequences) -> Sequences:
-    """Other items at other times where events are held out, and the same to train on."""
-    held_out = ~training_part(log)
-    return replace(log, items=_others(log.items, held_out), times=_moved(log.times, held_out))
 
 
 @dataclass(frozen=True)
@@ -139,7 +97,7 @@ def weights_follow_from_the_seed(case: Case) -> str | None:
     """So that a run can be made again."""
     for made in (case.built, lambda: case.prepared_from(case.log)):
         first, second = made().state_dict(), made().state_dict()
-        unlike = [name for name, value in first.items() if not _equal(value, second.get(name))]
+        unlike = [name for name, value in first.items() if not equal(value, second.get(name))]
         if unlike:
             return (
                 f"{unlike[0]} is another each time it is made: draw with torch, whose generator has the training's seed"
@@ -204,12 +162,12 @@ def times_are_needed_or_unread(case: Case) -> str | None:
         scores = case.scores(model, replace(batch, times=None))
     except (AttributeError, TypeError):
         return told
-    return None if _same(scores, case.scores(model, batch)) else told
+    return None if alike(scores, case.scores(model, batch)) else told
 
 
 def scores_are_the_same_again(case: Case) -> str | None:
     """Ranking draws nothing, and drops nothing out."""
-    same = _same(case.scores(case.prepared), case.scores(case.prepared))
+    same = alike(case.scores(case.prepared), case.scores(case.prepared))
     return None if same else "the same history has other scores when it is asked again: draw nothing in evaluation"
 
 
@@ -222,38 +180,32 @@ def scores_do_not_depend_on_company(case: Case) -> str | None:
         "a history has other scores beside other histories than alone: several share a row, and `batch.visible` and "
         "`batch.segments` say which events are of one history"
     )
-    return None if _same(case.scores(model)[users], alone) else told
+    return None if alike(case.scores(model)[users], alone) else told
 
 
 def state_is_whole(case: Case) -> str | None:
     """What is saved of it is all that it ranks with."""
     torch.manual_seed(6)
-    loaded, state = case.built(), case.prepared.state_dict()
-    made = {name: value.shape for name, value in loaded.state_dict().items()}
-    unlike = [name for name, value in state.items() if made.get(name) != value.shape]
-    if unlike:
-        return (
-            f"{unlike[0]} has another shape, or is there at all, only once it has read the log: its constructor makes "
-            "each buffer with the shape that it will have"
-        )
-    loaded.load_state_dict(state)
+    loaded = case.built()
+    if wrong := not_loaded(loaded, case.prepared.state_dict()):
+        return wrong
     told = (
         "saved and loaded it has other scores: what it takes from the log belongs into buffers (`torch.nn.Buffer`), "
         "which are made in its constructor"
     )
-    return None if _same(case.scores(case.prepared), case.scores(loaded)) else told
+    return None if alike(case.scores(case.prepared), case.scores(loaded)) else told
 
 
 def held_out_events_stay_unseen(case: Case) -> str | None:
     """Neither what it takes from the log nor what it is trained on is of them: they are what it is judged by."""
     logs = case.log, with_others_held_out(case.log)
     model, other = map(case.prepared_from, logs)
-    if not _same(case.scores(model), case.scores(other)):
+    if not alike(case.scores(model), case.scores(other)):
         return f"what it takes from the log {CHANGES_WITH_HELD_OUT}"
     losses = [
         list(islice(_losses(case, each.train(), log), STEPS)) for each, log in zip((model, other), logs, strict=True)
     ]
-    same = len(losses[0]) == len(losses[1]) and all(map(_same, *losses))
+    same = len(losses[0]) == len(losses[1]) and all(map(alike, *losses))
     return None if same else f"what it is trained on {CHANGES_WITH_HELD_OUT}"
 
 
@@ -269,23 +221,23 @@ def encoder_sees_the_past_alone(case: Case) -> str | None:
         last = torch.zeros_like(batch.items, dtype=torch.bool).flatten().index_fill(0, batch.ends, True)
         earlier = batch.cells[~last[batch.cells]]
         last = last.view_as(batch.items)
-        later = replace(batch, items=_others(batch.items, last), times=_moved(batch.times, last))
+        later = replace(batch, items=others(batch.items, last), times=moved(batch.times, last))
     else:
         batch = later = next(_batches(case, model, case.log))
         earlier = batch.cells
     assert batch.targets is not None
-    with_other_targets = replace(batch, targets=_others(batch.targets, batch.targets > 0))
+    with_other_targets = replace(batch, targets=others(batch.targets, batch.targets > 0))
     for training in (True, False):
         model.train(training)
         hidden = _hidden(case, model, batch)
-        if not _same(hidden, _hidden(case, model, batch)):
+        if not alike(hidden, _hidden(case, model, batch)):
             return f"the same events give other vectors when they are encoded again: {FROM_TORCH}"
-        if not _same(hidden[earlier], _hidden(case, model, later)[earlier]):
+        if not alike(hidden[earlier], _hidden(case, model, later)[earlier]):
             return (
                 "what it makes of an event changes with a later event of the same history, which it is to be trained "
                 "to predict: `batch.visible` says what an event may see, and a normalisation over the batch sees all"
             )
-        if not _same(hidden[batch.cells], _hidden(case, model, with_other_targets)[batch.cells]):
+        if not alike(hidden[batch.cells], _hidden(case, model, with_other_targets)[batch.cells]):
             return "what it makes of an event changes with the targets, which it is to be trained to predict"
     return None
 
@@ -310,7 +262,7 @@ def attention_takes_masks(case: Case) -> str | None:
         hidden = [model.backbone.encode(batch, gate=gate) for gate in (None, closed)]
     for hook in hooks:
         hook.remove()
-    if sorted(asked) != list(range(layers)) or _same(*hidden):
+    if sorted(asked) != list(range(layers)) or alike(*hidden):
         return (
             f"it says that it has {layers} layers of attention, and does not multiply each by what `gate` gives "
             "for it (models/networks/attention.py): do, or leave `layers` at 0"
@@ -333,7 +285,7 @@ def steps_teach(case: Case) -> str | None:
         return "its epochs have no batch: what only counts is a `CountBased` (models/networks/count_based.py)"
     if not bool(torch.isfinite(first).all()):
         return "the loss of its first step is no finite number"
-    if not _same(first, again):
+    if not alike(first, again):
         return f"the same step has another loss when it is taken again: {FROM_TORCH}"
     if not again.requires_grad:
         return "the loss of a step has no gradient"
@@ -353,7 +305,7 @@ def named_rows_are_all_that_is_read(case: Case) -> str | None:
         next(_losses(case, model.train(), case.log)).backward()
     for one, other in zip(by_row.row_tables(), whole.row_tables(), strict=True):
         rows, all_rows = one.weight.grad, other.weight.grad
-        if rows is None or all_rows is None or not rows.is_sparse or not _same(rows.to_dense(), all_rows):
+        if rows is None or all_rows is None or not rows.is_sparse or not alike(rows.to_dense(), all_rows):
             return (
                 "a step reads more of its `row_tables` than rows by `models.engine.rows.gathered`: read them so, or "
                 "leave them out of `row_tables`"
@@ -391,116 +343,6 @@ RULES: tuple[Callable[[Case], str | None], ...] = (
     steps_are_taken_with_a_gate,
 )
 """Each says what is wrong, or nothing."""
-
-
-@dataclass(frozen=True)
-class NoiseCase:
-    """The noise model of a configuration with the small log."""
-
-    config: ModelConfig
-
-    def built(self) -> NoiseModel:
-        return noise_model(self.config, ITEMS)
-
-    def learned_from(self, log: Sequences) -> NoiseModel:
-        """One that has learned from a log, from the same of torch's own draws each time."""
-        torch.manual_seed(9)
-        model = self.built()
-        model.prepare(log)
-        return model
-
-    @cached_property
-    def prepared(self) -> NoiseModel:
-        return self.learned_from(self.log)
-
-    @cached_property
-    def log(self) -> Sequences:
-        return small_log()
-
-    def keep(self, model: NoiseModel, users: Tensor | None = None) -> Tensor:
-        """[events]: what it says of what some users, or all, may be trained on, one after another."""
-        users = torch.arange(len(SIZES)) if users is None else users
-        stops = self.log.train_lengths[users]
-        batch = windows(self.log, users, stops, length=max(SIZES), with_targets=False)
-        return batch.events(model.keep(batch))
-
-
-def events_have_probabilities(case: NoiseCase) -> str | None:
-    """Each a number between 0 and 1."""
-    events = training_events(case.log)
-    with torch.no_grad():
-        genuine = case.prepared.genuine(events)
-    if genuine.shape != events.items.shape:
-        return f"of {len(events.items)} events `genuine` gives {list(genuine.shape)}, not [events]"
-    if not bool(((genuine >= 0) & (genuine <= 1)).all()):
-        return f"`genuine` gives {float(genuine.min())} to {float(genuine.max())}, not probabilities"
-    return None
-
-
-def a_log_is_judged_alike_again(case: NoiseCase) -> str | None:
-    """By one that has learned from it anew, and by the same one."""
-    first, again = case.prepared.verdict(case.log), case.prepared.verdict(case.log)
-    if not _same(first, again):
-        return "the same log is judged otherwise when it is asked again: draw nothing where events are judged"
-    told = "what it learns from the same log is something else when it is made again: draw with torch"
-    return None if _same(first, case.learned_from(case.log).verdict(case.log)) else told
-
-
-def histories_are_judged_by_themselves(case: NoiseCase) -> str | None:
-    """And not by others, with which they may share a row."""
-    alone = torch.cat([case.keep(case.prepared, user[None]) for user in torch.arange(len(SIZES))])
-    together = case.keep(case.prepared)
-    told = "a history is judged otherwise beside other histories than alone: `events.owners` says whose an event is"
-    return None if _same(together, alone) else told
-
-
-def held_out_events_teach_nothing(case: NoiseCase) -> str | None:
-    """They are what a recommender is judged by."""
-    other = case.learned_from(with_others_held_out(case.log))
-    same = _same(case.keep(case.prepared), case.keep(other))
-    return None if same else f"what it learns from the log {CHANGES_WITH_HELD_OUT}"
-
-
-def what_it_learned_is_kept(case: NoiseCase) -> str | None:
-    """In what is saved of it."""
-    torch.manual_seed(6)
-    loaded = case.built()
-    loaded.load_state_dict(case.prepared.state_dict())
-    told = (
-        "saved and loaded it judges otherwise: what it takes from the log belongs into buffers (`torch.nn.Buffer`), "
-        "which are made in its constructor"
-    )
-    return None if _same(case.keep(case.prepared), case.keep(loaded)) else told
-
-
-RULES_OF_NOISE: tuple[Callable[[NoiseCase], str | None], ...] = (
-    events_have_probabilities,
-    a_log_is_judged_alike_again,
-    histories_are_judged_by_themselves,
-    held_out_events_teach_nothing,
-    what_it_learned_is_kept,
-)
-"""Likewise, for noise models."""
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    """But for rounding, and with what is no number in the same places."""
-    largest = max([1.0, *first.detach().abs().nan_to_num().flatten().tolist()])
-    return first.shape == second.shape and torch.allclose(first, second, rtol=0, atol=APART * largest, equal_nan=True)
-
-
-def _equal(first: Tensor, second: Tensor | None) -> bool:
-    """To the bit, and with what is no number in the same places."""
-    return second is not None and first.shape == second.shape and bool(((first == second) | (first != first)).all())
-
-
-def _others(items: Tensor, where: Tensor) -> Tensor:
-    """Other items of the catalogue at these places."""
-    return torch.where(where, items % ITEMS + 1, items)
-
-
-def _moved(times: Tensor | None, where: Tensor) -> Tensor | None:
-    return None if times is None else times + LATER * where
 
 
 def _hidden(case: Case, model: NextItem, batch: Batch) -> Tensor:
