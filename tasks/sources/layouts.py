@@ -254,12 +254,21 @@ def _refuse_header_only(path: Path) -> None:
 
 def _json_lines(path: Path, columns: Columns) -> Layout:
     seen: dict[str, None] = {}
+    nested: dict[str, int] = {}
     for number, text in numbered_lines(path, most=_JSON_SAMPLE):
-        seen.update(dict.fromkeys(_json_object(path, text, number=number)))
+        values = _json_object(path, text, number=number)
+        seen.update(dict.fromkeys(values))
+        for name, value in values.items():
+            if isinstance(value, list | dict):
+                nested.setdefault(name, number)
     if not seen:
         raise InputError(f"{path} is empty: it holds no JSON objects")
     names = _wanted(path, columns, list(seen))
     _refuse_alike(path, names)
+    for name in names.values():
+        if name in nested:
+            where = f"{path}, line {nested[name]}, column {name!r}"
+            raise InputError(f"{where}: a list or an object where one value is needed, write a line for each event")
     fields = ", ".join(f"{sql.literal(name)}: 'VARCHAR'" for name in dict.fromkeys(names.values()))
     return Layout(
         format=COLUMNS,

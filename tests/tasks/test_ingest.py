@@ -373,6 +373,13 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
         r'error in file "[^"]*/log\.jsonl", in line 1: .* has duplicate key "user_id"',
     ),
     ("log.json", '[{"user_id": 1, "item_id": 2}]', {}, "holds a JSON array: write one object a line"),
+    (
+        "log.jsonl",
+        '{"user_id": 1, "item_id": 2, "more": {}}\n{"user_id": 1, "item_id": [2, 3]}\n',
+        {},
+        "line 2, column 'item_id': a list or an object where one value is needed",
+    ),
+    ("log.jsonl", '{"user_id": {"id": 1}, "item_id": 2}\n', {}, "line 1, column 'user_id': a list or an object"),
     ("log.jsonl", "\n\n", {}, "is empty"),
     (
         "log.csv",
