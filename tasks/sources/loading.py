@@ -122,6 +122,8 @@ def _reading_error(path: Path, layout: Layout, message: str) -> InputError:
         return InputError(f"{where}: a quote is opened and never closed")
     if "not utf-8" in message:
         return InputError(f"{where}: not UTF-8 text, save the file as UTF-8")
+    if "Invalid string encoding" in message:
+        return InputError(f"{where}: a column that is read holds bytes that are no text, write them as text in UTF-8")
     if "byte order mark" in message:
         return InputError(f"{path} begins with a byte-order mark: save it as UTF-8 without one")
     if "state machine reached an invalid state" in message:

@@ -448,6 +448,13 @@ def test_nulls_and_nested_columns_of_parquet_are_refused(tmp_path: Path, ingest_
         ingest_file(path, item="l")
 
 
+def test_bytes_of_parquet_that_are_no_text_are_refused_as_such(tmp_path: Path, ingest_file: Ingest) -> None:
+    path = tmp_path / "log.parquet"
+    duckdb.sql(rf"COPY (SELECT i AS user_id, '\xC9\xFF'::BLOB AS item_id FROM range(9) AS r(i)) TO '{path}'")
+    with pytest.raises(InputError, match=r"log\.parquet: a column that is read holds bytes that are no text"):
+        ingest_file(path)
+
+
 def test_missing_files_and_folders_are_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.csv does not exist"):
         inspect_source(SourceSpec(path=str(tmp_path / "absent.csv")))
