@@ -101,6 +101,17 @@ def test_the_docs_that_show_a_row_of_someone_are_found(odd: ValidationReport) ->
     assert log_docs_showing(["u4"], docs=folder.parent / "none") == ()
 
 
+def test_ids_that_all_were_written_as_decimal_numbers_are_reported(check: Checking) -> None:
+    rows = "".join(f"v{n % 20}.0,{n % 31}.0,{1_500_000_000 + n * 97},3,{n}\n" for n in range(200))
+    report = check(HEADER + rows)
+    outcome = find(report, "item_id looks like one")
+    assert (outcome.unexpected, outcome.severity) == (31, "warning")
+    assert {"item_id": "«0.0»", "events": 7}.items() <= outcome.rows[0].items()
+    assert find(report, "user_id looks like one").success
+    some = find(check(HEADER + rows + "v1.0,7.5,1500000000,3,200\n"), "item_id looks like one")
+    assert some.success
+
+
 def test_a_number_written_as_two_ids_is_reported(check: Checking) -> None:
     users = [f"{number}{ending}" for number in range(-1, 40) for ending in ("", ".0")] + ["77.0", "v7", "v7.0"]
     rows = "".join(f"{user},i{n % 31},{1_500_000_000 + n * 97},3,{n}\n" for n, user in enumerate(users))
