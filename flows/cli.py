@@ -77,6 +77,10 @@ class _Parser(argparse.ArgumentParser):
             known = [option for action in self._actions for option in action.option_strings]
             nearest = difflib.get_close_matches(unknown[1], known, n=1)
             message = f"there is no option {unknown[1]}" + (f": did you mean {nearest[0]}?" if nearest else "")
+        # To argparse a value such as -5,-7 looks like an option.
+        lacking = re.fullmatch(r"argument (--\S+): expected one argument", message)
+        if lacking:
+            message += f", and one that begins with a dash behind an equals sign, as in {lacking[1]}=-1"
         message = message.removeprefix("argument ")
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 

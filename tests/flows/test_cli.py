@@ -410,6 +410,10 @@ def test_help_fits_the_terminal_and_lists_every_command(monkeypatch: pytest.Monk
         (["run", "--dataset", "My Log"], "--dataset: 'My Log' is not made of"),
         (["run", "--norm", "post-ish"], "--norm: invalid choice"),
         (["recommend", "--history", ""], "--history: '' has an empty place"),
+        (
+            ["recommend", "--history", "-5,-7"],
+            "one that begins with a dash behind an equals sign, as in --history=-1 (see",
+        ),
         (["recommend", "--only", "a,,b"], "--only: 'a,,b' has an empty place"),
         (["recommend", "--exclude-file", " "], "--exclude-file: it names nothing"),
         (["recommend", "--only", "a", "--only-file", "b"], "--only-file: not allowed with argument --only"),
