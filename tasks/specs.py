@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -31,6 +32,14 @@ from tasks.sources.datasets import GENERATED, named_after, nearest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
 CompleteModel = Annotated[ModelConfig, AfterValidator(completed)]
+
+
+def _as_text(said: Any) -> Any:
+    return str(said) if isinstance(said, int) and not isinstance(said, bool) else said
+
+
+RawId = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]
+"""A log's id for a user or an item, as text. One that is a number may be given as one, as YAML and JSON read it."""
 
 
 def _or_its_name(schema: dict[str, Any]) -> None:
@@ -475,9 +484,9 @@ class OfferableSpec(Spec):
     that may not. Either may lie in a file instead, one id a line, which is read when something is to be offered.
     """
 
-    only: tuple[str, ...] | None = None
+    only: tuple[RawId, ...] | None = None
     only_file: Annotated[str, Field(min_length=1)] | None = None
-    exclude: tuple[str, ...] | None = None
+    exclude: tuple[RawId, ...] | None = None
     exclude_file: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -495,7 +504,7 @@ class RecommendSpec(LogSpec, OfferableSpec):
     """
 
     alias: Annotated[str, Field(min_length=1)] = "champion"
-    history: tuple[str, ...] | None = None
+    history: tuple[RawId, ...] | None = None
     k: Annotated[int, Field(ge=1)] = 10
     exclude_seen: bool = True
 

@@ -100,7 +100,8 @@ def test_the_lists_that_the_file_speaks_of_are_taken(text: str) -> None:
 
     marked = re.findall(r"^ +# ((?:only|exclude)_file: .+)$", text, flags=re.MULTILINE)
     assert len(marked) == 2
-    for lists in (yaml.safe_load("\n".join(marked)), {"only": ["a", "b"], "exclude": ["c"]}):
+    named = ({"only": ["a", "b"], "exclude": ["c"]}, yaml.safe_load("{only: [17, -5], exclude: [4], history: [9]}"))
+    for lists in (yaml.safe_load("\n".join(marked)), *named):
         recommend.validate_parameters({"spec": lists})
         assert refused_by_the_server(recommend, {"spec": lists}) == []
     assert refused_by_the_server(recommend, {"spec": {"only": "a"}})

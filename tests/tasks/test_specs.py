@@ -59,6 +59,14 @@ def test_a_stranger_is_scored_by_the_model_of_any_data_set() -> None:
     assert RecommendSpec(dataset="mine", history=("a", "b")).dataset == "mine"
 
 
+@pytest.mark.parametrize("field", ["history", "only", "exclude"])
+def test_ids_that_are_numbers_may_be_given_as_numbers(field: str) -> None:
+    assert getattr(RecommendSpec.model_validate({field: [17, "007", -5]}), field) == ("17", "007", "-5")
+    for wrong in (True, 1.5, None, [17]):
+        with pytest.raises(ValidationError, match="valid string"):
+            RecommendSpec.model_validate({field: [wrong]})
+
+
 def test_what_is_said_of_a_training_is_said_over_the_usual_one_of_the_log() -> None:
     generated = default_training(None)
     for source in ({}, {"path": "shoppers"}):
