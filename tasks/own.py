@@ -11,6 +11,8 @@ from tasks.home import PROJECT_ROOT
 from tasks.paths import path_named
 
 LONGEST_NAME = 60
+STAY_BEHIND = {"benchmarks", "flows", "sql", "studies", "tasks", "tests", "tools"}
+"""Of this project, what no registered model takes along."""
 _SUFFIX = ".py:"
 
 
@@ -46,19 +48,30 @@ def _checked(config: ModelConfig, own: str, noise: str) -> ModelConfig:
     from models.own import backbone_of
 
     if own:
-        _refuse_beside("own", config.own, "backbone", config.backbone, usual=ModelConfig.backbone)
+        _refuse("own", config.own, own, beside=("backbone", config.backbone, ModelConfig.backbone))
         config = replace(config, backbone=backbone_of(config, own), own_code=own)
     if noise:
-        _refuse_beside("own_noise", config.own_noise, "noise model", config.noise_model, usual=NO_NOISE_MODEL)
+        _refuse("own_noise", config.own_noise, noise, beside=("noise model", config.noise_model, NO_NOISE_MODEL))
         config = replace(config, noise_model=OWN_NOISE, own_noise_code=noise)
     check(config)
     check_contract(config)
     return config
 
 
-def _refuse_beside(setting: str, text: str, what: str, said: str, *, usual: str) -> None:
+def _refuse(setting: str, text: str, code: str, *, beside: tuple[str, str, str]) -> None:
+    """Raises `ValueError` where a file imports what a registered model leaves behind, and where what it makes is to
+    take the place of another: `beside` is what that is, what was said of it, and what is said where nothing was.
+    """
+    from models.own import imported
+
+    what, said, usual = beside
     if said != usual:
         raise ValueError(f"{setting} {text}: it takes the place of the {what} {said}: leave that out")
+    if left := sorted(imported(code) & STAY_BEHIND):
+        raise ValueError(
+            f"{setting} {text}: it imports {', '.join(left)}, and of this project a registered model takes nothing "
+            "along but models: import from there, and copy the rest"
+        )
 
 
 def _text(setting: str, said: str) -> str:

@@ -196,8 +196,8 @@ def _libraries(folder: Path) -> tuple[str, ...]:
 
     config = described(folder).config
     of_packages = packages_distributions()
-    named = (imported(config.own_code) | imported(config.own_noise_code)) & of_packages.keys() - {"models"}
-    own = {of_packages[name][0] for name in named}
+    named = (imported(config.own_code) | imported(config.own_noise_code)) - {"models"}
+    own = {library for name in named for library in of_packages.get(name, ())}
     return tuple(dict.fromkeys((*REQUIREMENTS, *LIBRARIES.get(config.gate, ()), *sorted(own))))
 
 

@@ -12,11 +12,13 @@ from flows.argument_types import methods
 from models.catalogue import build
 from models.config import ModelConfig
 from models.denoising.noise.seam import Events
+from models.description import DESCRIPTION_FILE, Description
 from models.engine.sequences import Sequences
 from models.own import noise_model
 from tasks.errors import InputError
 from tasks.home import PROJECT_ROOT
 from tasks.own import completed, method_name
+from tasks.register import _libraries
 from tasks.specs import CellSpec, MethodSpec, RobustnessSpec, named_method
 from tasks.study.costs import kind_of
 
@@ -144,6 +146,21 @@ def test_a_file_is_read_as_python_reads_it(file: Path, mark: bytes, encoding: st
     code = named_method("mine.py:Recent").model.own_code
     assert code.endswith(COUNTS)
     assert "\ufeff" not in code
+
+
+def test_what_stays_behind_when_it_is_served_elsewhere_is_not_imported(file: Path) -> None:
+    file.write_text(f"from tasks.home import Home\n{COUNTS}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"it imports tasks, and of this project a registered model takes nothing"):
+        named_method("mine.py:Recent")
+
+
+def test_a_registered_model_requires_what_its_file_imports(file: Path, tmp_path: Path) -> None:
+    file.write_text(f"import scipy.sparse\nimport json\nfrom google import protobuf\n{COUNTS}", encoding="utf-8")
+    config = named_method("mine.py:Recent").model
+    (tmp_path / DESCRIPTION_FILE).write_text(Description(config, 3, 2).to_json(), encoding="utf-8")
+    required = set(_libraries(tmp_path))
+    assert {"scipy", "protobuf"} <= required, "of several libraries that share a name each"
+    assert not required & {"rec-denoiser", "json"}
 
 
 def test_it_is_no_named_method(file: Path) -> None:
