@@ -14,23 +14,27 @@ from typing import Any
 import torch
 
 from models.__main__ import as_asked, run
+from models.description import described
 from models.engine.detection import suspicions
 from models.engine.files import save_arrays
 from models.engine.sequences import load_log
+from models.own import faults_of_file_told
 from models.storage import load_model
 
 
 def judge_interactions(request: dict[str, Any]) -> dict[str, Any]:
     """Judge and write the arrays; the seconds that the judging took, and the detectors' names.
 
-    Raises `models.__main__.BadRequest`, and `models.errors.Diverged` where a suspicion is not finite.
+    Raises `models.__main__.BadRequest`, and `models.errors.Diverged` where a suspicion is not finite; what a person's
+    own file raises as `models.config.WrongChoice`.
     """
     device = torch.device(request["device"])
     with as_asked():
         sequences = load_log(Path(request["log"])).sequences.to(device)
         model = load_model(Path(request["folder"]), device=device)
     started = time.monotonic()
-    found = suspicions(model, sequences)
+    with faults_of_file_told(described(Path(request["folder"])).config):
+        found = suspicions(model, sequences)
     seconds = time.monotonic() - started
     save_arrays(Path(request["out"]), users=found.users, positions=found.positions, **found.scores)
     return {"seconds": seconds, "detectors": list(found.scores)}

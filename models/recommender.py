@@ -1,17 +1,21 @@
 """The one interface that the engine and serving know."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.batches import Batch, UnseenItems, training_batches
 from models.engine.cross_entropy import cross_entropy
 from models.engine.randomness import Dropout, Streams, keep_mask
 from models.engine.sequences import Sequences
+
+SCORED_AT_A_TIME = 256
+"""Windows whose scores for every item are held to tell those of one."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ class Draws:
 
 
 class Recommender(nn.Module):
-    """A next-item recommender. Its scores are inner products of `query` and `item_table`, unless it has a `scorer` and
-    `surprises` of its own.
+    """A next-item recommender. Its scores are inner products of `query` and `item_table`, unless it has a `scorer` of
+    its own, and where all scores are more than it takes to tell one item's, `surprises`.
 
     `needs` names what a model reads beside items: a subset of {"times", "users"}. A history longer than `length` is cut
     to its last `length` events; items unknown to the model must be left out by the caller; an empty history gives the
@@ -172,7 +176,12 @@ class Recommender(nn.Module):
 
     def surprises(self, batch: Batch, items: Tensor) -> Tensor:
         """[windows]: −log p of an item for each window, where p is the softmax of the scores; items [windows]."""
-        return cross_entropy(self.query(batch), self.item_table(), items)
+        if type(self).scorer is Recommender.scorer:
+            return cross_entropy(self.query(batch), self.item_table(), items)
+        scores = self.scorer()
+        asked = zip(batch.ends.split(SCORED_AT_A_TIME), items.split(SCORED_AT_A_TIME), strict=True)
+        parts = [F.cross_entropy(scores(replace(batch, ends=ends)), of - 1, reduction="none") for ends, of in asked]
+        return torch.cat(parts) if parts else batch.real.new_zeros(0)
 
     def diagnostics(self) -> dict[str, float]:
         """Figures worth a curve beside the loss, such as how far a gate is open."""

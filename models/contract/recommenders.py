@@ -183,6 +183,32 @@ def scores_do_not_depend_on_company(case: Case) -> str | None:
     return None if alike(case.scores(model)[users], alone) else told
 
 
+def each_event_may_be_an_end(case: Case) -> str | None:
+    """Of a batch whose `ends` are all its events: how much one surprises the model tells what is noise. One that is
+    shown a mask in its place is asked otherwise.
+    """
+    model, batch = case.prepared, case.training_windows()
+    if model.mask is not None:
+        return None
+    assert batch.targets is not None
+    everywhere = replace(batch, ends=batch.cells)
+    ends = torch.isin(batch.cells, batch.ends)
+    scores = case.scores(model, everywhere)
+    of_ends = case.scores(model, replace(batch, ends=batch.cells[ends]))
+    of_later = case.scores(model, replace(_with_other_ends(batch), ends=batch.cells))
+    if not alike(scores[ends], of_ends) or (
+        not isinstance(model, NextItem) and not alike(scores[~ends], of_later[~ends])
+    ):
+        return (
+            "where the events that `batch.ends` names are others than the last ones, its scores are not of what these "
+            "have seen: `batch.visible` says what that is"
+        )
+    with torch.inference_mode():
+        surprises = model.surprises(everywhere, batch.events(batch.targets))
+    well = surprises.shape == batch.cells.shape and bool(torch.isfinite(surprises).all())
+    return None if well else "its `surprises` are not a finite number for each of `batch.ends`"
+
+
 def state_is_whole(case: Case) -> str | None:
     """What is saved of it is all that it ranks with."""
     torch.manual_seed(6)
@@ -218,10 +244,8 @@ def encoder_sees_the_past_alone(case: Case) -> str | None:
         return None
     if model.backbone.masking is None:
         batch = case.training_windows()
-        last = torch.zeros_like(batch.items, dtype=torch.bool).flatten().index_fill(0, batch.ends, True)
-        earlier = batch.cells[~last[batch.cells]]
-        last = last.view_as(batch.items)
-        later = replace(batch, items=others(batch.items, last), times=moved(batch.times, last))
+        earlier = batch.cells[~torch.isin(batch.cells, batch.ends)]
+        later = _with_other_ends(batch)
     else:
         batch = later = next(_batches(case, model, case.log))
         earlier = batch.cells
@@ -334,6 +358,7 @@ RULES: tuple[Callable[[Case], str | None], ...] = (
     users_may_be_unknown,
     times_are_needed_or_unread,
     scores_do_not_depend_on_company,
+    each_event_may_be_an_end,
     state_is_whole,
     encoder_sees_the_past_alone,
     attention_takes_masks,
@@ -343,6 +368,13 @@ RULES: tuple[Callable[[Case], str | None], ...] = (
     steps_are_taken_with_a_gate,
 )
 """Each says what is wrong, or nothing."""
+
+
+def _with_other_ends(batch: Batch) -> Batch:
+    """Another last item of each window, at another time."""
+    last = torch.zeros_like(batch.items, dtype=torch.bool).flatten().index_fill(0, batch.ends, True)
+    last = last.view_as(batch.items)
+    return replace(batch, items=others(batch.items, last), times=moved(batch.times, last))
 
 
 def _hidden(case: Case, model: NextItem, batch: Batch) -> Tensor:

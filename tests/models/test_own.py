@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import own
+from models import own, recommender
 from models.catalogue import BACKBONES, build, check
 from models.config import OWN_COUNTS, OWN_ENCODER, OWN_NOISE, OWN_OBJECTIVE, ModelConfig, TrainingConfig, WrongChoice
 from models.contract.check import check_contract
 from models.denoising.noise_aware import NoiseAware
+from models.engine.batches import windows
 from models.engine.sequences import training_part
 from models.engine.training import Epoch, Training
 from models.storage import load_model, save_model
@@ -357,6 +358,24 @@ def test_networks_of_this_project_keep_to_the_contract(backbone: str) -> None:
                     yield windows(sequences, users, stops, length=self.length, with_targets=True)
             """,
             "what it is trained on changes with events that are held out",
+        ),
+        (
+            """
+            class Broken(Whole):
+                def query(self, batch):
+                    in_window = of_one_window(batch.segments).float()
+                    seen = in_window @ self.items(batch.items)
+                    return seen.flatten(0, 1)[batch.ends]
+            """,
+            "its scores are not of what these have seen",
+        ),
+        (
+            """
+            class Broken(Whole):
+                def surprises(self, batch, items):
+                    return torch.zeros(1)
+            """,
+            "its `surprises` are not a finite number for each of `batch.ends`",
         ),
         (
             """
@@ -829,3 +848,27 @@ def test_in_a_training_what_comes_through_the_file_alone_is_told_as_its_fault() 
         raise KeyError("ours")
     with pytest.raises(MemoryError), own.faults_of_files_told(config):
         raise MemoryError
+
+
+def test_a_scorer_is_all_that_tells_how_much_an_item_surprises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whatever parts it is asked."""
+    text = """
+        class Scoring(Counts):
+            def query(self, batch):
+                raise NotImplementedError
+
+            def scorer(self):
+                return lambda batch: self.counts[1:].log1p() + batch.items.flatten()[batch.ends, None]
+        """
+    check_contract(config_of("Scoring", text))
+    log = planted_log(kind="uniform", share=0.0, users=9)[0].sequences
+    model = build(config_of("Scoring", text), log.item_count, seed=1)
+    model.prepare(log)
+    batch = windows(log, torch.arange(9), log.train_lengths, length=5, with_targets=False)
+    items = torch.arange(1, 10)
+    chances = model.scorer()(batch).log_softmax(1)
+    wanted = -chances[torch.arange(9), items - 1]
+    for at_a_time in (256, 4):
+        monkeypatch.setattr(recommender, "SCORED_AT_A_TIME", at_a_time)
+        assert torch.allclose(model.surprises(batch, items), wanted)
+    assert model.surprises(replace(batch, ends=batch.ends[:0]), items[:0]).shape == (0,)
