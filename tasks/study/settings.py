@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from models.config import ModelConfig
 from tasks.choices import check_model
 from tasks.digests import canonical_json
+from tasks.own import is_own, method_name
 from tasks.sources.datasets import GENERATED, known
 from tasks.specs import METHODS, YIELDING, CellSpec, ExecutionSpec, as_named, effective_filter, fixed_by
 from tasks.study.document import Document, Where, unknown
@@ -56,17 +57,23 @@ def flattened(document: Document, values: Any, path: Where, *, prefix: str = "")
 
 
 def method_settings(document: Document, value: Any, path: Where) -> Settings:
-    """What a method sets: one of `METHODS` by name, or a mapping with a `name`, settings of the model and those of its
-    own under `training`, `noise` and `filter`. A mapping of a name in `METHODS` is that method with more said of it.
+    """What a method sets: one of `METHODS` by name, a recommender of a person's own as "FILE.py:NAME", or a mapping
+    with a `name`, settings of the model and those of its own under `training`, `noise` and `filter`. A mapping of a
+    name in `METHODS` is that method with more said of it.
 
     Raises `InputError` on an unknown name or setting, and where a mapping contradicts the method that it names.
     """
     if isinstance(value, str):
+        if is_own(value):
+            return {"method": method_name(value), "model.own": value}
         if value not in METHODS:
             raise document.fault(path, unknown("method", value, METHODS))
         return _named(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise document.fault(path, "a method is one of " + ", ".join(METHODS) + ", or a mapping with its name")
+        every = ", ".join(METHODS)
+        raise document.fault(
+            path, f"a method is one of {every}, or your own as FILE.py:NAME, or a mapping with its name"
+        )
     name = value["name"]
     own: Settings = {}
     for key, held in value.items():

@@ -509,3 +509,12 @@ def test_a_shipped_study_is_found_by_its_name_and_a_misspelt_one_named(
         located("quik")
     with pytest.raises(InputError, match="this machine knows of none"):
         located("~nobody-of-this-name/quick.yaml")
+
+
+def test_an_own_recommender_is_asked_for_as_on_the_command_line(study: Write) -> None:
+    """By its file and what in it makes one, as well as by a name that it is given."""
+    made = study(PLAIN, "axes.method=[sasrec-bce, 'studies/own.py:MovingAverage(heads=4)']")
+    assert {cell.spec.method: cell.spec.model.own for cell in made.cells} == {
+        "sasrec-bce": "",
+        "moving-average-heads-4": "studies/own.py:MovingAverage(heads=4)",
+    }
