@@ -166,10 +166,10 @@ def _train(request: dict[str, Any], folder: Path, say: Say) -> None:
     keep_freed()
     with as_asked():
         config = ModelConfig.from_dict(request["model"])
+    with as_asked(), faults_of_files_told(config):
+        training = training_of(request, load_log, checkpoint=folder / CHECKPOINT_FILE)
+    seconds = request["seconds"]
     with faults_of_files_told(config):
-        with as_asked():
-            training = training_of(request, load_log, checkpoint=folder / CHECKPOINT_FILE)
-        seconds = request["seconds"]
         training.run(
             on_epoch=lambda epoch: say("epoch", **asdict(epoch)),
             deadline=None if seconds is None else time.monotonic() + seconds,

@@ -271,9 +271,14 @@ from models.recommender import Loss, Recommender
 class Tiring(Recommender):
     steps = 0
 
-    def __init__(self, item_count, length):
+    def __init__(self, item_count, length, most=99):
         super().__init__()
+        self.most = most
         self.length, self.items = length, nn.Embedding(item_count + 1, 4)
+
+    def prepare(self, sequences):
+        if sequences.item_count > self.most:
+            raise ValueError("too many for me")
 
     def loss(self, batch, draws):
         self.steps += 1
@@ -295,4 +300,7 @@ def test_what_a_person_s_own_file_raises_is_said_in_a_sentence(request_for: Requ
     process = start(request_for(tmp_path / "training", model=own, training={"batch_size": 8}), tmp_path)
     _, said = messages(process)
     assert (process.returncode, said["kind"]) == (1, "invalid")
-    assert said["message"] == "own mine.py:Tiring, line 16: RuntimeError: I have had enough"
+    assert said["message"] == "own mine.py:Tiring, line 21: RuntimeError: I have had enough"
+    own["own"] = "mine.py:Tiring(most=2)"
+    with pytest.raises(BadRequest, match=r"^own mine\.py:Tiring\(most=2\), line 16: ValueError: too many for me$"):
+        train(request_for(tmp_path / "other", model=own), ignore)
