@@ -18,7 +18,7 @@ from models.description import described
 from models.engine.detection import suspicions
 from models.engine.files import save_arrays
 from models.engine.sequences import load_log
-from models.own import faults_of_file_told
+from models.own import faults_of_files_told
 from models.storage import load_model
 
 
@@ -33,7 +33,7 @@ def judge_interactions(request: dict[str, Any]) -> dict[str, Any]:
         sequences = load_log(Path(request["log"])).sequences.to(device)
         model = load_model(Path(request["folder"]), device=device)
     started = time.monotonic()
-    with faults_of_file_told(described(Path(request["folder"])).config):
+    with faults_of_files_told(described(Path(request["folder"])).config):
         found = suspicions(model, sequences)
     seconds = time.monotonic() - started
     save_arrays(Path(request["out"]), users=found.users, positions=found.positions, **found.scores)

@@ -752,8 +752,8 @@ def test_a_noise_model_of_ones_own_keeps_to_the_contract_and_cleans_what_is_trai
             class Broken(Repeats):
                 def prepare(self, sequences):
                     super().prepare(sequences)
-                    self.judgement.weights.add_(random.random())
-                    self.judgement.shares.fill_(0.3)
+                    self.judgement.weights.zero_()
+                    self.judgement.shares.fill_(random.uniform(0.1, 0.4))
             """,
             "what it learns from the same log is something else",
         ),
