@@ -180,9 +180,9 @@ def _told(setting: str, text: str, error: Exception) -> WrongChoice:
 
 def _lines(setting: str, text: str, error: Exception) -> list[int]:
     """Those of a person's own file that an error has come through, the innermost last."""
-    if isinstance(error, SyntaxError) and error.lineno:
-        return [error.lineno]
     file = reference(text, setting=setting).file
+    if isinstance(error, SyntaxError) and error.filename == file and error.lineno:
+        return [error.lineno]
     frames = traceback.extract_tb(error.__traceback__)
     return [frame.lineno for frame in frames if frame.filename == file and frame.lineno]
 

@@ -43,7 +43,9 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration with the small log. What goes with the recommender, such as a gate, takes no part."""
+    """A configuration with the small log. What goes with the recommender, such as a gate, takes part in the last rule
+    alone.
+    """
 
     config: ModelConfig
 

@@ -833,6 +833,13 @@ def test_what_a_file_imports() -> None:
     assert own.imported("import a.b, c\nfrom d.e import f\n\ndef g():\n    import h") == {"a", "c", "d", "h"}
 
 
+def test_a_fault_of_another_files_syntax_is_told_with_the_line_that_reads_it() -> None:
+    text = "\n\ndef made():\n    compile('(', 'other.py', 'exec')"
+    line = len((HEAD + text).splitlines())
+    with pytest.raises(WrongChoice, match=rf"^own mine\.py:made, line {line}: SyntaxError: '\(' was never closed"):
+        config_of("made", text)
+
+
 def test_what_an_error_says_on_several_lines_is_told_in_one(tmp_path: Path) -> None:
     with pytest.raises(WrongChoice, match=r"made, line \d+: RuntimeError: first second$"):
         config_of("made", "def made():\n    raise RuntimeError('first\\n\\tsecond')")
