@@ -200,7 +200,7 @@ def raw_ids(history: Sequence[str], *, integers: bool) -> list[Any]:
 
 
 def _is_integer(raw: str) -> bool:
-    return WHOLE_NUMBER.fullmatch(raw) is not None and abs(int(raw)) <= LARGEST
+    return WHOLE_NUMBER.fullmatch(raw) is not None and -LARGEST - 1 <= int(raw) <= LARGEST
 
 
 def _reading(asked: LogSpec, snapshot: Snapshot) -> dict[str, str]:

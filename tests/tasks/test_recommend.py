@@ -23,6 +23,7 @@ from tasks.recommend import (
     Loaded,
     load_registered,
     offerable_by,
+    raw_ids,
     read_otherwise,
     recommend_all,
     recommend_one,
@@ -58,6 +59,13 @@ def test_items_that_the_model_does_not_know_are_named(shop: Shop, mlflow_home: H
     assert (answer["basis"], answer["unknown"]) == ("history", ["4711", "4712"])
     assert recommend_one(model, (known,), k=4, exclude_seen=True)["unknown"] == []
     assert recommend_one(model, ("4711",), k=4, exclude_seen=True)["basis"] == "popularity"
+
+
+def test_the_least_and_the_greatest_whole_numbers_of_64_bits_are_ids() -> None:
+    assert raw_ids(["-9223372036854775808", "9223372036854775807"], integers=True) == [-(2**63), 2**63 - 1]
+    for beyond in ("-9223372036854775809", "9223372036854775808"):
+        with pytest.raises(InputError, match=f"whole numbers of 64 bits, which '{beyond}' is not"):
+            raw_ids([beyond], integers=True)
 
 
 @pytest.mark.parametrize("shop", ["integer"], indirect=True)
