@@ -112,6 +112,8 @@ def dataset_settings(document: Document, value: Any, path: Where) -> Settings:
     if isinstance(value, str):
         public = known(value)
         return {"dataset": value} | ({"source.path": value} if public and value != GENERATED else {})
+    if isinstance(value, int | float):
+        raise document.fault(path, _unquoted(value))
     return bundle(document, value, path, named="dataset")
 
 
@@ -158,12 +160,19 @@ def cell_spec(settings: Settings) -> CellSpec:
 def first_fault(error: ValidationError) -> tuple[str, str]:
     """The first setting that cannot be, and why."""
     first = error.errors()[0]
+    if first["type"] == "string_type" and isinstance(first["input"], int | float):
+        first["msg"] = _unquoted(first["input"])
     name = ""
     for part in map(str, first["loc"]):  # among which are the tags of unions, which name no setting
         longer = f"{name}.{part}" if name else part
         if any(each == longer or each.startswith(f"{longer}.") for each in names()):
             name = longer
     return name, first["msg"].removeprefix("Value error, ")
+
+
+def _unquoted(value: float) -> str:
+    """That YAML took for a number, or for yes or no, what has to be a name, as a column's or a data set's."""
+    return f"it is read as {str(value).lower()}, which is no text: put it in quotes"
 
 
 def experiment(spec: CellSpec) -> str:
