@@ -361,9 +361,10 @@ def _check_effect(document: Document, base: Settings, axes: Sequence[_Axis], cel
     for axis in axes:
         if not any(axis.name in cell.axes for cell in cells):
             raise document.fault(axis.path, f"nothing reads the axis {axis.name}")
-    specs = [cell.spec for cell in cells]
+    specs, of_its_method = [cell.spec for cell in cells], named_settings(base)
     for name in base:
-        if name.startswith("model.") and not any(reads(spec, name) for spec in specs):
+        is_said = name.startswith("model.") and name not in of_its_method
+        if is_said and not any(reads(spec, name) for spec in specs):
             raise document.fault(base_path(document, name), f"no method of this study reads {name}")
     check_data_read(document, base, specs)
 

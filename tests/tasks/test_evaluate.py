@@ -14,6 +14,7 @@ from torch import Tensor
 from models import __main__ as worker
 from models.catalogue import build
 from models.config import ModelConfig
+from models.description import DESCRIPTION_FILE, Description
 from models.engine import offers
 from models.engine.batches import Batch
 from models.engine.metrics import summary
@@ -113,6 +114,8 @@ def test_every_prefix_of_a_held_out_session_has_its_row(
             return torch.eye(snapshot.counts.items + 1)
 
     monkeypatch.setattr(worker, "load_model", lambda folder, device: Nearest())
+    described = Description(ModelConfig(), snapshot.counts.items, snapshot.counts.users)
+    (home.root / DESCRIPTION_FILE).write_text(described.to_json(), encoding="utf-8")
     evaluated = evaluate(
         Trained(home.root), snapshot, snapshot, trained_on=snapshot, evaluation_seed=0, home=home,
         folder=home.steps / "evaluate" / "x", execution=Execution("cpu", "", 1, "float32", "", {}),

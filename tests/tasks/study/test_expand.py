@@ -310,6 +310,13 @@ def test_a_log_set_over_the_files_is_named_after_itself(study: Write) -> None:
     assert (spec.dataset, spec.source.path) == ("shop", "log.csv")
 
 
+def test_a_named_method_may_be_that_of_every_cell(study: Write) -> None:
+    text = PLAIN.replace("  method: [sasrec-bce, rec-denoiser]\n", "")
+    text = text.replace("base:\n", "base:\n  method: rec-denoiser\n")
+    made = study(text.replace("reference: sasrec-bce", "reference: rec-denoiser"))
+    assert {cell.spec.model.gate for cell in made.cells} == {"positional"}
+
+
 def test_a_method_of_ones_own(study: Write) -> None:
     made = study(PLAIN, "axes.method=[sasrec-bce, {name: open, gate: positional, beta: 0}]", "axes.seed=[1]")
     assert made.cells[1].spec.model.beta == 0
