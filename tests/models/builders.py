@@ -11,6 +11,7 @@ from models.config import WITHOUT_ATTENTION, ModelConfig
 from models.engine.batches import Batch, UnseenItems, windows
 from models.engine.randomness import Streams
 from models.engine.sequences import InteractionLog, Sequences, Targets
+from models.engine.training import Training
 from models.networks.backbone import NextItem
 from models.recommender import Draws
 
@@ -73,6 +74,20 @@ def planted_log(*, kind: str, share: float, users: int = 400, length: int = 30) 
         for split, back in (("validation", 2), ("test", 1))
     }
     return InteractionLog(sequences, targets), torch.from_numpy(noise)
+
+
+def rates_of(training: Training) -> list[list[float]]:
+    """Train to the end; the learning rates of each step, one for each of the optimiser's groups."""
+    rates: list[list[float]] = []
+    step = training.optimizer.step
+
+    def watched() -> None:
+        rates.append([group["lr"] for group in training.optimizer.param_groups])
+        step()
+
+    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
+    training.run(on_epoch=lambda _: None)
+    return rates
 
 
 def auroc(scores: Tensor, labels: Tensor) -> float:

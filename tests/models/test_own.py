@@ -19,7 +19,7 @@ from models.engine.batches import windows
 from models.engine.sequences import training_part
 from models.engine.training import Epoch, Training
 from models.storage import load_model, save_model
-from tests.models.builders import auroc, planted_log
+from tests.models.builders import auroc, planted_log, rates_of
 
 HEAD = """
 import random
@@ -536,15 +536,7 @@ def test_where_an_epoch_has_more_steps_than_usual_the_rate_falls_to_nought_and_n
                     yield from super().training_batches(sequences, **settings)
         """
     training = training_of(config_of("Often", text), epochs=2, decay=1.0)
-    rates: list[float] = []
-    step = training.optimizer.step
-
-    def watched() -> None:
-        rates.append(training.optimizer.param_groups[0]["lr"])
-        step()
-
-    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
-    training.run(on_epoch=lambda _: None)
+    rates = [of_groups[0] for of_groups in rates_of(training)]
     assert len(rates) == 6 * training.steps_of_epoch
     assert rates == sorted(rates, reverse=True)
     assert min(rates) == 0.0
@@ -862,7 +854,7 @@ def test_a_scorer_is_all_that_tells_how_much_an_item_surprises(monkeypatch: pyte
     text = """
         class Scoring(Counts):
             def query(self, batch):
-                raise NotImplementedError
+                raise AssertionError("its scores are the scorer's")
 
             def scorer(self):
                 return lambda batch: self.counts[1:].log1p() + batch.items.flatten()[batch.ends, None]

@@ -8,6 +8,7 @@ from models.config import NO_GATE, SELECTED_BY, ModelConfig, TrainingConfig
 from models.engine.metrics import SELECTION_METRIC, summary
 from models.engine.ranking import rank
 from models.engine.training import Training, learning_rate
+from tests.models.builders import rates_of
 from tests.models.conftest import MakeLog
 
 
@@ -31,15 +32,7 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_the_end() -> None:
 
 def test_steps_are_counted_over_epochs(make_log: MakeLog) -> None:
     training = training_of(make_log, warmup=100)
-    seen: list[float] = []
-    step = training.optimizer.step
-
-    def watched() -> None:
-        seen.append(training.optimizer.param_groups[0]["lr"])
-        step()
-
-    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
-    training.run(on_epoch=lambda _: None)
+    seen = [of_groups[0] for of_groups in rates_of(training)]
     assert seen == pytest.approx([1e-3 * (number + 1) / 100 for number in range(15)])
 
 
@@ -65,15 +58,7 @@ def test_each_group_keeps_its_rate_over_the_networks(make_log: MakeLog) -> None:
     training = Training(model, log, log, settings, seed=1, evaluation_seed=0, device=torch.device("cpu"))
     phi = dict(model.named_parameters())["gate.phi"]
     of_gate = [any(parameter is phi for parameter in group["params"]) for group in training.optimizer.param_groups]
-    seen: list[list[float]] = []
-    step = training.optimizer.step
-
-    def watched() -> None:
-        seen.append([group["lr"] for group in training.optimizer.param_groups])
-        step()
-
-    training.optimizer.step = watched  # type: ignore[method-assign, assignment]
-    training.run(on_epoch=lambda _: None)
+    seen = rates_of(training)
     assert sum(of_gate) == 1
     assert len(seen) == training.progress.steps == 6
     for done, rates in enumerate(seen):
