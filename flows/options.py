@@ -67,13 +67,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, "
         "denoised-bce-dropout, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, "
         "s-ips, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, "
-        "gru4rec-bpr-max, caser, dreamrec, diffrec, t-diffrec (default the first seven), or a recommender of your own "
-        "as FILE.py:NAME",
+        "gru4rec-bpr-max, caser, fmlp-rec, fmlp-rec-causal, dreamrec, diffrec, t-diffrec (default the first seven), "
+        "or a recommender of your own as FILE.py:NAME",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),
         ("dim", whole(1), "N", "width, a multiple of the heads (default 50)"),
-        ("blocks", whole(1), "N", "attention blocks, of gru4rec recurrent layers (default 2)"),
+        ("blocks", whole(1), "N", "attention blocks, of gru4rec recurrent layers, of fmlp-rec filters (default 2)"),
         ("heads", whole(1), "N", "attention heads of a block (default 2)"),
         ("dropout", probability, "P", "dropout probability (default 0.2)"),
         (

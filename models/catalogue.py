@@ -74,6 +74,7 @@ from models.networks.count_based import CountBased
 from models.networks.diffrec import DiffRec
 from models.networks.diffusion import SCHEDULES, Diffusion, linear_variance
 from models.networks.dreamrec import DreamRec, HistoryEncoder
+from models.networks.fmlp_rec import CausalFMLPRec, FMLPRec
 from models.networks.fpmc import FPMC
 from models.networks.gru4rec import GRU4Rec
 from models.networks.markov_chain import MarkovChain
@@ -141,6 +142,12 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
         dropout=config.dropout,
     ),
     "fpmc": lambda config, item_count, user_count: FPMC(item_count, user_count, length=config.length, dim=config.dim),
+    "fmlp-rec": lambda config, item_count, user_count: FMLPRec(
+        item_count, length=config.length, dim=config.dim, blocks=config.blocks, dropout=config.dropout
+    ),
+    "fmlp-rec-causal": lambda config, item_count, user_count: CausalFMLPRec(
+        item_count, length=config.length, dim=config.dim, blocks=config.blocks, dropout=config.dropout
+    ),
 }
 COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
     "popularity": lambda config, item_count: MostPopular(item_count, length=config.length),

@@ -26,7 +26,7 @@ OWN_ENCODER, OWN_OBJECTIVE, OWN_COUNTS = OWN = ("own", "own-objective", "own-cou
 with an objective of its own, and one that only counts."""
 DIGITS = 16
 """Of the digest by which a file's text is known."""
-WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc")
+WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc", "fmlp-rec", "fmlp-rec-causal")
 """Backbones that have no attention, and with it neither a gate nor a Jacobian of its blocks."""
 CONTRASTED = ("sasrec", "tisasrec", "gru4rec")
 """Backbones whose windows can be contrasted (`models.networks.cl4srec`): causal, and each hidden state a vector of its
@@ -86,6 +86,7 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
     "gru4rec": ("dim", "blocks", "dropout"),
     "caser": ("dim", "dropout", "caser_order", "horizontal_filters", "vertical_filters"),
     "fpmc": ("dim",),
+    **dict.fromkeys(("fmlp-rec", "fmlp-rec-causal"), ("dim", "blocks", "dropout")),
     "dreamrec": (
         *("dim", "blocks", "heads", "dropout", "norm"),
         *("diffusion_steps", "diffusion_schedule", "guidance", "unconditional", "generated"),
@@ -187,8 +188,8 @@ class ModelConfig(_Config):
     neither, or, of `GENERATIVE`, one whose objective is its own; or, of `OWN`, what a person's own file makes.
 
     backbone, loss, gate, estimator: names in `models.catalogue`
-    dim: width; blocks: attention blocks, of GRU4Rec its recurrent layers; heads: attention heads; length: how many past
-        events it sees
+    dim: width; blocks: attention blocks, of GRU4Rec its recurrent layers, of FMLP-Rec its filters; heads: attention
+        heads; length: how many past events it sees
     norm: where SASRec's blocks, which TiSASRec and SSE-PT take over, have their layer norms ("authors", "pre", "post")
     masked, last_masked: BERT4Rec's share of items that are masked, and how many windows more have but their last item
         masked, as a share of the others

@@ -131,6 +131,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "gru4rec": {"backbone": "gru4rec", "loss": "softmax"},
     "gru4rec-bpr-max": {"backbone": "gru4rec", "loss": "bpr-max", "negatives": 256},
     "caser": {"backbone": "caser", "loss": "bce", "negatives": 3},
+    "fmlp-rec": {"backbone": "fmlp-rec", "loss": "bce"},
+    "fmlp-rec-causal": {"backbone": "fmlp-rec-causal", "loss": "bce"},
     "dreamrec": {"backbone": "dreamrec"},
     "diffrec": {"backbone": "diffrec", "diffrec_oldest": 1.0},
     "t-diffrec": {"backbone": "diffrec", "diffrec_oldest": 0.1},

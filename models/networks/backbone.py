@@ -48,6 +48,16 @@ class Backbone(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} does not define encode")
 
+    def event_states(
+        self, batch: Batch, *, dropout: Dropout | None = None, gate: AttentionMask | None = None
+    ) -> Tensor:
+        """[events, dim]: the hidden states at the batch's `cells`, of which a loss is taken."""
+        return batch.events(self.encode(batch, dropout=dropout, gate=gate))
+
+    def end_states(self, batch: Batch, *, gate: AttentionMask | None = None) -> Tensor:
+        """[windows, dim]: the hidden states at the batch's `ends`, which rank."""
+        return self.encode(batch, gate=gate).flatten(0, 1).index_select(0, batch.ends)
+
     def item_embeddings(self, items: Tensor) -> Tensor:
         """items [rows, length] → [rows, length, dim]: the embeddings as the table has them, without a gradient."""
         return gathered(self.items.weight, items).detach()
@@ -113,18 +123,17 @@ class NextItem(Recommender):
         """[events]: the objective at each position, under the given masks."""
         if batch.targets is None:
             raise ValueError("the batch has no targets to train on")
-        hidden = self.backbone.encode(batch, dropout=dropout, gate=gate)
+        hidden = self.backbone.event_states(batch, dropout=dropout, gate=gate)
         table = self.backbone.item_table()
         device = hidden.device.type
         lower = torch.is_autocast_enabled(device) and self.objective.lowers_precision
         with torch.autocast(device, dtype=torch.get_autocast_dtype(device), enabled=lower):
-            events = batch.events(hidden).to(table.dtype)
-            return self.objective(events, table, batch.events(batch.targets), negatives)
+            return self.objective(hidden.to(table.dtype), table, batch.events(batch.targets), negatives)
 
     def query(self, batch: Batch, *, gate: AttentionMask | None = None) -> Tensor:
         if self.backbone.masking is not None:
             batch = replace(batch, bidirectional=True)
-        return self.backbone.encode(batch, gate=gate).flatten(0, 1).index_select(0, batch.ends)
+        return self.backbone.end_states(batch, gate=gate)
 
     def item_table(self) -> Tensor:
         return self.backbone.item_table()

@@ -14,6 +14,8 @@ BACKBONES = {
     "gru4rec": "GRU4Rec, which reads a history with recurrent units",
     "caser": "Caser, which convolves the last items and has an embedding of each user",
     "fpmc": "FPMC, which factorises a Markov chain of each user's own",
+    "fmlp-rec": "FMLP-Rec, which filters a history's frequencies",
+    "fmlp-rec-causal": "FMLP-Rec with causal filters, which give every event of a history its state in one pass",
     "dreamrec": "DreamRec, which generates the next item's embedding by guided diffusion",
     "diffrec": "DiffRec, which takes noise away from the vector of a user's interactions",
     "own": "An encoder from outside this project",

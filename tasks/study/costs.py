@@ -83,6 +83,8 @@ BACKBONES: Mapping[str, float] = {
     "gru4rec": 1.7,
     "caser": 2.1,
     "fpmc": 0.25,
+    "fmlp-rec": 2.2,
+    "fmlp-rec-causal": 0.93,
     "dreamrec": 1.25,
     "diffrec": 0.8,
     **dict.fromkeys(COUNT_BASED, 1.0),
@@ -96,6 +98,12 @@ VECTORS: Mapping[str, int] = {"diffrec": 12}
 """Of backbones whose windows are vectors of the catalogue's length: how many of them a window takes in a training step
 with what is made of them.
 """
+
+FILTERED = ("fmlp-rec", "fmlp-rec-causal")
+"""Backbones that compute all places of a history, those without an event as well."""
+
+VALUES_OF_A_PLACE = 27
+"""How many times its width each of their blocks keeps of a place for the way back."""
 
 COUNTED = 4e3
 """Units of work that a position of the log takes where it is counted, and, but for V-SKNN, what has been counted
@@ -319,8 +327,12 @@ def work(model: ModelConfig, items: int, *, window: float | None = None) -> floa
         return 3.0 * 2 * items * model.diffrec_hidden / max(1.0, window or model.length)
     read = model.effective()
     objective = read.get("loss", "")
-    layers: int = read.get("blocks", ModelConfig.blocks)
-    blocks = layers * (6 * model.dim**2 + 2 * model.length * model.dim)
+    if model.backbone in FILTERED:
+        places = _filtered_places(model, window or model.length)
+        blocks = places * (8 * model.dim**2 + model.length * model.dim)
+    else:
+        layers: int = read.get("blocks", ModelConfig.blocks)
+        blocks = layers * (6 * model.dim**2 + 2 * model.length * model.dim)
     loss = (items if objective == "softmax" else 1 + read.get("negatives", 1)) * model.dim
     masked: float = read.get("masked", 1.0)
     return 3.0 * (blocks + masked * LOSSES.get(objective, OF_A_ROW) * loss)
@@ -388,12 +400,24 @@ def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_
         vectors = VECTORS[model.backbone] * min(batch_size, users) * items
         return 24.0 * positions + 4.0 * (6 * 2 * items * model.diffrec_hidden + vectors)
     batch = positions / max(1, users) * min(batch_size, users)
-    values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
+    if model.backbone in FILTERED:
+        values = VALUES_OF_A_PLACE * model.dim * _filtered_places(model, positions / max(1, users))
+    else:
+        values = model.blocks * (12 * model.dim + 3 * model.heads * model.length)
     values *= 3 if model.contrast else 1
     read = model.effective()
     loss = 3 * items if read.get("loss") == "softmax" else 4 * (1 + read.get("negatives", 1)) * model.dim
     weights = 6 * (TABLES.get(model.backbone, 1) * items * model.dim + model.blocks * 6 * model.dim**2)
     return 24.0 * positions + 4.0 * (weights + batch * (values + loss))
+
+
+def _filtered_places(model: ModelConfig, window: float) -> float:
+    """Of all blocks, for each position of the log: FMLP-Rec reads a history anew for each of its events, and of its
+    last block computes the last place alone; with causal filters it reads it once.
+    """
+    if model.backbone == "fmlp-rec":
+        return (model.blocks - 1) * model.length + 1
+    return model.blocks * model.length / max(1.0, window)
 
 
 @cache

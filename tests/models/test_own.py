@@ -217,6 +217,8 @@ NETWORKS = {
     "gru4rec": "GRU4Rec(layers=2)",
     "fpmc": "FPMC",
     "caser": "Caser(order=3, horizontal=2, vertical=2)",
+    "fmlp-rec": "FMLPRec",
+    "fmlp-rec-causal": "CausalFMLPRec",
     "tisasrec": "TiSASRec(max_interval=20)",
     "sse-pt": "SSEPT(user_dim=4, keep_users=0.9, keep_items=0.9)",
     "bert4rec": "BERT4Rec(masked=0.3, last_masked=0.2)",

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from models.config import COUNT_BASED, WITHOUT_ATTENTION
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import windows
 from models.engine.sequences import Sequences
@@ -245,7 +246,7 @@ def test_numbers_stay_beside_the_names_that_they_are_of_in_any_script(tmp_path: 
     assert "\u2068" not in carriers(told.offers[0], told.seen), "others stay as they are"
 
 
-@pytest.mark.parametrize("backbone", ["gru4rec", "caser", "fpmc", "diffrec", "markov-chain", "popularity", "v-sknn"])
+@pytest.mark.parametrize("backbone", [*WITHOUT_ATTENTION, "diffrec", *COUNT_BASED])
 def test_a_model_without_attention_is_explained_by_influences_alone(backbone: str, tmp_path: Path) -> None:
     own = held(backbone=backbone, gate="none")
     history = ITEMS[:6]

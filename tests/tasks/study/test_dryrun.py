@@ -27,6 +27,7 @@ from tasks.study.costs import (
     JACOBIAN,
     PROCESS_BYTES,
     STARTING_SECONDS,
+    Cost,
     Rates,
     Sizes,
     asking,
@@ -366,6 +367,27 @@ def test_a_window_that_is_a_vector_costs_the_same_however_many_events_it_has() -
     shipped = Rates({}, {}, {})
     assert memory() == memory(dim=200, blocks=4)
     assert memory(diffrec_hidden=1200) - memory() == pytest.approx(4 * 6 * 2 * 3706 * 1000, rel=0.1)
+
+
+def test_what_filters_all_places_costs_by_the_histories_that_it_reads() -> None:
+    """One a window where filters are causal, and one an event where they are circular."""
+
+    def of_a_window(backbone: str, events: float) -> float:
+        model = ModelConfig(backbone=backbone, loss="softmax")
+        return events * work(model, 0, window=events)
+
+    assert of_a_window("fmlp-rec-causal", 6.0) == pytest.approx(of_a_window("fmlp-rec-causal", 44.0))
+    assert of_a_window("fmlp-rec", 44.0) == pytest.approx(44 / 6 * of_a_window("fmlp-rec", 6.0))
+
+    def cost(backbone: str) -> Cost:
+        spec = CellSpec(source=SourceSpec(path="ml-1m"), method="m", model=ModelConfig(backbone=backbone))
+        guess = Rates({}, {}, {}).guess(spec, EXECUTION)
+        assert guess is not None
+        return guess
+
+    assert 50 < cost("fmlp-rec").seconds / cost("sasrec").seconds < 70, "60.6 were measured"
+    assert 1.0 < cost("fmlp-rec-causal").seconds / cost("sasrec").seconds < 1.35, "1.16 were measured"
+    assert cost("fmlp-rec").memory_bytes == pytest.approx(2.1e9, rel=0.2), "2.04 were measured"
 
 
 @pytest.mark.parametrize(
