@@ -63,7 +63,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         type=methods,
         metavar="M,M",
         help="of popularity, markov-chain, v-sknn-window, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, "
-        "v-sknn, rec-denoiser-published, contextual-gate, fixed-random-mask, head-drop, layer-drop, top-k, "
+        "sasrec-softmax-knn, denoised-softmax-knn, v-sknn, rec-denoiser-published, contextual-gate, fixed-random-mask, "
+        "head-drop, layer-drop, top-k, "
         "sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, "
         "denoised-bce-dropout, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, "
         "s-ips, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, "
@@ -101,9 +102,14 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         ("guidance", number, "X", "dreamrec: how far histories draw what is generated (default 2)"),
         ("unconditional", probability, "P", "dreamrec: share of targets told without a history (default 0.1)"),
         ("generated", whole(0), "N", "dreamrec: vectors a history, averaged; 0 for the mean of all (default 1)"),
-        ("neighbours", whole(1), "N", "v-sknn: how many histories vote (default 500; v-sknn 100)"),
-        ("neighbour-sample", whole(1), "N", "v-sknn: of so many of an item, the most recent (default 1000)"),
-        ("neighbour-window", whole(0), "N", "v-sknn-window: for so many events after a shared item (default 10)"),
+        ("neighbours", whole(1), "N", "v-sknn, …-knn: how many histories vote (default 500; v-sknn 100)"),
+        ("neighbour-sample", whole(1), "N", "v-sknn, …-knn: of so many of an item, the most recent (default 1000)"),
+        (
+            "neighbour-window",
+            whole(0),
+            "N",
+            "v-sknn-window, …-knn: for so many events after a shared item (default 10)",
+        ),
         ("diffrec-hidden", whole(1), "N", "diffrec: width of its hidden layer (default 200)"),
         ("diffrec-steps", whole(1), "N", "diffrec: steps that add noise to a user's vector (default 5)"),
         ("diffrec-scale", number, "X", "diffrec: what the variance of that noise is scaled by (default 0.1)"),

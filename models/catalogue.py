@@ -12,6 +12,7 @@ from models import own
 from models.config import (
     CO_TEACHING,
     CONTRASTED,
+    MASKED,
     NO_GATE,
     NO_NOISE_MODEL,
     NO_ROBUST_LOSS,
@@ -78,6 +79,7 @@ from models.networks.fmlp_rec import CausalFMLPRec, FMLPRec
 from models.networks.fpmc import FPMC
 from models.networks.gru4rec import GRU4Rec
 from models.networks.markov_chain import MarkovChain
+from models.networks.pooled import Pooled
 from models.networks.popularity import MostPopular
 from models.networks.sasrec import SASRec
 from models.networks.sse_pt import SSEPT
@@ -152,13 +154,7 @@ BACKBONES: Mapping[str, Callable[[ModelConfig, int, int], Backbone]] = {
 COUNT_BASED: Mapping[str, Callable[[ModelConfig, int], CountBased]] = {
     "popularity": lambda config, item_count: MostPopular(item_count, length=config.length),
     "markov-chain": lambda config, item_count: MarkovChain(item_count, length=config.length),
-    "v-sknn": lambda config, item_count: VSKNN(
-        item_count,
-        length=config.length,
-        neighbours=config.neighbours,
-        sample=config.neighbour_sample,
-        window=config.neighbour_window,
-    ),
+    "v-sknn": lambda config, item_count: _neighbours(config, item_count),
 }
 """Baselines in a backbone's place, that have no objective."""
 GENERATIVE: Mapping[str, Callable[[ModelConfig, int], Recommender]] = {
@@ -306,6 +302,8 @@ def check(config: ModelConfig) -> None:
         )
     if config.contrast:
         _check_contrasted(config, beside=any(noisy) or config.gate != NO_GATE or config.gamma > 0)
+    if config.neighbour_weight:
+        _check_pooled(config)
 
 
 def _check_contrasted(config: ModelConfig, *, beside: bool) -> None:
@@ -324,10 +322,26 @@ def _check_contrasted(config: ModelConfig, *, beside: bool) -> None:
         )
 
 
+def _check_pooled(config: ModelConfig) -> None:
+    """Raises `WrongChoice` where what is to be pooled with nearest neighbours cannot be."""
+    if config.backbone in MASKED:
+        raise WrongChoice(
+            "neighbour_weight",
+            f"the backbone {config.backbone} ranks with a mask at a history's end, which no neighbour has: take a "
+            "neighbour_weight of 0",
+        )
+    if config.gate != NO_GATE:
+        raise WrongChoice(
+            "gate",
+            "a network with a mask on its attention is not pooled with nearest neighbours: take the gate "
+            f"{NO_GATE!r} or a neighbour_weight of 0",
+        )
+
+
 def _check_alone(config: ModelConfig, why: str) -> None:
     """Raises `WrongChoice` where what is no backbone with an objective is to have what these have; `why` not."""
     of_networks = {"gate": NO_GATE, "noise_model": NO_NOISE_MODEL, "robust": NO_ROBUST_LOSS}
-    amounts = dict.fromkeys(("gamma", "drop_events", "corrupt_inputs", "contrast"), 0.0)
+    amounts = dict.fromkeys(("gamma", "drop_events", "corrupt_inputs", "contrast", "neighbour_weight"), 0.0)
     for setting, without in (of_networks | amounts).items():
         if getattr(config, setting) != without:
             raise WrongChoice(
@@ -361,8 +375,20 @@ def build(config: ModelConfig, item_count: int, *, seed: int, user_count: int = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         recommender = _trainable(config, item_count, user_count)
+    if config.neighbour_weight:
+        recommender = Pooled(recommender, _neighbours(config, item_count), weight=config.neighbour_weight)
     recommender.draws_globally = config.backbone in OWN or config.noise_model == OWN_NOISE
     return recommender
+
+
+def _neighbours(config: ModelConfig, item_count: int) -> VSKNN:
+    return VSKNN(
+        item_count,
+        length=config.length,
+        neighbours=config.neighbours,
+        sample=config.neighbour_sample,
+        window=config.neighbour_window,
+    )
 
 
 def _trainable(config: ModelConfig, item_count: int, user_count: int) -> Recommender:

@@ -31,6 +31,8 @@ WITHOUT_ATTENTION = ("gru4rec", "caser", "fpmc", "fmlp-rec", "fmlp-rec-causal")
 CONTRASTED = ("sasrec", "tisasrec", "gru4rec")
 """Backbones whose windows can be contrasted (`models.networks.cl4srec`): causal, and each hidden state a vector of its
 own."""
+MASKED = ("bert4rec",)
+"""Backbones that rank with a mask at a history's end."""
 READ_TIMES = ("tisasrec",)
 """Backbones that need the log's time stamps."""
 STACKED: Mapping[str, tuple[str, ...]] = {
@@ -97,8 +99,8 @@ _OF_EACH_BACKBONE: Mapping[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(COUNT_BASED, ()),
     **dict.fromkeys(OWN, ("dim", "blocks", "heads", "dropout", "norm", "own", "own_code")),
-    "v-sknn": ("neighbours", "neighbour_sample", "neighbour_window"),
 }
+_OF_NEIGHBOURS = ("neighbours", "neighbour_sample", "neighbour_window")
 _OF_BACKBONES = tuple(dict.fromkeys(name for names in _OF_EACH_BACKBONE.values() for name in names))
 _OF_CONTRAST = ("contrast_temperature", "contrast_crop", "contrast_mask", "contrast_reorder")
 UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
@@ -152,6 +154,11 @@ UNUSED: Mapping[tuple[str, str | float], tuple[str, ...]] = {
 A choice that is not here may read all of them."""
 UNUSED_TOGETHER: Mapping[tuple[tuple[str, str | float], ...], tuple[str, ...]] = {
     (("backbone", "bert4rec"), ("cleaning", "sampled")): ("drop_below",),
+    **{
+        (("backbone", backbone), ("neighbour_weight", 0.0)): _OF_NEIGHBOURS
+        for backbone in _OF_EACH_BACKBONE
+        if backbone != "v-sknn"
+    },
 }
 """Likewise, under several choices at once."""
 
@@ -203,6 +210,8 @@ class ModelConfig(_Config):
     guidance: the weight w with which DreamRec draws what it generates away from what it would without a history;
         unconditional: the share of training targets that it is to tell without one; generated: how many vectors it
         generates for a history and averages, 0 for the mean of all that it could
+    neighbour_weight: what V-SKNN's opinion weighs where a network's is pooled with it, 0 for no neighbours, beside
+        1 − neighbour_weight for the network's (`models.networks.pooled`)
     neighbours: how many histories V-SKNN lets vote; neighbour_sample: of how many of each item, the most recent;
         neighbour_window: how many events after an item that is shared each votes for, 0 for its whole history, as
         published
@@ -273,6 +282,7 @@ class ModelConfig(_Config):
     guidance: float = 2.0
     unconditional: float = 0.1
     generated: int = 1
+    neighbour_weight: float = 0.0
     neighbours: int = 500
     neighbour_sample: int = 1000
     neighbour_window: int = 10
@@ -371,7 +381,7 @@ class ModelConfig(_Config):
     @property
     def _is_one_pass(self) -> bool:
         """Is a step of it, beside its `STACKED` parts, one pass over the batch as it is?"""
-        return not (self.gamma or self.drop_events or self.corrupt_inputs or self.contrast)
+        return not (self.gamma or self.drop_events or self.corrupt_inputs or self.contrast or self.neighbour_weight)
 
     def __post_init__(self) -> None:
         _finite(self)
@@ -416,7 +426,10 @@ class ModelConfig(_Config):
         _at_least(self, 0, "beta", "gamma", "spare", "target_power", "attention_power", "bpr_max_penalty", "contrast")
         _in_unit_interval(self, "contrast_mask", "contrast_reorder", "diffrec_oldest")
         _at_least(self, 0, "guidance", "generated", "neighbour_window")
-        for name in ("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted", "unconditional"):
+        for name in (
+            *("drop_below", "truncate", "drop_events", "corrupt_inputs", "gate_planted", "unconditional"),
+            "neighbour_weight",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         for name in ("robust_power", "propensity_floor", "gate_keep", "contrast_crop"):

@@ -80,6 +80,13 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
     "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence", "cleaning": "sampled"},
+    "sasrec-softmax-knn": {"loss": "softmax", "neighbour_weight": 0.5},
+    "denoised-softmax-knn": {
+        "loss": "softmax",
+        "noise_model": "co-occurrence",
+        "cleaning": "sampled",
+        "neighbour_weight": 0.5,
+    },
     "v-sknn": {"backbone": "v-sknn", "neighbour_window": 0, "neighbours": 100},
     "rec-denoiser-published": {
         "loss": "bce",
@@ -140,7 +147,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 """What each named method fixes; all else is common to a job's methods. "rec-denoiser-published" is the paper's recipe
 to the letter, which closes its own mask; "rec-denoiser" is the one that we repaired; "contextual-gate" sees the items
 and learns from planted noise what to keep; "v-sknn" is as published, and "v-sknn-window" lets neighbours vote for what
-came after the items that they share.
+came after the items that they share, as those of "…-knn" do, with which a network's opinion is pooled.
 """
 YIELDING = ("negatives", "cleaning", "neighbours")
 """Settings of a named method that are but its defaults: what a job says of all its methods goes before them."""
@@ -154,6 +161,7 @@ PLAIN: Mapping[str, Any] = {
     "drop_events": 0.0,
     "corrupt_inputs": 0.0,
     "contrast": 0.0,
+    "neighbour_weight": 0.0,
 }
 """What a named method is without, where it does not name it: with more it would no longer be what its name says. One
 without a gate has no Jacobian term either."""

@@ -58,6 +58,7 @@ ABSENT: Mapping[str, Any] = {
     "drop_events": 0.0,
     "corrupt_inputs": 0.0,
     "contrast": 0.0,
+    "neighbour_weight": 0.0,
     "gamma": 0.0,
 }
 """Settings of parts that most methods lack, and what says so: no word is lost on those."""

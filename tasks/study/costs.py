@@ -48,6 +48,7 @@ class Kind(NamedTuple):
     noise_model: str
     robust: str
     contrasted: bool
+    pooled: bool
     device: str
     threads: int
     compiled: bool
@@ -231,8 +232,9 @@ class Rates:
         epochs = training.of(model).epochs * self.epochs.get(kind, 1.0)
         window = sizes.positions / max(1, sizes.users)
         seconds = epochs * sizes.positions * work(model, sizes.items, window=window) * rate + _preparing(model, sizes)
-        # A rate that was measured has the validation in it.
-        seconds += asking(model, sizes, ranked=sizes.targets + (0 if measured else sizes.users), judged=judged)
+        # A rate that was measured has the validations in it.
+        validations = 0 if measured else math.ceil(epochs / training.validate_every)
+        seconds += asking(model, sizes, ranked=sizes.targets + validations * sizes.users, judged=judged)
         values = _bytes(
             model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
         )
@@ -296,6 +298,7 @@ def kind_of(model: ModelConfig, *, device: str, threads: int, compiled: bool, pr
         noise_model=model.noise_model,
         robust=model.robust,
         contrasted=model.contrast > 0,
+        pooled=model.neighbour_weight > 0,
         device=device,
         threads=threads,
         compiled=compiled,
@@ -339,8 +342,10 @@ def work(model: ModelConfig, items: int, *, window: float | None = None) -> floa
 
 
 def asking(model: ModelConfig, sizes: Sizes, *, ranked: int, judged: bool) -> float:
-    """Seconds in which V-SKNN ranks so many targets and, where what it counted is `judged`, the events of that."""
-    if model.backbone != "v-sknn":
+    """Seconds in which V-SKNN, alone or beside a network, ranks so many targets and, where what it counted is `judged`,
+    the events of that.
+    """
+    if model.backbone != "v-sknn" and not model.neighbour_weight:
         return 0.0
     window = sizes.positions / max(1, sizes.users)
     holders = min(model.neighbour_sample, sizes.users, HOLDERS * sizes.interactions / max(1, sizes.items))

@@ -166,6 +166,12 @@ def test_so_are_those_of_a_contrastive_loss(backbone: str) -> None:
     assert_effective_is_what_is_read(ModelConfig(backbone=backbone, contrast=0.1, dim=4, heads=1, length=3))
 
 
+@pytest.mark.parametrize("noise_model", [NO_NOISE_MODEL, "co-occurrence"])
+def test_so_are_those_of_a_network_that_is_pooled_with_neighbours(noise_model: str) -> None:
+    config = ModelConfig(neighbour_weight=0.5, noise_model=noise_model, dim=4, heads=1, length=3)
+    assert_effective_is_what_is_read(config)
+
+
 def test_so_are_those_of_co_teaching() -> None:
     assert_effective_is_what_is_read(ModelConfig(robust=CO_TEACHING, dim=4, heads=1, length=3))
 
@@ -243,6 +249,7 @@ def test_what_is_said_to_be_unread_is_there() -> None:
         "beta": {0.0: None},
         "gamma": {0.0: None},
         "contrast": {0.0: None},
+        "neighbour_weight": {0.0: None},
         "noise_model": {NO_NOISE_MODEL: None, **catalogue.NOISE_MODELS},
         "cleaning": {"sampled": None},
         "drop_below": {0.0: None},

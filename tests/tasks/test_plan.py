@@ -157,6 +157,7 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
     usual = keys()
     networks = {name for name in METHODS if METHODS[name].get("backbone") not in COUNT_BASED}
     vectors = {"diffrec", "t-diffrec"}
+    pooled = {"sasrec-softmax-knn", "denoised-softmax-knn"}
     attentive = {name for name in networks - vectors if METHODS[name].get("backbone") not in WITHOUT_ATTENTION}
     for changes, again in (
         ({"beta": 0.3}, {"rec-denoiser"}),
@@ -187,9 +188,9 @@ def test_a_setting_that_a_method_does_not_read_trains_it_no_second_time(tiny_sna
         ({"norm": "pre"}, attentive - {"bert4rec"}),
         ({"contrast_crop": 0.5}, {"cl4srec"}),
         ({"contrast_temperature": 0.5}, {"cl4srec"}),
-        ({"neighbours": 5}, {"v-sknn", "v-sknn-window"}),
-        ({"neighbour_sample": 5}, {"v-sknn", "v-sknn-window"}),
-        ({"neighbour_window": 5}, {"v-sknn-window"}),
+        ({"neighbours": 5}, {"v-sknn", "v-sknn-window", *pooled}),
+        ({"neighbour_sample": 5}, {"v-sknn", "v-sknn-window", *pooled}),
+        ({"neighbour_window": 5}, {"v-sknn-window", *pooled}),
         ({"dim": 60}, networks - vectors),
     ):
         assert {name for name, key in keys(**changes).items() if key != usual[name]} == again

@@ -1,0 +1,88 @@
+"""A network whose opinion is pooled with that of nearest neighbours."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.engine.batches import Batch
+from models.engine.sequences import Sequences
+from models.networks.v_sknn import VSKNN
+from models.recommender import Draws, Loss, Recommender
+
+
+class Pooled(Recommender):
+    """Ranks by a network and by nearest neighbours at once, whose mistakes are different ones.
+
+    The two answers are probabilities, p of the network, the softmax of its scores, and q of the neighbours. Pooled they
+    are proportional to p^(1 − w) q^w, w the `weight`: a logarithmic opinion pool (Genest & Zidek, *Combining
+    Probability Distributions*, Statistical Science 1986). What both hold likely comes first. An item's score is
+
+        (1 − w) · score of the network + w · log q
+
+    The network is trained as it would be alone, on the same draws. Validation, which chooses its weights, ranks by
+    both. The neighbours are those of the training log as it is; what of it a noise model beside the network leaves out,
+    they keep.
+    """
+
+    def __init__(self, network: Recommender, neighbours: VSKNN, *, weight: float) -> None:
+        """Raises `ValueError` where the network ranks with an item appended to histories, which neighbours have not."""
+        super().__init__()
+        if network.appended is not None:
+            raise ValueError("a network that ranks with a mask at a history's end cannot be pooled with neighbours")
+        self.network = network
+        self.neighbours = neighbours
+        self.weight = weight
+        self.length = network.length
+        self.needs = network.needs
+
+    @property
+    def trained_length(self) -> int:
+        return self.network.trained_length
+
+    def prepare(self, sequences: Sequences) -> None:
+        self.network.prepare(sequences)
+        self.neighbours.prepare(sequences)
+
+    def resume(self, sequences: Sequences) -> None:
+        self.network.resume(sequences)
+        self.neighbours.resume(sequences)
+
+    def row_tables(self) -> tuple[nn.Embedding, ...]:
+        return self.network.row_tables()
+
+    def training_batches(
+        self, sequences: Sequences, *, batch_size: int, generator: torch.Generator, draws: Draws
+    ) -> Iterator[Batch]:
+        return self.network.training_batches(sequences, batch_size=batch_size, generator=generator, draws=draws)
+
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        return self.network.loss(batch, draws)
+
+    def query(self, batch: Batch) -> Tensor:
+        """Of the network alone, for those who look at its attention: no inner product with it is a score."""
+        return self.network.query(batch)
+
+    def scorer(self) -> Callable[[Batch], Tensor]:
+        by_network, by_neighbours = self.network.scorer(), self.neighbours.scorer()
+
+        def scores(batch: Batch) -> Tensor:
+            return by_neighbours(batch).mul_(self.weight).add_(by_network(batch), alpha=1 - self.weight)
+
+        return scores
+
+    def diagnostics(self) -> dict[str, float]:
+        return self.network.diagnostics()
+
+    def warnings(self) -> tuple[str, ...]:
+        return self.network.warnings()
+
+    def collapsed(self) -> bool:
+        return self.network.collapsed()
+
+    def explain(self, batch: Batch) -> dict[str, Tensor]:
+        return self.network.explain(batch)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        return self.network.parameter_groups(learning_rate)
