@@ -62,14 +62,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--methods",
         type=methods,
         metavar="M,M",
-        help="of popularity, markov-chain, v-sknn-window, sasrec-bce, sasrec-softmax, rec-denoiser, denoised-softmax, "
-        "sasrec-softmax-knn, denoised-softmax-knn, v-sknn, rec-denoiser-published, contextual-gate, fixed-random-mask, "
-        "head-drop, layer-drop, top-k, "
-        "sparse-transformer, adaptively-sparse, sasrec-bpr, sasrec-gbce, sasrec-sampled-softmax, denoised-bce, "
-        "denoised-bce-dropout, popularity-filter, own-score-filter, truncated-bce, truncated-softmax, co-teaching, "
-        "s-ips, corrupted-inputs, event-dropout, bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, "
-        "gru4rec-bpr-max, caser, fmlp-rec, fmlp-rec-causal, dreamrec, diffrec, t-diffrec (default the first seven), "
-        "or a recommender of your own as FILE.py:NAME",
+        help="of popularity, markov-chain, v-sknn-window, sasrec-bce, sasrec-softmax, rec-denoiser, "
+        "denoised-softmax, denoised-softmax-knn, sasrec-softmax-knn, v-sknn, rec-denoiser-published, contextual-gate, "
+        "fixed-random-mask, head-drop, layer-drop, top-k, sparse-transformer, adaptively-sparse, sasrec-bpr, "
+        "sasrec-gbce, sasrec-sampled-softmax, denoised-bce, denoised-bce-dropout, popularity-filter, "
+        "own-score-filter, truncated-bce, truncated-softmax, co-teaching, s-ips, corrupted-inputs, event-dropout, "
+        "bert4rec, tisasrec, sse-pt, cl4srec, fpmc, gru4rec, gru4rec-bpr-max, caser, fmlp-rec, fmlp-rec-causal, "
+        "dreamrec, diffrec, t-diffrec (default the first eight), or a recommender of your own as FILE.py:NAME",
     )
     for option, kind, metavar, text in (
         ("length", whole(1), "N", "how many past events a model sees (default 50)"),

@@ -80,13 +80,13 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "sasrec-softmax": {"loss": "softmax"},
     "rec-denoiser": {"loss": "bce", "gate": "positional"},
     "denoised-softmax": {"loss": "softmax", "noise_model": "co-occurrence", "cleaning": "sampled"},
-    "sasrec-softmax-knn": {"loss": "softmax", "neighbour_weight": 0.5},
     "denoised-softmax-knn": {
         "loss": "softmax",
         "noise_model": "co-occurrence",
         "cleaning": "sampled",
         "neighbour_weight": 0.5,
     },
+    "sasrec-softmax-knn": {"loss": "softmax", "neighbour_weight": 0.5},
     "v-sknn": {"backbone": "v-sknn", "neighbour_window": 0, "neighbours": 100},
     "rec-denoiser-published": {
         "loss": "bce",
@@ -167,7 +167,7 @@ PLAIN: Mapping[str, Any] = {
 without a gate has no Jacobian term either."""
 DEFAULT_METHODS = (
     *("popularity", "markov-chain", "v-sknn-window"),
-    *("sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax"),
+    *("sasrec-bce", "sasrec-softmax", "rec-denoiser", "denoised-softmax", "denoised-softmax-knn"),
 )
 """What a job compares where it is not told: first the baselines that a network has to beat."""
 

@@ -1,5 +1,6 @@
 """A network whose opinion is pooled with that of nearest neighbours."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,8 +9,11 @@ from torch import Tensor, nn
 
 from models.engine.batches import Batch
 from models.engine.sequences import Sequences
-from models.networks.v_sknn import VSKNN
+from models.networks.v_sknn import VSKNN, Answer
 from models.recommender import Draws, Loss, Recommender
+
+KEPT_BYTES = 256 * 2**20
+"""Of neighbours' answers that a training keeps: all to MovieLens-1M's 6,040 validation targets take 140 million."""
 
 
 class Pooled(Recommender):
@@ -22,8 +26,9 @@ class Pooled(Recommender):
         (1 − w) · score of the network + w · log q
 
     The network is trained as it would be alone, on the same draws. Validation, which chooses its weights, ranks by
-    both. The neighbours are those of the training log as it is; what of it a noise model beside the network leaves out,
-    they keep.
+    both. What the neighbours say does not change from epoch to epoch, and takes longer to find than an epoch of a small
+    log's: in training it is kept, as far as `KEPT_BYTES` go. They are those of the training log as it is; what of it a
+    noise model beside the network leaves out, they keep.
     """
 
     def __init__(self, network: Recommender, neighbours: VSKNN, *, weight: float) -> None:
@@ -36,6 +41,7 @@ class Pooled(Recommender):
         self.weight = weight
         self.length = network.length
         self.needs = network.needs
+        self._kept: _Kept | None = None
 
     @property
     def trained_length(self) -> int:
@@ -44,10 +50,12 @@ class Pooled(Recommender):
     def prepare(self, sequences: Sequences) -> None:
         self.network.prepare(sequences)
         self.neighbours.prepare(sequences)
+        self._kept = _Kept(self.neighbours)
 
     def resume(self, sequences: Sequences) -> None:
         self.network.resume(sequences)
         self.neighbours.resume(sequences)
+        self._kept = _Kept(self.neighbours)
 
     def row_tables(self) -> tuple[nn.Embedding, ...]:
         return self.network.row_tables()
@@ -65,7 +73,8 @@ class Pooled(Recommender):
         return self.network.query(batch)
 
     def scorer(self) -> Callable[[Batch], Tensor]:
-        by_network, by_neighbours = self.network.scorer(), self.neighbours.scorer()
+        by_network = self.network.scorer()
+        by_neighbours = self.neighbours.scorer() if self._kept is None else self._kept.scores
 
         def scores(batch: Batch) -> Tensor:
             return by_neighbours(batch).mul_(self.weight).add_(by_network(batch), alpha=1 - self.weight)
@@ -86,3 +95,31 @@ class Pooled(Recommender):
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return self.network.parameter_groups(learning_rate)
+
+
+class _Kept:
+    """What neighbours have answered, by what they were asked."""
+
+    def __init__(self, neighbours: VSKNN) -> None:
+        self._neighbours = neighbours
+        self._answer = neighbours.answering()
+        self._answers: dict[bytes, Answer] = {}
+        self._bytes = 0
+
+    def scores(self, batch: Batch) -> Tensor:
+        """As of `VSKNN.scorer`."""
+        asked = _digest(batch)
+        answer = self._answers.get(asked) or self._answer(batch)
+        if asked not in self._answers and self._bytes + answer.bytes <= KEPT_BYTES:
+            self._answers[asked] = answer
+            self._bytes += answer.bytes
+        return self._neighbours.scores(answer)
+
+
+def _digest(batch: Batch) -> bytes:
+    """Of all that neighbours read."""
+    digest = hashlib.sha256()
+    for part in (batch.items, batch.segments, batch.users, batch.ends):
+        digest.update(str(tuple(part.shape)).encode())
+        digest.update(part.cpu().contiguous().numpy().tobytes())
+    return digest.digest()

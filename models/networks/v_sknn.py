@@ -38,6 +38,24 @@ class Votes:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a batch's windows are answered: log p of every item, in little more room than there are votes.
+
+    rest: [windows] float32, what an item's share of the log counts for in its probability
+    cells: [voted] int32, of the flattened [windows, items], column 0 of item 1, those that somebody votes for
+    values: [voted] float32, log p there
+    """
+
+    rest: Tensor
+    cells: Tensor
+    values: Tensor
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.numel() * part.element_size() for part in (self.rest, self.cells, self.values))
+
+
+@dataclass(frozen=True)
 class Neighbours:
     """Those of some windows, and where they share items with them.
 
@@ -129,18 +147,31 @@ class VSKNN(CountBased):
         self.index_begins = _begins(counts.clamp(max=self.sample))
 
     def scorer(self) -> Callable[[Batch], Tensor]:
-        voting = self._voting()
+        answer = self.answering()
+        return lambda batch: self.scores(answer(batch))
 
-        def scores(batch: Batch) -> Tensor:
-            table = self.log_shares.new_empty(len(batch.ends), len(self.log_shares) - 1)
+    def answering(self) -> Callable[[Batch], Answer]:
+        """What gives the answers, for as long as the log is this one: the same for the same windows."""
+        voting, shares = self._voting(), self.log_shares[1:].exp()
+
+        def answer(batch: Batch) -> Answer:
+            rests, cells, values = [self.log_shares[:0]], [self.events[:0]], [self.log_shares[:0]]
             for votes in voting(batch):
                 voted, rest = _smoothed(votes)
-                part = table[votes.first : votes.first + len(rest)]
-                torch.mul(votes.weights[:, 1:], voted[:, None], out=part)
-                part.addcmul_(rest[:, None], self.log_shares[1:].exp()).log_()
-            return table
+                row, column = torch.nonzero(votes.weights[:, 1:], as_tuple=True)
+                weighted = votes.weights[row, column + 1] * voted[row]
+                values.append(weighted.addcmul_(rest[row], shares[column]).log_())
+                cells.append(((row + votes.first) * len(shares) + column).int())
+                rests.append(rest)
+            return Answer(*(torch.cat(parts) for parts in (rests, cells, values)))
 
-        return scores
+        return answer
+
+    def scores(self, answer: Answer) -> Tensor:
+        """[windows, items], column 0 of item 1: log p."""
+        table = (answer.rest[:, None] * self.log_shares[1:].exp()).log_()
+        table.view(-1).index_copy_(0, answer.cells.long(), answer.values)
+        return table
 
     def surprises(self, batch: Batch, items: Tensor) -> Tensor:
         parts = [self.log_shares.new_zeros(0)]

@@ -344,14 +344,14 @@ def test_help_names_the_defaults_that_hold() -> None:
     }
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
     assert said == shown | {
-        "methods": "the first seven",
+        "methods": "the first eight",
         "negatives": f"{model.negatives}; caser {METHODS['caser']['negatives']}; gbce, bpr-max, sampled "
         f"{METHODS['sasrec-gbce']['negatives']}",
         "neighbours": f"{model.neighbours}; v-sknn {METHODS['v-sknn']['neighbours']}",
         "cleaning": f"{model.cleaning}; denoised-softmax {METHODS['denoised-softmax']['cleaning']}",
     }
     assert next(a for a in COMMANDS["run"]._actions if a.dest == "methods").help == (
-        f"of {', '.join(METHODS)} (default the first seven), or a recommender of your own as FILE.py:NAME"
+        f"of {', '.join(METHODS)} (default the first eight), or a recommender of your own as FILE.py:NAME"
     )
     recommend = {action.dest: action.help or "" for action in COMMANDS["recommend"]._actions}
     assert f"default {RecommendSpec().k})" in recommend["k"]

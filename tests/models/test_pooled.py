@@ -1,5 +1,6 @@
 """A network pooled with nearest neighbours: what it scores, what of it is trained, and what it goes with."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from models.engine.ranking import Protocol, rank
 from models.engine.sequences import InteractionLog
 from models.engine.training import Training
 from models.explaining import attended
+from models.networks import pooled
 from models.networks.pooled import Pooled
+from models.networks.v_sknn import VSKNN, Answer
 from models.recommender import Recommender
 from models.storage import load_model, save_model
 from tests.models.builders import ITEMS, planted_log
@@ -118,6 +121,30 @@ def test_kept_and_read_again_it_ranks_the_same(log: InteractionLog, part: dict[s
     protocol = Protocol.of(log.sequences, targets, seed=0)
     ranks = [rank(each, log.sequences, targets, protocol)["full_all"] for each in (model, load_model(tmp_path))]
     np.testing.assert_array_equal(*ranks)
+
+
+def test_neighbours_are_asked_once_and_keep_no_more_than_there_is_room_for(
+    log: InteractionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Batch] = []
+
+    def figures(room: int) -> list[float]:
+        monkeypatch.setattr(pooled, "KEPT_BYTES", room)
+        asked.clear()
+        history = trained(log, config_of(), epochs=4).progress.history
+        return [epoch.metrics["validation.full_unseen.ndcg_at_10"] for epoch in history]
+
+    answering = VSKNN.answering
+
+    def counted(neighbours: VSKNN) -> Callable[[Batch], Answer]:
+        answer = answering(neighbours)
+        return lambda batch: (asked.append(batch), answer(batch))[1]
+
+    monkeypatch.setattr(VSKNN, "answering", counted)
+    with_room = figures(10**9)
+    assert len(asked) == 1
+    assert figures(0) == with_room
+    assert len(asked) == 4
 
 
 def test_noise_is_told_and_attention_is_shown_by_the_network_within(log: InteractionLog) -> None:
