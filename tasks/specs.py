@@ -66,10 +66,11 @@ class MethodSpec(Spec):
     @classmethod
     def _as_its_name_says(cls, said: Any) -> Any:
         said = {"name": said} if isinstance(said, str) else said
-        if not isinstance(said, Mapping) or said.get("name") not in METHODS:
+        if not isinstance(said, Mapping) or not isinstance(name := said.get("name"), str) or name not in METHODS:
             return said
         model = said.get("model", {})
-        return {**said, "model": as_named(said["name"], model.to_dict() if isinstance(model, ModelConfig) else model)}
+        model = model.to_dict() if isinstance(model, ModelConfig) else model
+        return {**said, "model": as_named(name, model)} if isinstance(model, Mapping) else said
 
 
 METHODS: Mapping[str, Mapping[str, Any]] = {

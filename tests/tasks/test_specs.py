@@ -147,3 +147,15 @@ def test_what_a_job_says_of_all_its_methods_leaves_each_what_its_name_says() -> 
         assert made.dim == 20
         assert made.noise_model == METHODS[name].get("noise_model", "none")
         assert made.gamma == (0.0 if "gate" not in METHODS[name] else METHODS[name].get("gamma", 0.001))
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ({"name": ["sasrec-bce"]}, "methods.0.name\n  Input should be a valid string"),
+        ({"name": "sasrec-bce", "model": 3}, "methods.0.model\n  Input should be a dictionary"),
+        ({"name": "sasrec-bce", "model": None}, "methods.0.model\n  Input should be a dictionary"),
+    ],
+)
+def test_a_method_that_is_written_otherwise_is_refused_by_its_place(method: dict[str, Any], told: str) -> None:
+    assert told in refusal(RobustnessSpec, {"methods": [method]})
