@@ -48,17 +48,17 @@ def without_secrets_in(value: Any) -> Any:
 
 
 def setting_without_secrets(text: str) -> str:
-    """NAME=VALUE, a value as YAML writes it, as it may be shown and kept. What holds an address and is no YAML is left
-    out.
+    """NAME=VALUE, a value as YAML writes it, as it may be shown and kept. What holds an address and is no YAML, or none
+    that can be used, is left out.
     """
     if "://" not in text:
         return text
     name, mark, written = text.partition("=")
     try:
         value = yaml.safe_load(written)
-    except yaml.YAMLError:
+        shown = without_secrets_in(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
         return f"{name}{mark}…"
-    shown = without_secrets_in(value)
     if shown == value:
         return text
     return f"{name}{mark}{shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)}"

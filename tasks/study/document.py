@@ -73,8 +73,8 @@ class Document:
 def read_document(path: Path, overrides: Iterable[str] = (), *, form: Form = STUDY) -> Document:
     """Read a file of that form, then apply `--set` texts such as "axes.seed=[1, 2]", the later over the earlier.
 
-    A part with nothing in it is as if it were left out. Raises `InputError`, with the line, where the file is no YAML
-    mapping, where a key stands twice or is unknown, and where a part is not of its kind.
+    A part with nothing in it is as if it were left out. Raises `InputError` where the file cannot be read, and, with
+    the line, where it is no YAML mapping, where a key stands twice or is unknown, and where a part is not of its kind.
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: `rec-denoiser {form.command}` lists those that come with the project")
@@ -105,7 +105,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _text_of(path: Path) -> str:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -156,6 +159,8 @@ def _composed(text: str, place: str, at: Where, places: dict[Where, str]) -> Any
         raise InputError(f"{place}{line}: this is no YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{place}: this is no YAML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{place}: this holds itself, or is nested too deeply to be read") from None
 
 
 def _value(loader: yaml.SafeLoader, node: yaml.Node, place: str, at: Where, places: dict[Where, str]) -> Any:

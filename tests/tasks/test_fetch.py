@@ -251,6 +251,8 @@ def test_names_of_addresses() -> None:
         ('axes.source.path=["https://u:p@h/a", s3://b/c]', 'axes.source.path=["https://h/a", "s3://b/c"]'),
         ("base.source={path: 'https://u:p''@h/a', n: 1}", 'base.source={"path": "https://h/a", "n": 1}'),
         ("base.source={path: https://u:p@h/a", "base.source=…"),
+        ("axes.source.path=[2024-13-45, 'https://u:p@h/a']", "axes.source.path=…"),
+        ("axes.source.path=&all [*all, 'https://u:p@h/a']", "axes.source.path=…"),
         ("base.source.path=https://h/a.csv", "base.source.path=https://h/a.csv"),
         ("axes.seed=[1,  2]", "axes.seed=[1,  2]"),
     ],

@@ -1,5 +1,7 @@
 """From a study's file to its cells: what is crossed, what is left out and added, and what is refused."""
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -379,6 +381,7 @@ def test_what_is_wrong_is_named_with_its_line(study: Write, old: str, new: str, 
         ("base.model.beta=1e999", "1e999 is no number that can be reckoned with"),
         ("axes.seed=[.nan]", ".nan is no number that can be reckoned with"),
         ("axes.seed=[2024-13-45]", "'2024-13-45' looks like a date or a number, and is none: put it in quotes"),
+        ("axes.seed=&all [1, *all]", "this holds itself, or is nested too deeply to be read"),
         ("reference={}", "no cell of this study is the reference {}"),
         ("reference={colour: null}", "'colour': None}: there is no axis 'colour': there are method, seed"),
         ("reference={method: [sasrec-bce]}", "method is one of sasrec-bce, rec-denoiser"),
@@ -430,6 +433,16 @@ def test_a_file_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> 
     path.write_bytes(PLAIN.replace("Does it?", "Hält es?").encode("latin-1"))
     told = refusal(lambda: read_study(path))
     assert told == f"{path}, line 2: this is no UTF-8: save the file in that encoding"
+
+
+def test_a_file_that_may_not_be_read_is_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = tmp_path / "locked.yaml"
+    path.write_text(PLAIN, encoding="utf-8")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert refusal(lambda: read_study(path)) == f"{path} cannot be read: Permission denied"
 
 
 def test_the_same_experiment_under_two_names_is_refused(study: Write) -> None:
