@@ -16,8 +16,10 @@ SEARCHED = ("model.", "training.")
 """What names of settings begin with that a search may choose: the others say what is predicted and on what."""
 
 KEYS = ("low", "high", "log", "step")
-DIGITS = 4
-"""Of a number that was drawn from a range: more would only be harder to read."""
+DIGITS, DIGITS_OF_STEPS = 4, 12
+"""Of a number that was drawn from a range: more would only be harder to read; and of one that lies so many steps above
+its low end, where all but the last are the file's own.
+"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ class Range:
 
     def rounded(self, value: float) -> Any:
         """A value as a trial is given it."""
-        held = round(value) if self.whole else float(f"{value:.{DIGITS}g}")
+        digits = DIGITS if self.step is None else DIGITS_OF_STEPS
+        held = round(value) if self.whole else float(f"{value:.{digits}g}")
         return type(held)(min(max(held, self.low), self.high))
 
     @property

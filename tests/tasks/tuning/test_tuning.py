@@ -19,8 +19,10 @@ from tasks.tuning.dryrun import describe_tuning, foreseen_tuning
 from tasks.tuning.expand import read_tuning
 from tasks.tuning.outcome import following_study, publish_tuning, read_tuned
 from tasks.tuning.result import TrialResult, TuneResult, best_of
+from tasks.tuning.samplers import TpeSampler
 from tasks.tuning.search import Search
 from tasks.tuning.space import Choices, Range
+from tasks.tuning.specs import SamplerSpec
 from tests.tasks.builders import EXECUTION
 from tests.tasks.tuning.builders import TEXT, result, trials_of, value_of
 
@@ -182,6 +184,17 @@ def test_ranges_keep_to_their_limits_and_kinds() -> None:
     assert {stepped.drawn(rng) for _ in range(200)} == set(stepped.all)
     assert not stepped.holds(0.25)
     assert not Choices((1, 2)).holds(True)
+
+
+def test_a_value_that_was_not_drawn_by_the_sampler_teaches_it_wherever_its_steps_lie() -> None:
+    stepped = Range(0.0625, 1.0625, step=0.125)
+    assert stepped.all == tuple(0.0625 + 0.125 * number for number in range(9))
+    sampler = TpeSampler({"training.weight_decay": stepped}, seed=0, spec=SamplerSpec(startup=1))
+    for value in stepped.all:
+        sampler.hear({"training.weight_decay": value}, value)
+    drawn = sampler.ask()[0]["training.weight_decay"]
+    assert drawn in stepped.all
+    assert drawn > 0.75, "what was heard says that the highest are best"
 
 
 def test_the_study_that_follows_has_the_best_settings_and_fresh_seeds(file: Path, tmp_path: Path) -> None:
