@@ -7,12 +7,11 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.server import leased
 from tasks.data_specs import NO_FILTER, CorruptSpec, FilterSpec, PrepareSpec, SourceSpec, Spec
-from tasks.errors import InputError
 from tasks.filter import filter_key
 from tasks.home import Home
 from tasks.ingest import origin_of
 from tasks.keys import step_key
-from tasks.plan import Data, corrupt_key, corruptions, ingest_key
+from tasks.plan import Data, corrupt_key, corruptions, ingest_key, refuse_untimed
 from tasks.side_by_side import Steps
 from tasks.snapshots import Snapshot
 from tasks.sources.layouts import described, untimed
@@ -77,15 +76,11 @@ class Snapshots:
         self._made: dict[tuple[Spec, ...], Snapshot | Exception] = {}
 
     def of(self, spec: CellSpec) -> Data:
-        """What a cell stands on. Raises, for every cell that needs it, what making one of them did, and `InputError`
-        where the cell's method reads times and the log has none.
+        """What a cell stands on. Raises, for every cell that needs it, what making one of them did, and as
+        `refuse_untimed` does.
         """
         clean = self._once(spec, CorruptSpec(), FilterSpec())
-        if spec.model.needs_times and not clean.manifest.has_times:
-            raise InputError(
-                f"the method {spec.method} reads the times of events, which the log does not have: name their column "
-                "(--time-col, or columns: {time: …} of a study's source), or leave the method out"
-            )
+        refuse_untimed(spec, clean)
         left_out = FilterSpec() if spec.filter.by == NO_FILTER else spec.filter
         trained_on, histories = (self._once(spec, put_in, left_out) for put_in in corruptions(spec.noise))
         return Data(clean, trained_on, histories)

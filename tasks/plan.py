@@ -7,6 +7,7 @@ from typing import Any
 from models.config import ModelConfig, TrainingConfig
 from tasks.data_specs import CorruptSpec, PrepareSpec
 from tasks.digests import canonical_json
+from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.keys import code_digest, step_key
 from tasks.shelf.diff import flat
@@ -124,6 +125,15 @@ class Cell:
 def plan(specs: Iterable[CellSpec], data: Callable[[CellSpec], Data], execution: Execution) -> tuple[Cell, ...]:
     """A cell for each spec, on the snapshots that `data` gives of it."""
     return tuple(cell_of(spec, data(spec), execution) for spec in specs)
+
+
+def refuse_untimed(spec: CellSpec, clean: Snapshot) -> None:
+    """Raise `InputError` where a cell's method reads the times of events, and its log has none."""
+    if spec.model.needs_times and not clean.manifest.has_times:
+        raise InputError(
+            f"the method {spec.method} reads the times of events, which the log does not have: name their column "
+            "(--time-col, or columns: {time: …} of a study's source), or leave the method out"
+        )
 
 
 def corruptions(noise: InjectedNoise) -> tuple[CorruptSpec, CorruptSpec]:

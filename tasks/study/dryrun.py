@@ -10,7 +10,7 @@ from tasks.execution import Execution
 from tasks.filter import filter_key
 from tasks.home import Home
 from tasks.machine import side_by_side
-from tasks.plan import Data, cell_of, corrupt_key, corruptions, ingest_key
+from tasks.plan import Data, cell_of, corrupt_key, corruptions, ingest_key, refuse_untimed
 from tasks.progress import duration
 from tasks.receipts import holds, outputs
 from tasks.reporting.columns import ruled
@@ -218,7 +218,9 @@ class Snapshots:
         self._clean: dict[tuple[SourceSpec, PrepareSpec], Snapshot | None] = {}
 
     def of(self, spec: CellSpec) -> tuple[Snapshot | None, Snapshot | None, Snapshot | None]:
-        """The snapshots of `tasks.plan.Data`, each as far as it is there. Raises as `refuse_unranked` does."""
+        """The snapshots of `tasks.plan.Data`, each as far as it is there. Raises as `refuse_unranked` and
+        `refuse_untimed` do.
+        """
         key = (spec.source, spec.prepare)
         if key not in self._clean:
             self._clean[key] = self._ingested(spec)
@@ -226,6 +228,7 @@ class Snapshots:
         if clean is None:
             return None, None, None
         refuse_unranked(clean)
+        refuse_untimed(spec, clean)
         trained_on, histories = (self._made(clean, put_in, spec.filter) for put_in in corruptions(spec.noise))
         return clean, trained_on, histories
 

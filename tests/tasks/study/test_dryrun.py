@@ -109,6 +109,22 @@ def test_a_log_that_is_not_there_leaves_its_cells_out_as_the_study_does(
         foreseen(neither, EXECUTION, home=home)
 
 
+def test_a_method_that_reads_times_is_left_out_on_a_log_without_as_the_study_does(
+    home: Home, tiny_log: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "untimed.yaml"
+    text = TEXT.format(log=tiny_log).replace(", columns: {time: ts, noise: noise}", "")
+    path.write_text(text.replace("sasrec-softmax", "tisasrec"), encoding="utf-8")
+    untimed = read_study(path)
+    ingested(untimed, home)
+    cells = foreseen(untimed, EXECUTION, home=home)
+    assert [(cell.cell.spec.method, cell.failure is None) for cell in cells] == [
+        *[("sasrec-bce", True)] * 2, *[("tisasrec", False)] * 2,
+    ]  # fmt: skip
+    said = "\n".join(describe(untimed, cells, EXECUTION, home=home))
+    assert said.count("Left out: the method tisasrec reads the times of events, which the log does not have") == 1
+
+
 def test_what_is_done_is_told_from_what_is_not(study: Study, home: Home) -> None:
     snapshot = ingested(study, home)
     spec = study.cells[2].spec
