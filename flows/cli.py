@@ -5,6 +5,7 @@ Only what a command needs is imported, when it is needed: help answers at once.
 
 import argparse
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -41,16 +42,20 @@ PROGRAM = "rec-denoiser"
 BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
+CUT_OFF = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0, 1 for a failed run, 2 for input that cannot be used."""
+    """Run one command; the exit status: 0, 1 for a failed run, 2 for input that cannot be used, 130 after Ctrl-C, and
+    141 where nobody reads what is printed any more, as by `head`: both as of a program that such a signal ends.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     from tasks.errors import InputError, RunFailed
 
     try:
         status: int = options.command(options)
+        sys.stdout.flush()
     except InputError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -61,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         goes_on = "" if options.command is _rerun else "; the same command goes on from here"
         print(f"{PROGRAM}: interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain of what it still holds of it, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_OFF
     return status
 
 

@@ -272,7 +272,11 @@ def _agreed(question: str) -> bool:
     """Does the person at the terminal say yes? Raises `InputError` where there is no terminal."""
     if not sys.stdin.isatty():
         raise InputError("nothing was removed, for there is no terminal to ask at: --yes answers beforehand")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _holder(text: str, home: Home) -> Snapshot:

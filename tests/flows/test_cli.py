@@ -462,6 +462,24 @@ def test_help_answers_without_loading_what_takes_long(tmp_path: Path) -> None:
     assert not SLOW_TO_LOAD & set(loaded.stdout.split())
 
 
+@pytest.mark.parametrize("command", [("datasets",), ("datasets", "ml-1m")])
+def test_who_has_read_enough_of_what_is_printed_ends_it_without_a_complaint(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.cli", *command],
+            env=environment(tmp_path),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_the_version_is_that_of_the_project(tmp_path: Path) -> None:
     declared = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert rec_denoiser(tmp_path, "--version").stdout == f"rec-denoiser {declared}\n"

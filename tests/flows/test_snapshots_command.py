@@ -139,6 +139,8 @@ def test_remove_asks_and_obeys(say: Say, clean: Snapshot, noisy: Snapshot, monke
 
     monkeypatch.setattr(sys, "stdin", Terminal("\n"))
     assert say("remove", noisy.name).endswith("Nothing was removed.\n")
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    assert say("remove", noisy.name).endswith("Nothing was removed.\n"), "Ctrl-D is no yes"
     assert "which would stay: --force" in say("remove", clean.name, "--yes", status=2)
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert "Removed 1 snapshot" in say("remove", noisy.name)
