@@ -6,8 +6,8 @@ has no checksum, so that nobody could say later what a snapshot was made of; and
 shows only when it is unpacked to its end.
 
 Each address has a folder under `<home>/sources/remote/` that holds the file, `.record.json` (SHA-256, size, the
-owner's ETag and date) and, while it is on its way, `.part` and `.part.json`. Users, passwords and queries of
-addresses are used to ask for the file and written nowhere.
+owner's ETag and date) and, while it is on its way, `.part` and `.part.json`, while one of an archive is taken out of
+it, `.unpacked`. Users, passwords and queries of addresses are used to ask for the file and written nowhere.
 """
 
 import fcntl
@@ -39,6 +39,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 _LONGEST_PAUSE = 60.0
 _PART = ".part"
 _PART_RECORD = ".part.json"
+_UNPACKED = ".unpacked"
 _RECORD = ".record.json"
 _LOCK = ".lock"
 
@@ -286,7 +287,7 @@ def _unpacked(member: str, remote: Remote, folder: Path, *, record: _Record) -> 
     known = record.members.get(member)
     if known and path.is_file() and _digest(path, "sha256") == known["sha256"]:
         return Kept(path, known["sha256"])
-    partial = folder / _PART
+    partial = folder / _UNPACKED  # `.part` may be what has come of a newer archive
     try:
         with zipfile.ZipFile(folder / record.file) as archive:
             about = archive.getinfo(member)

@@ -274,6 +274,21 @@ def test_one_member_of_an_archive_is_unpacked(get: Callable[..., Kept], owner: O
         get("/set.zip", member="gone")
 
 
+def test_what_has_come_of_a_newer_archive_is_kept_while_the_earlier_one_is_used(
+    get: Callable[..., Kept], owner: Owner
+) -> None:
+    noise = os.urandom(100_000)
+    owner.files["/set.zip"] = archive({"u.data": CONTENT, "more": noise})
+    get("/set.zip", member="u.data").path.unlink()
+    newer = archive({"u.data": CONTENT[::-1], "more": noise})
+    owner.etag, owner.files["/set.zip"] = '"two"', newer
+    owner.faults = [70_000, 500, 500, 500]
+    assert get("/set.zip", member="u.data").path.read_bytes() == CONTENT, "the earlier one, unpacked anew"
+    owner.heard.clear()
+    assert get("/set.zip", member="u.data").path.read_bytes() == CONTENT[::-1]
+    assert owner.heard[0]["range"] == "bytes=70000-"
+
+
 def test_a_damaged_archive_is_refused(get: Callable[..., Kept], owner: Owner) -> None:
     packed = bytearray(archive({"u.data": CONTENT}))
     packed[500] ^= 1
