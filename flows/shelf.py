@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tasks.dotted import flat
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.leases import lease
 from tasks.reporting.columns import columns
-from tasks.shelf.diff import Changed, Difference, OnlyInOne, diff, flat, lineage, made_by
+from tasks.shelf.diff import Changed, Difference, OnlyInOne, diff, lineage, made_by
 from tasks.shelf.entries import Entry, faults, find, indented, opened, read_shelf, standing_on
 from tasks.shelf.forget import Forgotten, Remains, forget, holders, ids_in, remains
 from tasks.shelf.references import References, last_references

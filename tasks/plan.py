@@ -7,10 +7,10 @@ from typing import Any
 from models.config import ModelConfig, TrainingConfig
 from tasks.data_specs import CorruptSpec, PrepareSpec
 from tasks.digests import canonical_json
+from tasks.dotted import flat
 from tasks.errors import InputError
 from tasks.execution import Execution
 from tasks.keys import code_digest, step_key
-from tasks.shelf.diff import flat
 from tasks.snapshots import Snapshot
 from tasks.sources.logs import Log, identity
 from tasks.sources.shelved import as_made

@@ -11,12 +11,12 @@ from typing import Any
 
 import psutil
 
+from tasks.dotted import differing
 from tasks.execution import Execution
 from tasks.frozen import Frozen
 from tasks.keys import code_digest
 from tasks.machine import usable_cores
 from tasks.plan import DETECT_CODE, EVALUATE_CODE, TRAIN_CODE, Cell
-from tasks.shelf.diff import flat
 from tasks.snapshots import Counts, Snapshot, SourceFile
 
 Changes = dict[str, tuple[Any, Any]]
@@ -109,32 +109,22 @@ def code_changes(a: Provenance, b: Provenance) -> Changes:
         detection = {"detect": of.detect_code} if both_detect else {}
         return {"train": of.train_code, "evaluate": of.evaluate_code, **detection, **of.code}
 
-    return changes(code(a), code(b))
+    return differing(code(a), code(b))
 
 
 def package_changes(a: Provenance, b: Provenance) -> Changes:
     """Which installed packages differ."""
-    return changes(a.environment.packages, b.environment.packages)
+    return differing(a.environment.packages, b.environment.packages)
 
 
 def machine_changes(a: Provenance, b: Provenance) -> Changes:
     """Where machine and execution record differ."""
-    return changes(_machine(a), _machine(b))
+    return differing(_machine(a), _machine(b))
 
 
 def data_changes(a: Provenance, b: Provenance) -> Changes:
     """Where the data differ: digests, counts and source files of the snapshots, and the files that they came from."""
-    return changes(_data(a), _data(b))
-
-
-def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Changes:
-    """What differs between two nested mappings, by dotted names."""
-    first, second = dict(flat(a)), dict(flat(b))
-    return {
-        name: (first.get(name), second.get(name))
-        for name in dict.fromkeys((*first, *second))
-        if first.get(name) != second.get(name)
-    }
+    return differing(_data(a), _data(b))
 
 
 def _name_and_version(distribution: Distribution) -> tuple[str, str] | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tasks.compare import COMPARED
+from tasks.dotted import differing
 from tasks.home import Home
-from tasks.provenance import Changes, changes, code_changes, data_changes, machine_changes, package_changes
+from tasks.provenance import Changes, code_changes, data_changes, machine_changes, package_changes
 from tasks.runs import HeldRun
 from tasks.statistics.comparison import Table, compare, jointly
 from tasks.statistics.panel import align, scores
@@ -78,7 +79,7 @@ def difference(a: HeldRun, b: HeldRun, *, home: Home) -> RunDifference:
     """Compare two runs. Raises `InputError` where their ranks cannot be read."""
     untested = _untested(a, b)
     tests = paired_tests(a.ranks(home=home), b.ranks(home=home)) if untested is None else ()
-    spec, data = changes(_settings(a), _settings(b)), data_changes(a.provenance, b.provenance)
+    spec, data = differing(_settings(a), _settings(b)), data_changes(a.provenance, b.provenance)
     code = code_changes(a.provenance, b.provenance)
     alike = not (spec or data) and a.is_ranked == b.is_ranked
     return RunDifference(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.dotted import flat
 from tasks.progress import duration
 from tasks.reporting import detection, sensitivity, tables
 from tasks.reporting.analysis import FULL, Ranks, analysed, noise_of, repetition
@@ -296,10 +297,6 @@ def command_of(name: str, file: str | None, overrides: Sequence[str]) -> str:
     return shlex.join(["rec-denoiser", name, file or "FILE", *(part for each in overrides for part in ("--set", each))])
 
 
-def flat_entries(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """The leaves of nested settings under dotted names."""
-    if isinstance(value, Mapping):
-        for key, held in value.items():
-            yield from flat_entries(f"{name}.{key}", held)
-    else:
-        yield name, str(value)
+def flat_entries(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The leaves of nested settings as text, under dotted names that begin with this one."""
+    return ((path, str(value)) for path, value in flat(settings, f"{name}."))

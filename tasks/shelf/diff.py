@@ -1,12 +1,13 @@
 """What two snapshots say differently, by raw ids, so that it makes no difference how each numbers them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 import sql
+from tasks.dotted import differing
 from tasks.engine import engine, one_row
 from tasks.home import Home
 from tasks.scratch import working_folder
@@ -82,7 +83,7 @@ def diff(a: Snapshot, b: Snapshot, *, home: Home) -> Difference:
         _load(connection, a, b)
         return Difference(
             lineage=lineage(a, b),
-            spec=_differing(_facts(a), _facts(b)),
+            spec=differing(_facts(a), _facts(b)),
             counts=_side_by_side(a.counts.model_dump(), b.counts.model_dump()),
             users=_only_in_one(connection, "user_codes"),
             items=_only_in_one(connection, "item_codes"),
@@ -180,24 +181,11 @@ def _side_by_side(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, tuple
     return {name: (a.get(name, 0), b.get(name, 0)) for name in dict.fromkeys((*a, *b))}
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {name: (a.get(name), b.get(name)) for name in dict.fromkeys((*a, *b)) if a.get(name) != b.get(name)}
-
-
 def _facts(snapshot: Snapshot) -> dict[str, Any]:
-    """What was asked for and what came in, as `{"prepare.split.kind": …}`."""
+    """What was asked for and what came in."""
     manifest = snapshot.manifest
     sources = {
         f"file {number}": f"{file.name}, {file.sha256[:12]}…" for number, file in enumerate(manifest.sources, start=1)
     }
     traits = {name: getattr(manifest, name) for name in ("labelled", "user_id_type", "item_id_type", "has_times")}
-    return {**sources, **traits, **dict(flat(manifest.spec))}
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, by their dotted path."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return {**sources, **traits, **manifest.spec}

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 from tasks.data_specs import NO_FILTER
 from tasks.detect import Detected, detection_folder
+from tasks.dotted import differing
 from tasks.errors import InputError, RunFailed
 from tasks.evaluate import Evaluated, evaluation_folder
 from tasks.execution import Execution
@@ -197,8 +198,7 @@ def of_other_settings(kind: type[Told], spec: Mapping[str, Any], held: Path) -> 
         earlier = kind.from_json(held.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    now, before = _settings(spec), _settings(earlier.spec)
-    others = tuple(name for name in now | before if now.get(name) != before.get(name))
+    others = tuple(differing(_settings(spec), _settings(earlier.spec)))
     if not others:
         return None
     name = f"{held.parent.name}@{datetime.fromisoformat(earlier.started):%Y-%m-%dT%H-%M-%S}"
@@ -233,14 +233,9 @@ def datasets_of(cells: Iterable[Cell], docs: Mapping[str, str]) -> tuple[Dataset
     return tuple(found.values())
 
 
-def _settings(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """By dotted name what was asked, less what makes no other result of it."""
-    found: dict[str, Any] = {}
-    for name, value in spec.items():
-        if f"{prefix}{name}" in TOLD_ALONE:
-            continue
-        found |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked, less what makes no other result of it."""
+    return {name: value for name, value in spec.items() if name not in TOLD_ALONE}
 
 
 def _dataset(name: str, snapshot: Snapshot, clean: Snapshot, noise: Noise | None, docs: str | None) -> Dataset:
