@@ -64,10 +64,6 @@ class Registered:
     value: float
     reason: Reason
 
-    @property
-    def uri(self) -> str:
-        return f"models:/{self.name}@{self.alias}"
-
 
 def register(
     trained: Trained,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
+from tasks.report import DETECTORS
 from tasks.reporting.analysis import is_loudest, repetition
 from tasks.reporting.charts import Axes, Caption, Line, Point, key, line_chart
 from tasks.reporting.drawing import PANELS, Figure, headed, look_of, rest_words
@@ -14,8 +15,6 @@ from tasks.study.result import Detection, Place, StudyResult
 NAME = "noise-detection"
 CURVES = "detection"
 """What its table and its figure are called."""
-DETECTORS = {"own_score": "own score", "noise_model": "noise model"}
-"""How detectors are called whose column has another name."""
 
 EVERY_KIND = "all"
 EVERY_METHOD = "any"

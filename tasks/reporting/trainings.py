@@ -211,7 +211,7 @@ def _shown(result: StudyResult) -> list[Sight]:
 
 
 def _costs(cells: Sequence[CellResult]) -> tuple[float | None, float | None]:
-    """Mean seconds and MiB, None where a training lacks them."""
+    """Mean seconds and MiB, of the trainings where they were measured; None where they were in none."""
     seconds = [cell.figures.seconds for cell in cells]
     memory = [cell.figures.peak_memory_bytes for cell in cells]
     times = [value for value in seconds if value is not None]

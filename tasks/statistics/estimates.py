@@ -37,10 +37,6 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @property
-    def bounded(self) -> bool:
-        return self.low is not None and self.high is not None
-
     def excludes(self, number: float) -> bool:
         """Whether there is an interval and `number` lies outside it."""
         return self.low is not None and self.high is not None and not self.low <= number <= self.high

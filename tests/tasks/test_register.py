@@ -41,6 +41,11 @@ print(json.dumps(answer.to_dict("list")))
 """
 
 
+def address(registered: Registered) -> str:
+    """By which MLflow finds a version."""
+    return f"models:/{registered.name}@{registered.alias}"
+
+
 def test_popularity_is_that_of_the_training_part(
     tiny_snapshot: Snapshot, rows_of: Callable[[Path], list[tuple[Any, ...]]]
 ) -> None:
@@ -75,8 +80,8 @@ def test_signature_example_and_requirements(shop: Shop, mlflow_home: Home, monke
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri(mlflow_home))
-    folder = Path(mlflow.artifacts.download_artifacts(shop.registered.uri))
-    info = mlflow.models.get_model_info(shop.registered.uri)
+    folder = Path(mlflow.artifacts.download_artifacts(address(shop.registered)))
+    info = mlflow.models.get_model_info(address(shop.registered))
     raw_id = {"string": "string", "integer": "long"}[shop.snapshot.manifest.item_id_type]
     assert [str(column) for column in info.signature.inputs] == [
         f"'history': Array({raw_id}) (required)",
@@ -237,8 +242,8 @@ def test_it_answers_over_http_and_refuses_a_bad_schema(
     }
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "models", "serve", "-m", shop.registered.uri, "--env-manager", "local",
-             "--port", str(free_port), "--workers", "1"],
+            [sys.executable, "-m", "mlflow", "models", "serve", "-m", address(shop.registered),
+             "--env-manager", "local", "--port", str(free_port), "--workers", "1"],
             cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
@@ -288,7 +293,7 @@ def direct_answer(shop: Shop, home: Home, histories: list[list[Any]]) -> dict[st
     import pandas as pd
 
     mlflow.set_tracking_uri(tracking_uri(home))
-    folder = Path(mlflow.artifacts.download_artifacts(shop.registered.uri)) / "artifacts" / "model"
+    folder = Path(mlflow.artifacts.download_artifacts(address(shop.registered))) / "artifacts" / "model"
     assert (folder / "weights.pt").read_bytes() == (shop.trained.folder / "weights.pt").read_bytes()
     server = Server()
     server.load(folder)

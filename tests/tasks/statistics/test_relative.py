@@ -28,7 +28,7 @@ def test_retention_comes_with_both_values_and_intervals() -> None:
     assert found.share.high is not None
     assert found.share.low < 0.8 < found.share.high
     assert found.share_over_seeds.value == pytest.approx(kept / base)
-    assert found.share_over_seeds.bounded
+    assert found.share_over_seeds.excludes(0.0)
 
 
 def test_gap_closed_where_there_is_a_gap() -> None:

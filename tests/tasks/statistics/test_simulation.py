@@ -54,7 +54,8 @@ def covered(draw: Draw, truths: Sequence[tuple[Statistic, float]], *, trials: in
         for place, (statistic, truth) in enumerate(truths):
             found = interval(resampled, statistic)
             holds, bounded = counts[place]
-            counts[place] = holds + (found.bounded and not found.excludes(truth)), bounded + found.bounded
+            has_limits = found.low is not None
+            counts[place] = holds + (has_limits and not found.excludes(truth)), bounded + has_limits
     return counts
 
 
