@@ -20,7 +20,7 @@ from tasks.reporting.sights import (
     styles,
 )
 from tasks.statistics.comparison import Against
-from tasks.study.result import StudyResult
+from tasks.study.result import SlicedMetric, StudyResult
 from tasks.wording import counted
 
 MEASURES = {
@@ -92,47 +92,13 @@ def slices(result: StudyResult) -> Iterator[Figure]:
         cuts = [cut for cut in result.slices if cut.sliced.quantity == quantity and cut.sliced.slices[0].differences]
         if not cuts:
             continue
-        rows: list[tuple[Number, ...]] = []
-        panels = []
-        for number, cut in enumerate(cuts):
-            where = place_words(cut.place, result)
-            groups = []
-            for part in cut.sliced.slices:
-                held = [(method, over) for method, over in part.differences.items() if over.value is not None]
-                rows += [
-                    (
-                        cut.place.dataset,
-                        noise_words(cut.place.noise),
-                        setting_words(cut.place),
-                        cut.metric,
-                        part.label,
-                        part.targets,
-                        part.users,
-                        method,
-                        part.means[method].value,
-                        over.value,
-                        over.low,
-                        over.high,
-                    )
-                    for method, over in held
-                ]
-                if held:
-                    bars = [
-                        Bar(
-                            method, look.get(method, 0), over.value or 0.0, over.low, over.high, over.excludes(0.0), tip
-                        )
-                        for method, over in held
-                        for tip in [f"{method}, {part.label}: {estimate_words(over, signs=True)}"]
-                    ]
-                    groups.append((f"{part.label} ({counted(part.targets, 'target')})", bars))
-            caption = Caption(
-                f"slices-{list(quantities).index(quantity)}-{number}",
-                f"{HEADINGS[cut.metric]} by {quantity}, {where}",
-                f"Difference to {cut.sliced.reference} in each of {len(groups)} parts of the targets.",
+        panels = tuple(
+            headed(
+                place_words(cut.place, result),
+                _slice_chart(result, cut, ident=f"slices-{list(quantities).index(quantity)}-{number}", look=look),
             )
-            axes = Axes(f"difference to {cut.sliced.reference}", HEADINGS[cut.metric])
-            if number < PANELS:
-                panels.append(headed(where, forest_chart(groups, caption, axes)))
+            for number, cut in enumerate(cuts[:PANELS])
+        )
         yield Figure(
             name=f"slices-{quantity.replace(' ', '-')}",
             title=f"By {quantity}",
@@ -143,7 +109,7 @@ def slices(result: StudyResult) -> Iterator[Figure]:
                 f"{MEASURES[quantity]}, as the reference was trained and ranked with it (the mean over its trainings)."
                 + rest_words(len(panels), len(cuts), "charts")
             ),
-            panels=tuple(panels),
+            panels=panels,
             frame=Frame(
                 (
                     "dataset",
@@ -159,9 +125,48 @@ def slices(result: StudyResult) -> Iterator[Figure]:
                     "low",
                     "high",
                 ),
-                tuple(rows),
+                tuple(row for cut in cuts for row in _slice_rows(cut)),
             ),
         )
+
+
+def _slice_chart(result: StudyResult, cut: SlicedMetric, *, ident: str, look: Mapping[str, int]) -> str:
+    """Each method's difference to the reference in every part of the targets that has one."""
+    groups = []
+    for part in cut.sliced.slices:
+        bars = [
+            Bar(
+                method,
+                look.get(method, 0),
+                over.value,
+                over.low,
+                over.high,
+                over.excludes(0.0),
+                f"{method}, {part.label}: {estimate_words(over, signs=True)}",
+            )
+            for method, over in part.differences.items()
+            if over.value is not None
+        ]
+        if bars:
+            groups.append((f"{part.label} ({counted(part.targets, 'target')})", bars))
+    caption = Caption(
+        ident,
+        f"{HEADINGS[cut.metric]} by {cut.sliced.quantity}, {place_words(cut.place, result)}",
+        f"Difference to {cut.sliced.reference} in each of {len(groups)} parts of the targets.",
+    )
+    return forest_chart(groups, caption, Axes(f"difference to {cut.sliced.reference}", HEADINGS[cut.metric]))
+
+
+def _slice_rows(cut: SlicedMetric) -> Iterator[tuple[Number, ...]]:
+    """The numbers of every part and method that has a difference."""
+    for part in cut.sliced.slices:
+        for method, over in part.differences.items():
+            if over.value is not None:
+                yield (
+                    *(cut.place.dataset, noise_words(cut.place.noise), setting_words(cut.place), cut.metric),
+                    *(part.label, part.targets, part.users),
+                    *(method, part.means[method].value, over.value, over.low, over.high),
+                )
 
 
 def _difference_row(sight: Sight, metric: str, method: str, against: Against) -> tuple[Number, ...]:
