@@ -184,12 +184,14 @@ def _detector_words(found: Detection, others: Sequence[Detection]) -> str:
 
 def _serves_all(found: Detection, others: Sequence[Detection]) -> bool:
     """Whether a detector says the same beside every method of its place and kind of noise, as popularity does where
-    they were trained on the same interactions.
+    they were trained on the same interactions: with a seed the same areas, one a draw of noise.
     """
-    areas = {
-        (other.seed, other.auroc) for other in others if (other.detector, other.kind) == (found.detector, found.kind)
-    }
-    return found.detector == "popularity" and len(areas) == len({seed for seed, _ in areas})
+    areas: dict[tuple[int, str], set[float]] = {}
+    for other in others:
+        if (other.detector, other.kind) == (found.detector, found.kind):
+            areas.setdefault((other.seed, other.method), set()).add(other.auroc)
+    by_seed = {(seed, frozenset(held)) for (seed, _), held in areas.items()}
+    return found.detector == "popularity" and len(by_seed) == len({seed for seed, _ in by_seed})
 
 
 def _mean_area(held: Sequence[Detection]) -> str:

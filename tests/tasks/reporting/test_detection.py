@@ -58,6 +58,21 @@ def test_seeds_are_meant_and_popularity_is_drawn_once(noise: tuple[StudyResult, 
     assert "| all | any | popularity | 0.615 " in told
 
 
+def test_popularity_has_one_row_for_all_where_every_method_met_the_same_draws_of_noise(
+    noise: tuple[StudyResult, Ranks], tmp_path: Path
+) -> None:
+    rare = [
+        replace(detection(method, 0.25, strength=1.0, seed=seed), detector="popularity", auroc=area + seed / 100)
+        for method in ("better", "equal")
+        for seed in (1, 2)
+        for area in (0.60, 0.70)
+    ]
+    write_report(replace(noise[0], detection=tuple(rare)), None, tmp_path)
+    told = (tmp_path / "tables" / "noise-detection.md").read_text()
+    assert told.count("popularity") == 1
+    assert "| all | any | popularity | 0.665 " in told
+
+
 def test_popularity_has_a_row_a_method_where_methods_were_trained_on_different_interactions(
     noise: tuple[StudyResult, Ranks], tmp_path: Path
 ) -> None:
