@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,10 +63,14 @@ class Entry:
 
 
 def read_shelf(home: Home) -> tuple[Entry, ...]:
-    """All that lies there, the oldest first; what is being written is left out."""
+    """All that lies there, the oldest first; what is being written is left out, and what is taken away meanwhile."""
     if not home.snapshots.is_dir():
         return ()
-    entries = [_entry(path) for path in home.snapshots.iterdir() if not path.name.startswith(".")]
+    entries = []
+    for path in home.snapshots.iterdir():
+        if not path.name.startswith("."):
+            with suppress(FileNotFoundError):
+                entries.append(_entry(path))
     return tuple(sorted(entries, key=lambda entry: (entry.made, entry.name)))
 
 
@@ -152,6 +157,7 @@ def _counted(path: Path) -> dict[str, int]:
 
 
 def _entry(path: Path) -> Entry:
+    """Raises `FileNotFoundError` where another process takes it away meanwhile."""
     snapshot, fault = None, None
     try:
         snapshot = open_snapshot(path)

@@ -8,13 +8,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import tasks.shelf.entries as entries_module
 from tasks.corrupt import corrupt
 from tasks.data_specs import CorruptSpec
 from tasks.digests import file_digest
 from tasks.errors import InputError
 from tasks.home import Home
 from tasks.shelf.entries import faults, find, indented, opened, read_shelf, standing_on
-from tasks.snapshots import Snapshot
+from tasks.snapshots import Snapshot, open_snapshot
 
 
 def test_an_empty_shelf_has_nothing(home: Home) -> None:
@@ -68,6 +69,21 @@ def test_what_is_no_snapshot_is_told_apart(tiny_snapshot: Snapshot, home: Home) 
     with pytest.raises(InputError, match=f"the manifest of another snapshot, {tiny_snapshot.name}"):
         opened(entries[renamed.name])
     assert faults(entries["backup"]) == [entries["backup"].fault]
+
+
+def test_what_another_process_takes_away_meanwhile_is_left_out(
+    tiny_snapshot: Snapshot, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = corrupt(tiny_snapshot, CorruptSpec(ratio=0.2), home=home)
+
+    def opened_before_it_went(path: Path) -> Snapshot:
+        snapshot = open_snapshot(path)
+        if path == going.path:
+            shutil.rmtree(path)
+        return snapshot
+
+    monkeypatch.setattr(entries_module, "open_snapshot", opened_before_it_went)
+    assert [entry.name for entry in read_shelf(home)] == [tiny_snapshot.name]
 
 
 @pytest.mark.parametrize("table", ["interactions", "targets", "users", "items"])
