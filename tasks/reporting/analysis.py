@@ -10,6 +10,7 @@ import pandas as pd
 
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.snapshots import snapshot_name
 from tasks.statistics.bootstrap import RESAMPLES
 from tasks.statistics.comparison import Table, compare, jointly, spread_by_method, uncompared
 from tasks.statistics.crossed import SeedSpread
@@ -99,7 +100,7 @@ def ranks_in(home: Home) -> Ranks:
 
     @lru_cache(maxsize=4)
     def interactions(digest: str) -> pd.DataFrame | None:
-        path = home.snapshots / digest[:16] / "interactions.parquet"
+        path = home.snapshots / snapshot_name(digest) / "interactions.parquet"
         return pd.read_parquet(path, columns=["user", "noise_kind"]) if path.exists() else None
 
     def read(cell: CellResult) -> pd.DataFrame:

@@ -116,7 +116,11 @@ def grid(result: StudyResult) -> Grid | None:
             )
             for sight, method, metric, gains in found
         ),
-        breaks=frozenset(range(0, len(found), len(PAIR))),
+        breaks=frozenset(
+            number
+            for number, (sight, method, *_) in enumerate(found)
+            if not number or (sight, method) != found[number - 1][:2]
+        ),
     )
 
 

@@ -48,6 +48,23 @@ def test_the_table_has_the_smallest_gains_of_each_comparison(noise: tuple[StudyR
         assert falling == sorted(falling, reverse=True)
 
 
+def test_a_comparison_that_is_known_under_one_protocol_alone_has_its_row_apart_from_the_next(
+    noise: tuple[StudyResult, Ranks],
+) -> None:
+    def unknown(row: Row) -> Row:
+        return row if row.against is None else replace(row, against=replace(row.against, sensitivity=None))
+
+    whole = noise[0]
+    first = next(number for number, held in enumerate(whole.comparisons) if held.table.metric == SAMPLED)
+    comparisons = list(whole.comparisons)
+    table = comparisons[first].table
+    comparisons[first] = replace(comparisons[first], table=replace(table, rows=tuple(map(unknown, table.rows))))
+    grid = grid_of(replace(whole, comparisons=tuple(comparisons)), "sensitivity")
+    assert len(grid.rows) < len(grid_of(whole, "sensitivity").rows)
+    named = [(row[0].text, row[1].text) for row in grid.rows]
+    assert grid.breaks == {number for number, name in enumerate(named) if name not in named[:number]}
+
+
 def test_the_answer_says_what_the_median_comparison_finds(noise: tuple[StudyResult, Ranks]) -> None:
     result, _ = noise
     said = " ".join(map(str, answer(result)))
