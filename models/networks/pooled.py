@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.config import KEPT_ANSWERS
 from models.engine.batches import Batch
 from models.engine.sequences import Sequences
 from models.networks.v_sknn import VSKNN, Answer
 from models.recommender import Draws, Loss, Recommender
-
-KEPT_BYTES = 256 * 2**20
-"""Of neighbours' answers that a training keeps: all to MovieLens-1M's 6,040 validation targets take 140 million."""
 
 
 class Pooled(Recommender):
@@ -26,9 +24,9 @@ class Pooled(Recommender):
         (1 − w) · score of the network + w · log q
 
     The network is trained as it would be alone, on the same draws. Validation, which chooses its weights, ranks by
-    both. What the neighbours say does not change from epoch to epoch, and takes longer to find than an epoch of a small
-    log's: in training it is kept, as far as `KEPT_BYTES` go. They are those of the training log as it is; what of it a
-    noise model beside the network leaves out, they keep.
+    both. What the neighbours say does not change from epoch to epoch, and takes as long to find as an epoch: in
+    training it is kept, as far as `KEPT_ANSWERS` goes. They are those of the training log as it is; what of it a noise
+    model beside the network leaves out, they keep.
     """
 
     def __init__(self, network: Recommender, neighbours: VSKNN, *, weight: float) -> None:
@@ -110,7 +108,7 @@ class _Kept:
         """As of `VSKNN.scorer`."""
         asked = _digest(batch)
         answer = self._answers.get(asked) or self._answer(batch)
-        if asked not in self._answers and self._bytes + answer.bytes <= KEPT_BYTES:
+        if asked not in self._answers and self._bytes + answer.bytes <= KEPT_ANSWERS:
             self._answers[asked] = answer
             self._bytes += answer.bytes
         return self._neighbours.scores(answer)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from models.config import CO_TEACHING, COUNT_BASED, FULL_PRECISION, NO_GATE, ModelConfig, TrainingConfig
+from models.config import CO_TEACHING, COUNT_BASED, FULL_PRECISION, KEPT_ANSWERS, NO_GATE, ModelConfig, TrainingConfig
 from models.description import described
 from tasks.data_specs import SourceSpec
 from tasks.execution import Execution
@@ -232,9 +232,8 @@ class Rates:
         epochs = training.of(model).epochs * self.epochs.get(kind, 1.0)
         window = sizes.positions / max(1, sizes.users)
         seconds = epochs * sizes.positions * work(model, sizes.items, window=window) * rate + _preparing(model, sizes)
-        # A rate that was measured has the validations in it.
-        validations = 0 if measured else math.ceil(epochs / training.validate_every)
-        seconds += asking(model, sizes, ranked=sizes.targets + validations * sizes.users, judged=judged)
+        # A rate that was measured has the validation in it, whose neighbours are asked once.
+        seconds += asking(model, sizes, ranked=sizes.targets + (0 if measured else sizes.users), judged=judged)
         values = _bytes(
             model, items=sizes.items, positions=sizes.positions, users=sizes.users, batch_size=training.batch_size
         )
@@ -412,8 +411,9 @@ def _bytes(model: ModelConfig, *, items: int, positions: int, users: int, batch_
     values *= 3 if model.contrast else 1
     read = model.effective()
     loss = 3 * items if read.get("loss") == "softmax" else 4 * (1 + read.get("negatives", 1)) * model.dim
+    kept = min(KEPT_ANSWERS, 8.0 * users * items) if model.neighbour_weight else 0.0
     weights = 6 * (TABLES.get(model.backbone, 1) * items * model.dim + model.blocks * 6 * model.dim**2)
-    return 24.0 * positions + 4.0 * (weights + batch * (values + loss))
+    return 24.0 * positions + 4.0 * (weights + batch * (values + loss)) + kept
 
 
 def _filtered_places(model: ModelConfig, window: float) -> float:

@@ -129,7 +129,7 @@ def test_neighbours_are_asked_once_and_keep_no_more_than_there_is_room_for(
     asked: list[Batch] = []
 
     def figures(room: int) -> list[float]:
-        monkeypatch.setattr(pooled, "KEPT_BYTES", room)
+        monkeypatch.setattr(pooled, "KEPT_ANSWERS", room)
         asked.clear()
         history = trained(log, config_of(), epochs=4).progress.history
         return [epoch.metrics["validation.full_unseen.ndcg_at_10"] for epoch in history]

@@ -406,6 +406,22 @@ def test_what_filters_all_places_costs_by_the_histories_that_it_reads() -> None:
     assert cost("fmlp-rec").memory_bytes == pytest.approx(2.1e9, rel=0.2), "2.04 were measured"
 
 
+def test_neighbours_beside_a_network_are_asked_once_by_validation_and_again_to_rank_and_judge() -> None:
+    def cost(name: str, *, labelled: bool) -> Cost:
+        noise = InjectedNoise(ratio=0.25 if labelled else 0.0)
+        spec = CellSpec(source=SourceSpec(path="ml-1m"), method=name, model=named_method(name).model, noise=noise)
+        guess = Rates({}, {}, {}).guess(spec, EXECUTION)
+        assert guess is not None
+        return guess
+
+    for labelled in (False, True):
+        pooled, network, neighbours = (
+            cost(name, labelled=labelled) for name in ("sasrec-softmax-knn", "sasrec-softmax", "v-sknn-window")
+        )
+        assert pooled.seconds - network.seconds == pytest.approx(neighbours.seconds - STARTING_SECONDS, rel=0.1)
+        assert 100e6 < pooled.memory_bytes - network.memory_bytes < 300e6
+
+
 @pytest.mark.parametrize(
     ("source", "length", "positions"),
     [({"path": "ml-1m"}, 50, 270_000), ({"path": "ml-1m"}, 200, 650_000), ({"path": "ml-100k"}, 50, 38_762)],
