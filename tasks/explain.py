@@ -53,8 +53,9 @@ class Event:
     """An event of the history. label: "genuine", a kind of noise, or None where nothing is known; time: microseconds
     since 1970, None where there are no times; is_known: whether the model knows the item; place: in what the model
     looks back at, from 1, None where it does not; keep: how likely a noise model in it takes the event to be genuine,
-    None where it does not judge. One that is judged and has no place was left out. is_trained: whether the model was
-    trained on the event.
+    None where it does not judge. One that is judged and has no place was left out. attention_place: likewise among the
+    places of its attention, which are fewer where neighbours look at more than a network does. is_trained: whether the
+    model was trained on the event.
     """
 
     item: str
@@ -63,6 +64,7 @@ class Event:
     is_known: bool
     place: int | None
     keep: float | None = None
+    attention_place: int | None = None
     is_trained: bool = False
 
     @property
@@ -116,9 +118,17 @@ class Explanation:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What the model is made of: its backbone, its loss, where that is no part of the backbone, and its gate."""
+        """What the model is made of: its backbone, its loss, where that is no part of the backbone, its gate, and
+        neighbours, where they have a say.
+        """
         named = [f"{part} {self.settings[part]}" for part in ("loss", "gate") if part in self.settings]
-        return (str(self.settings["backbone"]), *named)
+        pooled = (f"nearest neighbours weigh {self.neighbour_weight:g}",) if self.neighbour_weight else ()
+        return (str(self.settings["backbone"]), *named, *pooled)
+
+    @property
+    def neighbour_weight(self) -> float:
+        """What nearest neighbours weigh beside the network, whose attention knows nothing of them."""
+        return float(self.settings.get("neighbour_weight", 0.0))
 
     @property
     def has_gate(self) -> bool:
@@ -269,12 +279,20 @@ def explain(
     """
     server = held.server
     history, numbers = _known(server, events)
-    read, keeps = _read(server, history)
-    places = {numbers[at]: place for place, at in enumerate(read, start=1)}
+    read, attended_to, keeps = _read(server, history)
+    places, attention_places = (
+        {numbers[at]: place for place, at in enumerate(some, start=1)} for some in (read, attended_to)
+    )
     judged = {numbers[at]: keep for at, keep in keeps.items()}
     known = set(numbers)
     told = tuple(
-        replace(event, is_known=number in known, place=places.get(number), keep=judged.get(number))
+        replace(
+            event,
+            is_known=number in known,
+            place=places.get(number),
+            keep=judged.get(number),
+            attention_place=attention_places.get(number),
+        )
         for number, event in enumerate(events)
     )
     may_be_offered = server.offerable(**offerable.lists)
@@ -312,24 +330,31 @@ def _known(server: "Server", events: Sequence[Event]) -> tuple["History", list[i
     return history, numbers
 
 
-def _read(server: "Server", history: "History") -> tuple[list[int], dict[int, float]]:
-    """Which of the history's events the model looks back at, oldest first, and by event the probability of being
-    genuine, where a noise model gives one.
+def _read(server: "Server", history: "History") -> tuple[list[int], list[int], dict[int, float]]:
+    """Which of the history's events the model looks back at, and which of them its network does, oldest first, and by
+    event the probability of being genuine, where a noise model gives one.
     """
     if not history:
-        return [], {}
+        return [], [], {}
     batch = server.batch([history])
     window = batch.cells[: len(batch.cells) - (server.model.appended is not None)]
     first = len(history) - len(window)
     told = {name: values.flatten()[window].tolist() for name, values in _of_events(server, batch).items()}
     read = told.get("read", [True] * len(window))
     keeps = {first + at: keep for at, keep in enumerate(told.get("genuine", []))}
-    return [first + at for at, is_read in enumerate(read) if is_read], keeps
+
+    def events(chosen: Sequence[bool]) -> list[int]:
+        return [first + at for at, is_chosen in enumerate(chosen) if is_chosen]
+
+    return events(told.get("looked_at", read)), events(read), keeps
 
 
 def _of_events(server: "Server", batch: "Batch") -> dict[str, "Tensor"]:
-    """What the model says of the batch's events [rows, length]: how likely they are genuine, and which it reads."""
-    return {name: values for name, values in server.model.explain(batch).items() if name in ("genuine", "read")}
+    """What the model says of the batch's events [rows, length]: how likely they are genuine, which its network reads,
+    and which count, where more do.
+    """
+    names = ("genuine", "read", "looked_at")
+    return {name: values for name, values in server.model.explain(batch).items() if name in names}
 
 
 def _attended(held: Held, history: "History") -> "Attended | None":

@@ -89,7 +89,11 @@ class Pooled(Recommender):
         return self.network.collapsed()
 
     def explain(self, batch: Batch) -> dict[str, Tensor]:
-        return self.network.explain(batch)
+        """As the network's, and where that does not read all events, looked_at: [rows, length] bool, those that count,
+        which with neighbours are all.
+        """
+        told = self.network.explain(batch)
+        return told | {"looked_at": batch.segments > 0} if "read" in told else told
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return self.network.parameter_groups(learning_rate)

@@ -83,6 +83,8 @@ def gate_words(explanation: Explanation) -> Iterator[str]:
     """A sentence for each layer on what its gate leaves open, of the cells that are visible in this history."""
     if not explanation.has_gate:
         yield "The model has no gate: attention is what it is."
+        if explanation.neighbour_weight:
+            yield "It is the network's alone: nearest neighbours, which have a say beside it, are not attended to."
         return
     for number, layer in enumerate(explanation.layers, start=1):
         keep = "" if layer.mean_keep is None else f", mean keep-probability {layer.mean_keep:.3f}"
@@ -172,7 +174,8 @@ def _history(explanation: Explanation) -> Grid:
 
     def row(event: Event) -> tuple[Item, ...]:
         influence = None if event.place is None or not first else first[event.place - 1]
-        attention = None if event.place is None or not looked_at else looked_at[event.place - 1]
+        attended_to = event.attention_place
+        attention = None if attended_to is None or not looked_at else looked_at[attended_to - 1]
         return (
             Item("–") if event.place is None else Item(str(event.place), value=event.place),
             Item(event.item),
@@ -189,7 +192,8 @@ def _history(explanation: Explanation) -> Grid:
             " Attention is what the last position pays the event, after the gate, as the mean over heads and layers."
         )
     if judged:
-        caption += " Genuine: how likely the noise model takes the event to be so; what is likelier noise is left out."
+        caption += " Genuine: how likely the noise model takes the event to be so; what is likelier noise is left out"
+        caption += " of what the network reads, and not of what neighbours do." if explanation.neighbour_weight else "."
     return Grid(
         name="history",
         caption=caption,

@@ -15,6 +15,7 @@ from models.config import COUNT_BASED, WITHOUT_ATTENTION
 from models.denoising.noise_aware import NoiseAware
 from models.engine.batches import windows
 from models.engine.sequences import Sequences
+from models.networks.pooled import Pooled
 from tasks.errors import InputError
 from tasks.explain import Offer, explain, held_in_registry, history_given, history_of
 from tasks.home import Home
@@ -309,6 +310,30 @@ def test_what_a_noise_model_leaves_out_has_no_place_and_no_part(tmp_path: Path) 
     assert told.attended.before.shape == (2, 2, 4, 4)
     page, *_ = write_explanation(told, tmp_path / "why.html")
     assert "likelier noise is left out" in page.read_text(encoding="utf-8")
+
+
+def test_neighbours_beside_a_network_look_at_what_its_noise_model_leaves_out(tmp_path: Path) -> None:
+    settings = {"gate": "none", "noise_model": "popularity", "drop_below": 0.5, "spare": 2, "length": 4}
+    own = held(**settings, neighbour_weight=0.5)
+    model = own.server.model
+    assert isinstance(model, Pooled)
+    assert isinstance(model.network, NoiseAware)
+    assert model.network.noise is not None
+    items = 1 + torch.randint(len(ITEMS), (300,), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    model.prepare(Sequences(items, torch.arange(31) * 10, torch.full((30,), 8), len(ITEMS)))
+    model.network.noise.keep = lambda batch: torch.where(batch.items % 3 == 0, 0.25, 0.75)  # type: ignore[method-assign]
+    told = explain(own, history_given(ITEMS[:9]), user=None, k=5)
+    assert [event.place for event in told.events] == [None, None, None, 1, 2, 3, 4, 5, 6]
+    assert told.labels == tuple(ITEMS[number] for number in (3, 4, 6, 7))
+    assert [event.attention_place for event in told.events] == [None, None, None, 1, 2, None, 3, 4, None]
+    left_out = [event.place - 1 for event in told.events if event.place and event.keep == 0.25]
+    assert any(offer.influences[place] for offer in told.offers for place in left_out)
+    assert "nearest neighbours weigh 0.5" in told.parts
+    assert list(gate_words(told))[1].startswith("It is the network's alone")
+    page, *_ = write_explanation(told, tmp_path / "why.html")
+    text = page.read_text(encoding="utf-8")
+    assert "nearest neighbours weigh 0.5" in text
+    assert "left out of what the network reads, and not of what neighbours do" in text
 
 
 def test_without_a_gate_there_is_nothing_to_tell_of_one(tmp_path: Path) -> None:
