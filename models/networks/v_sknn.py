@@ -42,7 +42,8 @@ class Answer:
     """What a batch's windows are answered: log p of every item, in little more room than there are votes.
 
     rest: [windows] float32, what an item's share of the log counts for in its probability
-    cells: [voted] int32, of the flattened [windows, items], column 0 of item 1, those that somebody votes for
+    cells: [voted] int32, or int64 where that is too short, of the flattened [windows, items], column 0 of item 1, those
+        that somebody votes for
     values: [voted] float32, log p there
     """
 
@@ -156,12 +157,13 @@ class VSKNN(CountBased):
 
         def answer(batch: Batch) -> Answer:
             rests, cells, values = [self.log_shares[:0]], [self.events[:0]], [self.log_shares[:0]]
+            whole = torch.int32 if len(batch.ends) * len(shares) <= torch.iinfo(torch.int32).max else torch.int64
             for votes in voting(batch):
                 voted, rest = _smoothed(votes)
                 row, column = torch.nonzero(votes.weights[:, 1:], as_tuple=True)
                 weighted = votes.weights[row, column + 1] * voted[row]
                 values.append(weighted.addcmul_(rest[row], shares[column]).log_())
-                cells.append(((row + votes.first) * len(shares) + column).int())
+                cells.append(((row + votes.first) * len(shares) + column).to(whole))
                 rests.append(rest)
             return Answer(*(torch.cat(parts) for parts in (rests, cells, values)))
 
