@@ -7,7 +7,7 @@ Input: a table with a column `history`, a list of raw item ids a row, oldest fir
 where they are known, a column `times` with as many microseconds since 1970 (UTC) a row. Without them a history's events
 are taken to be equally spaced. Where it is known, a column `trained` says how many of a row's first events the model
 was trained on, else none: a noise model has counted those, and does not let them vouch for themselves. A model that
-reads users takes each row for one whom it does not know. Unknown items are passed over.
+reads users takes each row for one whom it does not know. Unknown items are passed over, and so are missing ones.
 
 Parameters: `k`, how many items a row at most; `exclude_seen`, whether items of the history are left out; `only`, a list
 of the raw ids that alone may be offered, [None] for all; `exclude`, a list of those that may not. Ids that the model
@@ -28,6 +28,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import torch
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from torch import Tensor
 
@@ -46,6 +47,13 @@ have to mean that everything may be offered.
 
 History = list[tuple[int, int, bool]]
 """Item numbers, times and whether the model was trained on the event, oldest first; those that it was come first."""
+
+
+class Refused(MlflowException, ValueError):
+    """What is asked cannot be answered: over HTTP, status 400 with the message, where any other error has a trace."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class Server(PythonModel):
@@ -74,13 +82,16 @@ class Server(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """See the module. Raises `ValueError` where `k` is below 1, `only` and `exclude` leave no item, a history has
+        """See the module. Raises `Refused` where `k` is no whole number from 1 on, `exclude_seen` neither true nor
+        false, `only` and `exclude` leave no item, an id is not of the type that the model knows ids by, a history has
         not as many times as items, or cannot have as many that were trained on.
         """
-        chosen = {**PARAMETERS, **(params or {})}
-        k = int(chosen["k"])
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
+        chosen = {name: _plain(value) for name, value in {**PARAMETERS, **(params or {})}.items()}
+        k, exclude_seen = chosen["k"], chosen["exclude_seen"]
+        if type(k) is not int or k < 1:
+            raise Refused(f"k must be a whole number and at least 1, not {k!r}")
+        if type(exclude_seen) is not bool:
+            raise Refused(f"exclude_seen must be true or false, not {exclude_seen!r}")
         offerable = self.offerable(chosen["only"], chosen["exclude"])
         if "times" in model_input and "times" in self.model.needs:
             times = list(model_input["times"])
@@ -92,27 +103,27 @@ class Server(PythonModel):
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), BLOCK):
             block = histories[start : start + BLOCK]
-            offered = self.offers(block, k, exclude_seen=bool(chosen["exclude_seen"]), offerable=offerable)
+            offered = self.offers(block, k, exclude_seen=exclude_seen, offerable=offerable)
             rows += [self._row(history, pairs) for history, pairs in zip(block, offered, strict=True)]
         return pd.DataFrame(rows, columns=["items", "scores", "basis"], index=model_input.index)
 
     def known(self, history: Any, times: Any, trained: Any, *, row: int = 0) -> History:
         """The events whose raw ids the model knows. Of all, known or not, the first `trained` were trained on. Raises
-        `ValueError`, naming the row, as `predict` does.
+        `Refused`, naming the row, as `predict` does.
         """
         if _is_missing(history):
             return []
         if _is_missing(times):
             times = range(len(history))
         if len(times) != len(history):
-            raise ValueError(f"row {row} has {len(history)} items in its history and {len(times)} times")
+            raise Refused(f"row {row} has {len(history)} items in its history and {len(times)} times")
         first = 0 if pd.isna(trained) else trained
         if first not in range(len(history) + 1):
-            raise ValueError(
+            raise Refused(
                 f"row {row} has {len(history)} items in its history: `trained` says how many of them, "
                 f"the first ones, were trained on, and cannot be {trained}"
             )
-        numbers = [self._index.get(_plain(raw)) for raw in history]
+        numbers = [self._number(raw, of=f"the history of row {row}") for raw in history]
         return [
             (number, int(time), place < first)
             for place, (number, time) in enumerate(zip(numbers, times, strict=True))
@@ -174,15 +185,26 @@ class Server(PythonModel):
     def offerable(
         self, only: Iterable[Any] = PARAMETERS["only"], exclude: Iterable[Any] = PARAMETERS["exclude"]
     ) -> Tensor:
-        """[items] bool: which may be offered, of raw ids. Raises `ValueError` where none is left."""
+        """[items] bool: which may be offered, of raw ids. Raises `Refused` as `predict` does."""
         alone = list(only)
         offerable = torch.full((len(self.ids),), alone == PARAMETERS["only"])
-        for raws, may in ((alone, True), (exclude, False)):
-            numbers = [number for raw in raws if (number := self._index.get(_plain(raw))) is not None]
+        for name, raws, may in (("only", alone, True), ("exclude", exclude, False)):
+            found = [self._number(raw, of=f"`{name}`") for raw in raws]
+            numbers = [number for number in found if number is not None]
             offerable[torch.tensor(numbers, dtype=torch.int64) - 1] = may
         if not offerable.any():
-            raise ValueError("`only` and `exclude` leave no item to be offered that the model knows")
+            raise Refused("`only` and `exclude` leave no item to be offered that the model knows")
         return offerable
+
+    def _number(self, raw: Any, *, of: str) -> int | None:
+        """The item's number; None for a missing id and one that the model does not know. `of` says where it stands."""
+        if _is_missing(raw):
+            return None
+        plain = _plain(raw)
+        if type(plain) is not type(self.ids[0]):
+            known_by = "whole numbers" if isinstance(self.ids[0], int) else "text"
+            raise Refused(f"the model's item ids are {known_by}, which {plain!r} in {of} is not")
+        return self._index.get(plain)
 
     def _row(self, history: History, offered: Sequence[tuple[int, float]]) -> dict[str, Any]:
         """One row of the output."""

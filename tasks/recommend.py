@@ -264,4 +264,4 @@ def _ids_of_all(model: "PyFuncModel", histories: Iterable[Sequence[str]]) -> lis
 
 
 def _knows_integers(model: "PyFuncModel") -> bool:
-    return "string" not in str(model.metadata.get_input_schema())
+    return isinstance(model.unwrap_python_model().ids[0], int)

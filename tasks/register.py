@@ -207,14 +207,19 @@ def _code(work: Path) -> Path:
 def _signature(snapshot: Snapshot, *, takes_times: bool) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType, Array
 
     from models.serving import PARAMETERS
 
     raw_id = DataType.long if snapshot.manifest.item_id_type == "integer" else DataType.string
+    # Of a list of strings with a null in it MLflow leaves one letter each, which may be another item's id: the model
+    # looks for itself.
+    history_id = AnyType() if raw_id == DataType.string else raw_id
     times = [ColSpec(Array(DataType.long), "times", required=False)] if takes_times else []
     return ModelSignature(
-        inputs=Schema([ColSpec(Array(raw_id), "history"), *times, ColSpec(DataType.long, "trained", required=False)]),
+        inputs=Schema(
+            [ColSpec(Array(history_id), "history"), *times, ColSpec(DataType.long, "trained", required=False)]
+        ),
         outputs=Schema(
             [
                 ColSpec(Array(raw_id), "items"),

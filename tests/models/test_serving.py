@@ -89,6 +89,25 @@ def test_unknown_items_are_passed_over(server: Server, ids: list[Any]) -> None:
     assert with_it["scores"] == pytest.approx(without["scores"])
 
 
+@pytest.mark.parametrize("nothing", [None, math.nan, pd.NA])
+def test_missing_items_are_passed_over(server: Server, ids: list[Any], nothing: Any) -> None:
+    with_it, without = ask(server, [nothing, ids[2], nothing, ids[6]], [ids[2], ids[6]])
+    assert with_it == without
+    lists = ask(server, ids[:1], only=[*ids[2:5], nothing], exclude=[nothing, ids[3]])
+    assert sorted(lists[0]["items"]) == [ids[2], ids[4]]
+
+
+def test_an_id_of_another_type_is_refused(server: Server, ids: list[Any]) -> None:
+    """For it may be meant to be one that the model knows."""
+    others = ["7", 7.0, True, ["a"]] if isinstance(ids[0], int) else [7, 7.0, b"001", ["a"]]
+    for other in others:
+        with pytest.raises(ValueError, match=r"item ids are (text|whole numbers), which .* in the history of row 1 is"):
+            ask(server, ids[:1], [ids[1], other])
+        for name in ("only", "exclude"):
+            with pytest.raises(ValueError, match=f"which .* in `{name}` is not"):
+                ask(server, ids[:1], **{name: [ids[0], other]})
+
+
 def test_what_was_seen_long_ago_is_left_out_too(server: Server, ids: list[Any]) -> None:
     history = ids[:12] * 3  # longer than the model looks back
     (answer,) = ask(server, history, k=30)
@@ -171,8 +190,16 @@ def test_arrays_and_lists_are_the_same(server: Server, ids: list[Any]) -> None:
 
 def test_ten_by_default_and_at_least_one(server: Server, ids: list[Any]) -> None:
     assert len(ask(server, ids[:1])[0]["items"]) == 10
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        ask(server, ids[:1], k=0)
+    for wrong in (0, -1, None, 2.5, "3", True):
+        with pytest.raises(ValueError, match=f"k must be a whole number and at least 1, not {wrong!r}"):
+            ask(server, ids[:1], k=wrong)
+    assert len(ask(server, ids[:1], k=np.int64(3))[0]["items"]) == 3
+
+
+def test_whether_what_was_seen_is_left_out_is_said_or_not_asked(server: Server, ids: list[Any]) -> None:
+    for wrong in (None, 0, "no"):
+        with pytest.raises(ValueError, match=f"exclude_seen must be true or false, not {wrong!r}"):
+            ask(server, ids[:1], exclude_seen=wrong)
 
 
 def test_many_users_at_once(server: Server, ids: list[Any]) -> None:

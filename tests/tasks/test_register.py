@@ -84,7 +84,7 @@ def test_signature_example_and_requirements(shop: Shop, mlflow_home: Home, monke
     info = mlflow.models.get_model_info(address(shop.registered))
     raw_id = {"string": "string", "integer": "long"}[shop.snapshot.manifest.item_id_type]
     assert [str(column) for column in info.signature.inputs] == [
-        f"'history': Array({raw_id}) (required)",
+        f"'history': Array({'Any' if raw_id == 'string' else raw_id}) (required)",
         "'trained': long (optional)",
     ]
     assert info.signature.outputs.input_names() == ["items", "scores", "basis"]
@@ -260,10 +260,29 @@ def test_it_answers_over_http_and_refuses_a_bad_schema(
             status, answer = post(url, {"dataframe_records": [{"history": history}], "params": lists})
             assert status == 200
             assert sorted(answer["predictions"][0]["items"]) == sorted(stock[1:3])
-            for wrong in ({"only": []}, {"only": stock, "exclude": stock}, {"exclude": [4]}, {"exclude": stock[0]}):
-                assert post(url, {"dataframe_records": [{"history": history}], "params": wrong})[0] == 400
-            for wrong in ({"clicks": history}, {"history": 5}, {"history": [1.5]}):
-                assert post(url, {"dataframe_records": [wrong]})[0] == 400
+            with_nulls = [{"history": [None, *history, None]}, {"history": history}]
+            status, answer = post(url, {"dataframe_records": with_nulls})
+            assert status == 200
+            assert answer["predictions"][0]["items"] == answer["predictions"][1]["items"]
+            for wrong, told in (
+                ({"only": []}, "leave no item to be offered"),
+                ({"only": stock, "exclude": stock}, "leave no item to be offered"),
+                ({"exclude": [4]}, "'exclude'"),
+                ({"exclude": stock[0]}, "'exclude'"),
+                ({"k": 0}, "k must be a whole number and at least 1, not 0"),
+                ({"k": None}, "k must be a whole number and at least 1, not None"),
+                ({"exclude_seen": None}, "exclude_seen must be true or false, not None"),
+            ):
+                asked = {"dataframe_records": [{"history": history}], "params": wrong}
+                assert_refused(*post(url, asked), told)
+            for wrong, told in (
+                ({"clicks": history}, "missing inputs ['history']"),
+                ({"history": 5}, "list"),
+                ({"history": [1.5]}, "item ids are text, which 1.5 in the history of row 0 is not"),
+                ({"history": [history]}, "item ids are text"),
+                ({"history": history, "trained": 5}, "row 0 has 2 items in its history: `trained` says"),
+            ):
+                assert_refused(*post(url, {"dataframe_records": [wrong]}), told)
         finally:
             os.killpg(process.pid, 15)
             process.wait()
@@ -321,4 +340,10 @@ def post(url: str, content: dict[str, Any]) -> tuple[int, Any]:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        return error.code, None
+        return error.code, json.load(error)
+
+
+def assert_refused(status: int, answer: dict[str, Any], told: str) -> None:
+    """Is it said what is wrong, and not where in the code it was found?"""
+    assert (status, "stack_trace" in answer) == (400, False)
+    assert told in answer["message"]
