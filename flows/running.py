@@ -125,7 +125,7 @@ def told_of_one(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 def open_ui(which: str, *, port: int | None) -> NoReturn:
     """Become the server of a user interface. Raises `InputError` where MLflow has one already, or the port is taken."""
-    from tasks.mlflow_store import tracking_uri
+    from tasks.mlflow_store import ensure_database, tracking_uri
     from tasks.track import EXPERIMENT, TRAININGS
 
     home = Home.from_environment()
@@ -135,6 +135,7 @@ def open_ui(which: str, *, port: int | None) -> NoReturn:
     _refuse_taken(chosen)
     home.mlflow.mkdir(parents=True, exist_ok=True)
     if which == "mlflow":
+        ensure_database(home)
         name = "MLflow"
         asked = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
         page = asked, f"/#/experiments/{{experiment_id}}{TRAININGS}"

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tasks.errors import InputError
 from tasks.home import Home
+from tasks.scratch import working_folder
 from tasks.sources.addresses import without_secrets
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
 DATABASE_LOG = "mlflow.store.db.utils"
 """Where MLflow writes that a database refused something, which it raises besides."""
+
+SECONDS_FOR_AN_ANSWER = 15.0
+"""For which a server that is started anew may be away. MLflow itself would try for five minutes, and say nothing."""
 
 
 def tracking_uri(home: Home) -> str:
@@ -45,16 +50,41 @@ def own_database(home: Home) -> str:
 
 
 def connect(home: Home) -> "MlflowClient":
-    """A client of the tracking server and registry, which MLflow's own functions use from here on too."""
+    """A client of the tracking server and registry, which MLflow's own functions use from here on too. Raises
+    `InputError` where no server answers.
+    """
     import mlflow
 
     logging.getLogger(DATABASE_LOG).addFilter(_without_traceback)
     home.mlflow.mkdir(parents=True, exist_ok=True)
     uri = tracking_uri(home)
+    ensure_database(home)
     if uri == own_database(home):
         _write_ahead(home.mlflow / DATABASE)
+    elif uri.startswith(("http:", "https:")):
+        _refuse_silent(uri)
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+def ensure_database(home: Home) -> None:
+    """Make the database under the state folder, where runs are kept in it and it is missing.
+
+    MLflow makes one in dozens of steps, and never takes up one that a kill or a full disk left midway: so it is made
+    elsewhere, and gets its name once it is whole.
+    """
+    database = home.mlflow / DATABASE
+    if database.exists() or tracking_uri(home) != own_database(home):
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with working_folder(home.mlflow) as work:
+        made = work / DATABASE
+        _write_ahead(made)
+        store = SqlAlchemyStore(f"{SQLITE}///{made}", (home.mlflow / "artifacts").as_uri())
+        store.engine.dispose()  # so that nothing is left beside it
+        with suppress(FileExistsError):  # another process was first
+            database.hardlink_to(made)
 
 
 def unreadable(error: "MlflowException", home: Home) -> InputError:
@@ -87,6 +117,26 @@ def every_page(search: Callable[[str | None], Any]) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def _refuse_silent(uri: str) -> None:
+    """Raise `InputError` where no server answers there, whatever it would say, within `SECONDS_FOR_AN_ANSWER`."""
+    import requests
+
+    until = time.monotonic() + SECONDS_FOR_AN_ANSWER
+    while True:
+        try:
+            requests.head(uri, timeout=SECONDS_FOR_AN_ANSWER)
+            return
+        except requests.exceptions.SSLError:
+            return  # MLflow has settings for certificates
+        except (requests.ConnectionError, requests.Timeout):
+            if time.monotonic() > until:
+                raise InputError(
+                    f"no MLflow server answers at {without_secrets(uri)}: start it, or name another in "
+                    f"{TRACKING_VARIABLE}"
+                ) from None
+            time.sleep(1)
 
 
 def _write_ahead(database: Path) -> None:
