@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,10 @@ PREFECT_PORT = 4200
 LINE = "%(asctime)s  %(message)s"
 PROGRESS_AT_THE_END = "Still processing items"
 """What Prefect says, of its own log lines, where a run ends soon."""
+
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+LOCKED = "database is locked"
+"""What the system and SQLite say, whoever hands it on."""
 
 INTERRUPTIONS = ("aborted by an interrupt signal", "cancelled by the task runner", "WorkerStopped(")
 """What Prefect says of a flow run and its task runs after Ctrl-C."""
@@ -43,6 +48,8 @@ def prepare_environment() -> None:
         "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": LINE,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # A minute for a server that is started anew; at MLflow's default each call holds a job up for five.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
         "GX_ANALYTICS_ENABLED": "false",
     }
     for name, value in defaults.items():
@@ -67,17 +74,37 @@ def one_sentence_for_bad_input() -> None:
 
 def bad_input_in(error: BaseException | None) -> InputError | None:
     """The `InputError` that `error` is or was caused by."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, InputError):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
+    return next((cause for cause in _causes(error) if isinstance(cause, InputError)), None)
+
+
+def fault_of_the_machine(error: BaseException | None) -> RunFailed | None:
+    """What is wrong with the machine where that is what `error` was caused by, and a person can put it right."""
+    root = Home.from_environment().root
+    for told in map(str, _causes(error)):
+        if any(full in told for full in DISK_FULL):
+            where = f"{root} or {tempfile.gettempdir()}"
+            return RunFailed(f"the disk is full: make room in {where}, and the same command goes on from here")
+        if LOCKED in told:
+            return RunFailed(
+                f"another process keeps a database in {root} locked: wait for it, or end it, and the same command goes "
+                "on from here"
+            )
     return None
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was caused by, one after another."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+
+
 class _SentencesOnly(logging.Filter):
-    """Drops what is said elsewhere, in a sentence: bad input, why a run failed, and that it was interrupted."""
+    """Drops what is said elsewhere, in a sentence: bad input, why a run failed, what is wrong with the machine, and
+    that it was interrupted.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith(("prefect.task_runs", "prefect.flow_runs")):
@@ -87,7 +114,8 @@ class _SentencesOnly(logging.Filter):
         if record.getMessage().startswith(PROGRESS_AT_THE_END):
             return False
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        return bad_input_in(error) is None and not isinstance(error, RunFailed)
+        told = bad_input_in(error) or fault_of_the_machine(error)
+        return told is None and not isinstance(error, RunFailed)
 
 
 def _make(folder: Path, *, said: str) -> None:

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.announcing import announce
-from flows.environment import PREFECT_PORT, PREFECT_VARIABLE, bad_input_in, one_sentence_for_bad_input
+from flows.environment import (
+    PREFECT_PORT,
+    PREFECT_VARIABLE,
+    bad_input_in,
+    fault_of_the_machine,
+    one_sentence_for_bad_input,
+)
 from flows.temporary import ensure_server
 from tasks.data_specs import PrepareSpec, SourceSpec
 from tasks.errors import InputError, PartlyFailed, RunFailed
@@ -177,6 +183,8 @@ def become(*module: str) -> NoReturn:
 
 def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Run a flow. Raises `InputError` where bad input is behind a failure, else `RunFailed`."""
+    from tasks.track import reason
+
     one_sentence_for_bad_input()
     ensure_server()
     try:
@@ -184,7 +192,7 @@ def follow(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     except PartlyFailed:
         raise
     except Exception as error:
-        raise bad_input_in(error) or RunFailed(str(error) or type(error).__name__) from None
+        raise bad_input_in(error) or fault_of_the_machine(error) or RunFailed(reason(error)) from None
 
 
 def follow_and_show(run: Callable[[], dict[str, Any]], *, written: Path, show: Callable[[], None]) -> dict[str, Any]:

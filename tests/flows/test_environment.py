@@ -1,12 +1,14 @@
 """How Prefect and MLflow are set up for a command, and what of their logs a person sees."""
 
+import errno
 import logging
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from flows.environment import bad_input_in, one_sentence_for_bad_input, prepare_environment
+from flows.environment import bad_input_in, fault_of_the_machine, one_sentence_for_bad_input, prepare_environment
 from tasks.errors import InputError
 
 
@@ -55,6 +57,43 @@ def test_a_folder_for_prefect_that_cannot_be_is_told_by_the_name_of_its_variable
         variables["PREFECT_HOME"] = named
         with pytest.raises(InputError, match=f"^PREFECT_HOME: {named} {said}"):
             prepare_environment()
+
+
+def test_how_long_a_server_of_mlflow_is_waited_for(variables: dict[str, str]) -> None:
+    prepare_environment()
+    assert variables["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "5"
+    variables["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "9"
+    prepare_environment()
+    assert variables["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full: make room in {home} or"),
+        (sqlite3.OperationalError("database or disk is full"), "the disk is full: make room in {home} or"),
+        (sqlite3.OperationalError("database is locked"), "another process keeps a database in {home} locked"),
+        (OSError(errno.ENOENT, "No such file"), None),
+    ],
+)
+def test_what_is_wrong_with_the_machine_is_said_in_a_sentence_and_without_a_traceback(
+    variables: dict[str, str], told: Exception, said: str | None
+) -> None:
+    failure = RuntimeError("(Background on this error at …)")
+    failure.__cause__ = told
+    found = fault_of_the_machine(failure)
+    assert (found is None) == (said is None)
+    if said is not None:
+        assert str(found).startswith(said.format(home=variables["REC_DENOISER_HOME"]))
+    one_sentence_for_bad_input()  # the first time sets Prefect's logging up, which replaces the handlers
+    handler = logging.StreamHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        one_sentence_for_bad_input()
+        record = logging.LogRecord("prefect", logging.ERROR, "f", 1, "Encountered", (), (OSError, failure, None))
+        assert bool(handler.filter(record)) is (said is None)
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def test_bad_input_is_found_behind_what_it_caused() -> None:
