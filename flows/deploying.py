@@ -1,6 +1,7 @@
 """The deployments of `prefect.yaml`: put on a server, and worked off."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,8 @@ def work() -> NoReturn:
     """Become a worker of the deployments' pool. Raises `InputError` where no server answers."""
     _server()
     ensure_work_pool()
+    # Prefect ends a worker that is terminated by this signal, which a shell has its background processes ignore.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     become("prefect", "worker", "start", "--pool", WORK_POOL)
 
 

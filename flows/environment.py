@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from tasks.errors import InputError, RunFailed
 from tasks.home import PROJECT_ROOT, Home
 from tasks.paths import path_named
+from tasks.sources.addresses import without_secrets
 
 PREFECT_VARIABLE = "PREFECT_HOME"
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
@@ -22,6 +24,9 @@ PROGRESS_AT_THE_END = "Still processing items"
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 LOCKED = "database is locked"
 """What the system and SQLite say, whoever hands it on."""
+
+SILENT = re.compile(r"API request to (\S+) failed with exception .*Max retries exceeded", re.DOTALL)
+"""What MLflow says of a server that has gone away."""
 
 INTERRUPTIONS = ("aborted by an interrupt signal", "cancelled by the task runner", "WorkerStopped(")
 """What Prefect says of a flow run and its task runs after Ctrl-C."""
@@ -88,6 +93,12 @@ def fault_of_the_machine(error: BaseException | None) -> RunFailed | None:
             return RunFailed(
                 f"another process keeps a database in {root} locked: wait for it, or end it, and the same command goes "
                 "on from here"
+            )
+        if away := SILENT.search(told):
+            server = without_secrets(away[1]).partition("/api/")[0]
+            return RunFailed(
+                f"the MLflow server at {server} stopped answering: start it again, and the same command goes on from "
+                "here"
             )
     return None
 

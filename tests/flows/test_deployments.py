@@ -1,6 +1,7 @@
 """prefect.yaml says what Prefect understands and what the flows take; Prefect passes over keys it does not know."""
 
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -164,3 +165,19 @@ def test_a_deployment_that_is_no_longer_in_the_file_is_told_from_those_that_are(
              for number, each in enumerate(content["deployments"])}  # fmt: skip
     gone = {"robustness/old": ("flows/robustness.py:robustness", "old"), "gone/shoppers": ("flows/x.py:x", "shoppers")}
     assert told_apart(asked | gone, text) == (sorted(asked), sorted(gone))
+
+
+def test_a_worker_that_a_shell_started_in_the_background_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it begins with SIGINT ignored, which Prefect sends itself where it is terminated."""
+    from flows import deploying
+
+    became: list[Any] = []
+    monkeypatch.setattr(deploying, "_server", lambda: "http://127.0.0.1:4200/api")
+    monkeypatch.setattr(deploying, "ensure_work_pool", lambda: None)
+    monkeypatch.setattr(deploying, "become", lambda *module: became.append((module, signal.getsignal(signal.SIGINT))))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        deploying.work()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert became == [(("prefect", "worker", "start", "--pool", "rec-denoiser"), signal.SIG_DFL)]

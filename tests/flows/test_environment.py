@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from flows.environment import bad_input_in, fault_of_the_machine, one_sentence_for_bad_input, prepare_environment
 from tasks.errors import InputError
@@ -73,6 +74,13 @@ def test_how_long_a_server_of_mlflow_is_waited_for(variables: dict[str, str]) ->
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full: make room in {home} or"),
         (sqlite3.OperationalError("database or disk is full"), "the disk is full: make room in {home} or"),
         (sqlite3.OperationalError("database is locked"), "another process keeps a database in {home} locked"),
+        (
+            MlflowException(
+                "API request to https://ann:secret@host:5000/api/2.0/mlflow/runs/search failed with exception "
+                "HTTPConnectionPool(host='host', port=5000): Max retries exceeded with url: /api/2.0/mlflow/runs/search"
+            ),
+            "the MLflow server at https://host:5000 stopped answering: start it again",
+        ),
         (OSError(errno.ENOENT, "No such file"), None),
     ],
 )
