@@ -19,7 +19,7 @@ history holds no item that the model knows.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,14 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from torch import Tensor
 
 from models.engine.batches import Batch, windows
-from models.engine.ranking import first_unseen
+from models.engine.ranking import block_sizes, first_unseen
 from models.engine.sequences import Sequences
 from models.recommender import Recommender
 from models.storage import load_model
 
 CATALOGUE_FILE = "catalogue.json"
-BLOCK = 512
+AT_A_TIME = 512
+"""Histories, at most, whose scores are held together; fewer of a large catalogue."""
 PARAMETERS: Mapping[str, Any] = {"k": 10, "exclude_seen": True, "only": [None], "exclude": []}
 """What may be asked for beside the histories, and the defaults. MLflow takes no None for a list; an empty one would
 have to mean that everything may be offered.
@@ -62,6 +63,9 @@ class Server(PythonModel):
     model: Recommender
     ids: list[Any]
     popularity: Tensor
+    scorer: Callable[[Batch], Tensor]
+    """The model's, made once: it costs some models more than an answer does, such as nearest neighbours, which go
+    through their whole log for it."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the model's folder: weights, and the catalogue of raw ids with their popularity."""
@@ -72,9 +76,11 @@ class Server(PythonModel):
         catalogue = json.loads((folder / CATALOGUE_FILE).read_text(encoding="utf-8"))
         self.hold(load_model(folder), ids=catalogue["ids"], popularity=catalogue["popularity"])
 
+    @torch.no_grad()
     def hold(self, model: Recommender, *, ids: Sequence[Any], popularity: Sequence[float]) -> None:
-        """Serve `model`, whose items, from number 1 on, have these raw ids and this popularity."""
+        """Serve `model`, as it is now, whose items, from number 1 on, have these raw ids and this popularity."""
         self.model = model
+        self.scorer = model.scorer()
         self.ids = list(ids)
         self.popularity = torch.tensor(popularity, dtype=torch.float32)
         self._index = {raw: number for number, raw in enumerate(self.ids, start=1)}
@@ -83,8 +89,9 @@ class Server(PythonModel):
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """See the module. Raises `Refused` where `k` is no whole number from 1 on, `exclude_seen` neither true nor
-        false, `only` and `exclude` leave no item, an id is not of the type that the model knows ids by, a history has
-        not as many times as items, or cannot have as many that were trained on.
+        false, `only` and `exclude` leave no item, an id is not of the type that the model knows ids by, a history is no
+        list, has not as many times as items, or some that are no whole numbers, or cannot have as many items that were
+        trained on.
         """
         chosen = {name: _plain(value) for name, value in {**PARAMETERS, **(params or {})}.items()}
         k, exclude_seen = chosen["k"], chosen["exclude_seen"]
@@ -101,8 +108,9 @@ class Server(PythonModel):
         columns = zip(model_input["history"], times, trained, strict=True)
         histories = [self.known(*cells, row=row) for row, cells in enumerate(columns)]
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(histories), BLOCK):
-            block = histories[start : start + BLOCK]
+        lengths = torch.tensor([len(history) for history in histories], dtype=torch.int64)
+        for size in block_sizes(lengths, len(self.ids), most=AT_A_TIME):
+            block = histories[len(rows) : len(rows) + size]
             offered = self.offers(block, k, exclude_seen=exclude_seen, offerable=offerable)
             rows += [self._row(history, pairs) for history, pairs in zip(block, offered, strict=True)]
         return pd.DataFrame(rows, columns=["items", "scores", "basis"], index=model_input.index)
@@ -113,8 +121,12 @@ class Server(PythonModel):
         """
         if _is_missing(history):
             return []
+        if not pd.api.types.is_list_like(history):
+            raise Refused(f"row {row} has {history!r} for its history, which is a list of items, oldest first")
         if _is_missing(times):
             times = range(len(history))
+        elif unlike := [time for time in times if not _is_whole(time)]:
+            raise Refused(f"row {row} has {unlike[0]!r} among its times, which are whole numbers, of microseconds")
         if len(times) != len(history):
             raise Refused(f"row {row} has {len(history)} items in its history and {len(times)} times")
         first = 0 if pd.isna(trained) else trained
@@ -154,7 +166,7 @@ class Server(PythonModel):
     def scores(self, histories: Sequence[History]) -> Tensor:
         """[histories, items]: the model's scores, column 0 of item 1; the items' popularity for an empty history."""
         if any(histories):
-            scores = self.model.scorer()(self.batch(histories))
+            scores = self.scorer(self.batch(histories))
         else:
             scores = self.popularity.expand(len(histories), -1).clone()
         scores[torch.tensor([not history for history in histories])] = self.popularity
@@ -218,6 +230,11 @@ class Server(PythonModel):
 def _is_missing(cell: Any) -> bool:
     """Is a cell of a table empty, as pandas and its joins leave it?"""
     return cell is None or bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
+
+
+def _is_whole(number: Any) -> bool:
+    """Is it a number, and a whole one?"""
+    return isinstance(number, int | float | np.integer | np.floating) and bool(number == number // 1)
 
 
 def _plain(raw: Any) -> Any:

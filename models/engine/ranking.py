@@ -166,6 +166,22 @@ def at_a_time(device: torch.device, *, length: int) -> int:
     return AT_A_TIME if device.type == "cpu" else max(AT_A_TIME, ATTENTION_OF_A_BLOCK // length**2)
 
 
+def block_sizes(histories: Tensor, item_count: int, *, most: int) -> list[int]:
+    """histories [targets], how long each is → how many targets each block takes: at most `most`, and few enough that
+    their scores and what their users have seen stay within `CELLS_OF_A_BLOCK`; at least one.
+    """
+    sizes: list[int] = []
+    size = cells = 0
+    for history in histories.tolist():
+        own = item_count + history
+        if size and (size == most or cells + own > CELLS_OF_A_BLOCK):
+            sizes.append(size)
+            size = cells = 0
+        size += 1
+        cells += own
+    return [*sizes, size] if size else sizes
+
+
 def _by_block(
     take: Callable[[Tensor, slice], Taken],
     model: Recommender,
@@ -185,7 +201,7 @@ def _by_block(
     found: list[Taken] = []
     start = 0
     most = batch_size or at_a_time(sequences.device, length=model.length)
-    sizes = _block_sizes(protocol.targets.histories, sequences.item_count, most=most)
+    sizes = block_sizes(protocol.targets.histories, sequences.item_count, most=most)
     batches = history_batches(sequences, targets, length=model.length, sizes=sizes, appended=model.appended)
     for size, batch in zip(sizes, batches, strict=True):
         found.append(take(score(batch), slice(start, start + size)))
@@ -200,22 +216,6 @@ def _by_protocol(blocks: list[Tensor]) -> Ranks:
     if not np.isfinite(ranks).all():
         raise Diverged("the model's scores are not finite: the training has diverged")
     return dict(zip(PROTOCOLS, ranks, strict=True))
-
-
-def _block_sizes(histories: Tensor, item_count: int, *, most: int) -> list[int]:
-    """How many targets each block takes: at most `most`, and few enough that their scores and what their users have
-    seen stay within `CELLS_OF_A_BLOCK`; at least one.
-    """
-    sizes: list[int] = []
-    size = cells = 0
-    for history in histories.tolist():
-        own = item_count + history
-        if size and (size == most or cells + own > CELLS_OF_A_BLOCK):
-            sizes.append(size)
-            size = cells = 0
-        size += 1
-        cells += own
-    return [*sizes, size] if size else sizes
 
 
 def _block_ranks(scores: Tensor, items: Tensor, protocol: Protocol, rows: slice) -> Tensor:

@@ -192,3 +192,8 @@ def test_times_that_do_not_fit_the_history_are_said(log: InteractionLog, tmp_pat
     table = pd.DataFrame({"history": [[1], [1, 2, 3]], "times": [[5], [5, 6]]})
     with pytest.raises(ValueError, match="row 1 has 3 items in its history and 2 times"):
         server.predict(None, table)
+    for wrong in (None, float("nan"), 1.5, pd.Timestamp(2020, 1, 1)):
+        table = pd.DataFrame({"history": [[1], [1, 2]], "times": [[5], [5, wrong]]})
+        with pytest.raises(ValueError, match=r"row 1 has .* among its times, which are whole numbers"):
+            server.predict(None, table)
+    assert len(server.predict(None, pd.DataFrame({"history": [[1, 2]], "times": [[5.0, np.int64(6)]]}))) == 1

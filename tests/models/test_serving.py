@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 
 from models.catalogue import build
 from models.config import ModelConfig
-from models.engine.batches import history_batches
+from models.engine import ranking
+from models.engine.batches import Batch, history_batches
 from models.engine.sequences import Sequences, Targets
 from models.recommender import Recommender
 from models.serving import Server
@@ -209,6 +211,45 @@ def test_many_users_at_once(server: Server, ids: list[Any]) -> None:
     assert [answer["items"] for answer in answers[:30]] == [answer["items"] for answer in answers[600:630]]
 
 
+class Watched(Fixed):
+    """Takes down how often a scorer was made, and how many histories were scored at a time."""
+
+    def __init__(self, item_count: int) -> None:
+        super().__init__(item_count, levels=1000)
+        self.made = 0
+        self.asked: list[int] = []
+
+    def scorer(self) -> Callable[[Batch], torch.Tensor]:
+        self.made += 1
+        score = super().scorer()
+
+        def watched(batch: Batch) -> torch.Tensor:
+            self.asked.append(len(batch.ends))
+            return score(batch)
+
+        return watched
+
+
+def test_what_does_not_change_between_requests_is_computed_once() -> None:
+    """Nearest neighbours go through their whole log for it."""
+    server, model = Server(), Watched(30)
+    server.hold(model, ids=IDS["integer"], popularity=[1] * 30)
+    for _ in range(3):
+        ask(server, IDS["integer"][:2], IDS["integer"][4:6])
+    assert (model.made, model.asked) == (1, [2, 2, 2])
+
+
+def test_fewer_histories_of_a_large_catalogue_are_scored_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their scores take memory in proportion to both."""
+    server, model = Server(), Watched(30)
+    server.hold(model, ids=IDS["integer"], popularity=[1] * 30)
+    histories = [IDS["integer"][number % 30 :][:3] for number in range(21)]
+    whole = ask(server, *histories)
+    monkeypatch.setattr(ranking, "CELLS_OF_A_BLOCK", 150)
+    assert ask(server, *histories) == whole
+    assert model.asked == [21, 4, 4, 4, 4, 4, 1]
+
+
 def test_an_answer_has_the_index_of_its_question(server: Server, ids: list[Any]) -> None:
     users = pd.DataFrame({"history": [[ids[2]], [], [ids[8]]]}, index=["ann", "bob", "eve"])
     some = server.predict(None, users.loc[["eve", "bob"]], {"k": 3})
@@ -262,3 +303,10 @@ def test_what_cannot_have_been_trained_on_is_said(server: Server, ids: list[Any]
     table = pd.DataFrame({"history": [ids[:2], ids[:3]], "trained": [2, wrong]})
     with pytest.raises(ValueError, match=rf"row 1 has 3 items in its history: .* cannot be {wrong}"):
         server.predict(None, table)
+
+
+@pytest.mark.parametrize("wrong", ["007", 7])
+def test_a_history_that_is_no_list_is_said(server: Server, ids: list[Any], wrong: Any) -> None:
+    """A text's letters would be items that nobody knows."""
+    with pytest.raises(ValueError, match=f"row 1 has {wrong!r} for its history, which is a list of items"):
+        ask(server, ids[:2], wrong)
