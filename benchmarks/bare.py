@@ -302,7 +302,7 @@ def _outcome(place: Path) -> dict[str, Any]:
 
 
 def _worker(folder: Path, program: str, verb: str, request: dict[str, Any], place: Path) -> None:
-    """`python -m PROGRAM VERB`, from the packed folder's own code. Raises `RuntimeError` with what it said last."""
+    """`python -m PROGRAM VERB`, from the packed folder's own code. Raises `RuntimeError` with why it failed."""
     path = place / f"{program}.{verb}.json"
     path.write_text(json.dumps(request), encoding="utf-8")
     ended = subprocess.Popen(
@@ -316,7 +316,7 @@ def _worker(folder: Path, program: str, verb: str, request: dict[str, Any], plac
     )
     said, complaint = _heard(ended)
     if ended.returncode:
-        raise RuntimeError((said or complaint).strip().splitlines()[-1])
+        raise RuntimeError(_why(said, complaint, status=ended.returncode))
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -333,6 +333,19 @@ def _heard(process: "subprocess.Popen[str]") -> tuple[str, str]:
         said = process.stdout.read()
         process.wait()
         return said, complaint.result()
+
+
+def _why(said: str, complaint: str, *, status: int) -> str:
+    """What a worker that failed with this status said was wrong, where it did; or the last that it complained of, and
+    where it was killed, that.
+    """
+    for line in said.splitlines():  # between which libraries may have said something, too
+        if line.startswith('{"event": "error"'):
+            return str(json.loads(line)["message"])
+    complaints = complaint.strip().splitlines()
+    if status < 0 or not complaints:
+        return f"it was ended from outside, with the status {status}: by the system, for want of memory, perhaps"
+    return complaints[-1]
 
 
 def _in_short(outcome: dict[str, Any]) -> str:

@@ -95,6 +95,24 @@ def test_a_packed_study_runs_without_the_project_and_goes_on(tmp_path: Path) -> 
     assert trained.items() < trainings(packed).items()
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("say('error', kind='invalid', message='no user'); sys.exit(1)", "no user"),
+        ("raise KeyError('what was wrong')", "KeyError: 'what was wrong'"),
+        ("os.kill(os.getpid(), 9)", "it was ended from outside, with the status -9"),
+    ],
+)
+def test_why_a_worker_failed_is_told(tmp_path: Path, code: str, told: str) -> None:
+    """And not what it said before."""
+    said = "def say(event, **about): print(json.dumps({'event': event, **about}), flush=True)"
+    (tmp_path / "worker.py").write_text(
+        f"import json, os, sys\n{said}\nsay('begins')\nprint('a library')\n{code}\n", encoding="utf-8"
+    )
+    with pytest.raises(RuntimeError, match=told):
+        bare._worker(tmp_path, "worker", "train", {}, tmp_path)
+
+
 def test_a_packed_cell_has_the_logs_that_the_whole_project_would_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
