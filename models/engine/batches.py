@@ -36,7 +36,7 @@ class Batch:
 
     items, users, positions, segments: [rows, length] int64; segments count from 1 within a row; a user that no model
         can know has number -1
-    times: [rows, length] int64 or None
+    times: [rows, length] int64 or None; an item that is appended has the time of the event before it, 0 without one
     targets: [rows, length] int64, the item that follows each event, of masked windows the one that is there; None where
         nothing is trained
     cells: [events] int64, where in the flattened grid the events lie that a loss is taken at: all the real ones, of
@@ -246,6 +246,14 @@ def placed(
         grids.index_copy_(1, cells, torch.stack([each.to(dtype) for each in values]))
         return grids.view(len(values), row_count, length).unbind()
 
+    def timed(times: Tensor) -> Tensor:
+        of_cells = laid_out(times[source])[0]
+        if appended is None:
+            return of_cells
+        # What stands there in the log is the event that is to be predicted, or another user's.
+        before = of_cells.flatten()[(ends - 1).clamp(min=0)] * (sizes > 1)
+        return of_cells.flatten().index_copy(0, ends, before).view_as(of_cells)
+
     def judged(events: Tensor) -> Tensor | None:
         return None if sequences.keep is None else laid_out(sequences.keep[events], dtype=torch.float32)[0]
 
@@ -265,7 +273,7 @@ def placed(
         cells=cells,
         ends=ends,
         targets=targets[0] if with_targets else None,
-        times=None if sequences.times is None else laid_out(sequences.times[source])[0],
+        times=None if sequences.times is None else timed(sequences.times),
         keep=judged(source),
         target_keep=judged(source + with_targets),
         trained=None if with_targets else trained(),

@@ -116,6 +116,24 @@ def test_histories_come_in_the_order_of_the_targets_and_may_be_empty(make_log: M
     assert ends.tolist() == before.tolist()
 
 
+def test_what_is_appended_has_no_time_of_an_event_that_is_to_be_predicted_or_is_anothers() -> None:
+    sequences = Sequences(
+        items=torch.arange(1, 7, dtype=torch.int32),
+        offsets=torch.tensor([0, 3, 3, 6]),
+        train_lengths=torch.tensor([2, 0, 2]),
+        item_count=6,
+        times=torch.arange(10, 70, 10),
+    )
+    users, stops = torch.tensor([0, 1, 2, 2]), torch.tensor([2, 0, 3, 1])
+    batch = windows(sequences, users, stops, length=3, with_targets=False, appended=7)
+    assert batch.times is not None
+    shown = []
+    for row, column in (divmod(end, 3) for end in batch.ends.tolist()):
+        own = batch.segments[row] == batch.segments[row, column]
+        shown.append((batch.items[row][own].tolist(), batch.times[row][own].tolist()))
+    assert shown == [([1, 2, 7], [10, 20, 20]), ([7], [0]), ([5, 6, 7], [50, 60, 60]), ([4, 7], [40, 40])]
+
+
 def test_negatives_are_uniform_over_exactly_the_unseen_items(make_log: MakeLog) -> None:
     log = make_log(lengths=[12, 5], item_count=15)
     sequences = log.sequences
