@@ -27,10 +27,9 @@ def audit_log(request: dict[str, Any]) -> dict[str, Any]:
     """
     with as_asked():
         sequences = load_log(Path(request["log"])).sequences
-    torch.manual_seed(request["seed"])
-    found = asdict(
-        Auditor(sequences.item_count, reach=request["reach"]).audit(sequences, resamples=request["resamples"])
-    )
+        torch.manual_seed(request["seed"])
+        auditor = Auditor(sequences.item_count, reach=request["reach"])
+        found = asdict(auditor.audit(sequences, resamples=request["resamples"]))
     arrays = {name: value.numpy() for name, value in found.items() if isinstance(value, Tensor)}
     save_arrays(Path(request["out"]), **arrays)
     return {name: value for name, value in found.items() if not isinstance(value, Tensor)}

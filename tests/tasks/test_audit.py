@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from models.__main__ import BadRequest
 from models.denoising.noise import auditing
 from models.denoising.noise.auditing import Auditor, resampled_shares
 from models.denoising.noise.judgement import shares_of_noise
@@ -142,6 +143,17 @@ def test_a_log_of_one_item_is_refused(write_log: Write, ingest_file: Ingest, hom
     rows = "".join(f"u{user},view\n" for user in range(60) for _ in range(12))
     snapshot = ingest_file(write_log("user_id,item_id\n" + rows))
     with pytest.raises(InputError, match="the log has one item alone"):
+        judge(snapshot, folder=home.steps / "audit" / "x", home=home)
+
+
+def test_a_log_of_which_nothing_looks_genuine_is_refused(
+    write_log: Write, ingest_file: Ingest, home: Home, in_process: None
+) -> None:
+    """With one interaction each that may be trained on, nobody has neighbours to go by."""
+    draw = np.random.default_rng(1)
+    rows = "".join(f"u{user},i{item}\n" for user in range(600) for item in draw.integers(400, size=3))
+    snapshot = ingest_file(write_log("user_id,item_id\n" + rows))
+    with pytest.raises(BadRequest, match="every one of the log's 600 interactions .* looks like noise"):
         judge(snapshot, folder=home.steps / "audit" / "x", home=home)
 
 

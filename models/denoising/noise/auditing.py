@@ -54,12 +54,19 @@ class Auditor(CoOccurrence):
 
         A resample draws users, and takes the share's estimate anew from their events and the noise in their places.
         What is counted and the judgement's few weights stay: users drawn twice would vouch for each other.
+
+        Raises `ValueError` where every event of it is taken for noise.
         """
         self.prepare(sequences)
         events = training_events(sequences)
         part = training_part(sequences)
         neighbours, meetings, expected = self.surroundings(events)
         keep = self.verdict(sequences)
+        if not bool((keep[part] >= SUSPECT_BELOW).any()):
+            raise ValueError(
+                f"every one of the log's {len(events.items):,} interactions that may be trained on looks like noise, "
+                "which says nothing of any of them: it takes several of most users to tell what is usual"
+            )
         return Audit(
             users=owners(sequences)[part],
             positions=places(sequences)[part],
