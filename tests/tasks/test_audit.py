@@ -153,7 +153,7 @@ def test_a_log_of_which_nothing_looks_genuine_is_refused(
     draw = np.random.default_rng(1)
     rows = "".join(f"u{user},i{item}\n" for user in range(600) for item in draw.integers(400, size=3))
     snapshot = ingest_file(write_log("user_id,item_id\n" + rows))
-    with pytest.raises(BadRequest, match="every one of the log's 600 interactions .* looks like noise"):
+    with pytest.raises(BadRequest, match=r"every one of the log's 600 interactions .* looks like noise"):
         judge(snapshot, folder=home.steps / "audit" / "x", home=home)
 
 
