@@ -48,8 +48,8 @@ SCHEDULES: Mapping[str, Callable[[int], Tensor]] = {"linear": linear, "cosine": 
 
 def linear_variance(steps: int, *, scale: float, least: float, most: float) -> Tensor:
     """β of a noise whose variance 1 − ᾱ_t rises from s · least to s · most in equal steps, s the `scale`, as DiffRec
-    has it (Wang et al., SIGIR 2023, eq. 4); of a single step it is s · least. The authors' code then has 1e-5 in the
-    first β's place, which the paper does not.
+    has it (Wang et al., SIGIR 2023); of a single step it is s · least. The authors' code then puts 1e-5 in the first
+    β's place, which is not done here.
     """
     kept = 1 - torch.linspace(scale * least, scale * most, steps, dtype=torch.float64)
     return 1 - kept / torch.cat([kept.new_ones(1), kept[:-1]])
