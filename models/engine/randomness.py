@@ -155,9 +155,9 @@ _DRAWS_OF_A_WORD = 64 // _RANDOM_BITS
 
 
 def _least_kept(probability: float) -> tuple[int, float]:
-    """The least draw that is kept, and what the kept values are multiplied by."""
+    """The least draw that is kept, of which there is one at least, and what the kept values are multiplied by."""
     levels = 2**_RANDOM_BITS
-    dropped = round(probability * levels)
+    dropped = min(round(probability * levels), levels - 1)
     return dropped - levels // 2, levels / (levels - dropped)
 
 

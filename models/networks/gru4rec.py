@@ -16,8 +16,9 @@ from models.networks.sasrec import initialise
 
 
 class GRU4Rec(Backbone):
-    """Gated recurrent units over a window's item embeddings. The item table is shared between input and output (the
-    authors' "constrained embedding") without an output bias, as in SASRec here, so that the encoder is what differs.
+    """Gated recurrent units over a window's item embeddings × √dim. The item table is shared between input and output
+    (the authors' "constrained embedding") without an output bias. Both are as in SASRec here, so that the encoder is
+    what differs.
 
     A window begins with a state of zeros, wherever in a row it lies. Dropout falls on the embeddings and on what each
     layer puts out.
