@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import KEPT_ANSWERS
 from models.engine.batches import Batch
 from models.engine.sequences import Sequences
 from models.networks.v_sknn import VSKNN, Answer
-from models.recommender import Draws, Loss, Recommender
+from models.recommender import SCORED_AT_A_TIME, Draws, Loss, Recommender
 
 
 class Pooled(Recommender):
@@ -21,7 +23,7 @@ class Pooled(Recommender):
     are proportional to p^(1 − w) q^w, w the `weight`: a logarithmic opinion pool (Genest & Zidek, *Combining
     Probability Distributions*, Statistical Science 1986). What both hold likely comes first. An item's score is
 
-        (1 − w) · score of the network + w · log q
+        (1 − w) · score of the network, an inner product, + w · log q
 
     The network is trained as it would be alone, on the same draws. Validation, which chooses its weights, ranks by
     both. What the neighbours say does not change from epoch to epoch, and takes as long to find as an epoch: in
@@ -67,7 +69,7 @@ class Pooled(Recommender):
         return self.network.loss(batch, draws)
 
     def query(self, batch: Batch) -> Tensor:
-        """Of the network alone, for those who look at its attention: no inner product with it is a score."""
+        """Of the network alone: no inner product with it is a score."""
         return self.network.query(batch)
 
     def scorer(self) -> Callable[[Batch], Tensor]:
@@ -78,6 +80,16 @@ class Pooled(Recommender):
             return by_neighbours(batch).mul_(self.weight).add_(by_network(batch), alpha=1 - self.weight)
 
         return scores
+
+    def surprises(self, batch: Batch, items: Tensor) -> Tensor:
+        queries, table = self.network.query(batch), self.network.item_table()[1:]
+        by_neighbours = self.neighbours.scorer()
+        parts = [queries.new_zeros(0)]
+        for some in torch.arange(len(items), device=items.device).split(SCORED_AT_A_TIME):
+            pooled = by_neighbours(replace(batch, ends=batch.ends[some])).mul_(self.weight)
+            pooled.add_(queries[some] @ table.T, alpha=1 - self.weight)
+            parts.append(F.cross_entropy(pooled, items[some] - 1, reduction="none"))
+        return torch.cat(parts)
 
     def diagnostics(self) -> dict[str, float]:
         return self.network.diagnostics()

@@ -321,6 +321,7 @@ def test_neighbours_beside_a_network_look_at_what_its_noise_model_leaves_out(tmp
     assert model.network.noise is not None
     items = 1 + torch.randint(len(ITEMS), (300,), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
     model.prepare(Sequences(items, torch.arange(31) * 10, torch.full((30,), 8), len(ITEMS)))
+    own.server.hold(model, ids=ITEMS, popularity=[0] * len(ITEMS))
     model.network.noise.keep = lambda batch: torch.where(batch.items % 3 == 0, 0.25, 0.75)  # type: ignore[method-assign]
     told = explain(own, history_given(ITEMS[:9]), user=None, k=5)
     assert [event.place for event in told.events] == [None, None, None, 1, 2, 3, 4, 5, 6]
