@@ -109,7 +109,7 @@ def _training_parts(options: argparse.Namespace, home: Home) -> dict[str, Taken]
         taken["training: registered"] = taken_by(
             lambda: register(
                 trained, snapshot, clean=snapshot, name="benchmark", run_id=job.children[0], key=cell.train_key,
-                value=0.0, decided_on="promotion", tags={}, tracker=job.tracker, home=home,
+                value=0.0, decided_on="promotion", ranks=ranked.ranks, tags={}, tracker=job.tracker, home=home,
             )
         )  # fmt: skip
     return taken

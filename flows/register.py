@@ -1,6 +1,5 @@
 """A run's model offered to the registry as a flow, a study's for one: by the rule that every model is held to."""
 
-from dataclasses import asdict
 from typing import Any
 
 from prefect import flow, runtime
@@ -41,4 +40,4 @@ def register(spec: RegisterSpec) -> dict[str, Any]:
             run_id=run.run_id,
             offered_by="person",
         )
-    return {"run": run.run_id, "label": cell.label} | asdict(registered)
+    return {"run": run.run_id, "label": cell.label} | registered.to_dict()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NoReturn
 
 from flows.announcing import announce
@@ -56,7 +57,6 @@ def run_job(spec: RobustnessSpec, *, json_path: str | None) -> int:
 def _show_job(outcome: Mapping[str, Any], *, seconds: float, json_path: str | None) -> None:
     """Print what came of a main job, and write it where it was asked for."""
     from tasks.compare import Row
-    from tasks.register import REASONS
     from tasks.report import plain
 
     rows = [Row(**row) for row in outcome["rows"]]
@@ -68,7 +68,7 @@ def _show_job(outcome: Mapping[str, Any], *, seconds: float, json_path: str | No
         print(f"Registered: {registered['name']} version {registered['version']} as {registered['alias']}: the method")
         print(f"            {registered['method']}, best on validation among those trained with the least noise;")
         print(f"            its NDCG@10 for {registered['decided_on']} is {registered['value']:.4f}:")
-        print(f"            {REASONS[registered['reason']]}")
+        print(fill(registered["told"], 100, initial_indent=" " * 12, subsequent_indent=" " * 12))
     if steps["done"]:
         print(f"Steps:      {steps['done']} run, {steps['cached']} from cache, in {seconds:.0f} s")
     else:

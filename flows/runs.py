@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from tasks.home import Home
 from tasks.paths import path_named
 from tasks.provenance import Changes
-from tasks.register import REASONS
 from tasks.reporting.columns import columns
 from tasks.rundiff import MetricPair, PairedTest, difference
 from tasks.runs import SHOWN, HeldRun, read_run
@@ -61,7 +61,7 @@ def run_register(run: str) -> int:
     outcome = follow(lambda: register(RegisterSpec(run=held.run_id)))
     print(f"\n{outcome['name']} version {outcome['version']} as {outcome['alias']}: {outcome['label']}")
     print(f"  its NDCG@10 for {outcome['decided_on']} is {outcome['value']:.4f}:")
-    print(f"  {REASONS[outcome['reason']]}")
+    print(fill(outcome["told"], 100, initial_indent="  ", subsequent_indent="  "))
     return 0
 
 

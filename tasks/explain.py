@@ -5,8 +5,7 @@ an intervention: it says what the answer depends on. Attention weights are shown
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,10 @@ from tasks.home import Home
 from tasks.kept import kept_training
 from tasks.mlflow_store import connect, unreadable
 from tasks.offerable import EVERYTHING, Offerable
-from tasks.recommend import raw_ids, reading_files, registered_names
+from tasks.recommend import raw_ids, registered_names
 from tasks.register import CHAMPION, catalogue
 from tasks.runs import SHOWN, read_run
+from tasks.served import read_by_this_version, served
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.wording import moment
 
@@ -176,9 +176,7 @@ def held_in_registry(model: str, *, home: Home) -> Held:
 
     Raises `InputError` where there is none, where MLflow cannot be read, or this version what there is.
     """
-    import mlflow
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
 
     named = _NAME.fullmatch(model)
     if named is None:
@@ -195,23 +193,9 @@ def held_in_registry(model: str, *, home: Home) -> Held:
         which = f"version {named['version']}" if named["version"] else f"alias {named['alias'] or CHAMPION}"
         known = ", ".join(registered_names(home)) or "none"
         raise InputError(f"there is no registered model {name} with the {which}; registered are: {known}") from None
+    found = served(name, str(version.version), home=home)
     title = f"{name} version {version.version}"
-    with reading_files(name, str(version.version), home=home):
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}"))
-    logged = Model.load(str(folder))
-    try:
-        files = folder / logged.flavors["python_function"]["artifacts"]["model"]["path"]
-        snapshot = str((logged.metadata or {})["snapshot"])
-    except KeyError:
-        raise InputError(
-            f"{title} was not registered by this project: it says of no data what it was made of"
-        ) from None
-    from models.serving import Server
-
-    server = Server()
-    with _read_by_this_version(title):
-        server.load(files)
-    return Held(server, title, _settings(files), snapshot_name(snapshot))
+    return Held(found.server, title, _settings(found.files), snapshot_name(found.snapshot))
 
 
 def held_in_run(run: str, *, home: Home) -> Held:
@@ -229,7 +213,7 @@ def held_in_run(run: str, *, home: Home) -> Held:
 
     server = Server()
     title = f"run {shown} ({held.name})"
-    with _read_by_this_version(title):
+    with read_by_this_version(title):
         server.hold(load_model(trained.folder), ids=ids, popularity=popularity)
     return Held(server, title, _settings(trained.folder), snapshot.name)
 
@@ -399,16 +383,6 @@ def _labels(seen: "Attended", server: "Server") -> tuple[str, ...]:
 def _settings(folder: Path) -> dict[str, Any]:
     """What the model reads of its configuration."""
     return described(folder).config.effective()
-
-
-@contextmanager
-def _read_by_this_version(title: str) -> Iterator[None]:
-    """Say of a model that another version saved that it is one."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{title} was saved by another version of this project: {reason}; train it again") from None
 
 
 def _snapshot(name: str, owner: str, *, home: Home) -> Snapshot:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -300,6 +300,7 @@ def record_choice(
             "registered.version": registered.version,
             "registered.alias": registered.alias,
             "registered.reason": registered.reason,
+            "registered.told": registered.told[:LONGEST_TOLD],
             "registered.decided_on": registered.decided_on,
         },
     )
@@ -381,7 +382,7 @@ def summary(
 
 def registration(cell: Cell, registered: Registered) -> dict[str, Any]:
     """What became of the model of the cell that was chosen, as JSON."""
-    return asdict(registered) | {"method": cell.method, "seed": cell.seed}
+    return registered.to_dict() | {"method": cell.method, "seed": cell.seed}
 
 
 def _log_detection(tracker: Tracker, run_id: str, detected: Detected, *, title: str) -> None:

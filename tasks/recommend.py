@@ -1,8 +1,7 @@
 """Score users with a registered model."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ from tasks.mlflow_store import connect, unreadable
 from tasks.offerable import EVERYTHING, Offerable, resolved
 from tasks.runs import read_run
 from tasks.scratch import working_folder
+from tasks.served import reading_files
 from tasks.snapshots import Snapshot, open_snapshot, snapshot_name
 from tasks.sources.shelved import as_made
 from tasks.specs import LogSpec, RecommendSpec, registered_name
@@ -62,22 +62,6 @@ def load_registered(name: str, *, alias: str, home: Home) -> Loaded:
 def registered_names(home: Home) -> list[str]:
     """The models that the registry has, by name."""
     return sorted(model.name for model in connect(home).search_registered_models())
-
-
-@contextmanager
-def reading_files(name: str, version: str, *, home: Home) -> Iterator[None]:
-    """Read the files of a version that the registry has. Raises `InputError` where they are gone, or cannot be read."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise unreadable(error, home) from None
-        raise InputError(
-            f"the files of {name} version {version} are gone: bring them back, or delete that version in MLflow and "
-            "run its job again, which registers it anew"
-        ) from None
 
 
 def training_log(loaded: Loaded, *, home: Home) -> LogSpec | None:

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from models.description import MODEL_FILES, described
 from tasks.engine import engine
 from tasks.home import PROJECT_ROOT, Home
 from tasks.locks import locked
+from tasks.promotion import Comparison, compared
 from tasks.scratch import working_folder
 from tasks.snapshots import Snapshot
 from tasks.track import TAG_KEY, Tracker
@@ -31,6 +32,9 @@ TAG_SPLIT = "rec_denoiser.decided_on"
 TAG_UNDECIDED = "rec_denoiser.undecided"
 """Of a version that has been given no alias yet."""
 
+TAG_COMPARED = "rec_denoiser.compared"
+"""How a version did beside the champion that it was compared with, as JSON of a `tasks.promotion.Comparison`."""
+
 TAG_VERSIONS = "mlflow.modelVersions"
 """Where MLflow's page of a logged model looks for the versions that it is registered as."""
 
@@ -38,16 +42,20 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 EXAMPLE_LENGTH = 5
 DESCRIPTION = (
     "Next-item recommender: takes histories of raw item ids, the oldest first, and gives the items that come next with "
-    "their scores. The version with the alias `champion` is the one to be used; `challenger` did not beat it."
+    "their scores. The version with the alias `champion` is the one to be used; `challenger` did not take its place."
 )
 
-Reason = Literal["first", "standing", "better", "other data", "not better", "older"]
+Reason = Literal["first", "standing", "better", "as good", "not compared", "by hand", "not better", "worse", "older"]
 REASONS: Mapping[Reason, str] = {
     "first": "there was no champion",
     "standing": "it is the champion already",
     "better": "that is better than the champion's before it, of the same data",
-    "other data": "the champion before it stands on other data, whose figures do not compare",
+    "as good": "the champion before it, of other data, is not significantly better on the same targets: {compared}",
+    "not compared": "it takes the place of version {version}, of other data, which was not compared: {compared}",
+    "by hand": "it was asked for, and the champion before it stands on other data",
     "not better": "the champion of the same data is at least as good there, and stays",
+    "worse": "the champion, of other data, is significantly better on the same targets, and stays: {compared}; "
+    "`rec-denoiser register` promotes this one all the same",
     "older": "it is older than the champion, which stands on other data; `rec-denoiser register` promotes it",
 }
 """Why a version has its alias."""
@@ -55,7 +63,9 @@ REASONS: Mapping[Reason, str] = {
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of a registered model, its figure and the split that this is of, the alias that it carries, and why."""
+    """A version of a registered model, its figure and the split that this is of, the alias that it carries, and why;
+    with a champion of other data, how the two compare.
+    """
 
     name: str
     version: str
@@ -63,6 +73,18 @@ class Registered:
     decided_on: str
     value: float
     reason: Reason
+    comparison: Comparison | None = None
+
+    @property
+    def told(self) -> str:
+        """Why it has its alias, in words."""
+        if self.comparison is None:
+            return REASONS[self.reason]
+        return REASONS[self.reason].format(compared=self.comparison.told, version=self.comparison.version)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        return asdict(self) | {"told": self.told}
 
 
 def register(
@@ -74,6 +96,7 @@ def register(
     key: str,
     value: float,
     decided_on: str,
+    ranks: Path,
     tags: Mapping[str, str],
     run_id: str,
     tracker: Tracker,
@@ -83,11 +106,16 @@ def register(
     """Register the model under `name`, once for a `key`, and decide its alias; others who would do so wait.
 
     The model was trained on `snapshot`. `value` is its figure on the split `decided_on` of `clean`, the log as it was
-    asked for, ranked with that one's histories; a version keeps both as tags. Among versions of the same `clean` and
-    split, figures are of the same targets: the one that is offered becomes the champion where its own is strictly
-    better, and a tie changes nothing. It also becomes the champion where there is none, and where the champion stands
-    on other data and it is new or offered by a person: figures of different targets do not compare, what was trained
-    on the present log is what is asked for, and who names a model means it. Else it becomes the challenger.
+    asked for, ranked with that one's histories; `ranks` is the file of `tasks.evaluate` that it comes of. A version
+    keeps figure and split as tags. Among versions of the same `clean` and split, figures are of the same targets: the
+    one that is offered becomes the champion where its own is strictly better, and a tie changes nothing. It also
+    becomes the champion where there is none. Where the champion stands on other data, a new one is compared with it on
+    the targets of `clean`, and becomes the champion unless it is worse (`tasks.promotion`); one that is not new was
+    decided on before, and changes nothing; who names a model means it, and it becomes the champion without being
+    compared. Else it becomes the challenger.
+
+    Who would register under the same name waits as long as that takes: no champion changes while it is asked. A version
+    keeps what came of it, so that another start does not ask again. Raises `InputError` where MLflow cannot be read.
     """
     held = home.mlflow / ".registering" / name
     held.mkdir(parents=True, exist_ok=True)
@@ -109,10 +137,16 @@ def register(
             found = _create_version(
                 tracker.client, name, model_id, run_id=run_id, tags={**tags, **facts}, description=described
             )
-        reason = _reason(tracker.client, name, found, over_other_data=offered_by == "person" or _is_new(found))
-        alias = CHALLENGER if reason in ("not better", "older") else CHAMPION
+
+        def beside(champion: str) -> Comparison:
+            ids, _ = catalogue(clean)
+            return compared(name, champion, clean=clean, ids=ids, ranks=ranks, decided_on=decided_on, home=home)
+
+        reason, comparison = _decision(tracker.client, name, found, beside, is_named=offered_by == "person")
+        alias = CHALLENGER if reason in ("not better", "worse", "older") else CHAMPION
         _give(tracker.client, name, found, alias)
-    return Registered(name, str(found.version), alias, found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE]), reason)
+    deciding = found.tags[TAG_SPLIT], float(found.tags[TAG_VALUE])
+    return Registered(name, str(found.version), alias, *deciding, reason, comparison)
 
 
 def catalogue(snapshot: Snapshot) -> tuple[list[Any], list[int]]:
@@ -267,16 +301,41 @@ def _is_new(version: "ModelVersion") -> bool:
     return TAG_UNDECIDED in version.tags
 
 
-def _reason(client: "MlflowClient", name: str, candidate: "ModelVersion", *, over_other_data: bool) -> Reason:
+def _decision(
+    client: "MlflowClient",
+    name: str,
+    candidate: "ModelVersion",
+    beside: Callable[[str], Comparison],
+    *,
+    is_named: bool,
+) -> tuple[Reason, Comparison | None]:
+    """Why the candidate becomes champion or challenger; `beside` compares it with a champion of other data."""
     champion = _champion(client, name)
     if champion is None:
-        return "first"
+        return "first", None
     if champion.version == candidate.version:
-        return "standing"
-    if any(champion.tags.get(tag) != candidate.tags[tag] for tag in (TAG_SNAPSHOT, TAG_SPLIT)):
-        return "other data" if over_other_data else "older"
-    better = float(candidate.tags[TAG_VALUE]) > float(champion.tags[TAG_VALUE])
-    return "better" if better else "not better"
+        return "standing", None
+    if all(champion.tags.get(tag) == candidate.tags[tag] for tag in (TAG_SNAPSHOT, TAG_SPLIT)):
+        better = float(candidate.tags[TAG_VALUE]) > float(champion.tags[TAG_VALUE])
+        return "better" if better else "not better", None
+    if is_named:
+        return "by hand", None
+    held = _held_comparison(candidate, champion)
+    if not _is_new(candidate):
+        return ("worse", held) if held is not None and held.is_worse else ("older", None)
+    comparison = held or beside(str(champion.version))
+    client.set_model_version_tag(name, candidate.version, TAG_COMPARED, json.dumps(asdict(comparison)))
+    if comparison.refused is not None:
+        return "not compared", comparison
+    return "worse" if comparison.is_worse else "as good", comparison
+
+
+def _held_comparison(candidate: "ModelVersion", champion: "ModelVersion") -> Comparison | None:
+    """What came of it where the candidate was compared with this champion before."""
+    if TAG_COMPARED not in candidate.tags:
+        return None
+    held = Comparison(**json.loads(candidate.tags[TAG_COMPARED]))
+    return held if held.version == str(champion.version) else None
 
 
 def _give(client: "MlflowClient", name: str, version: "ModelVersion", alias: str) -> None:

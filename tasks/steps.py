@@ -244,9 +244,11 @@ def register_step(
     label: str,  # noqa: ARG001
     offered_by: Literal["job", "person"] = "job",
 ) -> Registered:
-    """Never cached, because the champion may have changed meanwhile; a model is registered once all the same."""
+    """Never cached, because the champion may have changed meanwhile; a model is registered once all the same, and
+    compared with a champion once. The cell has been ranked with clean histories.
+    """
     home = Home.from_environment()
-    return register(
+    registered = register(
         Trained(training_folder(cell.train_key, home=home)),
         cell.snapshot,
         clean=cell.clean,
@@ -254,12 +256,18 @@ def register_step(
         key=cell.train_key,
         value=value,
         decided_on=decided_on,
+        ranks=evaluated_by(cell.on_clean_histories).ranks,
         tags=tags,
         run_id=run_id,
         tracker=tracker,
         home=home,
         offered_by=offered_by,
     )
+    if registered.reason in ("worse", "not compared"):
+        get_run_logger().warning(
+            "%s version %s as %s: %s", registered.name, registered.version, registered.alias, registered.told
+        )
+    return registered
 
 
 @task(name="recommend", cache_policy=NO_CACHE, task_run_name=_name)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tasks.data_specs import ShoppersSpec
+from tasks.register import REASONS
 from tasks.shoppers import generate
 from tasks.track import Tracker
 
@@ -73,7 +74,7 @@ def test_from_a_log_to_a_registered_model_and_again_from_cache(
     output, again = run(workplace, "again.json", "--noise", "0.3")
     assert "all 12 from cache" in output
     assert again["rows"] == first["rows"]
-    assert again["registered"] == first["registered"] | {"reason": "standing"}
+    assert again["registered"] == first["registered"] | {"reason": "standing", "told": REASONS["standing"]}
     assert again["mlflow"]["run"] == first["mlflow"]["run"]
 
     _, wider = run(workplace, "wider.json", "--noise", "0,0.3")

@@ -170,6 +170,7 @@ def _shop(id_type: str, mlflow_home: Home) -> Shop:
         key="first",
         value=0.5,
         decided_on="promotion",
+        ranks=Path("of no use without a champion"),
         tags={"method": "sasrec-bce"},
         run_id=run_id,
         tracker=tracker,

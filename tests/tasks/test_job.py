@@ -237,7 +237,7 @@ def test_a_job_has_the_figures_of_what_it_chose_and_says_what_became_of_it(
     assert named == {
         "best.run": job.children[1], "best.method": job.cells[1].method, "best.seed": "1",
         "registered.name": "rec-denoiser-shoppers", "registered.version": "7", "registered.alias": "champion",
-        "registered.reason": "better", "registered.decided_on": "promotion",
+        "registered.reason": "better", "registered.decided_on": "promotion", "registered.told": registered.told,
     }  # fmt: skip
     query = f"tags.registered.alias = 'champion' and tags.best.run = '{job.children[1]}'"
     assert [run.info.run_id for run in client.search_runs([job.tracker.experiment_id], query)] == [job.parent]

@@ -178,8 +178,8 @@ def test_a_model_that_reads_times_scores_a_log_without_them(shop: Shop, mlflow_h
     tracker = Tracker(mlflow_home)
     timed = register(
         Trained(tmp_path), shop.snapshot, clean=shop.snapshot, name="model-timed", key="timed", value=0.5,
-        decided_on="promotion", tags={}, run_id=tracker.open_run("key-timed", name="timed"), tracker=tracker,
-        home=mlflow_home,
+        decided_on="promotion", ranks=tmp_path, tags={}, run_id=tracker.open_run("key-timed", name="timed"),
+        tracker=tracker, home=mlflow_home,
     )  # fmt: skip
     model = load_registered(timed.name, alias="champion", home=mlflow_home).model
     assert "times" in model.metadata.get_input_schema().input_names()

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import Any
 
+import duckdb
 import pytest
 
 from models.serving import Server
@@ -134,7 +135,7 @@ def test_the_same_training_is_registered_once(shop: Shop, mlflow_home: Home) -> 
     tracker = Tracker(mlflow_home)
     again = register(
         shop.trained, shop.snapshot, clean=shop.snapshot, name=shop.registered.name, key="first", value=0.5,
-        decided_on="promotion", tags={}, run_id=shop.run_id, tracker=tracker, home=mlflow_home,
+        decided_on="promotion", ranks=Path("unread"), tags={}, run_id=shop.run_id, tracker=tracker, home=mlflow_home,
     )  # fmt: skip
     assert again == replace(shop.registered, reason="standing")
     assert len(tracker.client.search_model_versions(f"name = '{again.name}'")) == 1
@@ -150,12 +151,17 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
     source = tracker.client.get_model_version_by_alias(shop.registered.name, "champion").source
     monkeypatch.setattr(registry, "_log_model", lambda *_, **__: source.removeprefix("models:/"))
     name = f"aliases-{tmp_path.name}"
+    ranks = tmp_path / "ranks.parquet"
+    duckdb.sql(
+        f'COPY (SELECT target, split, "user", 0::float AS rank_full_unseen '
+        f"FROM read_parquet('{shop.snapshot.targets}')) TO '{ranks}' (FORMAT parquet)"
+    )
 
     def run(key: str, value: float, *, clean: str = "first log", split: str = "promotion", **how: Any) -> Registered:
         log = Snapshot(shop.snapshot.path, shop.snapshot.manifest.model_copy(update={"digest": clean}))
         return register(
-            shop.trained, shop.snapshot, clean=log, name=name, key=key, value=value, decided_on=split, tags={},
-            run_id=shop.run_id, tracker=tracker, home=mlflow_home, **how,
+            shop.trained, shop.snapshot, clean=log, name=name, key=key, value=value, decided_on=split,
+            ranks=ranks, tags={}, run_id=shop.run_id, tracker=tracker, home=mlflow_home, **how,
         )  # fmt: skip
 
     return run
@@ -168,8 +174,8 @@ def offer(shop: Shop, mlflow_home: Home, tmp_path: Path, monkeypatch: pytest.Mon
         (0.6, "first log", "promotion", "champion", "better"),
         (0.5, "first log", "promotion", "challenger", "not better"),
         (0.4, "first log", "promotion", "challenger", "not better"),
-        (0.1, "later log", "promotion", "champion", "other data"),
-        (0.1, "first log", "validation", "champion", "other data"),
+        (0.1, "later log", "promotion", "champion", "as good"),
+        (0.1, "first log", "validation", "champion", "not compared"),
     ],
     ids=["better", "equal", "worse", "other data", "other targets"],
 )
@@ -178,7 +184,9 @@ def test_who_becomes_the_champion(
 ) -> None:
     first = offer("a", 0.5)
     assert first == Registered(first.name, "1", "champion", "promotion", 0.5, "first")
-    assert offer("b", value, clean=clean, split=split) == Registered(first.name, "2", alias, split, value, reason)
+    registered = offer("b", value, clean=clean, split=split)
+    assert without_comparison(registered) == Registered(first.name, "2", alias, split, value, reason)
+    assert (registered.comparison is None) == (reason in ("better", "not better"))
 
 
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
@@ -194,9 +202,11 @@ def test_a_champion_that_was_beaten_does_not_come_back(offer: Offer, mlflow_home
 @pytest.mark.parametrize("shop", ["string"], indirect=True)
 def test_a_person_brings_an_older_version_back_over_one_of_other_data(offer: Offer) -> None:
     name = offer("a", 0.5).name
-    assert offer("b", 0.1, clean="bad log") == Registered(name, "2", "champion", "promotion", 0.1, "other data")
+    assert without_comparison(offer("b", 0.1, clean="bad log")) == Registered(
+        name, "2", "champion", "promotion", 0.1, "as good"
+    )
     assert offer("a", 0.5) == Registered(name, "1", "challenger", "promotion", 0.5, "older")
-    assert offer("a", 0.5, offered_by="person") == Registered(name, "1", "champion", "promotion", 0.5, "other data")
+    assert offer("a", 0.5, offered_by="person") == Registered(name, "1", "champion", "promotion", 0.5, "by hand")
     assert offer("c", 0.4, offered_by="person") == Registered(name, "3", "challenger", "promotion", 0.4, "not better")
 
 
@@ -207,7 +217,9 @@ def test_what_was_killed_before_it_had_an_alias_is_still_new(offer: Offer, monke
         killed.setattr(registry, "_give", killed_here)
         with pytest.raises(KeyboardInterrupt):
             offer("b", 0.1, clean="later log")
-    assert offer("b", 0.1, clean="later log") == Registered(name, "2", "champion", "promotion", 0.1, "other data")
+    assert without_comparison(offer("b", 0.1, clean="later log")) == Registered(
+        name, "2", "champion", "promotion", 0.1, "as good"
+    )
     assert offer("a", 0.5).reason == "older"
     assert offer("c", 0.1).alias == "champion"
     assert offer("b", 0.1, clean="later log").reason == "older"
@@ -288,14 +300,17 @@ def test_it_answers_over_http_and_refuses_a_bad_schema(
             process.wait()
 
 
+def without_comparison(registered: Registered) -> Registered:
+    """What was decided; `test_promotion` has the comparison that it rests on."""
+    return replace(registered, comparison=None)
+
+
 def killed_here(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
 def ids_of(shop: Shop, *numbers: int) -> list[Any]:
     """Raw ids of item numbers."""
-    import duckdb
-
     raw = dict(duckdb.sql(f"SELECT item, item_id FROM read_parquet('{shop.snapshot.items}')").fetchall())
     as_id = int if shop.snapshot.manifest.item_id_type == "integer" else str
     return [as_id(raw[number]) for number in numbers]
