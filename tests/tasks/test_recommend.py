@@ -12,6 +12,7 @@ from mlflow.types import ParamSchema
 from models.catalogue import build
 from models.config import ModelConfig
 from models.storage import save_model
+from tasks import mlflow_store
 from tasks.data_specs import LeaveOneOut, PrepareSpec, SessionSplit, SourceSpec, Split, UserSplit
 from tasks.errors import InputError
 from tasks.explain import held_in_registry
@@ -339,7 +340,7 @@ def test_a_log_of_which_the_model_knows_nothing_is_refused(shop: Shop, mlflow_ho
 
 def test_an_mlflow_that_does_not_answer_is_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(mlflow_store, "SECONDS_FOR_AN_ANSWER", 0.1)
     for ask in (
         lambda: load_registered("rec-denoiser-shop", alias="champion", home=home),
         lambda: held_in_registry("rec-denoiser-shop", home=home),
